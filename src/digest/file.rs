@@ -1,0 +1,285 @@
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use sha2::Digest as _;
+
+use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
+
+/// Below this size handing the work to other threads costs more than it brings.
+const PARALLEL_BLAKE3: usize = 128 << 10;
+
+/// What one read of a file gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileDigests {
+    /// In bytes.
+    pub size: u64,
+    pub sha256: Option<Digest>,
+    pub blake3: Option<Digest>,
+}
+
+/// Which file this is and when it was last touched: two equal stamps mean that nobody wrote in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Computes the chosen digests of bytes that arrive in pieces.
+#[derive(Default)]
+pub struct Hasher {
+    size: u64,
+    sha256: Option<Sha256>,
+    blake3: Option<Blake3>,
+}
+
+impl Hasher {
+    pub fn new(algorithms: Algorithms) -> Self {
+        Self {
+            size: 0,
+            sha256: algorithms.sha256.then(Sha256::default),
+            blake3: algorithms.blake3.then(Blake3::default),
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        if let Some(hasher) = &mut self.sha256 {
+            hasher.0.update(bytes);
+        }
+        if let Some(hasher) = &mut self.blake3 {
+            hasher.update(bytes);
+        }
+    }
+
+    pub fn finish(self) -> FileDigests {
+        FileDigests {
+            size: self.size,
+            sha256: self.sha256.map(|hasher| Digest(hasher.0.finalize().into())),
+            blake3: self.blake3.map(|hasher| Digest(hasher.0.finalize().into())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Sha256(sha2::Sha256);
+
+impl Consumer for Sha256 {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.update(chunk);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Blake3(blake3::Hasher);
+
+impl Blake3 {
+    fn update(&mut self, bytes: &[u8]) {
+        if bytes.len() < PARALLEL_BLAKE3 {
+            self.0.update(bytes);
+        } else {
+            self.0.update_rayon(bytes);
+        }
+    }
+}
+
+impl Consumer for Blake3 {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.update(chunk);
+        Ok(())
+    }
+}
+
+/// Opens a regular file for reading. Never blocks: a FIFO without a writer is refused, not waited for.
+///
+/// # Errors
+/// [`Error::NotRegular`] for anything but a regular file, a symbolic link included unless `symlinks`
+/// says to follow it; [`Error::Io`].
+pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata), Error> {
+    let mut flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    if symlinks == Symlinks::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(source) => return Err(why_not_opened(path, source)),
+    };
+    let metadata = file.metadata().map_err(|source| Error::io(path, source))?;
+    if !metadata.is_file() {
+        return Err(Error::NotRegular {
+            path: path.to_path_buf(),
+            kind: kind_of(&metadata),
+        });
+    }
+    Ok((file, metadata))
+}
+
+/// A link under `O_NOFOLLOW`, a socket or a device without a driver do not open at all: say what they are.
+fn why_not_opened(path: &Path, source: io::Error) -> Error {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Error::NotRegular {
+            path: path.to_path_buf(),
+            kind: kind_of(&metadata),
+        },
+        _ => Error::io(path, source),
+    }
+}
+
+/// What a directory entry is, with its article, for messages.
+pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        "a regular file"
+    }
+}
+
+/// Hashes a regular file in one read, which `also` shares.
+///
+/// # Errors
+/// As [`open_regular`]; [`Error::Changed`] if the file was written to, cut or replaced meanwhile.
+pub fn hash_file(
+    path: &Path,
+    algorithms: Algorithms,
+    symlinks: Symlinks,
+    also: &mut [&mut dyn Consumer],
+) -> Result<FileDigests, Error> {
+    let (mut file, metadata) = open_regular(path, symlinks)?;
+    let mut hasher = Hasher::new(algorithms);
+    let mut consumers: Vec<&mut dyn Consumer> = Vec::with_capacity(2 + also.len());
+    if let Some(sha256) = &mut hasher.sha256 {
+        consumers.push(sha256);
+    }
+    if let Some(blake3) = &mut hasher.blake3 {
+        consumers.push(blake3);
+    }
+    for consumer in also {
+        consumers.push(*consumer);
+    }
+    let size = read_through(&mut file, metadata.len(), &mut consumers)
+        .map_err(|source| Error::io(path, source))?;
+    hasher.size = size;
+
+    let unchanged = {
+        let after = file.metadata().map_err(|source| Error::io(path, source))?;
+        // The name may lead to another file by now: then what was hashed is not what is there.
+        let named = match symlinks {
+            Symlinks::Refuse => std::fs::symlink_metadata(path),
+            Symlinks::Follow => std::fs::metadata(path),
+        };
+        let named = named.ok().map(|metadata| Stamp::of(&metadata));
+        let before = Stamp::of(&metadata);
+        size == metadata.len() && Stamp::of(&after) == before && named == Some(before)
+    };
+    if !unchanged {
+        return Err(Error::Changed {
+            path: path.to_path_buf(),
+        });
+    }
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_digests_come_from_one_read_of_any_length() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
+            let bytes: Vec<u8> = (0..length).map(|index| (index % 253) as u8).collect();
+            std::fs::write(&path, &bytes).expect("writes");
+            let digests =
+                hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut []).expect("hashes");
+            assert_eq!(digests.size, length as u64);
+            assert_eq!(digests.sha256, Some(Digest::sha256(&bytes)));
+            assert_eq!(digests.blake3, Some(Digest::blake3(&bytes)));
+
+            let mut hasher = Hasher::new(Algorithms::ALL);
+            bytes.chunks(1000).for_each(|chunk| hasher.update(chunk));
+            assert_eq!(hasher.finish(), digests);
+        }
+    }
+
+    #[test]
+    fn links_and_special_files_are_named_and_never_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("file"), "x").expect("writes");
+        std::os::unix::fs::symlink("file", at("link")).expect("links");
+        std::os::unix::fs::symlink("nowhere", at("dangling")).expect("links");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RWXU).expect("fifo");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("binds");
+
+        let kind = |name: &str| match open_regular(&at(name), Symlinks::Refuse) {
+            Err(Error::NotRegular { kind, .. }) => kind,
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(kind("link"), "a symbolic link");
+        assert_eq!(kind("dangling"), "a symbolic link");
+        assert_eq!(kind("fifo"), "a FIFO");
+        assert_eq!(kind("socket"), "a socket");
+        assert_eq!(kind("."), "a directory");
+        assert!(open_regular(&at("link"), Symlinks::Follow).is_ok());
+    }
+
+    /// Writes to the file the first time it is shown a byte of it.
+    struct Meddle<'a>(&'a Path);
+
+    impl Consumer for Meddle<'_> {
+        fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+            let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+            std::fs::write(self.0, "other content")?;
+            File::options().write(true).open(self.0)?.set_times(times)
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_refused_even_with_its_time_put_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, "first content").expect("writes");
+        let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        let file = File::options().write(true).open(&path).expect("opens");
+        file.set_times(times).expect("sets the time");
+        let outcome = hash_file(
+            &path,
+            Algorithms::ALL,
+            Symlinks::Refuse,
+            &mut [&mut Meddle(&path)],
+        );
+        assert!(matches!(outcome, Err(Error::Changed { .. })), "{outcome:?}");
+    }
+}

@@ -1,0 +1,48 @@
+//! The manifest: an in-toto Statement with SLSA provenance, and the OMS model signature's statement.
+//!
+//! Wire types and the rules that hold between them, nothing else: this room opens no file and knows no
+//! key. `docs/format.md` is its specification.
+
+mod canonical;
+mod model_signature;
+mod parse;
+mod path;
+mod provenance;
+mod statement;
+mod validate;
+mod value;
+
+pub use canonical::{serialises_to, to_json};
+pub use model_signature::{model_root, model_signature_payload, sealed_release};
+pub use parse::{ParseError, parse};
+pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name};
+pub use provenance::{
+    Annotations, Builder, BuilderVersion, DependencyDigest, ExternalParameters, InternalParameters,
+    Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
+};
+pub use statement::{FileFacts, Statement, Subject, SubjectDigest};
+pub use validate::InvalidManifest;
+pub use value::Value;
+
+/// DSSE payload type of every statement that we sign.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+/// `_type` of an in-toto Statement.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of the manifest: SLSA provenance 1.x.
+pub const PROVENANCE_TYPE: &str = "https://slsa.dev/provenance/v1";
+/// `buildType`: what our parameters mean.
+pub const BUILD_TYPE: &str = "https://modelseal.dev/build/v1";
+/// `builder.id` of a build on somebody's own machine or CI job.
+pub const LOCAL_BUILDER: &str = "https://modelseal.dev/builder/local";
+/// The newest `internalParameters.format` that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The file, inside the artifact, that holds the seal.
+pub const SEAL_PATH: &str = ".modelseal/manifest.sigstore.json";
+/// The directory that holds nothing but the seal.
+pub const SEAL_DIRECTORY: &str = ".modelseal";
+/// The OMS signature, inside the artifact.
+pub const MODEL_SIGNATURE_PATH: &str = "model.sig";
+
+/// The latest time that a ustar header can hold, in seconds since 1970 (the year 2242).
+pub const LAST_EPOCH: u64 = 0o77777777777;

@@ -1,0 +1,116 @@
+use serde::Deserialize;
+
+use super::{FORMAT, InvalidManifest, PROVENANCE_TYPE, Statement, serialises_to, validate};
+
+/// Why a signed payload is not a manifest that this version can judge.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    #[error("the manifest is not valid JSON of the expected shape: {0}")]
+    Malformed(String),
+    #[error(
+        "the manifest was made by a newer modelseal{}: this version reads format {FORMAT}",
+        .0.as_ref().map(|version| format!(" ({version})")).unwrap_or_default()
+    )]
+    Newer(Option<String>),
+    #[error("the signed statement is {}, not a manifest ({PROVENANCE_TYPE})", crate::text::name(.0))]
+    OtherPredicate(String),
+    #[error("the manifest contradicts itself: {0}")]
+    Invalid(#[from] InvalidManifest),
+    #[error("the manifest is not in the form in which modelseal writes it")]
+    NotCanonical,
+}
+
+/// Reads a manifest from exactly the bytes that were signed, strictly: no unknown or duplicate member,
+/// every rule between its parts, and no other spelling than ours.
+///
+/// # Errors
+/// [`ParseError`], with the version that is needed where a newer one wrote it.
+pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
+    let statement: Statement = match serde_json::from_slice(payload) {
+        Ok(statement) => statement,
+        Err(error) => return Err(explain(payload, &error)),
+    };
+    if statement.predicate_type != PROVENANCE_TYPE {
+        return Err(ParseError::OtherPredicate(statement.predicate_type));
+    }
+    if statement.internal().format > FORMAT {
+        return Err(ParseError::Newer(Some(statement.made_by().to_string())));
+    }
+    validate::validate(&statement)?;
+    if !serialises_to(&statement, payload) {
+        return Err(ParseError::NotCanonical);
+    }
+    Ok(statement)
+}
+
+/// The strict reading failed. If a lenient one finds another kind of statement, or a newer one, that is
+/// the better explanation.
+fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
+    let lenient: Option<Lenient> = serde_json::from_slice(payload).ok();
+    if let Some(other) = lenient
+        .as_ref()
+        .and_then(|lenient| lenient.predicate_type.as_ref())
+        && other != PROVENANCE_TYPE
+    {
+        return ParseError::OtherPredicate(other.clone());
+    }
+    let predicate = lenient.and_then(|lenient| lenient.predicate);
+    let format = predicate.as_ref().and_then(|predicate| {
+        predicate
+            .build_definition
+            .as_ref()?
+            .internal_parameters
+            .as_ref()?
+            .format
+    });
+    let unknown = error.to_string().starts_with("unknown ");
+    if format.is_some_and(|format| format > FORMAT) || (format.is_some() && unknown) {
+        let version = predicate
+            .and_then(|predicate| predicate.run_details?.builder?.version?.modelseal)
+            .map(|version| crate::text::name(&version));
+        return ParseError::Newer(version);
+    }
+    ParseError::Malformed(crate::text::Escaped(&error.to_string()).to_string())
+}
+
+#[derive(Deserialize)]
+struct Lenient {
+    #[serde(rename = "predicateType")]
+    predicate_type: Option<String>,
+    predicate: Option<LenientPredicate>,
+}
+
+#[derive(Deserialize)]
+struct LenientPredicate {
+    #[serde(rename = "buildDefinition")]
+    build_definition: Option<LenientDefinition>,
+    #[serde(rename = "runDetails")]
+    run_details: Option<LenientRunDetails>,
+}
+
+#[derive(Deserialize)]
+struct LenientDefinition {
+    #[serde(rename = "internalParameters")]
+    internal_parameters: Option<LenientInternal>,
+}
+
+#[derive(Deserialize)]
+struct LenientInternal {
+    format: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct LenientRunDetails {
+    builder: Option<LenientBuilder>,
+}
+
+#[derive(Deserialize)]
+struct LenientBuilder {
+    version: Option<LenientVersion>,
+}
+
+#[derive(Deserialize)]
+struct LenientVersion {
+    modelseal: Option<String>,
+}

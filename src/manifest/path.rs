@@ -1,0 +1,229 @@
+use std::collections::HashMap;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::{MODEL_SIGNATURE_PATH, SEAL_DIRECTORY};
+
+/// Why a path cannot be sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    #[error("is empty")]
+    Empty,
+    #[error("is absolute")]
+    Absolute,
+    #[error("has an empty part, `.` or `..`")]
+    Part,
+    #[error("holds a control character")]
+    Control,
+    #[error("holds a backslash")]
+    Backslash,
+    #[error("has a part that begins like a drive (`C:`)")]
+    Drive,
+    #[error("has a part of more than 255 bytes, or more than 4,096 bytes in all")]
+    Long,
+    #[error("is not valid UTF-8")]
+    NotUtf8,
+    /// Two names that some file systems cannot tell apart.
+    #[error("differs from {} only by case or by Unicode normalisation", crate::text::name(.0))]
+    Collision(String),
+    /// Where modelseal keeps its own files.
+    #[error("is where modelseal keeps its own files")]
+    Reserved,
+}
+
+/// Checks a relative path, parts joined by `/`, for use on every file system.
+pub fn check_name(path: &str) -> Result<(), PathError> {
+    if path.is_empty() {
+        return Err(PathError::Empty);
+    }
+    if path.starts_with('/') {
+        return Err(PathError::Absolute);
+    }
+    if path.len() > 4096 {
+        return Err(PathError::Long);
+    }
+    if path.chars().any(char::is_control) {
+        return Err(PathError::Control);
+    }
+    if path.contains('\\') {
+        return Err(PathError::Backslash);
+    }
+    for part in path.split('/') {
+        if matches!(part, "" | "." | "..") {
+            return Err(PathError::Part);
+        }
+        if part.len() > 255 {
+            return Err(PathError::Long);
+        }
+        if matches!(part.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) {
+            return Err(PathError::Drive);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the path of a model file: as [`check_name`], and not one of modelseal's own or git's.
+pub fn check_path(path: &str) -> Result<(), PathError> {
+    check_name(path)?;
+    let top = path.split('/').next().unwrap_or_default();
+    if [MODEL_SIGNATURE_PATH, SEAL_DIRECTORY]
+        .iter()
+        .any(|own| fold(own) == fold(top))
+        || is_git_file(top)
+    {
+        return Err(PathError::Reserved);
+    }
+    Ok(())
+}
+
+/// git's own files at the root of a model: the OMS reference tool never covers them, so they never ship.
+pub fn is_git_file(top: &str) -> bool {
+    matches!(top, ".git" | ".github" | ".gitattributes" | ".gitignore")
+}
+
+/// Model names and versions: `[A-Za-z0-9][A-Za-z0-9._+-]{0,63}`.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "._+-".contains(character))
+}
+
+/// Refuses names that a file system without case, or one that normalises Unicode, would merge,
+/// and a file whose path is also a directory of another file.
+///
+/// # Errors
+/// The path that cannot stay, and why.
+pub fn check_collisions<'a>(
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<(), (String, PathError)> {
+    // Every file and every directory above one, folded, each with the path that it came from.
+    let mut seen: HashMap<String, (&str, bool)> = HashMap::new();
+    for path in paths {
+        let folded = fold(path);
+        let parts = path.split('/').count();
+        let mut end = 0;
+        let mut folded_end = 0;
+        for part in 0..parts {
+            end += path[end..].find('/').unwrap_or(path.len() - end);
+            folded_end += folded[folded_end..]
+                .find('/')
+                .unwrap_or(folded.len() - folded_end);
+            let is_file = part + 1 == parts;
+            let (original, key) = (&path[..end], &folded[..folded_end]);
+            match seen.get(key) {
+                Some((other, other_is_file)) => {
+                    if *other != original || *other_is_file || is_file {
+                        return Err((path.to_string(), PathError::Collision(other.to_string())));
+                    }
+                }
+                None => {
+                    seen.insert(key.to_string(), (original, is_file));
+                }
+            }
+            end += 1;
+            folded_end += 1;
+            if is_file {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One form for all spellings that a file system may take for the same name. Upper case first, so that
+/// letters with more than one lower-case form (`ß`, final sigma) meet.
+fn fold(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
+    path.nfd()
+        .collect::<String>()
+        .to_uppercase()
+        .to_lowercase()
+        .nfc()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_leave_the_root_or_confuse_a_file_system_are_refused() {
+        for (path, reason) in [
+            ("", PathError::Empty),
+            ("/abs", PathError::Absolute),
+            ("../x", PathError::Part),
+            ("a/../../x", PathError::Part),
+            ("a//b", PathError::Part),
+            ("a/", PathError::Part),
+            ("./a", PathError::Part),
+            ("..\\x", PathError::Backslash),
+            ("C:x", PathError::Drive),
+            ("a/c:/x", PathError::Drive),
+            ("a\nb", PathError::Control),
+            ("a\u{85}b", PathError::Control),
+            ("a\0", PathError::Control),
+            ("model.sig", PathError::Reserved),
+            ("MODEL.SIG", PathError::Reserved),
+            (".modelseal/x", PathError::Reserved),
+            (".git/config", PathError::Reserved),
+            (".gitattributes", PathError::Reserved),
+        ] {
+            assert_eq!(check_path(path), Err(reason), "{path:?}");
+        }
+        assert_eq!(check_path(&"x".repeat(256)), Err(PathError::Long));
+        for path in [
+            "a",
+            "-rf",
+            "sub/.git/HEAD",
+            "sub/model.sig",
+            "größe/模型",
+            "a b",
+            &"x".repeat(255),
+        ] {
+            assert_eq!(check_path(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_only_some_file_systems_tell_apart_collide() {
+        for pair in [
+            ["a", "A"],
+            ["dir/x", "DIR/y"],
+            ["é", "e\u{301}"],
+            ["straße", "STRASSE"],
+            ["ς", "σ"],
+            ["a", "a/b"],
+            ["A", "a/b"],
+            ["a", "a"],
+        ] {
+            let found = check_collisions(pair);
+            assert!(
+                matches!(found, Err((_, PathError::Collision(_)))),
+                "{pair:?} {found:?}"
+            );
+        }
+        assert_eq!(check_collisions(["a/b", "a/c", "a.b", "b/a", "ab"]), Ok(()));
+    }
+
+    #[test]
+    fn names_and_versions_have_a_small_alphabet() {
+        for good in [
+            "wine",
+            "1.0.0",
+            "2026-11-24",
+            "v1.0+cu12",
+            "A",
+            &"x".repeat(64),
+        ] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".x", "-x", "a/b", "a b", "ü", &"x".repeat(65)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

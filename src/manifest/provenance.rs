@@ -1,0 +1,236 @@
+//! The predicate: SLSA provenance 1.x, as far as we write it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Value;
+use crate::digest::Digest;
+
+/// The predicate of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Provenance {
+    pub build_definition: BuildDefinition,
+    pub run_details: RunDetails,
+}
+
+/// What went in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BuildDefinition {
+    pub build_type: String,
+    pub external_parameters: ExternalParameters,
+    pub internal_parameters: InternalParameters,
+    pub resolved_dependencies: Vec<ResourceDescriptor>,
+}
+
+/// What the builder chose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExternalParameters {
+    pub model: Model,
+    /// By name; from the parameter files and the recipe together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hyperparameters: Hyperparameters,
+}
+
+/// Hyperparameters by name.
+pub type Hyperparameters = BTreeMap<String, Value>;
+
+/// Which model and which version of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: String,
+    pub version: String,
+}
+
+impl Model {
+    /// The directory inside the archive, and the archive's name without its ending.
+    pub fn directory(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+}
+
+/// What the build did with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InternalParameters {
+    pub format: u32,
+    pub origin: Origin,
+    /// Seconds since 1970: the modification time of every entry of the archive.
+    pub source_date_epoch: u64,
+    /// The recipe's globs, then git's own files at the artifact's root that did not ship.
+    pub excluded: Vec<String>,
+    /// Whether `model.sig` belongs into the artifact.
+    pub model_signature: bool,
+    /// The parts of the lineage that this manifest does not have.
+    pub missing: Vec<Missing>,
+}
+
+/// How the artifact came to be, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It was there when the build began; nobody saw it being made.
+    Adopted,
+}
+
+impl Origin {
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Adopted => "adopted",
+        }
+    }
+}
+
+/// A part of the lineage that can be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    Code,
+    Data,
+    Params,
+}
+
+impl Missing {
+    pub const ALL: [Missing; 3] = [Missing::Code, Missing::Data, Missing::Params];
+
+    /// The name in the manifest and in `build --format json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Missing::Code => "code",
+            Missing::Data => "data",
+            Missing::Params => "params",
+        }
+    }
+
+    /// The name for a person.
+    pub fn description(self) -> &'static str {
+        match self {
+            Missing::Code => "the code revision",
+            Missing::Data => "the training data",
+            Missing::Params => "the hyperparameters",
+        }
+    }
+}
+
+/// One input: what it is called, where it came from, what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceDescriptor {
+    /// `code`, `recipe`, `data/NAME`, `base/NAME`, `params/PATH` or `environment/PATH`.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    pub digest: DependencyDigest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
+}
+
+/// The digests of one input; at least one is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DependencyDigest {
+    /// Of a file; of a sealed archive, its release digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// The commit, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// The commit's tree, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_tree: Option<String>,
+    /// Of a directory, or of the code: see [`crate::digest::directory_hash`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir_hash: Option<Digest>,
+}
+
+impl DependencyDigest {
+    pub fn file(sha256: Digest) -> Self {
+        Self {
+            sha256: Some(sha256),
+            ..Self::default()
+        }
+    }
+
+    pub fn directory(dir_hash: Digest) -> Self {
+        Self {
+            dir_hash: Some(dir_hash),
+            ..Self::default()
+        }
+    }
+
+    /// `algorithm:hex` of what the content is compared by.
+    pub fn tagged(&self) -> String {
+        match (self.sha256, self.dir_hash) {
+            (Some(sha256), _) => format!("sha256:{sha256}"),
+            (None, Some(dir_hash)) => format!("dirHash:{dir_hash}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// Facts about an input beyond its digest. Which of them are there depends on the input.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Annotations {
+    /// Code: paths that were not as the commit has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dirty: Option<Vec<String>>,
+    /// A base model that is itself a sealed archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Records, without a header line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The column of the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Rows by class; absent where there were too many classes to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, u64>>,
+    /// True where counting stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_uncounted: Option<bool>,
+    /// Rows without a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nulls: Option<u64>,
+    /// The column of the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<String>,
+    /// RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    /// Rows without a time that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unparsed: Option<u64>,
+}
+
+/// Who built, and with which version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunDetails {
+    pub builder: Builder,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    pub id: String,
+    pub version: BuilderVersion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuilderVersion {
+    pub modelseal: String,
+}

@@ -1,0 +1,156 @@
+//! The in-toto Statement around the predicate.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE,
+    model_root, to_json,
+};
+use super::{
+    Builder, BuilderVersion, InternalParameters, Model, ResourceDescriptor, RunDetails,
+    provenance::BuildDefinition,
+};
+use crate::digest::Digest;
+
+/// The manifest. [`super::parse`] gives only those whose parts fit together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Statement {
+    #[serde(rename = "_type")]
+    pub statement_type: String,
+    /// The model first, then its files in byte order of their paths.
+    pub subject: Vec<Subject>,
+    pub predicate_type: String,
+    pub predicate: Provenance,
+}
+
+/// The model, or one of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    pub name: String,
+    pub digest: SubjectDigest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<FileFacts>,
+}
+
+/// The model has only `sha256`, its OMS root; a file has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectDigest {
+    pub sha256: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
+}
+
+/// What a file is beyond its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileFacts {
+    /// In bytes.
+    pub size: u64,
+    /// Ships with mode 0755 rather than 0644.
+    pub executable: bool,
+}
+
+impl Statement {
+    /// Puts a manifest together. `files` are sorted by path.
+    pub fn new(
+        files: Vec<Subject>,
+        external_parameters: ExternalParameters,
+        internal_parameters: InternalParameters,
+        resolved_dependencies: Vec<ResourceDescriptor>,
+        version: &str,
+    ) -> Self {
+        let model = Subject {
+            name: external_parameters.model.name.clone(),
+            digest: SubjectDigest {
+                sha256: model_root(&files),
+                blake3: None,
+            },
+            annotations: None,
+        };
+        let mut subject = files;
+        subject.insert(0, model);
+        Self {
+            statement_type: STATEMENT_TYPE.to_string(),
+            subject,
+            predicate_type: PROVENANCE_TYPE.to_string(),
+            predicate: Provenance {
+                build_definition: BuildDefinition {
+                    build_type: BUILD_TYPE.to_string(),
+                    external_parameters,
+                    internal_parameters,
+                    resolved_dependencies,
+                },
+                run_details: RunDetails {
+                    builder: Builder {
+                        id: LOCAL_BUILDER.to_string(),
+                        version: BuilderVersion {
+                            modelseal: version.to_string(),
+                        },
+                    },
+                },
+            },
+        }
+    }
+
+    /// The payload to be signed: this statement, byte for byte.
+    pub fn payload(&self) -> Vec<u8> {
+        to_json(self)
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.predicate.build_definition.external_parameters.model
+    }
+
+    /// The OMS root digest over the files. It binds no names: never an identity.
+    pub fn model_digest(&self) -> Option<Digest> {
+        self.subject.first().map(|model| model.digest.sha256)
+    }
+
+    /// The files of the artifact, in byte order of their paths.
+    pub fn files(&self) -> &[Subject] {
+        self.subject.get(1..).unwrap_or_default()
+    }
+
+    pub fn internal(&self) -> &InternalParameters {
+        &self.predicate.build_definition.internal_parameters
+    }
+
+    pub fn external(&self) -> &ExternalParameters {
+        &self.predicate.build_definition.external_parameters
+    }
+
+    pub fn dependencies(&self) -> &[ResourceDescriptor] {
+        &self.predicate.build_definition.resolved_dependencies
+    }
+
+    /// The version of modelseal that made this manifest.
+    pub fn made_by(&self) -> &str {
+        &self.predicate.run_details.builder.version.modelseal
+    }
+}
+
+impl Subject {
+    /// A file of the artifact.
+    pub fn file(path: String, sha256: Digest, blake3: Digest, facts: FileFacts) -> Self {
+        Self {
+            name: path,
+            digest: SubjectDigest {
+                sha256,
+                blake3: Some(blake3),
+            },
+            annotations: Some(facts),
+        }
+    }
+
+    /// In bytes; zero for the model itself.
+    pub fn size(&self) -> u64 {
+        self.annotations.map_or(0, |facts| facts.size)
+    }
+
+    pub fn executable(&self) -> bool {
+        self.annotations.is_some_and(|facts| facts.executable)
+    }
+}

@@ -1,0 +1,172 @@
+use std::collections::HashSet;
+
+use super::{
+    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, PathError, ResourceDescriptor, STATEMENT_TYPE,
+    Statement, check_collisions, check_path, is_name, model_root,
+};
+
+/// Which rule between the parts of a manifest does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidManifest {
+    #[error("{what} is {}", crate::text::name(found))]
+    Constant { what: &'static str, found: String },
+    #[error("format {0} does not exist")]
+    Format(u32),
+    #[error("{} cannot be the {what} of a model", crate::text::name(name))]
+    Name { what: &'static str, name: String },
+    #[error("the first subject is not the model")]
+    NoModel,
+    #[error("{} lacks a digest, its size or its mode", crate::text::name(.0))]
+    Incomplete(String),
+    #[error("there are no files")]
+    NoFiles,
+    #[error("{} {reason}", crate::text::name(path))]
+    Path { path: String, reason: PathError },
+    #[error("{} is not in byte order, or stands twice", crate::text::name(.0))]
+    Order(String),
+    #[error("the root digest is not that of the files")]
+    Root,
+    #[error("the sizes of the files do not fit into 64 bits")]
+    Size,
+    #[error("the source date epoch {0} does not fit into an archive")]
+    Epoch(u64),
+    #[error("the input {} is not one that this version knows, or stands twice", crate::text::name(.0))]
+    Dependency(String),
+    #[error("the input {} has the wrong digests", crate::text::name(.0))]
+    Digest(String),
+    #[error("what it lists as missing is not what is missing")]
+    Missing,
+}
+
+pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
+    constant("`_type`", &statement.statement_type, STATEMENT_TYPE)?;
+    let definition = &statement.predicate.build_definition;
+    constant("`buildType`", &definition.build_type, BUILD_TYPE)?;
+    let internal = statement.internal();
+    if internal.format == 0 || internal.format > FORMAT {
+        return Err(InvalidManifest::Format(internal.format));
+    }
+    if internal.source_date_epoch > LAST_EPOCH {
+        return Err(InvalidManifest::Epoch(internal.source_date_epoch));
+    }
+    let model = statement.model();
+    for (what, name) in [("name", &model.name), ("version", &model.version)] {
+        if !is_name(name) {
+            return Err(InvalidManifest::Name {
+                what,
+                name: name.clone(),
+            });
+        }
+    }
+    subjects(statement)?;
+    let mut names = HashSet::new();
+    for dependency in statement.dependencies() {
+        if !names.insert(dependency.name.as_str()) {
+            return Err(InvalidManifest::Dependency(dependency.name.clone()));
+        }
+        check_dependency(dependency)?;
+    }
+    if internal.missing != missing(statement) {
+        return Err(InvalidManifest::Missing);
+    }
+    Ok(())
+}
+
+fn constant(what: &'static str, found: &str, expected: &str) -> Result<(), InvalidManifest> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(InvalidManifest::Constant {
+        what,
+        found: found.to_string(),
+    })
+}
+
+fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
+    let files = statement.files();
+    match statement.subject.first() {
+        Some(model)
+            if model.name == statement.model().name
+                && model.digest.blake3.is_none()
+                && model.annotations.is_none() => {}
+        _ => return Err(InvalidManifest::NoModel),
+    }
+    if files.is_empty() {
+        return Err(InvalidManifest::NoFiles);
+    }
+    let mut total: u64 = 0;
+    for (index, file) in files.iter().enumerate() {
+        check_path(&file.name).map_err(|reason| InvalidManifest::Path {
+            path: file.name.clone(),
+            reason,
+        })?;
+        if index > 0 && files[index - 1].name >= file.name {
+            return Err(InvalidManifest::Order(file.name.clone()));
+        }
+        if file.digest.blake3.is_none() || file.annotations.is_none() {
+            return Err(InvalidManifest::Incomplete(file.name.clone()));
+        }
+        total = total
+            .checked_add(file.size())
+            .ok_or(InvalidManifest::Size)?;
+    }
+    // Room for the headers and the padding of every entry, so no later sum can overflow.
+    if total > u64::MAX / 2 {
+        return Err(InvalidManifest::Size);
+    }
+    check_collisions(files.iter().map(|file| file.name.as_str()))
+        .map_err(|(path, reason)| InvalidManifest::Path { path, reason })?;
+    if statement.model_digest() != Some(model_root(files)) {
+        return Err(InvalidManifest::Root);
+    }
+    Ok(())
+}
+
+fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManifest> {
+    let name = &dependency.name;
+    let digest = &dependency.digest;
+    let kind = name.split_once('/').map_or(name.as_str(), |(kind, _)| kind);
+    let content = (digest.sha256.is_some(), digest.dir_hash.is_some());
+    let git = (digest.git_commit.as_deref(), digest.git_tree.as_deref());
+    let fits = match (kind, name.contains('/')) {
+        ("code", false) => {
+            content == (false, true)
+                && matches!(git, (Some(commit), Some(tree)) if is_object_id(commit) && is_object_id(tree))
+        }
+        ("recipe", false) | ("params" | "environment", true) => {
+            content == (true, false) && git == (None, None)
+        }
+        ("data" | "base", true) => (content.0 ^ content.1) && git == (None, None),
+        _ => return Err(InvalidManifest::Dependency(name.clone())),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(InvalidManifest::Digest(name.clone()))
+    }
+}
+
+/// A git object id: SHA-1 or SHA-256 in lower-case hex.
+fn is_object_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64)
+        && text
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Which parts of the lineage a manifest does not have.
+fn missing(statement: &Statement) -> Vec<Missing> {
+    let has = |prefix: &str| {
+        statement
+            .dependencies()
+            .iter()
+            .any(|input| input.name.starts_with(prefix))
+    };
+    let missing = |part: &Missing| match part {
+        Missing::Code => !has("code"),
+        Missing::Data => !has("data/"),
+        Missing::Params => !has("params/") && statement.external().hyperparameters.is_empty(),
+    };
+    Missing::ALL.into_iter().filter(missing).collect()
+}

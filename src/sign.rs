@@ -1,0 +1,90 @@
+//! Signatures: DSSE, keys, and the Sigstore bundle that carries both.
+//!
+//! This room signs and checks bytes. It knows nothing of what they say.
+
+mod bundle;
+mod dsse;
+mod key_file;
+mod private_key;
+mod public_key;
+
+use std::path::PathBuf;
+
+pub use bundle::{Bundle, BundleError, read_bundle, write_bundle};
+pub use dsse::pre_authentication_encoding;
+pub use key_file::{KeySource, local_key_path, read_private_key, read_public_key, write_key_pair};
+pub use private_key::{KeyAlgorithm, PrivateKey};
+pub use public_key::{PublicKey, SignatureError};
+
+/// A password, wiped from memory when it is no longer needed.
+pub type Password = zeroize::Zeroizing<String>;
+
+/// Asks for the password of a key: its argument names the key. `None`: there is nobody to ask.
+pub type AskPassword<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<Password>>;
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    #[error("cannot read the key {key}")]
+    Read { key: String, source: std::io::Error },
+    #[error("cannot write the key {}", crate::text::path(path))]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the key {key} is {kind}, not a regular file")]
+    NotRegular { key: String, kind: &'static str },
+    #[error("the key {0} does not exist")]
+    Missing(String),
+    #[error("the environment variable {0} of the key `env://{0}` is not set")]
+    Variable(String),
+    #[error("the private key {key} can be read by others (mode {mode:04o})")]
+    Exposed { key: String, mode: u32 },
+    #[error("{key} is {found}, where {expected} is needed")]
+    Kind {
+        key: String,
+        found: String,
+        expected: &'static str,
+    },
+    #[error("the key {key} uses {algorithm}; supported are ECDSA P-256, ECDSA P-384 and Ed25519")]
+    Algorithm { key: String, algorithm: String },
+    #[error("the key {key} cannot be read: {reason}")]
+    Malformed { key: String, reason: String },
+    #[error("the private key {0} needs a password")]
+    NoPassword(String),
+    #[error("the password does not open the private key {0}")]
+    WrongPassword(String),
+    #[error("{} exists already", crate::text::path(.0))]
+    Exists(PathBuf),
+    #[error("the configuration directory of this user cannot be found")]
+    NoHome,
+    #[error("the system gave no random numbers")]
+    Random,
+}
+
+impl KeyError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            KeyError::Exposed { key, .. } => Some(format!("`chmod 600 {}`", key.replace('`', ""))),
+            KeyError::NoPassword(_) => Some(
+                "give it with `--password-file FILE` or in the variable MODELSEAL_PASSWORD".into(),
+            ),
+            KeyError::Exists(_) => {
+                Some("keys are never overwritten: choose another name with `-o PREFIX`".into())
+            }
+            KeyError::Kind {
+                expected, found, ..
+            } if expected.contains("public") && found.contains("certificate") => {
+                Some("its public key: `openssl x509 -pubkey -noout -in CERTIFICATE`".into())
+            }
+            KeyError::Kind { expected, .. } if expected.contains("public") => Some(
+                "give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into(),
+            ),
+            KeyError::Kind { .. } => Some("give the `.key` file".into()),
+            KeyError::NoHome => Some("set the variable HOME, or name a key with `--key`".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Where keys come from and where they are kept.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use etcetera::{AppStrategy, AppStrategyArgs};
+
+use super::{AskPassword, KeyError, Password, PrivateKey, PublicKey};
+use crate::digest::{self, Symlinks, open_regular};
+
+/// No key is longer; whatever is, is not a key.
+const MAXIMUM: u64 = 64 << 10;
+
+/// What `--key` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    File(PathBuf),
+    /// `env://NAME`: the key itself is the variable's value.
+    Variable(String),
+    /// `-`
+    StandardInput,
+    /// `local`: this user's own key.
+    Local,
+}
+
+impl From<&str> for KeySource {
+    fn from(text: &str) -> Self {
+        match text {
+            "-" => KeySource::StandardInput,
+            "local" => KeySource::Local,
+            _ => match text.strip_prefix("env://") {
+                Some(name) => KeySource::Variable(name.to_string()),
+                None => KeySource::File(PathBuf::from(text)),
+            },
+        }
+    }
+}
+
+impl KeySource {
+    /// How messages name the key.
+    pub fn shown(&self) -> String {
+        match self {
+            KeySource::File(path) => crate::text::path(path),
+            KeySource::Variable(name) => format!("`env://{}`", crate::text::Escaped(name)),
+            KeySource::StandardInput => "on standard input".to_string(),
+            KeySource::Local => "`local`".to_string(),
+        }
+    }
+
+    /// The short name that a report gives a signer: the file's name without its ending.
+    pub fn name(&self) -> String {
+        match self {
+            KeySource::File(path) => path
+                .file_stem()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned(),
+            KeySource::Variable(name) => name.clone(),
+            KeySource::StandardInput => "stdin".to_string(),
+            KeySource::Local => "local".to_string(),
+        }
+    }
+}
+
+/// The user's own private key, in the configuration directory of the platform. It need not exist.
+///
+/// # Errors
+/// [`KeyError::NoHome`].
+pub fn local_key_path() -> Result<PathBuf, KeyError> {
+    let strategy = etcetera::app_strategy::choose_native_strategy(AppStrategyArgs {
+        top_level_domain: "dev".to_string(),
+        author: "modelseal".to_string(),
+        app_name: "modelseal".to_string(),
+    })
+    .map_err(|_| KeyError::NoHome)?;
+    Ok(strategy.config_dir().join("local.key"))
+}
+
+/// Reads a private key. A file must not be readable by others.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read_private_key(source: &KeySource, ask: AskPassword<'_>) -> Result<PrivateKey, KeyError> {
+    let shown = source.shown();
+    let text = match source {
+        KeySource::Local => read_file(&local_key_path()?, &shown, true)?,
+        KeySource::File(path) => read_file(path, &shown, true)?,
+        other => read_other(other, &shown)?,
+    };
+    PrivateKey::from_pem(&text, &shown, ask)
+}
+
+/// Reads a public key.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read_public_key(source: &KeySource) -> Result<PublicKey, KeyError> {
+    let shown = source.shown();
+    let text = match source {
+        KeySource::Local => read_file(&local_key_path()?.with_extension("pub"), &shown, false)?,
+        KeySource::File(path) => read_file(path, &shown, false)?,
+        other => read_other(other, &shown)?,
+    };
+    PublicKey::from_pem(&text, &shown)
+}
+
+fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyError> {
+    let key = || shown.to_string();
+    let (file, metadata) = open_regular(path, Symlinks::Follow).map_err(|error| match error {
+        digest::Error::NotRegular { kind, .. } => KeyError::NotRegular { key: key(), kind },
+        digest::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            KeyError::Missing(key())
+        }
+        digest::Error::Io { source, .. } => KeyError::Read { key: key(), source },
+        other => KeyError::Read {
+            key: key(),
+            source: io::Error::other(other),
+        },
+    })?;
+    let mode = metadata.mode() & 0o7777;
+    if private && mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { key: key(), mode });
+    }
+    read_text(file, shown)
+}
+
+fn read_other(source: &KeySource, shown: &str) -> Result<Password, KeyError> {
+    match source {
+        KeySource::Variable(name) => std::env::var(name)
+            .map(Password::new)
+            .map_err(|_| KeyError::Variable(name.clone())),
+        _ => read_text(io::stdin(), shown),
+    }
+}
+
+fn read_text(source: impl Read, shown: &str) -> Result<Password, KeyError> {
+    let mut text = Password::default();
+    let read = source.take(MAXIMUM + 1).read_to_string(&mut text);
+    let malformed = |reason: &str| KeyError::Malformed {
+        key: shown.to_string(),
+        reason: reason.to_string(),
+    };
+    match read {
+        Ok(length) if length as u64 > MAXIMUM => Err(malformed("it is too long for a key")),
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(malformed("it is not text"))
+        }
+        Err(source) => Err(KeyError::Read {
+            key: shown.to_string(),
+            source,
+        }),
+    }
+}
+
+/// Writes `PREFIX.key` (0600) and `PREFIX.pub`; neither may exist. Directories that are missing are made
+/// for this user alone.
+///
+/// # Errors
+/// [`KeyError::Exists`], [`KeyError::Write`]; then neither file is there that was not there before.
+pub fn write_key_pair(
+    key: &PrivateKey,
+    private_path: &Path,
+    public_path: &Path,
+    password: Option<&Password>,
+) -> Result<(), KeyError> {
+    for path in [private_path, public_path] {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(KeyError::Exists(path.to_path_buf()));
+        }
+    }
+    if let Some(directory) = private_path
+        .parent()
+        .filter(|path| !path.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| KeyError::Write {
+                path: directory.to_path_buf(),
+                source,
+            })?;
+    }
+    let private = key.to_pem(password)?;
+    write_new(private_path, private.as_bytes(), 0o600)?;
+    write_new(public_path, key.public_key().to_pem().as_bytes(), 0o644).inspect_err(|_| {
+        // A private key without its public half would block the next attempt.
+        let _ = fs::remove_file(private_path);
+    })
+}
+
+/// Complete under its name, or not there at all.
+fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_path_buf()),
+        _ => KeyError::Write {
+            path: path.to_path_buf(),
+            source,
+        },
+    };
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".modelseal-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist_noclobber(path)
+        .map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::KeyAlgorithm;
+
+    fn nobody(_: &str) -> io::Result<Option<Password>> {
+        Ok(None)
+    }
+
+    #[test]
+    fn a_key_pair_is_written_once_and_read_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join("new").join(name);
+        for (algorithm, name) in [
+            (KeyAlgorithm::P256, "a"),
+            (KeyAlgorithm::P384, "b"),
+            (KeyAlgorithm::Ed25519, "c"),
+        ] {
+            let key = PrivateKey::generate(algorithm).expect("makes a key");
+            let (private, public) = (at(name), at(&format!("{name}.pub")));
+            write_key_pair(&key, &private, &public, None).expect("writes");
+            let mode = fs::metadata(&private).expect("is there").mode() & 0o7777;
+            assert_eq!(mode, 0o600);
+            assert_eq!(
+                fs::metadata(at("")).expect("is there").mode() & 0o777,
+                0o700
+            );
+            let read = read_private_key(&KeySource::File(private.clone()), &mut nobody);
+            assert_eq!(read.expect("reads").public_key(), key.public_key());
+            let read = read_public_key(&KeySource::File(public.clone()));
+            assert_eq!(read.expect("reads"), key.public_key());
+
+            let again = write_key_pair(&key, &private, &public, None);
+            assert!(matches!(again, Err(KeyError::Exists(_))));
+            fs::remove_file(&private).expect("removes");
+            let again = write_key_pair(&key, &private, &public, None);
+            assert!(matches!(again, Err(KeyError::Exists(_))));
+            assert!(!private.exists());
+        }
+    }
+
+    #[test]
+    fn a_password_opens_its_key_and_nothing_else_does() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("k.key");
+        let key = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
+        let password = Password::new("correct horse".to_string());
+        write_key_pair(&key, &path, &path.with_extension("pub"), Some(&password)).expect("writes");
+        let source = KeySource::File(path);
+        let open = |answer: Option<&str>| {
+            let answer = answer.map(|text| Password::new(text.to_string()));
+            read_private_key(&source, &mut |_| Ok(answer.clone()))
+        };
+        assert!(open(Some("correct horse")).is_ok());
+        assert!(matches!(
+            open(Some("wrong")),
+            Err(KeyError::WrongPassword(_))
+        ));
+        assert!(matches!(open(Some("")), Err(KeyError::WrongPassword(_))));
+        assert!(matches!(open(None), Err(KeyError::NoPassword(_))));
+    }
+
+    #[test]
+    fn an_exposed_key_a_directory_and_a_fifo_are_refused_without_waiting() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let key = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
+        write_key_pair(&key, &at("k.key"), &at("k.pub"), None).expect("writes");
+        fs::set_permissions(at("k.key"), Permissions::from_mode(0o640)).expect("sets the mode");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RWXU).expect("fifo");
+        fs::write(at("long"), "x".repeat(100_000)).expect("writes");
+        fs::set_permissions(at("long"), Permissions::from_mode(0o600)).expect("sets the mode");
+        let read = |name: &str| match read_private_key(&KeySource::File(at(name)), &mut nobody) {
+            Ok(_) => panic!("{name} was read"),
+            Err(error) => error,
+        };
+        assert!(matches!(
+            read("k.key"),
+            KeyError::Exposed { mode: 0o640, .. }
+        ));
+        assert!(matches!(
+            read("."),
+            KeyError::NotRegular {
+                kind: "a directory",
+                ..
+            }
+        ));
+        assert!(matches!(
+            read("fifo"),
+            KeyError::NotRegular { kind: "a FIFO", .. }
+        ));
+        assert!(matches!(read("none"), KeyError::Missing(_)));
+        assert!(matches!(read("long"), KeyError::Malformed { .. }));
+    }
+}

@@ -1,0 +1,256 @@
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use p256::elliptic_curve::Generate;
+use pkcs8::der::Decode;
+use pkcs8::spki::AlgorithmIdentifierRef;
+use pkcs8::{
+    DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef,
+};
+use sha2::Digest as _;
+
+use super::{AskPassword, KeyError, Password, PublicKey, dsse};
+use crate::manifest::PAYLOAD_TYPE;
+
+/// A kind of key that modelseal makes and uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyAlgorithm {
+    #[default]
+    P256,
+    P384,
+    Ed25519,
+}
+
+/// A private key that can sign a seal. Every kind signs deterministically.
+pub enum PrivateKey {
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    Ed25519(ed25519_dalek::SigningKey),
+}
+
+impl PrivateKey {
+    /// Makes a new key from the system's random numbers.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`].
+    pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
+        let random = |_| KeyError::Random;
+        Ok(match algorithm {
+            KeyAlgorithm::P256 => PrivateKey::P256(
+                p256::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?,
+            ),
+            KeyAlgorithm::P384 => PrivateKey::P384(
+                p384::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?,
+            ),
+            KeyAlgorithm::Ed25519 => {
+                let mut seed = zeroize::Zeroizing::new([0u8; 32]);
+                getrandom::fill(seed.as_mut()).map_err(random)?;
+                PrivateKey::Ed25519(ed25519_dalek::SigningKey::from_bytes(&seed))
+            }
+        })
+    }
+
+    /// Reads PEM: PKCS#8, encrypted or not, or the older `EC PRIVATE KEY`. `shown` names it in errors.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_pem(text: &str, shown: &str, ask: AskPassword<'_>) -> Result<Self, KeyError> {
+        let (label, block) = pem_block(text, shown)?;
+        let malformed = |reason: &dyn std::fmt::Display| KeyError::Malformed {
+            key: shown.to_string(),
+            reason: reason.to_string(),
+        };
+        match label.as_str() {
+            "PRIVATE KEY" => {
+                let (_, document) =
+                    pkcs8::SecretDocument::from_pem(&block).map_err(|error| malformed(&error))?;
+                Self::from_der(document.as_bytes(), shown)
+            }
+            "ENCRYPTED PRIVATE KEY" => {
+                let (_, document) =
+                    pkcs8::SecretDocument::from_pem(&block).map_err(|error| malformed(&error))?;
+                let encrypted = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes())
+                    .map_err(|error| malformed(&error))?;
+                let password = ask(shown)
+                    .map_err(|source| KeyError::Read {
+                        key: shown.to_string(),
+                        source,
+                    })?
+                    .ok_or_else(|| KeyError::NoPassword(shown.to_string()))?;
+                let opened = encrypted
+                    .decrypt(password.as_bytes())
+                    .map_err(|_| KeyError::WrongPassword(shown.to_string()))?;
+                // A wrong password can by chance look right to the padding.
+                Self::from_der(opened.as_bytes(), shown).map_err(|error| match error {
+                    KeyError::Malformed { key, .. } => KeyError::WrongPassword(key),
+                    other => other,
+                })
+            }
+            "EC PRIVATE KEY" => {
+                if let Ok(key) = p256::SecretKey::from_sec1_pem(&block) {
+                    return Ok(PrivateKey::P256(key.into()));
+                }
+                match p384::SecretKey::from_sec1_pem(&block) {
+                    Ok(key) => Ok(PrivateKey::P384(key.into())),
+                    Err(_) => Err(malformed(
+                        &"not P-256 or P-384, or encrypted in the old way",
+                    )),
+                }
+            }
+            label => Err(KeyError::Kind {
+                key: shown.to_string(),
+                found: match label {
+                    "PUBLIC KEY" => "a public key".to_string(),
+                    "CERTIFICATE" => "a certificate".to_string(),
+                    "RSA PRIVATE KEY" => "an RSA key".to_string(),
+                    label => format!("a PEM block {}", crate::text::name(label)),
+                },
+                expected: "a private key (ECDSA P-256, ECDSA P-384 or Ed25519)",
+            }),
+        }
+    }
+
+    fn from_der(der: &[u8], shown: &str) -> Result<Self, KeyError> {
+        let malformed = |reason: &dyn std::fmt::Display| KeyError::Malformed {
+            key: shown.to_string(),
+            reason: reason.to_string(),
+        };
+        let info = PrivateKeyInfoRef::from_der(der).map_err(|error| malformed(&error))?;
+        let algorithm = algorithm_name(&info.algorithm);
+        match algorithm.as_str() {
+            "ECDSA P-256" => p256::SecretKey::from_pkcs8_der(der)
+                .map(|key| PrivateKey::P256(key.into()))
+                .map_err(|error| malformed(&error)),
+            "ECDSA P-384" => p384::SecretKey::from_pkcs8_der(der)
+                .map(|key| PrivateKey::P384(key.into()))
+                .map_err(|error| malformed(&error)),
+            "Ed25519" => ed25519_dalek::SigningKey::from_pkcs8_der(der)
+                .map(PrivateKey::Ed25519)
+                .map_err(|error| malformed(&error)),
+            _ => Err(KeyError::Algorithm {
+                key: shown.to_string(),
+                algorithm,
+            }),
+        }
+    }
+
+    /// PKCS#8 PEM; with a password encrypted (PBES2: scrypt, AES-256), as `openssl` reads it.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] if the system gave no salt.
+    pub fn to_pem(
+        &self,
+        password: Option<&Password>,
+    ) -> Result<zeroize::Zeroizing<String>, KeyError> {
+        fn write(
+            key: &impl EncodePrivateKey,
+            password: Option<&Password>,
+        ) -> pkcs8::Result<zeroize::Zeroizing<String>> {
+            match password {
+                Some(password) => key.to_pkcs8_encrypted_pem(password.as_bytes(), LineEnding::LF),
+                None => key.to_pkcs8_pem(LineEnding::LF),
+            }
+        }
+        let pem = match self {
+            PrivateKey::P256(key) => write(key, password),
+            PrivateKey::P384(key) => write(key, password),
+            PrivateKey::Ed25519(key) => write(key, password),
+        };
+        pem.map_err(|_| KeyError::Random)
+    }
+
+    pub fn public_key(&self) -> PublicKey {
+        match self {
+            PrivateKey::P256(key) => PublicKey::P256(*key.verifying_key()),
+            PrivateKey::P384(key) => PublicKey::P384(*key.verifying_key()),
+            PrivateKey::Ed25519(key) => PublicKey::Ed25519(key.verifying_key()),
+        }
+    }
+
+    /// Signs an in-toto payload as DSSE: RFC 6979 with low S in DER, or Ed25519. The same key and payload
+    /// always give the same bytes.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] for a key with which signing is impossible.
+    pub fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let header = dsse::header(PAYLOAD_TYPE, payload.len());
+        let unusable = || KeyError::Malformed {
+            key: "given".to_string(),
+            reason: "it cannot sign".to_string(),
+        };
+        match self {
+            PrivateKey::P256(key) => {
+                let hash = sha2::Sha256::new()
+                    .chain_update(header)
+                    .chain_update(payload)
+                    .finalize();
+                let signature: p256::ecdsa::Signature =
+                    key.sign_prehash(&hash).map_err(|_| unusable())?;
+                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+            }
+            PrivateKey::P384(key) => {
+                let hash = sha2::Sha384::new()
+                    .chain_update(header)
+                    .chain_update(payload)
+                    .finalize();
+                let signature: p384::ecdsa::Signature =
+                    key.sign_prehash(&hash).map_err(|_| unusable())?;
+                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+            }
+            PrivateKey::Ed25519(key) => {
+                use ed25519_dalek::Signer as _;
+                let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);
+                Ok(key.sign(&message).to_bytes().to_vec())
+            }
+        }
+    }
+}
+
+/// Finds the one key in a PEM text. `openssl ecparam -genkey` puts the curve's parameters before it.
+pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), KeyError> {
+    let malformed = |reason: &str| KeyError::Malformed {
+        key: shown.to_string(),
+        reason: reason.to_string(),
+    };
+    let mut found = None;
+    let mut rest = text;
+    while let Some(start) = rest.find("-----BEGIN ") {
+        let block = &rest[start..];
+        let label = block["-----BEGIN ".len()..]
+            .split("-----")
+            .next()
+            .unwrap_or_default();
+        let end = format!("-----END {label}-----");
+        let Some(length) = block.find(&end) else {
+            return Err(malformed("its PEM block has no end"));
+        };
+        let block_end = length + end.len();
+        if label != "EC PARAMETERS" {
+            if found.is_some() {
+                return Err(malformed("it holds more than one PEM block"));
+            }
+            found = Some((label.to_string(), format!("{}\n", &block[..block_end])));
+        }
+        rest = &block[block_end..];
+    }
+    found.ok_or_else(|| malformed("it is not PEM (`-----BEGIN … KEY-----`)"))
+}
+
+/// The name of a key's algorithm for a person, the dotted identifier where we have no name for it.
+pub(super) fn algorithm_name(algorithm: &AlgorithmIdentifierRef<'_>) -> String {
+    let curve = algorithm
+        .parameters_oid()
+        .ok()
+        .map(|curve| curve.to_string());
+    let oid = algorithm.oid.to_string();
+    let name = match (oid.as_str(), curve.as_deref()) {
+        ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => "ECDSA P-256",
+        ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => "ECDSA P-384",
+        ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => "ECDSA P-521",
+        ("1.2.840.10045.2.1", Some("1.3.132.0.10")) => "ECDSA secp256k1",
+        ("1.2.840.10045.2.1", _) => "ECDSA with another curve",
+        ("1.2.840.113549.1.1.1", _) => "RSA",
+        ("1.3.101.112", _) => "Ed25519",
+        ("1.3.101.113", _) => "Ed448",
+        (other, _) => other,
+    };
+    name.to_string()
+}

@@ -1,0 +1,95 @@
+//! How names, numbers and digests are shown to a person.
+//!
+//! Names come from archives, directories and repositories that nobody vouches for, so whatever could
+//! move the cursor, reorder the line or begin a new one is escaped.
+
+use std::fmt;
+use std::path::Path;
+
+/// A path between back-ticks, escaped.
+pub fn path(path: &Path) -> String {
+    name(&path.to_string_lossy())
+}
+
+/// Any untrusted name between back-ticks, escaped.
+pub fn name(name: &str) -> String {
+    format!("`{}`", Escaped(name))
+}
+
+/// Shows text with everything escaped that a terminal, a log or a CI system would act upon.
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if is_unsafe(character) {
+                write!(formatter, "\\u{{{:x}}}", u32::from(character))?;
+            } else {
+                write!(formatter, "{character}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, line and paragraph separators, invisible and direction-changing characters,
+/// tags and private use, and the back-tick that ends a quoted name.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '`' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}'
+            | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// A whole number with commas between groups of three digits.
+pub fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 file`, `2 files`, `0 files`.
+pub fn count(value: u64, singular: &str, plural: &str) -> String {
+    let noun = if value == 1 { singular } else { plural };
+    format!("{} {noun}", number(value))
+}
+
+/// The first digits of a digest or commit, enough for a person to compare.
+pub fn short(hex: &str) -> String {
+    match hex.get(..8) {
+        Some(start) if hex.len() > 8 => format!("{start}…"),
+        _ => hex.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_move_a_cursor_or_forge_a_line_is_escaped() {
+        assert_eq!(name("weights.bin"), "`weights.bin`");
+        assert_eq!(name("größe/模型"), "`größe/模型`");
+        assert_eq!(
+            name("a\u{1b}[2Jb\npass: all\r\u{202e}gpj.exe"),
+            "`a\\u{1b}[2Jb\\u{a}pass: all\\u{d}\\u{202e}gpj.exe`"
+        );
+        assert_eq!(name("tick`tock"), "`tick\\u{60}tock`");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1000), "1,000");
+        assert_eq!(number(1234567890), "1,234,567,890");
+        assert_eq!(count(1, "file", "files"), "1 file");
+    }
+}
