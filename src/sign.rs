@@ -10,7 +10,7 @@ mod public_key;
 
 use std::path::PathBuf;
 
-pub use bundle::{Bundle, BundleError, read_bundle, write_bundle};
+pub use bundle::{Bundle, BundleError, bundle_length, read_bundle, write_bundle};
 pub use dsse::pre_authentication_encoding;
 pub use key_file::{KeySource, local_key_path, read_private_key, read_public_key, write_key_pair};
 pub use private_key::{KeyAlgorithm, PrivateKey};

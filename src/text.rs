@@ -13,7 +13,7 @@ pub fn path(path: &Path) -> String {
 
 /// Any untrusted name between back-ticks, escaped.
 pub fn name(name: &str) -> String {
-    format!("`{}`", Escaped(name))
+    format!("`{}`", Escaped(name).to_string().replace('`', "\\u{60}"))
 }
 
 /// Shows text with everything escaped that a terminal, a log or a CI system would act upon.
@@ -33,11 +33,11 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// Control characters, line and paragraph separators, invisible and direction-changing characters,
-/// tags and private use, and the back-tick that ends a quoted name.
+/// tags and private use.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '`' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}'
             | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }

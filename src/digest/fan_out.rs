@@ -18,6 +18,9 @@ pub trait Consumer: Send {
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()>;
 }
 
+/// Is told how many bytes were read since the last time.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
 /// Reads `source` to its end, once, and shows every byte to each consumer; returns the number of bytes.
 ///
 /// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
@@ -29,9 +32,10 @@ pub fn read_through(
     source: &mut dyn Read,
     size: u64,
     consumers: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
 ) -> io::Result<u64> {
     if size < CHUNK as u64 {
-        return read_inline(source, size as usize + 1, consumers);
+        return read_inline(source, size as usize + 1, consumers, progress);
     }
     thread::scope(|scope| {
         let mut senders = Vec::with_capacity(consumers.len());
@@ -49,6 +53,7 @@ pub fn read_through(
                 Err(error) => break Err(error),
             };
             total += chunk.len() as u64;
+            progress(chunk.len() as u64);
             // A consumer that has failed no longer listens; its error is collected below.
             if senders
                 .iter()
@@ -72,6 +77,7 @@ fn read_inline(
     source: &mut dyn Read,
     chunk_size: usize,
     consumers: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
 ) -> io::Result<u64> {
     let mut total = 0;
     loop {
@@ -80,6 +86,7 @@ fn read_inline(
             return Ok(total);
         }
         total += chunk.len() as u64;
+        progress(chunk.len() as u64);
         for consumer in consumers.iter_mut() {
             consumer.consume(&chunk)?;
         }
@@ -131,9 +138,13 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
             for expected in [0, 1, length as u64, u64::MAX] {
                 let (mut one, mut two) = (Collect(Vec::new()), Collect(Vec::new()));
-                let total =
-                    read_through(&mut bytes.as_slice(), expected, &mut [&mut one, &mut two])
-                        .expect("reads");
+                let total = read_through(
+                    &mut bytes.as_slice(),
+                    expected,
+                    &mut [&mut one, &mut two],
+                    &|_| {},
+                )
+                .expect("reads");
                 assert_eq!(total, length as u64);
                 assert!(one.0 == bytes && two.0 == bytes, "{length} {expected}");
             }
@@ -147,6 +158,7 @@ mod tests {
                 &mut io::repeat(7).take(size as u64),
                 size as u64,
                 &mut [&mut Collect(Vec::new()), &mut Refuse],
+                &|_| {},
             )
             .expect_err("is refused");
             assert_eq!(error.to_string(), "no more");

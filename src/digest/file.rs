@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::Digest as _;
 
-use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
+use super::{Algorithms, Consumer, Digest, Error, Progress, Symlinks, read_through};
 
 /// Below this size handing the work to other threads costs more than it brings.
 const PARALLEL_BLAKE3: usize = 128 << 10;
@@ -67,6 +67,18 @@ impl Hasher {
         if let Some(hasher) = &mut self.blake3 {
             hasher.update(bytes);
         }
+    }
+
+    /// One consumer for each digest, to be shown the bytes side by side. The size is not counted then.
+    pub fn consumers(&mut self) -> Vec<&mut dyn Consumer> {
+        let mut consumers: Vec<&mut dyn Consumer> = Vec::with_capacity(3);
+        if let Some(hasher) = &mut self.sha256 {
+            consumers.push(hasher);
+        }
+        if let Some(hasher) = &mut self.blake3 {
+            consumers.push(hasher);
+        }
+        consumers
     }
 
     pub fn finish(self) -> FileDigests {
@@ -174,20 +186,15 @@ pub fn hash_file(
     algorithms: Algorithms,
     symlinks: Symlinks,
     also: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
 ) -> Result<FileDigests, Error> {
     let (mut file, metadata) = open_regular(path, symlinks)?;
     let mut hasher = Hasher::new(algorithms);
-    let mut consumers: Vec<&mut dyn Consumer> = Vec::with_capacity(2 + also.len());
-    if let Some(sha256) = &mut hasher.sha256 {
-        consumers.push(sha256);
-    }
-    if let Some(blake3) = &mut hasher.blake3 {
-        consumers.push(blake3);
-    }
+    let mut consumers = hasher.consumers();
     for consumer in also {
         consumers.push(*consumer);
     }
-    let size = read_through(&mut file, metadata.len(), &mut consumers)
+    let size = read_through(&mut file, metadata.len(), &mut consumers, progress)
         .map_err(|source| Error::io(path, source))?;
     hasher.size = size;
 
@@ -221,8 +228,8 @@ mod tests {
         for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 253) as u8).collect();
             std::fs::write(&path, &bytes).expect("writes");
-            let digests =
-                hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut []).expect("hashes");
+            let digests = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {})
+                .expect("hashes");
             assert_eq!(digests.size, length as u64);
             assert_eq!(digests.sha256, Some(Digest::sha256(&bytes)));
             assert_eq!(digests.blake3, Some(Digest::blake3(&bytes)));
@@ -279,6 +286,7 @@ mod tests {
             Algorithms::ALL,
             Symlinks::Refuse,
             &mut [&mut Meddle(&path)],
+            &|_| {},
         );
         assert!(matches!(outcome, Err(Error::Changed { .. })), "{outcome:?}");
     }

@@ -50,6 +50,13 @@ pub enum BundleError {
     NotCanonical,
 }
 
+/// How many bytes [`write_bundle`] makes of a payload of this many bytes, whoever signs it.
+pub fn bundle_length(payload: usize) -> u64 {
+    let fixed = [HINT, PAYLOAD, SIGNATURE, KEY_ID, END];
+    let fixed: usize = fixed.iter().map(|part| part.len()).sum();
+    (fixed + 2 * 64 + payload.div_ceil(3) * 4 + SIGNATURE_ROOM) as u64
+}
+
 /// Signs a payload and writes the bundle.
 ///
 /// # Errors
@@ -57,12 +64,7 @@ pub enum BundleError {
 pub fn write_bundle(payload: &[u8], key: &PrivateKey) -> Result<Vec<u8>, KeyError> {
     let signature = STANDARD.encode(key.sign(payload)?);
     let hint = key.public_key().hint().to_string();
-    let fixed = [HINT, PAYLOAD, SIGNATURE, KEY_ID, END]
-        .iter()
-        .map(|part| part.len())
-        .sum::<usize>();
-    let encoded_payload = payload.len().div_ceil(3) * 4;
-    let mut text = String::with_capacity(fixed + 2 * hint.len() + encoded_payload + SIGNATURE_ROOM);
+    let mut text = String::with_capacity(bundle_length(payload.len()) as usize);
     for part in [HINT, &hint, PAYLOAD] {
         text.push_str(part);
     }
@@ -203,6 +205,7 @@ mod tests {
                     write_bundle(payload, &key).expect("signs"),
                     "deterministic"
                 );
+                assert_eq!(bytes.len() as u64, bundle_length(payload.len()));
                 lengths.insert(bytes.len());
                 let bundle = read_bundle(&bytes).expect("reads");
                 assert_eq!(bundle.payload, payload);
@@ -260,7 +263,10 @@ mod tests {
             ("\u{feff}{}", "not valid JSON"),
             (&format!("{trimmed}{trimmed}"), "not valid JSON"),
             (&"[".repeat(100_000), "not a Sigstore bundle"),
-            (&format!("{{\"x\":{}", "[".repeat(100_000)), "not valid JSON"),
+            (
+                &format!("{{\"x\":{}", "[".repeat(100_000)),
+                "not valid JSON",
+            ),
             ("{}", "not a Sigstore bundle"),
             ("[]", "not a Sigstore bundle"),
             (

@@ -1,0 +1,91 @@
+//! A base model: a sealed archive by its release, anything else by its digest.
+
+use std::io::BufReader;
+use std::path::Path;
+
+use super::Error;
+use super::source::read_source;
+use crate::archive::{ArchiveReader, ReadError};
+use crate::digest::{self, Algorithms, Progress, Symlinks, open_regular};
+use crate::manifest::{Annotations, DependencyDigest};
+use crate::release::{Contents, Discard, Seal, read_contents};
+
+/// What a base model turned out to be.
+pub struct BaseFacts {
+    pub digest: DependencyDigest,
+    pub annotations: Annotations,
+}
+
+/// Reads a base model. A sealed archive must be whole; who signed it is not looked at, because its release
+/// digest is what is sealed.
+///
+/// # Errors
+/// [`Error`].
+pub fn read_base(
+    path: &Path,
+    symlinks: Symlinks,
+    progress: Progress<'_>,
+) -> Result<BaseFacts, Error> {
+    if path.is_file()
+        && let Some(facts) = read_release(path, progress)?
+    {
+        return Ok(facts);
+    }
+    let facts = read_source(path, symlinks, None, progress)?;
+    let annotations = Annotations {
+        bytes: Some(facts.bytes),
+        files: Some(facts.files),
+        ..Annotations::default()
+    };
+    Ok(BaseFacts {
+        digest: facts.digest,
+        annotations,
+    })
+}
+
+/// `None`: not one of our archives.
+fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>, Error> {
+    let (file, _) = open_regular(path, Symlinks::Follow)?;
+    let io = |source| Error::Digest(digest::Error::io(path, source));
+    let read = ArchiveReader::new(BufReader::new(file))
+        .and_then(|mut reader| reader.read_seal().map(|seal| (reader, seal)));
+    let (reader, entry) = match read {
+        Ok(read) => read,
+        Err(ReadError::Io(source)) => return Err(io(source)),
+        Err(_) => return Ok(None),
+    };
+    let damaged = |reason: String| Error::BadBase {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let seal = Seal::read(&entry.content).map_err(|error| damaged(error.to_string()))?;
+    entry
+        .check_header(&seal.frame())
+        .map_err(|error| damaged(error.to_string()))?;
+    let Contents { files, stopped, .. } =
+        read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, progress);
+    match stopped {
+        Some(ReadError::Io(source)) => return Err(io(source)),
+        Some(error) => return Err(damaged(error.to_string())),
+        None => {}
+    }
+    let changed = seal
+        .manifest
+        .files()
+        .iter()
+        .zip(&files)
+        .find(|(sealed, found)| found.blake3 != sealed.digest.blake3);
+    if let Some((file, _)) = changed {
+        let name = crate::text::name(&file.name);
+        return Err(damaged(format!("{name} is not the file that was sealed")));
+    }
+    Ok(Some(BaseFacts {
+        digest: DependencyDigest::file(seal.release),
+        annotations: Annotations {
+            model: Some(seal.manifest.model().clone()),
+            files: Some(files.len() as u64),
+            bytes: Some(files.iter().map(|file| file.size).sum()),
+            ..Annotations::default()
+        },
+    }))
+}

@@ -1,0 +1,198 @@
+//! A release taken apart: its seal, and how its archive is laid out.
+//!
+//! Everything that writes an archive or reads one goes through here, so that there is one order of
+//! entries. Nothing is trusted and nothing is judged.
+
+use std::io::{self, Read};
+
+use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
+use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Progress};
+use crate::manifest::{self, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
+use crate::sign::{self, Bundle, BundleError};
+
+/// A seal whose parts fit together. Who signed it is not known yet.
+#[derive(Debug)]
+pub struct Seal {
+    pub bundle: Bundle,
+    pub manifest: Statement,
+    /// SHA-256 of the payload: the identity of the release.
+    pub release: Digest,
+}
+
+/// Why bytes are not a seal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    #[error("the seal cannot be read: {0}")]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Manifest(#[from] ParseError),
+}
+
+impl Seal {
+    /// Reads a seal strictly.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, SealError> {
+        let bundle = sign::read_bundle(bytes)?;
+        let manifest = manifest::parse(&bundle.payload)?;
+        let release = Digest::sha256(&bundle.payload);
+        Ok(Self {
+            bundle,
+            manifest,
+            release,
+        })
+    }
+
+    /// What every entry of the archive shares.
+    pub fn frame(&self) -> Frame {
+        frame(&self.manifest)
+    }
+
+    /// What `model.sig` must be signed over.
+    pub fn model_signature_payload(&self) -> Vec<u8> {
+        manifest::model_signature_payload(&self.manifest, &self.release)
+    }
+}
+
+/// What every entry of a release's archive shares.
+pub fn frame(manifest: &Statement) -> Frame {
+    Frame {
+        directory: manifest.model().directory(),
+        epoch: manifest.internal().source_date_epoch,
+    }
+}
+
+/// A sealed file as an entry of the archive.
+pub fn entry(file: &Subject) -> Entry<'_> {
+    Entry {
+        path: &file.name,
+        size: file.size(),
+        executable: file.executable(),
+    }
+}
+
+/// Is handed the content of the files while an archive is read.
+pub trait Receiver: Consumer {
+    /// The content of this entry comes next.
+    ///
+    /// # Errors
+    /// An error ends the reading.
+    fn begin(&mut self, frame: &Frame, entry: &Entry<'_>) -> io::Result<()>;
+
+    /// The content is complete; whether it is the sealed one is not known.
+    ///
+    /// # Errors
+    /// An error ends the reading.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// Receives nothing: for reading only.
+pub struct Discard;
+
+impl Consumer for Discard {
+    fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Receiver for Discard {
+    fn begin(&mut self, _: &Frame, _: &Entry<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What stood in an archive behind its seal, as far as it was read.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The bytes of `model.sig`, where it belongs into the archive.
+    pub model_signature: Option<Vec<u8>>,
+    /// The digests of the files that were reached, in the manifest's order.
+    pub files: Vec<FileDigests>,
+    /// Why the reading ended before the end.
+    pub stopped: Option<ReadError>,
+}
+
+/// Reads everything behind the seal, and only as long as each header is the one that belongs there.
+///
+pub fn read_contents<R: Read>(
+    mut reader: ArchiveReader<R>,
+    seal: &Seal,
+    algorithms: Algorithms,
+    receiver: &mut dyn Receiver,
+    progress: Progress<'_>,
+) -> Contents {
+    let mut contents = Contents::default();
+    let result = read_entries(
+        &mut reader,
+        seal,
+        algorithms,
+        receiver,
+        progress,
+        &mut contents,
+    );
+    contents.stopped = result.and_then(|()| reader.finish()).err();
+    contents
+}
+
+fn read_entries<R: Read>(
+    reader: &mut ArchiveReader<R>,
+    seal: &Seal,
+    algorithms: Algorithms,
+    receiver: &mut dyn Receiver,
+    progress: Progress<'_>,
+    contents: &mut Contents,
+) -> Result<(), ReadError> {
+    let frame = seal.frame();
+    if seal.manifest.internal().model_signature {
+        let size = sign::bundle_length(seal.model_signature_payload().len());
+        let entry = Entry {
+            path: MODEL_SIGNATURE_PATH,
+            size,
+            executable: false,
+        };
+        let mut content = Memory(Vec::new());
+        receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
+        reader.read_entry(
+            &frame,
+            &entry,
+            &mut [&mut content, as_consumer(receiver)],
+            progress,
+        )?;
+        receiver.end().map_err(ReadError::Io)?;
+        contents.model_signature = Some(content.0);
+    }
+    for file in seal.manifest.files() {
+        let mut hasher = Hasher::new(algorithms);
+        let entry = entry(file);
+        receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
+        let mut consumers = hasher.consumers();
+        consumers.push(as_consumer(receiver));
+        reader.read_entry(&frame, &entry, &mut consumers, progress)?;
+        receiver.end().map_err(ReadError::Io)?;
+        contents.files.push(FileDigests {
+            size: file.size(),
+            ..hasher.finish()
+        });
+    }
+    Ok(())
+}
+
+fn as_consumer(receiver: &mut dyn Receiver) -> &mut dyn Consumer {
+    receiver
+}
+
+/// Keeps what it is shown. Only for what has a bounded size.
+struct Memory(Vec<u8>);
+
+impl Consumer for Memory {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(chunk);
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Deciding whether what arrived is what was built.
+//!
+//! The steps are those of `docs/verification.md`, each a file of this directory. Nothing is executed, no
+//! network is opened, nothing is written but what `unpack` extracts. A check that fails is an answer, not
+//! an error: [`Error`] means that the question could not be asked.
+
+mod against;
+mod archive;
+mod directory;
+mod files;
+mod lineage;
+mod model_signature;
+mod seal;
+mod signature;
+mod unpack;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::digest::{self, Algorithms, Digest, Progress};
+use crate::inputs;
+use crate::recipe;
+use crate::release::Seal;
+use crate::report::{Check, Report, Signer};
+use crate::sign::PublicKey;
+
+pub use seal::{Sealed, read_sealed};
+pub use unpack::unpack;
+
+/// A key that the caller trusts to sign.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    /// The short name for reports.
+    pub name: String,
+    /// How the caller named it, for messages.
+    pub shown: String,
+    pub key: PublicKey,
+}
+
+/// A checkout to compare the sealed inputs with.
+#[derive(Debug, Clone)]
+pub struct Against {
+    /// The directory of the recipe.
+    pub directory: PathBuf,
+    /// Where data sources lie on this machine, by name.
+    pub data: BTreeMap<String, PathBuf>,
+}
+
+/// What the caller demands.
+pub struct Options<'a> {
+    /// Any one of them; there is at least one.
+    pub keys: &'a [TrustedKey],
+    pub release: Option<Digest>,
+    /// Which of the sealed digests are computed.
+    pub hash: Algorithms,
+    pub against: Option<Against>,
+    pub now: Timestamp,
+    /// Is told how many bytes were read.
+    pub progress: Progress<'a>,
+}
+
+/// Why a verification could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot read {}", crate::text::path(path))]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} does not exist", crate::text::path(.0))]
+    Missing(PathBuf),
+    #[error(
+        "{} is {kind}: an archive or a directory is needed",
+        crate::text::path(path)
+    )]
+    Kind { path: PathBuf, kind: &'static str },
+    #[error("no key is trusted")]
+    NoKey,
+    #[error(transparent)]
+    Digest(#[from] digest::Error),
+    #[error(transparent)]
+    Against(#[from] inputs::Error),
+    #[error("{} cannot be unpacked to: it {reason}", crate::text::path(path))]
+    Destination { path: PathBuf, reason: &'static str },
+    #[error("cannot write {}", crate::text::path(path))]
+    Write { path: PathBuf, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    fn io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            _ if crate::interrupt::is_interruption(&source) => Error::Interrupted,
+            io::ErrorKind::NotFound => Error::Missing(path.to_path_buf()),
+            _ => Error::Io {
+                path: path.to_path_buf(),
+                source,
+            },
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoKey => {
+                Some("name the key that must have signed: `--key KEY.pub`, or `--key local`".into())
+            }
+            Error::Against(error) => error.hint(),
+            Error::Destination { .. } => Some("name a directory that does not exist yet".into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<recipe::Error> for Error {
+    fn from(error: recipe::Error) -> Self {
+        Error::Against(error.into())
+    }
+}
+
+/// What to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An archive or an unpacked directory.
+    Path(PathBuf),
+    /// An archive on standard input.
+    StandardInput,
+}
+
+impl Target {
+    /// How the caller named it.
+    pub fn shown(&self) -> String {
+        match self {
+            Target::Path(path) => path.to_string_lossy().into_owned(),
+            Target::StandardInput => "-".to_string(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Target::Path(path) => path,
+            Target::StandardInput => Path::new("-"),
+        }
+    }
+}
+
+/// Verifies an archive or a directory.
+///
+/// # Errors
+/// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
+pub fn verify(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
+    let mut verification = Verification::new(target, options)?;
+    match seal::open(target)? {
+        seal::Opened::Archive(source) => archive::verify(&mut verification, source, None)?,
+        seal::Opened::Directory(root) => directory::verify(&mut verification, &root)?,
+    }
+    Ok(verification.report)
+}
+
+/// A report in the making.
+struct Verification<'a> {
+    options: &'a Options<'a>,
+    target: &'a Target,
+    report: Report,
+    /// The key whose signature was accepted.
+    accepted: Option<&'a TrustedKey>,
+}
+
+impl<'a> Verification<'a> {
+    fn new(target: &'a Target, options: &'a Options<'a>) -> Result<Self, Error> {
+        if options.keys.is_empty() {
+            return Err(Error::NoKey);
+        }
+        let keys: Vec<&str> = options.keys.iter().map(|key| key.shown.as_str()).collect();
+        let mut demanded = vec![format!("a signature by {}", keys.join(" or "))];
+        if let Some(release) = options.release {
+            demanded.push(format!("release sha256:{release}"));
+        }
+        if let Some(against) = &options.against {
+            demanded.push(format!(
+                "the inputs of {}",
+                crate::text::path(&against.directory)
+            ));
+        }
+        let report = Report {
+            target: target.shown(),
+            demanded,
+            release: None,
+            model: None,
+            model_digest: None,
+            origin: None,
+            missing: Vec::new(),
+            files: None,
+            signers: Vec::new(),
+            hash: options.hash,
+            evaluated_at: seconds(options.now),
+            checks: Vec::new(),
+            not_checked: Vec::new(),
+        };
+        Ok(Self {
+            options,
+            target,
+            report,
+            accepted: None,
+        })
+    }
+
+    fn add(&mut self, check: Check) {
+        self.report.checks.push(check);
+    }
+
+    /// Steps 1 and 2 on the seal's bytes: `None` if either failed, and then the reading ends.
+    fn seal_and_signature(&mut self, content: &[u8]) -> Option<Seal> {
+        let seal = seal::check(self, content)?;
+        self.accepted = signature::check(self, &seal);
+        if let Some(key) = self.accepted {
+            self.report.signers.push(Signer {
+                key: key.key.hint(),
+                name: key.name.clone(),
+            });
+            return Some(seal);
+        }
+        self.not_reached("nothing that the manifest says: its signature was not accepted");
+        None
+    }
+
+    /// Says what was not looked at because an earlier step failed.
+    fn not_reached(&mut self, what: &str) {
+        self.report.not_checked.push(what.to_string());
+    }
+
+    /// Steps 5 and 6, the same for archives and directories.
+    fn finish(&mut self, seal: &Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
+        model_signature::check(self, seal, model_signature);
+        lineage::check(self, seal)?;
+        self.report
+            .not_checked
+            .push("policy (none given)".to_string());
+        Ok(())
+    }
+}
+
+/// RFC 3339 to the second.
+fn seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second())
+        .unwrap_or(time)
+        .to_string()
+}

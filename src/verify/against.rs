@@ -1,0 +1,260 @@
+//! `--against DIR`: the sealed inputs compared with a checkout, one by one.
+
+use super::{Against, Error};
+use crate::digest::{self, Digest, Progress};
+use crate::inputs::{self, exempt, hash_small_file, read_base, read_source, work_tree};
+use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement};
+use crate::recipe::Recipe;
+use crate::report::{Check, Status};
+
+/// How one input compares.
+pub(super) enum Compared {
+    Same,
+    Differs {
+        expected: String,
+        actual: String,
+        message: String,
+    },
+    /// Why it could not be compared.
+    NotThere(String),
+}
+
+/// Compares every input of a manifest with the checkout.
+///
+/// The recipe of the checkout says where its code lies and what is declared; that it is the sealed one is
+/// a comparison of its own.
+pub(super) fn compare(
+    manifest: &Statement,
+    against: &Against,
+    progress: Progress<'_>,
+) -> Result<Vec<(String, Compared)>, Error> {
+    let recipe = Recipe::load(&against.directory)?;
+    for name in against.data.keys() {
+        let sealed = format!("data/{name}");
+        if !manifest
+            .dependencies()
+            .iter()
+            .any(|input| input.name == sealed)
+        {
+            return Err(Error::Against(inputs::Error::UnknownData(name.clone())));
+        }
+    }
+    let mut results = Vec::new();
+    for input in manifest.dependencies() {
+        let (kind, rest) = input.name.split_once('/').unwrap_or((&input.name, ""));
+        let compared = match kind {
+            "code" => compare_code(input, &recipe, against),
+            "recipe" => Ok(compare_digest(
+                input,
+                &DependencyDigest::file(Digest::sha256(recipe.text.as_bytes())),
+            )),
+            "data" => compare_data(input, rest, &recipe, against, progress),
+            "base" => compare_base(input, rest, &recipe, progress),
+            _ => compare_file(input, rest, &recipe),
+        }?;
+        results.push((input.name.clone(), compared));
+    }
+    Ok(results)
+}
+
+fn compare_code(
+    input: &ResourceDescriptor,
+    recipe: &Recipe,
+    against: &Against,
+) -> Result<Compared, Error> {
+    let Some(work_tree) = work_tree(recipe)? else {
+        return Ok(Compared::NotThere(
+            "the checkout's recipe says `[code] none`".to_string(),
+        ));
+    };
+    let dist = recipe
+        .directory()
+        .canonicalize()
+        .map(|directory| directory.join("dist"));
+    let code = work_tree
+        .read(&exempt(
+            recipe,
+            &against.data,
+            &dist.into_iter().collect::<Vec<_>>(),
+        ))
+        .map_err(inputs::Error::from)?;
+    if Some(code.dir_hash) == input.digest.dir_hash {
+        return Ok(Compared::Same);
+    }
+    let shown = |commit: &str, hash: Option<Digest>| {
+        let hash = hash
+            .map(|hash| format!("dirHash:{hash}"))
+            .unwrap_or_default();
+        format!("{hash} (git {})", crate::text::short(commit))
+    };
+    let sealed_commit = input.digest.git_commit.as_deref().unwrap_or_default();
+    let message = match code.changes.first() {
+        Some(change) => format!(
+            "the code of the checkout is not the sealed one; not as committed: {}{}",
+            crate::text::name(&change.path),
+            if code.changes.len() > 1 {
+                format!(" and {} more", code.changes.len() - 1)
+            } else {
+                String::new()
+            }
+        ),
+        None => "the code of the checkout is not the sealed one".to_string(),
+    };
+    Ok(Compared::Differs {
+        expected: shown(sealed_commit, input.digest.dir_hash),
+        actual: shown(&code.commit, Some(code.dir_hash)),
+        message,
+    })
+}
+
+fn compare_data(
+    input: &ResourceDescriptor,
+    name: &str,
+    recipe: &Recipe,
+    against: &Against,
+    progress: Progress<'_>,
+) -> Result<Compared, Error> {
+    let declared = recipe
+        .tables
+        .data
+        .iter()
+        .find(|data| data.name.get_ref() == name);
+    let path = match (against.data.get(name), declared, &input.uri) {
+        (Some(path), _, _) => path.clone(),
+        (None, Some(data), _) => recipe.directory().join(data.path.get_ref()),
+        (None, None, Some(uri)) => recipe.directory().join(uri),
+        (None, None, None) => {
+            return Ok(Compared::NotThere(
+                "the checkout does not declare it".into(),
+            ));
+        }
+    };
+    let symlinks = declared.map(|data| data.symlinks).unwrap_or_default();
+    found(
+        read_source(&path, symlinks, None, progress).map(|facts| facts.digest),
+        input,
+    )
+}
+
+fn compare_base(
+    input: &ResourceDescriptor,
+    name: &str,
+    recipe: &Recipe,
+    progress: Progress<'_>,
+) -> Result<Compared, Error> {
+    let declared = recipe
+        .tables
+        .base
+        .iter()
+        .find(|base| base.name.get_ref() == name);
+    let path = match (declared, &input.uri) {
+        (Some(base), _) => recipe.directory().join(base.path.get_ref()),
+        (None, Some(uri)) => recipe.directory().join(uri),
+        (None, None) => {
+            return Ok(Compared::NotThere(
+                "the checkout does not declare it".into(),
+            ));
+        }
+    };
+    let symlinks = declared.map(|base| base.symlinks).unwrap_or_default();
+    found(
+        read_base(&path, symlinks, progress).map(|facts| facts.digest),
+        input,
+    )
+}
+
+fn compare_file(
+    input: &ResourceDescriptor,
+    path: &str,
+    recipe: &Recipe,
+) -> Result<Compared, Error> {
+    let read = hash_small_file(&recipe.directory().join(path), 0);
+    found(
+        read.map(|(digest, _)| DependencyDigest::file(digest)),
+        input,
+    )
+}
+
+/// What is not there, or is a pointer to it, was not compared; everything else was, or is an error.
+fn found(
+    read: Result<DependencyDigest, inputs::Error>,
+    input: &ResourceDescriptor,
+) -> Result<Compared, Error> {
+    match read {
+        Ok(digest) => Ok(compare_digest(input, &digest)),
+        Err(inputs::Error::Digest(digest::Error::Io { path, source }))
+            if matches!(
+                source.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Compared::NotThere(format!(
+                "{} is not there",
+                crate::text::path(&path)
+            )))
+        }
+        Err(error @ inputs::Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn compare_digest(input: &ResourceDescriptor, found: &DependencyDigest) -> Compared {
+    let (expected, actual) = (input.digest.tagged(), found.tagged());
+    if expected == actual {
+        return Compared::Same;
+    }
+    let message = format!(
+        "the {} of the checkout is not the sealed one",
+        describe(&input.name)
+    );
+    Compared::Differs {
+        expected,
+        actual,
+        message,
+    }
+}
+
+fn describe(name: &str) -> String {
+    match name.split_once('/') {
+        Some(("data", name)) => format!("data `{name}`"),
+        Some(("base", name)) => format!("base model `{name}`"),
+        Some((_, path)) => format!("file {}", crate::text::name(path)),
+        None => name.to_string(),
+    }
+}
+
+/// Puts the comparisons into the checks of the lineage. A parameter or environment file shares a check with
+/// its kind.
+pub(super) fn merge(
+    checks: &mut Vec<Check>,
+    compared: Vec<(String, Compared)>,
+    not_checked: &mut Vec<String>,
+) {
+    for (name, compared) in compared {
+        let id = match name.split_once('/') {
+            Some((kind @ ("data" | "base"), source)) => format!("lineage.{kind}.{source}"),
+            Some((kind, _)) => format!("lineage.{kind}"),
+            None => format!("lineage.{name}"),
+        };
+        match compared {
+            Compared::Same => {}
+            Compared::NotThere(reason) => {
+                not_checked.push(format!("{id} against the checkout: {reason}"))
+            }
+            Compared::Differs {
+                expected,
+                actual,
+                message,
+            } => {
+                let check = Check::fail(id.as_str(), message).differs(expected, actual);
+                let place = checks
+                    .iter()
+                    .position(|other| other.id == id && other.status != Status::Fail);
+                match place {
+                    Some(place) => checks[place] = check,
+                    None => checks.push(check),
+                }
+            }
+        }
+    }
+}

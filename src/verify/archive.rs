@@ -1,0 +1,118 @@
+//! Step 3: every byte of the archive is one that our writer would have written.
+
+use std::io::{self, Read};
+
+use super::{Error, Verification, files};
+use crate::archive::{ArchiveReader, Entry, Found, ReadError, SealEntry};
+use crate::manifest::SEAL_PATH;
+use crate::release::{Discard, Receiver, Seal, read_contents};
+use crate::report::{Check, Status};
+use crate::text::count;
+
+/// Reads an archive to its end, or to the first byte that was not signed.
+pub(super) fn verify(
+    verification: &mut Verification<'_>,
+    source: Box<dyn Read>,
+    receiver: Option<&mut dyn Receiver>,
+) -> Result<(), Error> {
+    let opened = ArchiveReader::new(source).and_then(|mut reader| {
+        let entry = reader.read_seal()?;
+        Ok((reader, entry))
+    });
+    let (reader, entry) = match opened {
+        Ok(opened) => opened,
+        Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
+        Err(error) => {
+            verification.add(Check::fail("seal", error.to_string()));
+            verification.not_reached("anything: there is no seal to go by");
+            return Ok(());
+        }
+    };
+    let Some(seal) = verification.seal_and_signature(&entry.content) else {
+        return Ok(());
+    };
+    contents(
+        verification,
+        reader,
+        &entry,
+        &seal,
+        receiver.unwrap_or(&mut Discard),
+    )
+}
+
+fn contents(
+    verification: &mut Verification<'_>,
+    reader: ArchiveReader<Box<dyn Read>>,
+    entry: &SealEntry,
+    seal: &Seal,
+    receiver: &mut dyn Receiver,
+) -> Result<(), Error> {
+    let sealed = seal.manifest.files();
+    if let Err(error) = entry.check_header(&seal.frame()) {
+        verification.add(stopped(&error));
+        verification.not_reached(&format!(
+            "{} in the archive",
+            count(sealed.len() as u64, "file", "files")
+        ));
+        return Ok(());
+    }
+    extract_seal(receiver, entry, seal)
+        .map_err(|source| Error::io(verification.target.path(), source))?;
+    let options = verification.options;
+    let contents = read_contents(reader, seal, options.hash, receiver, options.progress);
+    let reached = contents.files.len();
+    match &contents.stopped {
+        None => {
+            let bytes: u64 = sealed.iter().map(|file| file.size()).sum();
+            let files = count(sealed.len() as u64, "file", "files");
+            let message = format!("{files}, {} bytes", crate::text::number(bytes));
+            verification.add(Check::pass("archive", message));
+        }
+        Some(ReadError::Io(_)) => {}
+        Some(error) => verification.add(stopped(error)),
+    }
+    if let Some(ReadError::Io(source)) = contents.stopped {
+        return Err(Error::io(verification.target.path(), source));
+    }
+    files::check_digests(verification, &sealed[..reached], &contents.files);
+    if reached < sealed.len() {
+        let rest = count((sealed.len() - reached) as u64, "file", "files");
+        verification.not_reached(&format!("{rest} behind the place where the reading ended"));
+        // Not all files matched, whatever those did that were reached.
+        verification
+            .report
+            .checks
+            .retain(|check| check.id != "files" || check.status != Status::Pass);
+        verification.add(Check::skip("files", format!("{rest} not reached")));
+    }
+    verification.finish(seal, contents.model_signature.as_deref())
+}
+
+/// The seal has been read already; whoever extracts wants it too.
+fn extract_seal(receiver: &mut dyn Receiver, read: &SealEntry, seal: &Seal) -> io::Result<()> {
+    let size = read.content.len() as u64;
+    receiver.begin(
+        &seal.frame(),
+        &Entry {
+            path: SEAL_PATH,
+            size,
+            executable: false,
+        },
+    )?;
+    receiver.consume(&read.content)?;
+    receiver.end()
+}
+
+/// The first thing that is not as it was sealed.
+fn stopped(error: &ReadError) -> Check {
+    let check = Check::fail("archive", error.to_string());
+    match error {
+        ReadError::Header {
+            found: Found::Name(found),
+            expected,
+            ..
+        } => check.differs(crate::text::name(expected), crate::text::name(found)),
+        _ => check,
+    }
+    .hint("fetch the archive again; if it stays so, do not deploy it")
+}

@@ -1,0 +1,78 @@
+//! Step 4: every file is the one that was sealed.
+
+use super::Verification;
+use crate::digest::{Algorithm, FileDigests};
+use crate::manifest::Subject;
+use crate::report::{Check, Status};
+use crate::text::{count, name, number};
+
+/// What to do when a file is not the sealed one.
+pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";
+
+/// Compares digests with the sealed ones, in the same order, and adds one check for all and one for each
+/// file that differs.
+pub(super) fn check_digests(
+    verification: &mut Verification<'_>,
+    sealed: &[Subject],
+    found: &[FileDigests],
+) {
+    let differing = sealed
+        .iter()
+        .zip(found)
+        .filter_map(|(file, digests)| compare(file, digests));
+    let findings = differing.collect();
+    add(verification, sealed.len(), findings);
+}
+
+/// Adds the summary and the findings, one a file.
+pub(super) fn add(verification: &mut Verification<'_>, total: usize, findings: Vec<Check>) {
+    let total = total as u64;
+    if findings.is_empty() {
+        verification.add(Check::pass("files", count(total, "file", "files")));
+        return;
+    }
+    let failed = findings
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .count() as u64;
+    let message = match failed {
+        1 => format!("1 of {} differs", count(total, "file", "files")),
+        _ => format!(
+            "{} of {} differ",
+            number(failed),
+            count(total, "file", "files")
+        ),
+    };
+    verification.add(Check::fail("files", message));
+    verification.report.checks.extend(findings);
+}
+
+/// The difference between a sealed file and what was read; `None` if there is none.
+pub(super) fn compare(file: &Subject, found: &FileDigests) -> Option<Check> {
+    let pairs = [
+        (Algorithm::Sha256, found.sha256, Some(file.digest.sha256)),
+        (Algorithm::Blake3, found.blake3, file.digest.blake3),
+    ];
+    let size = |bytes: u64| format!("({} bytes)", number(bytes));
+    let differing = pairs.into_iter().find_map(|(algorithm, found, sealed)| {
+        let (found, sealed) = (found?, sealed?);
+        (found != sealed).then(|| (sealed.tagged(algorithm), found.tagged(algorithm)))
+    });
+    let (expected, actual) = match differing {
+        Some((expected, actual)) => (
+            format!("{expected} {}", size(file.size())),
+            format!("{actual} {}", size(found.size)),
+        ),
+        None if found.size != file.size() => (size(file.size()), size(found.size)),
+        None => return None,
+    };
+    Some(
+        Check::fail(
+            "files",
+            format!("{} is not the file that was sealed", name(&file.name)),
+        )
+        .path(&file.name)
+        .differs(expected, actual)
+        .hint(HINT),
+    )
+}

@@ -1,0 +1,155 @@
+//! Step 1: the seal is there, once, well-formed and of a format that this version knows.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Error, Target, Verification};
+use crate::archive::{ArchiveReader, ReadError};
+use crate::digest::{self, Symlinks, open_regular};
+use crate::manifest::SEAL_PATH;
+use crate::release::{Seal, SealError};
+use crate::report::Check;
+
+/// No seal file in a directory is longer.
+const LONGEST: u64 = 512 << 20;
+
+/// A target that could be opened.
+pub(super) enum Opened {
+    Archive(Box<dyn Read>),
+    Directory(PathBuf),
+}
+
+/// Opens a target without waiting for anything but standard input.
+pub(super) fn open(target: &Target) -> Result<Opened, Error> {
+    let path = match target {
+        Target::StandardInput => return Ok(Opened::Archive(Box::new(io::stdin()))),
+        Target::Path(path) => path,
+    };
+    let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
+    if metadata.is_dir() {
+        return Ok(Opened::Directory(path.clone()));
+    }
+    Ok(Opened::Archive(Box::new(open_file(path)?)))
+}
+
+fn open_file(path: &Path) -> Result<File, Error> {
+    match open_regular(path, Symlinks::Follow) {
+        Ok((file, _)) => Ok(file),
+        Err(digest::Error::NotRegular { path, kind }) => Err(Error::Kind { path, kind }),
+        Err(digest::Error::Io { path, source }) => Err(Error::io(&path, source)),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Reads the seal file of a directory. `Ok(Err(_))`: what is wrong with it.
+pub(super) fn read_file(root: &Path) -> Result<Result<Vec<u8>, String>, Error> {
+    let path = root.join(SEAL_PATH);
+    let (file, metadata) = match open_regular(&path, Symlinks::Refuse) {
+        Ok(opened) => opened,
+        Err(digest::Error::NotRegular { kind, .. }) => {
+            return Ok(Err(format!("`{SEAL_PATH}` is {kind}")));
+        }
+        Err(digest::Error::Io { source, .. })
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Err(format!("there is no seal (`{SEAL_PATH}`)")));
+        }
+        Err(other) => return Err(other.into()),
+    };
+    if metadata.len() > LONGEST {
+        return Ok(Err(format!("`{SEAL_PATH}` is longer than {LONGEST} bytes")));
+    }
+    let mut content = Vec::new();
+    file.take(LONGEST)
+        .read_to_end(&mut content)
+        .map_err(|source| Error::io(&path, source))?;
+    Ok(Ok(content))
+}
+
+/// Checks the seal's bytes and adds the result to the report.
+pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Option<Seal> {
+    let seal = match Seal::read(content) {
+        Ok(seal) => seal,
+        Err(error) => {
+            verification.add(Check::fail("seal", error.to_string()));
+            verification.not_reached("anything behind the seal: the seal cannot be read");
+            return None;
+        }
+    };
+    let report = &mut verification.report;
+    report.release = Some(seal.release);
+    report.model = Some(seal.manifest.model().clone());
+    report.model_digest = seal.manifest.model_digest();
+    report.origin = Some(seal.manifest.internal().origin);
+    report.missing = seal.manifest.internal().missing.clone();
+    report.files = Some(seal.manifest.files().len() as u64);
+    let release = format!(
+        "release sha256:{}",
+        crate::text::short(&seal.release.to_string())
+    );
+    verification.add(Check::pass("seal", release));
+    if let Some(demanded) = verification.options.release {
+        verification.add(if demanded == seal.release {
+            Check::pass("release", "the one that is demanded")
+        } else {
+            Check::fail("release", "this is not the release that is demanded")
+                .differs(
+                    format!("sha256:{demanded}"),
+                    format!("sha256:{}", seal.release),
+                )
+                .hint("another build of this model arrived: fetch the right one")
+        });
+    }
+    Some(seal)
+}
+
+/// A seal read for showing it: nothing about it is verified.
+pub enum Sealed {
+    Read(Box<Seal>),
+    /// Why there is none to show.
+    Unreadable(String),
+}
+
+/// Reads the seal of an archive, of a directory, or a bare seal file.
+///
+/// # Errors
+/// [`Error`]: the target could not be opened or read.
+pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
+    let content = match open(target)? {
+        Opened::Directory(root) => read_file(&root)?,
+        Opened::Archive(source) => read_from_archive(target, source)?,
+    };
+    Ok(match content.map(|content| Seal::read(&content)) {
+        Ok(Ok(seal)) => Sealed::Read(Box::new(seal)),
+        Ok(Err(error)) => Sealed::Unreadable(error.to_string()),
+        Err(reason) => Sealed::Unreadable(reason),
+    })
+}
+
+fn read_from_archive(
+    target: &Target,
+    source: Box<dyn Read>,
+) -> Result<Result<Vec<u8>, String>, Error> {
+    let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal());
+    match read {
+        Ok(entry) => Ok(Ok(entry.content)),
+        Err(ReadError::Io(source)) => Err(Error::io(target.path(), source)),
+        // Perhaps a bare seal, as it lies in a directory.
+        Err(ReadError::NotAnArchive) if matches!(target, Target::Path(_)) => {
+            let mut content = Vec::new();
+            let file = open_file(target.path())?;
+            file.take(LONGEST)
+                .read_to_end(&mut content)
+                .map_err(|source| Error::io(target.path(), source))?;
+            match Seal::read(&content) {
+                Err(SealError::Bundle(_)) => Ok(Err(ReadError::NotAnArchive.to_string())),
+                _ => Ok(Ok(content)),
+            }
+        }
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}

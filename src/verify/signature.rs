@@ -1,0 +1,68 @@
+//! Step 2: a key that the caller named signed it.
+
+use super::{TrustedKey, Verification};
+use crate::release::Seal;
+use crate::report::Check;
+use crate::sign::SignatureError;
+
+/// Tries every trusted key; what the seal says about its key is only compared afterwards.
+pub(super) fn check<'a>(
+    verification: &mut Verification<'a>,
+    seal: &Seal,
+) -> Option<&'a TrustedKey> {
+    let keys = verification.options.keys;
+    let bundle = &seal.bundle;
+    let mut not_canonical = None;
+    for trusted in keys {
+        match trusted.key.verify(&bundle.payload, &bundle.signature) {
+            Ok(()) if trusted.key.hint() == bundle.hint => {
+                verification.add(Check::pass("signature", trusted.shown.clone()));
+                return Some(trusted);
+            }
+            Ok(()) => {
+                let message = format!(
+                    "signed by {}, but the seal names another key",
+                    trusted.shown
+                );
+                verification.add(Check::fail("signature", message).differs(
+                    format!("sha256:{}", trusted.key.hint()),
+                    format!("sha256:{}", bundle.hint),
+                ));
+                return None;
+            }
+            Err(SignatureError::NotCanonical) if trusted.key.hint() == bundle.hint => {
+                not_canonical = Some(SignatureError::NotCanonical);
+            }
+            Err(_) => {}
+        }
+    }
+    let named = keys
+        .iter()
+        .find(|trusted| trusted.key.hint() == bundle.hint);
+    let check = match (named, not_canonical) {
+        (Some(trusted), Some(error)) => Check::fail(
+            "signature",
+            format!("it names {}, but {error}", trusted.shown),
+        ),
+        (Some(trusted), None) => Check::fail(
+            "signature",
+            format!(
+                "it names {}, but the manifest was changed after signing",
+                trusted.shown
+            ),
+        ),
+        (None, _) => {
+            let expected: Vec<String> = keys
+                .iter()
+                .map(|trusted| format!("sha256:{}", trusted.key.hint()))
+                .collect();
+            Check::fail("signature", "none of the trusted keys signed this")
+                .differs(expected.join(" or "), format!("sha256:{}", bundle.hint))
+                .hint(
+                    "if the signer is right, the `--key` is another one; if not, do not deploy it",
+                )
+        }
+    };
+    verification.add(check);
+    None
+}

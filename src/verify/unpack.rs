@@ -1,0 +1,175 @@
+//! Verifying while extracting: what is on the disk afterwards is what was verified.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{Error, Options, Target, Verification, archive, seal};
+use crate::archive::{Entry, Frame};
+use crate::digest::Consumer;
+use crate::release::Receiver;
+use crate::report::{Report, Verdict};
+
+/// Extracts an archive to `destination`, which must not exist, or be an empty directory.
+///
+/// Everything goes to a temporary directory beside it, which is renamed only if the report passes: after
+/// any other verdict, and after an error, there is nothing.
+///
+/// # Errors
+/// [`Error`].
+pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Result<Report, Error> {
+    let mut verification = Verification::new(target, options)?;
+    check_destination(destination)?;
+    let source = match seal::open(target)? {
+        seal::Opened::Archive(source) => source,
+        seal::Opened::Directory(path) => {
+            return Err(Error::Kind {
+                path,
+                kind: "a directory, which is unpacked already",
+            });
+        }
+    };
+    let parent = match destination.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let written = |source| Error::Write {
+        path: destination.to_path_buf(),
+        source,
+    };
+    let temporary = tempfile::Builder::new()
+        .prefix(".modelseal-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(written)?;
+    let root = temporary.path().join("artifact");
+    DirBuilder::new().create(&root).map_err(written)?;
+
+    let mut extractor = Extractor {
+        root: root.clone(),
+        open: None,
+        time: SystemTime::UNIX_EPOCH,
+        failed: None,
+    };
+    let result = archive::verify(&mut verification, source, Some(&mut extractor));
+    if let Some((path, source)) = extractor.failed {
+        // The path on the disk is a temporary one: name the file of the archive instead.
+        return Err(Error::Write {
+            path: destination.join(path),
+            source,
+        });
+    }
+    result?;
+    if verification.report.verdict() == Verdict::Pass {
+        make_durable(&root).map_err(written)?;
+        crate::interrupt::check().map_err(|_| Error::Interrupted)?;
+        // An empty directory is replaced; anything that appeared meanwhile is not.
+        fs::rename(&root, destination).map_err(written)?;
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(written)?;
+    }
+    Ok(verification.report)
+}
+
+fn check_destination(destination: &Path) -> Result<(), Error> {
+    let refused = |reason| {
+        Err(Error::Destination {
+            path: destination.to_path_buf(),
+            reason,
+        })
+    };
+    match fs::symlink_metadata(destination) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::io(destination, source)),
+        Ok(metadata) if metadata.is_symlink() => refused("is a symbolic link"),
+        Ok(metadata) if !metadata.is_dir() => refused("exists and is not a directory"),
+        Ok(_) => {
+            let mut entries =
+                fs::read_dir(destination).map_err(|source| Error::io(destination, source))?;
+            if entries.next().is_some() {
+                refused("is not empty")
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Everything below a directory reaches the disk: one call where the system has one for a whole file system.
+#[cfg(target_os = "linux")]
+fn make_durable(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}
+
+/// Everything below a directory reaches the disk, file by file.
+#[cfg(not(target_os = "linux"))]
+fn make_durable(root: &Path) -> io::Result<()> {
+    for entry in walkdir::WalkDir::new(root) {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Writes files below a directory that nobody else knows. Their names have been validated with the
+/// manifest, so none leads out of it.
+struct Extractor {
+    root: PathBuf,
+    open: Option<(String, File)>,
+    /// The modification time of every file.
+    time: SystemTime,
+    /// The first error, with the file of the archive: the reader only learns that there was one.
+    failed: Option<(String, io::Error)>,
+}
+
+impl Extractor {
+    fn note<T>(&mut self, path: &str, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let copy = io::Error::from(error.kind());
+            self.failed.get_or_insert((path.to_string(), error));
+            copy
+        })
+    }
+}
+
+impl Receiver for Extractor {
+    fn begin(&mut self, frame: &Frame, entry: &Entry<'_>) -> io::Result<()> {
+        let path = entry.path;
+        let location = self.root.join(path);
+        // The umask of whoever unpacks applies, as it does for git.
+        let mode = if entry.executable { 0o777 } else { 0o666 };
+        let parent = location.parent().map_or(Ok(()), fs::create_dir_all);
+        let opened = parent.and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&location)
+        });
+        let file = self.note(path, opened)?;
+        self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
+        self.open = Some((path.to_string(), file));
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        match self.open.take() {
+            Some((path, file)) => self.note(&path, file.set_modified(self.time)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Consumer for Extractor {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let Some((path, mut file)) = self.open.take() else {
+            return Ok(());
+        };
+        let written = file.write_all(chunk);
+        self.note(&path, written)?;
+        self.open = Some((path, file));
+        Ok(())
+    }
+}
