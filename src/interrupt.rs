@@ -1,12 +1,16 @@
 //! A request to stop that long work looks at between two chunks.
 //!
 //! The binary sets it when SIGINT or SIGTERM arrives; a library user may set it too. Whoever notices
-//! returns an error and cleans up on the way, so nothing half-written stays behind.
+//! returns an error and cleans up on the way, so nothing half-written stays behind. What waits for input
+//! cannot notice: its unfinished files are removed for it.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Asks all work in this process to stop at the next opportunity. There is no way back.
 pub fn request() {
@@ -16,6 +20,37 @@ pub fn request() {
 /// Whether somebody asked.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Removes the files and directories that unfinished work has made, before the process ends by force.
+pub fn remove_unfinished() {
+    let Ok(paths) = UNFINISHED.lock() else { return };
+    for path in paths.iter() {
+        let _ = match path.is_dir() {
+            true => std::fs::remove_dir_all(path),
+            false => std::fs::remove_file(path),
+        };
+    }
+}
+
+/// A temporary path that must not stay behind; forgotten when this is dropped.
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    pub(crate) fn new(path: &Path) -> Self {
+        if let Ok(mut paths) = UNFINISHED.lock() {
+            paths.push(path.to_path_buf());
+        }
+        Self(path.to_path_buf())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Ok(mut paths) = UNFINISHED.lock() {
+            paths.retain(|path| *path != self.0);
+        }
+    }
 }
 
 /// Carried inside an [`io::Error`], because `ErrorKind::Interrupted` means "try again".

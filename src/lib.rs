@@ -1,6 +1,49 @@
+//! Reproducible machine-learning model builds: hash the inputs, sign the lineage, verify what ships.
+//!
+//! The flow of a build, and the rooms it goes through:
+//!
+//! ```text
+//! modelseal.toml ─ recipe ─┐
+//! data, base, code, params ┴─ inputs ── build ──┐
+//!                                               ├─ archive ─ NAME-VERSION.tar
+//!                     manifest ── sign (seal) ──┘                  │
+//!                                                                  │
+//!                             keys of the deployer ─ verify ───────┤
+//!                                                      │           │
+//!                                                    report     unpack
+//! ```
+//!
+//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
+//! [`sign`], [`archive`], [`release`], [`recipe`], [`inputs`], [`build`], [`report`], [`verify`]; a test
+//! holds them to it. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing of how
+//! a check was made. The command line, [`cli`], knows everything and is known by nothing.
+//!
+//! ```no_run
+//! use modelseal::digest::Algorithms;
+//! use modelseal::sign::{KeySource, read_public_key};
+//! use modelseal::verify::{Options, Target, TrustedKey, verify};
+//!
+//! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
+//! let keys = [TrustedKey { name: "ci".into(), shown: "`keys/ci.pub`".into(), key }];
+//! let options = Options {
+//!     keys: &keys,
+//!     release: None,
+//!     hash: Algorithms::BLAKE3,
+//!     against: None,
+//!     now: jiff::Timestamp::now(),
+//!     progress: &|_bytes| {},
+//! };
+//! let report = verify(&Target::Path("wine-1.0.0.tar".into()), &options)?;
+//! println!("{}", report.summary());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 #![forbid(unsafe_code)]
+
 pub mod archive;
 pub mod build;
+#[doc(hidden)]
+pub mod cli;
 pub mod digest;
 pub mod inputs;
 pub mod interrupt;

@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::gzip::GzipWriter;
 use super::{Compression, WriteError};
 use crate::digest::{self, Digest, Stamp, Symlinks, open_regular, threads};
-use crate::interrupt;
+use crate::interrupt::{self, Unfinished};
 
 /// How much is handed to the threads at a time.
 const CHUNK: usize = 1 << 20;
@@ -41,6 +41,7 @@ pub enum Outcome {
 pub struct ArchiveFile {
     path: PathBuf,
     temporary: TempPath,
+    unfinished: Unfinished,
     chunk: Vec<u8>,
     senders: Vec<SyncSender<Arc<Vec<u8>>>>,
     hashing: JoinHandle<Digest>,
@@ -73,6 +74,7 @@ impl ArchiveFile {
         let (to_write, write_queue) = sync_channel(WAITING);
         Ok(Self {
             path: path.to_path_buf(),
+            unfinished: Unfinished::new(&temporary),
             temporary,
             chunk: Vec::with_capacity(CHUNK),
             senders: vec![to_hash, to_write],
@@ -120,6 +122,7 @@ impl ArchiveFile {
                 Err(error) => return Err(failed(error.error)),
             }
         };
+        drop(self.unfinished);
         File::open(directory_of(&path))
             .and_then(|directory| directory.sync_all())
             .map_err(failed)?;

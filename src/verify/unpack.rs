@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::{Error, Options, Target, Verification, archive, seal};
 use crate::archive::{Entry, Frame};
 use crate::digest::Consumer;
+use crate::interrupt::Unfinished;
 use crate::release::Receiver;
 use crate::report::{Report, Verdict};
 
@@ -44,6 +45,7 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(written)?;
+    let _unfinished = Unfinished::new(temporary.path());
     let root = temporary.path().join("artifact");
     DirBuilder::new().create(&root).map_err(written)?;
 

@@ -1,0 +1,108 @@
+//! The command line: one file a verb.
+
+mod arguments;
+mod build;
+mod completions;
+mod failure;
+mod init;
+mod keygen;
+mod keys;
+mod output;
+mod progress;
+mod show;
+mod signals;
+mod unpack;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reproducible machine-learning model builds: hash the inputs, sign the lineage, verify what ships.
+#[derive(Debug, Parser)]
+#[command(
+    name = "modelseal",
+    version,
+    propagate_version = false,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  modelseal init                                      write a recipe for this project
+  modelseal build                                     seal the model: dist/NAME-VERSION.tar
+  modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
+  modelseal unpack wine-1.0.0.tar -o model --key ci.pub
+
+Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say only what went wrong
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Arguments),
+    Keygen(keygen::Arguments),
+    Build(build::Arguments),
+    Verify(verify::Arguments),
+    Unpack(unpack::Arguments),
+    Show(show::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// How talkative the run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Talk {
+    quiet: bool,
+    verbose: bool,
+}
+
+/// Parses the arguments, runs the verb and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data on standard output; a closed pipe there is nobody's mistake.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    signals::watch();
+    let talk = Talk {
+        quiet: cli.quiet,
+        verbose: cli.verbose,
+    };
+    let result = match cli.command {
+        Command::Init(arguments) => init::run(&arguments, talk),
+        Command::Keygen(arguments) => keygen::run(&arguments, talk),
+        Command::Build(arguments) => build::run(&arguments, talk),
+        Command::Verify(arguments) => verify::run(&arguments, talk),
+        Command::Unpack(arguments) => unpack::run(&arguments, talk),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    };
+    if let Some(code) = signals::exit_code() {
+        return ExitCode::from(code);
+    }
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failure::report(&error, talk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

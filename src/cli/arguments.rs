@@ -1,0 +1,74 @@
+//! Arguments that several verbs share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::digest::{Algorithms, Digest};
+use crate::recipe;
+
+/// How the result is written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document, described by a published schema
+    Json,
+}
+
+/// Which of the sealed digests are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Hash {
+    /// Parallel inside one file: the fastest
+    #[default]
+    Blake3,
+    Sha256,
+    /// Both
+    All,
+}
+
+impl From<Hash> for Algorithms {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Blake3 => Algorithms::BLAKE3,
+            Hash::Sha256 => Algorithms::SHA256,
+            Hash::All => Algorithms::ALL,
+        }
+    }
+}
+
+/// `NAME=PATH`
+#[derive(Debug, Clone)]
+pub(super) struct DataPath {
+    name: String,
+    path: PathBuf,
+}
+
+pub(super) fn data_path(text: &str) -> Result<DataPath, String> {
+    match text.split_once('=') {
+        Some((name, path)) if recipe::is_source_name(name) && !path.is_empty() => Ok(DataPath {
+            name: name.to_string(),
+            path: PathBuf::from(path),
+        }),
+        _ => Err("this is not NAME=PATH, as in train=/mnt/train.csv".to_string()),
+    }
+}
+
+/// One path a name; a name that is given twice is a mistake.
+pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut paths = BTreeMap::new();
+    for data in given {
+        if paths.insert(data.name.clone(), data.path.clone()).is_some() {
+            anyhow::bail!("`--data {}=…` is given twice", data.name);
+        }
+    }
+    Ok(paths)
+}
+
+pub(super) fn release(text: &str) -> Result<Digest, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.parse()
+        .map_err(|_| "a release is `sha256:` and 64 lower-case hex digits".to_string())
+}

@@ -1,0 +1,89 @@
+//! What went wrong, for a person: one message, its causes, a hint.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use super::Talk;
+use crate::report::Style;
+use crate::sign::KeyError;
+use crate::{build, recipe, verify};
+
+/// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
+pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
+    let style = style(&std::io::stderr());
+    eprintln!("{} {error}", style.paint("1;31", "error:"));
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  cause: {}", crate::text::Escaped(&cause.to_string()));
+        source = cause.source();
+    }
+    if let Some(hint) = hint(error) {
+        eprintln!("{} {hint}", style.paint("36", "hint:"));
+    }
+    let refused = error
+        .downcast_ref::<build::Error>()
+        .is_some_and(build::Error::is_refusal);
+    ExitCode::from(if refused { 1 } else { 2 })
+}
+
+/// A hint that a verb gives where the library knows nothing of command lines.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Hinted {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<build::Error>() {
+        return error.hint().or_else(|| recipe_hint(error));
+    }
+    if let Some(error) = error.downcast_ref::<verify::Error>() {
+        return error.hint().or_else(|| recipe_hint(error));
+    }
+    if let Some(error) = error.downcast_ref::<KeyError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<Hinted>() {
+        return Some(error.hint.clone());
+    }
+    error
+        .downcast_ref::<recipe::Error>()
+        .and_then(recipe_hint_of)
+}
+
+/// A recipe's mistake may be wrapped: transparent errors have it as their own source.
+fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
+    match error.downcast_ref::<build::Error>() {
+        Some(build::Error::Input(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
+        _ => match error.downcast_ref::<verify::Error>() {
+            Some(verify::Error::Against(crate::inputs::Error::Recipe(error))) => {
+                recipe_hint_of(error)
+            }
+            _ => None,
+        },
+    }
+}
+
+fn recipe_hint_of(error: &recipe::Error) -> Option<String> {
+    match error {
+        recipe::Error::Missing(_) => Some("`modelseal init` writes one".to_string()),
+        recipe::Error::Mistake(mistake) => mistake
+            .nearest
+            .as_ref()
+            .map(|nearest| format!("did you mean `{nearest}`?")),
+        _ => None,
+    }
+}
+
+/// Colours only on a terminal, and never where NO_COLOR is set (no-color.org).
+pub(super) fn style(stream: &impl IsTerminal) -> Style {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    if stream.is_terminal() && !forbidden && !dumb {
+        Style::Colour
+    } else {
+        Style::Plain
+    }
+}

@@ -1,0 +1,103 @@
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Talk;
+use super::failure::Hinted;
+use super::output::{print, say};
+use crate::recipe::{Discovery, FILE_NAME, discover};
+
+/// Write a commented recipe (modelseal.toml) from what this project holds
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal init
+  modelseal init fixtures/wine
+
+Looks at names only: data, parameters, lock files, the model. An existing recipe is never overwritten.")]
+pub(super) struct Arguments {
+    /// The project's directory
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let directory = &arguments.directory;
+    let path = match directory.to_str() {
+        Some(".") => PathBuf::from(FILE_NAME),
+        _ => directory.join(FILE_NAME),
+    };
+    let found = discover(directory)
+        .with_context(|| format!("cannot look through {}", crate::text::path(directory)))?;
+    write_new(&path, &found.to_recipe())?;
+    print(&format!("wrote {}\n", crate::text::path(&path)))?;
+    say(talk, &next_steps(directory, &found));
+    Ok(0)
+}
+
+/// Complete or not there: the recipe of a disk that is full is removed again.
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let opened = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = match opened {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Hinted {
+                message: format!("{} exists already", crate::text::path(path)),
+                hint: "a recipe is never overwritten: edit it, or move it away".to_string(),
+            }
+            .into());
+        }
+        other => other.with_context(|| format!("cannot write {}", crate::text::path(path)))?,
+    };
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| {
+            let _ = std::fs::remove_file(path);
+            anyhow::Error::new(error).context(format!("cannot write {}", crate::text::path(path)))
+        })
+}
+
+fn next_steps(directory: &Path, found: &Discovery) -> String {
+    let mut text = String::new();
+    let artifact = found
+        .artifact
+        .as_deref()
+        .unwrap_or("not found: say what ships under `[artifact]`");
+    text.push_str(&format!("  artifact     {artifact}\n"));
+    for (name, path) in &found.data {
+        text.push_str(&format!("  data         {name}: {path}\n"));
+    }
+    for (what, paths) in [
+        ("params", &found.params),
+        ("environment", &found.environment),
+    ] {
+        if !paths.is_empty() {
+            text.push_str(&format!("  {what:<12} {}\n", paths.join(", ")));
+        }
+    }
+    text.push_str("next: look through it, then");
+    let place = if directory == Path::new(".") {
+        String::new()
+    } else {
+        format!("-C {} ", directory.display())
+    };
+    if found.in_git {
+        let paths: Vec<&str> = found
+            .params
+            .iter()
+            .chain(&found.environment)
+            .map(String::as_str)
+            .collect();
+        let paths = [&[FILE_NAME], paths.as_slice()].concat().join(" ");
+        text.push_str(&format!("\n  git {place}add {paths}\n  git {place}commit"));
+    }
+    let build = if directory == Path::new(".") {
+        String::new()
+    } else {
+        format!(" {}", directory.display())
+    };
+    text.push_str(&format!("\n  modelseal build{build}"));
+    text
+}

@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Talk;
+use super::keys::{key_paths, read_password_file};
+use super::output::{print, say};
+use crate::sign::{KeyAlgorithm, Password, PrivateKey, write_key_pair};
+
+/// Make a key pair: PREFIX.key to sign with, PREFIX.pub to verify with
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal keygen -o keys/ci
+  modelseal keygen -o keys/release --algorithm p384 --password-file password.txt
+
+The private key can be read by its owner only, and is encrypted if there is a password
+(--password-file, or the variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
+pub(super) struct Arguments {
+    /// Where to write: PREFIX.key and PREFIX.pub
+    #[arg(long, short, value_name = "PREFIX", default_value = "modelseal")]
+    output: PathBuf,
+    /// The kind of key; Ed25519 keys make no `model.sig`, which knows only elliptic curves of NIST
+    #[arg(long, value_enum, default_value_t)]
+    algorithm: Algorithm,
+    /// Encrypt the private key with the first line of this file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Algorithm {
+    #[default]
+    P256,
+    P384,
+    Ed25519,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let password = match &arguments.password_file {
+        Some(path) => Some(read_password_file(path)?),
+        None => std::env::var("MODELSEAL_PASSWORD").ok().map(Password::new),
+    };
+    if password
+        .as_ref()
+        .is_some_and(|password| password.is_empty())
+    {
+        anyhow::bail!("the password is empty");
+    }
+    let key = PrivateKey::generate(match arguments.algorithm {
+        Algorithm::P256 => KeyAlgorithm::P256,
+        Algorithm::P384 => KeyAlgorithm::P384,
+        Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
+    })?;
+    let (private, public) = key_paths(&arguments.output);
+    write_key_pair(&key, &private, &public, password.as_ref())?;
+    let kind = if password.is_some() {
+        "encrypted"
+    } else {
+        "not encrypted"
+    };
+    say(
+        talk,
+        &format!(
+            "made {} ({kind}; keep it secret) and {}",
+            crate::text::path(&private),
+            crate::text::path(&public)
+        ),
+    );
+    print(&format!("sha256:{}\n", key.public_key().hint()))?;
+    Ok(0)
+}

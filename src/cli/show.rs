@@ -1,0 +1,196 @@
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::arguments::Format;
+use super::output::print;
+use super::verify::target;
+use crate::manifest::{ResourceDescriptor, Statement};
+use crate::release::Seal;
+use crate::text::{Escaped, count, number};
+use crate::verify::{Sealed, read_sealed};
+
+/// Print the manifest of a release for reading; nothing is verified
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal show wine-1.0.0.tar
+  modelseal show models/wine --format json | jq .statement.predicate
+
+What is printed is what the seal says. Whether it is true, `modelseal verify` decides.")]
+pub(super) struct Arguments {
+    /// An archive, an unpacked directory, a seal file, or - for an archive on standard input
+    #[arg(value_name = "TARGET")]
+    target: PathBuf,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let target = target(&arguments.target);
+    let seal = match read_sealed(&target)? {
+        Sealed::Read(seal) => seal,
+        Sealed::Unreadable(reason) => {
+            eprintln!("error: {}: {reason}", crate::text::name(&target.shown()));
+            return Ok(1);
+        }
+    };
+    match arguments.format {
+        Format::Json => {
+            let wire = Wire {
+                schema: "https://modelseal.dev/show/v1",
+                verified: false,
+                target: target.shown(),
+                release: format!("sha256:{}", seal.release),
+                key: format!("sha256:{}", seal.bundle.hint),
+                statement: &seal.manifest,
+            };
+            print(&(serde_json::to_string_pretty(&wire)? + "\n"))?;
+        }
+        Format::Text => print(&text(&seal))?,
+    }
+    Ok(0)
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    schema: &'a str,
+    verified: bool,
+    target: String,
+    release: String,
+    key: String,
+    statement: &'a Statement,
+}
+
+fn text(seal: &Seal) -> String {
+    let manifest = &seal.manifest;
+    let internal = manifest.internal();
+    let date = i64::try_from(internal.source_date_epoch)
+        .ok()
+        .and_then(|time| Timestamp::from_second(time).ok());
+    let mut text =
+        String::from("not verified: this is what the seal says; `modelseal verify` decides\n\n");
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<16} {value}");
+    };
+    let model = manifest.model();
+    line("model", &format!("{} {}", model.name, model.version));
+    line("release", &format!("sha256:{}", seal.release));
+    line("key", &format!("sha256:{}", seal.bundle.hint));
+    line("origin", internal.origin.name());
+    line(
+        "date",
+        &date.map(|date| date.to_string()).unwrap_or_default(),
+    );
+    line(
+        "made by",
+        &format!("modelseal {}", Escaped(manifest.made_by())),
+    );
+    if !internal.missing.is_empty() {
+        let missing: Vec<&str> = internal
+            .missing
+            .iter()
+            .map(|part| part.description())
+            .collect();
+        line("missing", &missing.join(", "));
+    }
+    if !internal.excluded.is_empty() {
+        let excluded: Vec<String> = internal
+            .excluded
+            .iter()
+            .map(|glob| crate::text::name(glob))
+            .collect();
+        line("left out", &excluded.join(", "));
+    }
+    inputs(&mut text, manifest);
+    let _ = writeln!(text, "\nfiles");
+    for file in manifest.files() {
+        let executable = if file.executable() {
+            ", executable"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "  {}  {} bytes{executable}  sha256:{}",
+            crate::text::name(&file.name),
+            number(file.size()),
+            file.digest.sha256
+        );
+    }
+    text
+}
+
+fn inputs(text: &mut String, manifest: &Statement) {
+    let parameters = &manifest.external().hyperparameters;
+    if !parameters.is_empty() {
+        let _ = writeln!(text, "\nhyperparameters");
+        for (name, value) in parameters {
+            let _ = writeln!(text, "  {} = {value}", Escaped(name));
+        }
+    }
+    let _ = writeln!(text, "\ninputs");
+    for input in manifest.dependencies() {
+        let uri = input
+            .uri
+            .as_deref()
+            .map(|uri| format!("  {}", Escaped(uri)))
+            .unwrap_or_default();
+        let _ = writeln!(text, "  {}{uri}", crate::text::name(&input.name));
+        for detail in details(input) {
+            let _ = writeln!(text, "    {detail}");
+        }
+    }
+}
+
+fn details(input: &ResourceDescriptor) -> Vec<String> {
+    let mut details = Vec::new();
+    details.extend(
+        input
+            .digest
+            .git_commit
+            .as_ref()
+            .map(|commit| format!("gitCommit:{commit}")),
+    );
+    details.push(input.digest.tagged());
+    let Some(facts) = &input.annotations else {
+        return details;
+    };
+    if let Some(model) = &facts.model {
+        details.push(format!("release of {}", Escaped(&model.directory())));
+    }
+    if let (Some(files), Some(bytes)) = (facts.files, facts.bytes) {
+        details.push(format!(
+            "{}, {} bytes",
+            count(files, "file", "files"),
+            number(bytes)
+        ));
+    }
+    details.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
+    if let Some(labels) = &facts.labels {
+        let counts = labels
+            .iter()
+            .map(|(label, rows)| format!("{}: {}", crate::text::name(label), number(*rows)));
+        details.push(format!("labels {}", counts.collect::<Vec<_>>().join(", ")));
+    }
+    if let (Some(oldest), Some(newest)) = (&facts.oldest, &facts.newest) {
+        details.push(format!(
+            "records from {} to {}",
+            Escaped(oldest),
+            Escaped(newest)
+        ));
+    }
+    match facts.dirty.as_deref() {
+        Some([]) => details.push("as committed".to_string()),
+        Some(paths) => {
+            let paths: Vec<String> = paths.iter().map(|path| crate::text::name(path)).collect();
+            details.push(format!("not as committed: {}", paths.join(", ")));
+        }
+        None => {}
+    }
+    details
+}

@@ -1,0 +1,53 @@
+//! SIGINT and SIGTERM end the work tidily: exit 130 and 143, nothing half-written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+use crate::interrupt;
+
+static ARRIVED: AtomicI32 = AtomicI32::new(0);
+
+/// Work that looks at the request has ended by then; what still runs waits for input.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Listens on a thread of its own. If that cannot be set up, signals keep their usual effect.
+pub(super) fn watch() {
+    // A limit on the size of files is an error of the write, not the death of the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+        return;
+    };
+    let listen = move || {
+        for signal in &mut signals {
+            if ARRIVED.swap(signal, Ordering::SeqCst) != 0 {
+                // The second one is impatience.
+                leave();
+            }
+            interrupt::request();
+            std::thread::spawn(|| {
+                std::thread::sleep(GRACE);
+                leave();
+            });
+        }
+    };
+    let _ = std::thread::Builder::new()
+        .name("signals".to_string())
+        .spawn(listen);
+}
+
+fn leave() -> ! {
+    interrupt::remove_unfinished();
+    std::process::exit(exit_code().map_or(2, i32::from))
+}
+
+/// 128 and the signal's number, if one arrived.
+pub(super) fn exit_code() -> Option<u8> {
+    match ARRIVED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => u8::try_from(128 + signal).ok(),
+    }
+}

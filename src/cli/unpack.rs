@@ -1,0 +1,67 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Talk;
+use super::arguments::{Format, release};
+use super::keys::trusted_keys;
+use super::output::say;
+use super::progress::Progress;
+use super::verify::{check_standard_input, print_report, target};
+use crate::digest::{Algorithms, Digest};
+use crate::report::Verdict;
+use crate::verify::{Options, unpack};
+
+/// Verify an archive while extracting it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal unpack wine-1.0.0.tar -o models/wine --key keys/ci.pub
+  curl -s https://… | modelseal unpack - -o models/wine --key keys/ci.pub
+
+The directory appears only after the last check has passed: what is there is what was verified.
+Exit codes: as for verify.")]
+pub(super) struct Arguments {
+    /// An archive, or - for one on standard input
+    #[arg(value_name = "ARCHIVE")]
+    archive: PathBuf,
+    /// The artifact's directory; it must not exist, or be empty
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
+    #[arg(long, value_name = "PUB")]
+    key: Vec<String>,
+    /// Demand this very release
+    #[arg(long, value_name = "DIGEST", value_parser = release)]
+    release: Option<Digest>,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = target(&arguments.archive);
+    let keys = trusted_keys(&arguments.key)?;
+    check_standard_input(&target, &arguments.key)?;
+    let progress = Progress::new("unpacking", talk);
+    let options = Options {
+        keys: &keys,
+        release: arguments.release,
+        // What stays on the disk is checked with everything there is.
+        hash: Algorithms::ALL,
+        against: None,
+        now: Timestamp::now(),
+        progress: &|bytes| progress.advance(bytes),
+    };
+    let report = unpack(&target, &arguments.output, &options)?;
+    drop(progress);
+    let code = print_report(&report, arguments.format, talk)?;
+    let output = crate::text::path(&arguments.output);
+    if report.verdict() == Verdict::Pass {
+        say(talk, &format!("unpacked to {output}"));
+    } else {
+        say(talk, &format!("nothing was unpacked to {output}"));
+    }
+    Ok(code)
+}

@@ -1,0 +1,107 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Talk;
+use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
+use super::failure::style;
+use super::keys::trusted_keys;
+use super::output::{print, say};
+use super::progress::Progress;
+use crate::digest::Digest;
+use crate::report::{Report, to_json, to_text};
+use crate::verify::{Against, Options, Target, verify};
+
+/// Decide whether what arrived is what was built
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal verify wine-1.0.0.tar --key keys/ci.pub
+  modelseal verify models/wine --key keys/ci.pub              an unpacked directory
+  curl -s https://… | modelseal verify - --key keys/ci.pub
+  modelseal verify wine-1.0.0.tar --key keys/ci.pub --against . --format json
+
+Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no
+network is opened, nothing is written.
+Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes.")]
+pub(super) struct Arguments {
+    /// An archive, an unpacked directory, or - for an archive on standard input
+    #[arg(value_name = "TARGET")]
+    target: PathBuf,
+    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
+    #[arg(long, value_name = "PUB")]
+    key: Vec<String>,
+    /// Demand this very release
+    #[arg(long, value_name = "DIGEST", value_parser = release)]
+    release: Option<Digest>,
+    /// Compare the sealed inputs with a checkout: the directory of its recipe
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Where a data source lies on this machine, for --against
+    #[arg(long, value_name = "NAME=PATH", value_parser = data_path, requires = "against")]
+    data: Vec<DataPath>,
+    /// Which of the sealed digests to compute
+    #[arg(long, value_enum, default_value_t)]
+    hash: Hash,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = target(&arguments.target);
+    let keys = trusted_keys(&arguments.key)?;
+    check_standard_input(&target, &arguments.key)?;
+    let data = data_paths(&arguments.data)?;
+    let against = arguments
+        .against
+        .clone()
+        .map(|directory| Against { directory, data });
+    let progress = Progress::new("verifying", talk);
+    let report = verify(
+        &target,
+        &Options {
+            keys: &keys,
+            release: arguments.release,
+            hash: arguments.hash.into(),
+            against,
+            now: Timestamp::now(),
+            progress: &|bytes| progress.advance(bytes),
+        },
+    )?;
+    if talk.verbose {
+        say(talk, &progress.summary());
+    }
+    drop(progress);
+    print_report(&report, arguments.format, talk)
+}
+
+/// `-` is standard input.
+pub(super) fn target(path: &PathBuf) -> Target {
+    if path.as_os_str() == "-" {
+        Target::StandardInput
+    } else {
+        Target::Path(path.clone())
+    }
+}
+
+/// Standard input can hold only one thing.
+pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::Result<()> {
+    let keys = keys.iter().filter(|key| *key == "-").count();
+    if keys + usize::from(*target == Target::StandardInput) > 1 {
+        anyhow::bail!("`-` can stand for only one thing: the archive or a key");
+    }
+    Ok(())
+}
+
+/// Prints a report; its verdict is the exit code. Quiet prints the verdict alone.
+pub(super) fn print_report(report: &Report, format: Format, talk: Talk) -> anyhow::Result<u8> {
+    let text = match format {
+        Format::Json => to_json(report)? + "\n",
+        Format::Text if talk.quiet => report.summary() + "\n",
+        Format::Text => to_text(report, style(&std::io::stdout())),
+    };
+    print(&text)?;
+    Ok(report.verdict().exit_code())
+}
