@@ -1,6 +1,6 @@
 //! The recipe, `modelseal.toml`: what goes in, how it is made, what ships.
 //!
-//! Reading a recipe opens no other file. What its paths lead to is the business of [`crate::inputs`].
+//! Reading a recipe opens no other file: what its paths lead to is not this room's business.
 
 mod age;
 mod discover;
@@ -287,9 +287,11 @@ impl Recipe {
     pub fn default_output(&self, compression: Compression) -> PathBuf {
         let model = &self.tables.model;
         let (name, version) = (model.name.get_ref(), model.version.get_ref());
-        self.directory()
-            .join("dist")
-            .join(format!("{name}-{version}.tar{}", compression.ending()))
+        let file = Path::new("dist").join(format!("{name}-{version}.tar{}", compression.ending()));
+        match self.directory().to_str() {
+            Some(".") => file,
+            _ => self.directory().join(file),
+        }
     }
 
     /// A mistake at a place in this recipe.

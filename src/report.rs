@@ -170,7 +170,7 @@ impl Report {
                 .iter()
                 .any(|check| check.id == *id && check.status == Status::Pass)
         };
-        if any(Status::Fail) || !DECISIVE.iter().all(|id| passed(&id)) {
+        if any(Status::Fail) || !DECISIVE.iter().all(passed) {
             Verdict::Fail
         } else if any(Status::Unknown) {
             Verdict::Inconclusive

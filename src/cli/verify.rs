@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -78,11 +78,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 }
 
 /// `-` is standard input.
-pub(super) fn target(path: &PathBuf) -> Target {
+pub(super) fn target(path: &Path) -> Target {
     if path.as_os_str() == "-" {
         Target::StandardInput
     } else {
-        Target::Path(path.clone())
+        Target::Path(path.to_path_buf())
     }
 }
 

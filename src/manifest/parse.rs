@@ -35,7 +35,9 @@ pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
         return Err(ParseError::OtherPredicate(statement.predicate_type));
     }
     if statement.internal().format > FORMAT {
-        return Err(ParseError::Newer(Some(statement.made_by().to_string())));
+        return Err(ParseError::Newer(Some(crate::text::name(
+            statement.made_by(),
+        ))));
     }
     validate::validate(&statement)?;
     if !serialises_to(&statement, payload) {

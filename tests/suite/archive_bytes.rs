@@ -1,0 +1,257 @@
+//! The same content gives the same bytes, whatever the circumstances.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use modelseal::digest::Digest;
+
+use crate::support::Project;
+use crate::support::run::finish;
+
+/// A project whose archive uses every feature: long names, pax, modes, empty files, several megabytes.
+fn project() -> Project {
+    let project = Project::new();
+    let noise = (0..3_000_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
+    project.write("model/weights.bin", noise.collect::<Vec<u8>>());
+    project.write("model/empty", "");
+    project.write("model/größe/模型.txt", "unicode");
+    project.write(
+        &format!("model/{}/{}", "d".repeat(90), "f".repeat(90)),
+        "prefix field",
+    );
+    project.write(&format!("model/{}", "l".repeat(200)), "pax record");
+    project.write("model/run.sh", "#!/bin/sh\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(project.at("model/run.sh"), mode).expect("sets the mode");
+    project.commit();
+    project
+}
+
+const COMPRESSIONS: [&str; 3] = ["none", "gzip", "zstd"];
+
+/// SHA-256 of the archive for each compression. They change with the version of modelseal, which is sealed.
+/// If they change without it, the format or a compressor's output has changed: a decision to be recorded.
+const LITERAL: [&str; 3] = [
+    "80075e46443636d79789f4f55a9a926c5fc024c272c621b3006c496379149a82",
+    "ad0196ec8f6f6a327a7f708753e3aebdd20e47e0cc41327772b04d7cf7378fb0",
+    "ed84cafd0baf51675656fd664c3ef0100fb549e40c9e426768fd278f6db3167a",
+];
+
+fn digest(path: &PathBuf) -> String {
+    Digest::sha256(&fs::read(path).expect("reads")).to_string()
+}
+
+#[test]
+fn the_bytes_of_an_archive_are_these() {
+    let project = project();
+    for (compression, expected) in COMPRESSIONS.iter().zip(LITERAL) {
+        let archive = project.build_with(&["--compression", compression]);
+        assert_eq!(digest(&archive), expected, "{compression}");
+    }
+}
+
+/// Builds under other circumstances and compares with the plain build.
+#[track_caller]
+fn same_bytes(prepare: impl Fn(&Project, &[&str]) -> Command) {
+    let reference = project();
+    let varied = project();
+    let key = varied.key();
+    for compression in COMPRESSIONS {
+        let expected = digest(&reference.build_with(&["--compression", compression]));
+        let output = varied.out(&format!("varied-{compression}"));
+        let output_text = output.to_string_lossy();
+        let arguments = [
+            "build",
+            "--key",
+            &key,
+            "--compression",
+            compression,
+            "-o",
+            &output_text,
+        ];
+        let outcome = finish(prepare(&varied, &arguments), Vec::new());
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+        assert_eq!(digest(&output), expected, "{compression}");
+    }
+}
+
+/// The binary behind another program that changes its circumstances.
+fn behind(project: &Project, program: &[&str], arguments: &[&str]) -> Command {
+    let plain = project.modelseal(arguments).into_command();
+    let mut command = Command::new(program[0]);
+    command
+        .args(&program[1..])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command.current_dir(project.at("")).env_clear();
+    command.envs(
+        plain
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command
+}
+
+#[test]
+fn one_thread_or_many() {
+    same_bytes(|project, arguments| behind(project, &["taskset", "-c", "0"], arguments));
+}
+
+#[test]
+fn another_umask() {
+    let umask = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
+    same_bytes(|project, arguments| behind(project, &umask, arguments));
+}
+
+#[test]
+fn another_time_zone_and_locale() {
+    same_bytes(|project, arguments| {
+        let mut command = project.modelseal(arguments).into_command();
+        command
+            .env("TZ", "Pacific/Kiritimati")
+            .env("LC_ALL", "tr_TR.UTF-8")
+            .env("LANG", "C");
+        command
+    });
+}
+
+#[test]
+fn another_working_directory() {
+    same_bytes(|project, arguments| {
+        let mut arguments = arguments.to_vec();
+        let place = project.at("").to_string_lossy().into_owned();
+        arguments.push(&place);
+        let mut command = project.modelseal(&arguments).into_command();
+        command.current_dir("/");
+        command
+    });
+}
+
+#[test]
+fn another_order_of_creation_and_other_times() {
+    same_bytes(|project, arguments| {
+        let model = project.at("model");
+        let moved = project.out("moved");
+        let mut paths: Vec<PathBuf> = walkdir::WalkDir::new(&model)
+            .into_iter()
+            .map(|entry| entry.expect("walks").into_path())
+            .filter(|path| path.is_file())
+            .collect();
+        paths.sort();
+        for path in paths.iter().rev() {
+            let relative = path.strip_prefix(&model).expect("is below");
+            let target = moved.join(relative);
+            fs::create_dir_all(target.parent().expect("a parent")).expect("creates");
+            fs::copy(path, target).expect("copies");
+        }
+        fs::remove_dir_all(&model).expect("removes");
+        fs::rename(&moved, &model).expect("renames");
+        project.modelseal(arguments).into_command()
+    });
+}
+
+#[test]
+fn another_user() {
+    if !rustix::process::geteuid().is_root() {
+        // Without root there is no other user; being an ordinary one is the other case then.
+        return same_bytes(|project, arguments| project.modelseal(arguments).into_command());
+    }
+    same_bytes(|project, arguments| {
+        let owned = Command::new("chown")
+            .args(["-R", "65534:65534"])
+            .arg(project.root())
+            .status();
+        assert!(owned.expect("chown runs").success());
+        let user = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ];
+        behind(project, &user, arguments)
+    });
+}
+
+#[test]
+fn another_name_for_the_same_key() {
+    same_bytes(|project, arguments| {
+        let arguments: Vec<&str> = arguments
+            .iter()
+            .map(|argument| {
+                if argument.ends_with("ci.key") {
+                    "env://SIGNING_KEY"
+                } else {
+                    *argument
+                }
+            })
+            .collect();
+        let mut command = project.modelseal(&arguments).into_command();
+        command.env("SIGNING_KEY", include_str!("keys/p256.pem"));
+        command
+    });
+}
+
+#[test]
+fn a_second_build_is_a_success_and_changes_nothing() {
+    let project = project();
+    let archive = project.build();
+    let before = fs::metadata(&archive)
+        .expect("is there")
+        .modified()
+        .expect("a time");
+    let key = project.key();
+    project
+        .modelseal(&["build", "--key", &key])
+        .expect(0)
+        .says("was there already");
+    assert_eq!(
+        fs::metadata(&archive)
+            .expect("is there")
+            .modified()
+            .expect("a time"),
+        before
+    );
+}
+
+#[test]
+fn the_source_date_epoch_is_the_time_of_every_entry() {
+    let project = project();
+    let key = project.key();
+    let output = project.out("a.tar");
+    let path = output.to_string_lossy();
+    let build = |value: &str| {
+        project
+            .modelseal(&["build", "--key", &key, "--force", "-o", &path])
+            .env("SOURCE_DATE_EPOCH", value)
+    };
+    build("86400").expect(0);
+    let mut archive = tar::Archive::new(fs::File::open(&output).expect("opens"));
+    for entry in archive.entries().expect("reads") {
+        assert_eq!(
+            entry.expect("reads").header().mtime().expect("a time"),
+            86400
+        );
+    }
+    for bad in ["", "-1", "1e9", " 1", "99999999999999999999", "8589934592"] {
+        build(bad).expect(2).says("SOURCE_DATE_EPOCH");
+    }
+    build("8589934591").expect(0);
+}
+
+/// GNU tar is what most people will list and extract with.
+#[test]
+fn gnu_tar_extracts_what_was_sealed() {
+    let project = project();
+    let archive = project.build();
+    let status = Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(project.out(""))
+        .status();
+    assert!(status.expect("tar runs").success());
+    let extracted = project.out("wine-1.0.0");
+    let outcome = project.verify(&extracted, &["--hash", "all"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+}

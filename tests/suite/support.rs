@@ -1,0 +1,10 @@
+//! Projects to seal, the binary to run, and ways to damage what comes out.
+
+pub mod archive;
+pub mod peers;
+pub mod project;
+pub mod run;
+pub mod schema;
+
+pub use project::Project;
+pub use run::{Outcome, modelseal};

@@ -1,0 +1,42 @@
+//! The real tools of this field, pinned, installed once below `target/`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The `model_signing` program, the OMS reference implementation.
+pub fn model_signing() -> PathBuf {
+    python_environment().join("bin/model_signing")
+}
+
+/// A virtual environment with everything in `tests/peers/requirements.txt`. A lock makes tests that run side
+/// by side wait for the one that installs it; what cannot be installed fails the test that needs it.
+fn python_environment() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let requirements = root.join("tests/peers/requirements.txt");
+    let wanted = fs::read_to_string(&requirements).expect("reads the requirements");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let environment = target.join("peers");
+    let lock = File::create(target.join("peers.lock")).expect("creates the lock");
+    lock.lock().expect("locks");
+    let stamp = environment.join("installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return environment;
+    }
+    let run = |command: &mut Command| {
+        let output = command.output().expect("python3 is there");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "the peer tools cannot be installed: {error}"
+        );
+    };
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment));
+    run(Command::new(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&requirements));
+    fs::write(&stamp, wanted).expect("writes");
+    environment
+}
