@@ -72,11 +72,7 @@ pub enum ReadError {
         crate::text::name(expected),
         describe_found(found)
     )]
-    Header {
-        offset: u64,
-        expected: String,
-        found: Found,
-    },
+    Header { offset: u64, expected: String, found: Found },
     #[error("the padding at byte {0} is not zero")]
     Padding(u64),
     #[error("the end of the archive at byte {0} is not two blocks of zeros")]
@@ -113,10 +109,7 @@ fn describe_found(found: &Found) -> String {
 #[non_exhaustive]
 pub enum WriteError {
     #[error("cannot write {}", crate::text::path(path))]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     #[error("{} exists already and holds something else", crate::text::path(.0))]
     Exists(PathBuf),
     #[error("interrupted")]
@@ -128,9 +121,6 @@ impl WriteError {
         if crate::interrupt::is_interruption(&source) {
             return WriteError::Interrupted;
         }
-        WriteError::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        WriteError::Io { path: path.to_path_buf(), source }
     }
 }

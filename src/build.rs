@@ -13,8 +13,8 @@ use crate::archive::{ArchiveFile, ArchiveWriter, Compression, Outcome, WriteErro
 use crate::digest::{Digest, Progress};
 use crate::inputs::{self, Artifact, Change, Inputs};
 use crate::manifest::{
-    ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, MODEL_SIGNATURE_PATH, Missing,
-    Model, Origin, SEAL_PATH, Statement, model_signature_payload,
+    ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, MODEL_SIGNATURE_PATH, Missing, Model, Origin,
+    SEAL_PATH, Statement, model_signature_payload,
 };
 use crate::recipe::Recipe;
 use crate::release;
@@ -92,9 +92,7 @@ struct Prepared {
 /// # Errors
 /// [`Error`]; then there is nothing new under the archive's name.
 pub fn build(recipe: &Recipe, key: &PrivateKey, options: &Options<'_>) -> Result<Built, Error> {
-    let compression = options
-        .compression
-        .unwrap_or(recipe.tables.archive.compression);
+    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
     let output = match &options.output {
         Some(output) => output.clone(),
         None => recipe.default_output(compression),
@@ -108,11 +106,7 @@ pub fn build(recipe: &Recipe, key: &PrivateKey, options: &Options<'_>) -> Result
     let (release, file) = write(&prepared, key, file, options)?;
     let (outcome, tar_digest) = file.finish(options.force)?;
 
-    let Prepared {
-        statement,
-        artifact,
-        inputs,
-    } = prepared;
+    let Prepared { statement, artifact, inputs } = prepared;
     Ok(Built {
         archive: output,
         outcome,
@@ -161,10 +155,7 @@ fn prepare(
     let statement = Statement::new(
         std::mem::take(&mut artifact.files),
         ExternalParameters {
-            model: Model {
-                name: model.name.get_ref().clone(),
-                version: model.version.get_ref().clone(),
-            },
+            model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
             hyperparameters: inputs.hyperparameters.clone(),
         },
         InternalParameters {
@@ -178,11 +169,7 @@ fn prepare(
         inputs.dependencies.clone(),
         env!("CARGO_PKG_VERSION"),
     );
-    Ok(Prepared {
-        statement,
-        artifact,
-        inputs,
-    })
+    Ok(Prepared { statement, artifact, inputs })
 }
 
 /// Writes all entries. What is large is made, written and dropped one after the other.
@@ -204,15 +191,10 @@ fn write(
     drop(seal);
     if statement.internal().model_signature {
         let signature = sign::write_bundle(&model_signature_payload(statement, &release), key)?;
-        archive
-            .append(MODEL_SIGNATURE_PATH, &signature)
-            .map_err(failed)?;
+        archive.append(MODEL_SIGNATURE_PATH, &signature).map_err(failed)?;
     }
     for sealed in statement.files() {
-        let mut content = prepared
-            .artifact
-            .open(sealed)
-            .map_err(inputs::Error::from)?;
+        let mut content = prepared.artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);
         let copied = copied.map_err(|source| match content.error() {
             Some(error) => Error::Input(error.into()),
@@ -231,26 +213,19 @@ fn written(recipe: &Recipe, output: &Path) -> Vec<PathBuf> {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
             _ => Path::new("."),
         };
-        let directory = directory
-            .canonicalize()
-            .or_else(|_| std::path::absolute(directory));
+        let directory = directory.canonicalize().or_else(|_| std::path::absolute(directory));
         Some(directory.ok()?.join(path.file_name()?))
     };
     let dist = recipe.directory().join("dist");
-    [resolve(&dist), resolve(output)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [resolve(&dist), resolve(output)].into_iter().flatten().collect()
 }
 
 fn make_directory(output: &Path) -> Result<(), Error> {
     let Some(directory) = output.parent() else {
         return Ok(());
     };
-    std::fs::create_dir_all(directory).map_err(|source| Error::Directory {
-        path: directory.to_path_buf(),
-        source,
-    })
+    std::fs::create_dir_all(directory)
+        .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
 }
 
 impl Error {
@@ -264,10 +239,9 @@ impl Error {
         match self {
             Error::Input(error) => error.hint(),
             Error::Key(error) => error.hint(),
-            Error::Write(WriteError::Exists(_)) => Some(
-                "raise the version in the recipe, or replace the archive with `--force`"
-                    .to_string(),
-            ),
+            Error::Write(WriteError::Exists(_)) => {
+                Some("raise the version in the recipe, or replace the archive with `--force`".to_string())
+            }
             _ => None,
         }
     }

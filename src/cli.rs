@@ -75,10 +75,7 @@ pub fn main() -> ExitCode {
         }
     };
     signals::watch();
-    let talk = Talk {
-        quiet: cli.quiet,
-        verbose: cli.verbose,
-    };
+    let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };
     let result = match cli.command {
         Command::Init(arguments) => init::run(&arguments, talk),
         Command::Keygen(arguments) => keygen::run(&arguments, talk),

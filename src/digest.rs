@@ -23,10 +23,7 @@ pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};
 pub enum Error {
     /// The operating system refused.
     #[error("cannot read {}", crate::text::path(path))]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// A FIFO, socket, device, directory or link where a regular file is needed.
     #[error("{} is {kind}, not a regular file", crate::text::path(path))]
     NotRegular { path: PathBuf, kind: &'static str },
@@ -34,10 +31,7 @@ pub enum Error {
     #[error("{} changed while it was being read", crate::text::path(path))]
     Changed { path: PathBuf },
     /// A chain of links that leads back into itself.
-    #[error(
-        "{} is a link that leads back to a directory above it",
-        crate::text::path(path)
-    )]
+    #[error("{} is a link that leads back to a directory above it", crate::text::path(path))]
     Loop { path: PathBuf },
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted")]
@@ -49,9 +43,6 @@ impl Error {
         if crate::interrupt::is_interruption(&source) {
             return Error::Interrupted;
         }
-        Error::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        Error::Io { path: path.to_path_buf(), source }
     }
 }

@@ -41,15 +41,8 @@ pub enum Error {
     #[error(transparent)]
     Code(#[from] CodeError),
     /// The work tree is not as the commit has it.
-    #[error(
-        "the work tree is not what commit {} holds{}",
-        crate::text::short(commit),
-        list_changes(changes)
-    )]
-    Dirty {
-        commit: String,
-        changes: Vec<Change>,
-    },
+    #[error("the work tree is not what commit {} holds{}", crate::text::short(commit), list_changes(changes))]
+    Dirty { commit: String, changes: Vec<Change> },
     #[error("{} is {}", crate::text::path(path), pointer.description())]
     Pointer { path: PathBuf, pointer: Pointer },
     #[error("{} is {kind}", crate::text::path(path))]
@@ -63,39 +56,18 @@ pub enum Error {
     Name { path: PathBuf, reason: PathError },
     #[error("the artifact {} holds no files", crate::text::path(.0))]
     EmptyArtifact(PathBuf),
-    #[error(
-        "the records of {} cannot be counted: known are {known}",
-        crate::text::path(path)
-    )]
+    #[error("the records of {} cannot be counted: known are {known}", crate::text::path(path))]
     NoRecords { path: PathBuf, known: &'static str },
-    #[error(
-        "the records of {} cannot be counted: {reason}",
-        crate::text::path(path)
-    )]
+    #[error("the records of {} cannot be counted: {reason}", crate::text::path(path))]
     Records { path: PathBuf, reason: ProfileError },
     #[error("data `{name}` is stale: its newest record, {newest}, is {age} old (limit {limit})")]
-    TooOld {
-        name: String,
-        newest: String,
-        age: Age,
-        limit: Age,
-    },
+    TooOld { name: String, newest: String, age: Age, limit: Age },
     #[error("the age of data `{name}` cannot be judged: {reason}")]
     NoAge { name: String, reason: String },
-    #[error(
-        "the hyperparameters of {} cannot be sealed: {reason}",
-        crate::text::path(path)
-    )]
+    #[error("the hyperparameters of {} cannot be sealed: {reason}", crate::text::path(path))]
     Params { path: PathBuf, reason: ParamsError },
-    #[error(
-        "the hyperparameter {} is given twice: in {first} and in {second}",
-        crate::text::name(name)
-    )]
-    TwoValues {
-        name: String,
-        first: String,
-        second: String,
-    },
+    #[error("the hyperparameter {} is given twice: in {first} and in {second}", crate::text::name(name))]
+    TwoValues { name: String, first: String, second: String },
     #[error("the base model {} is damaged: {reason}", crate::text::path(path))]
     BadBase { path: PathBuf, reason: String },
     #[error("`--data {0}=…`: the recipe has no data with this name")]
@@ -111,10 +83,7 @@ fn list_changes(changes: &[Change]) -> String {
     let mut text = String::new();
     for change in changes.iter().take(SHOWN_CHANGES) {
         let kind = format!("{}:", change.kind.name());
-        text.push_str(&format!(
-            "\n  {kind:<10} {}",
-            crate::text::name(&change.path)
-        ));
+        text.push_str(&format!("\n  {kind:<10} {}", crate::text::name(&change.path)));
     }
     if changes.len() > SHOWN_CHANGES {
         text.push_str(&format!("\n  and {} more", changes.len() - SHOWN_CHANGES));
@@ -127,9 +96,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Recipe(_) | Error::Code(_) | Error::UnknownData(_) | Error::Time(_) => false,
-            Error::Digest(error) => {
-                !matches!(error, digest::Error::Io { .. } | digest::Error::Interrupted)
-            }
+            Error::Digest(error) => !matches!(error, digest::Error::Io { .. } | digest::Error::Interrupted),
             _ => true,
         }
     }
@@ -139,7 +106,8 @@ impl Error {
         match self {
             Error::Code(error) => error.hint(),
             Error::Dirty { changes, .. } => {
-                let paths: Vec<String> = changes.iter().take(5).map(|change| shell_word(&change.path)).collect();
+                let paths: Vec<String> =
+                    changes.iter().take(5).map(|change| shell_word(&change.path)).collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(format!(
                     "`git add {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
@@ -150,10 +118,13 @@ impl Error {
             Error::Special { kind, may_follow: true, .. } if kind.contains("link") => {
                 Some("`symlinks = \"follow\"` takes the bytes behind a link".to_string())
             }
-            Error::Name { reason: PathError::Reserved, .. } => {
-                Some("it came from another tool or an earlier release: add it to `exclude` under `[artifact]`".into())
+            Error::Name { reason: PathError::Reserved, .. } => Some(
+                "it came from another tool or an earlier release: add it to `exclude` under `[artifact]`"
+                    .into(),
+            ),
+            Error::TooOld { .. } => {
+                Some("the pipeline behind it has stopped, or the wrong file was read".into())
             }
-            Error::TooOld { .. } => Some("the pipeline behind it has stopped, or the wrong file was read".into()),
             Error::Digest(digest::Error::Changed { .. }) => {
                 Some("something still writes to it: wait until it has ended, then build again".into())
             }
@@ -169,10 +140,5 @@ fn shell_word(path: &str) -> String {
     if path.chars().all(plain) && !path.starts_with('-') {
         return path.to_string();
     }
-    format!(
-        "'{}'",
-        crate::text::Escaped(path)
-            .to_string()
-            .replace('\'', r"'\''")
-    )
+    format!("'{}'", crate::text::Escaped(path).to_string().replace('\'', r"'\''"))
 }

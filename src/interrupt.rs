@@ -67,7 +67,5 @@ pub(crate) fn check() -> io::Result<()> {
 }
 
 pub(crate) fn is_interruption(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<Interruption>())
+    error.get_ref().is_some_and(|inner| inner.is::<Interruption>())
 }

@@ -37,10 +37,7 @@ pub enum Error {
     #[error("there is no recipe {}", crate::text::path(.0))]
     Missing(PathBuf),
     #[error("cannot read the recipe {}", crate::text::path(path))]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     #[error("the recipe {} is not {what}", crate::text::path(path))]
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
@@ -136,10 +133,7 @@ pub struct Params {
     #[serde(default)]
     pub files: Vec<Spanned<String>>,
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by values::read, which keeps the text of numbers"
-    )]
+    #[expect(dead_code, reason = "read by values::read, which keeps the text of numbers")]
     values: Option<serde::de::IgnoredAny>,
 }
 
@@ -216,39 +210,23 @@ impl Recipe {
     /// # Errors
     /// [`Error`]; a mistake in the text shows its line, its column and the nearest known name.
     pub fn load(directory: &Path) -> Result<Self, Error> {
-        let path = if directory.is_file() {
-            directory.to_path_buf()
-        } else {
-            directory.join(FILE_NAME)
-        };
+        let path = if directory.is_file() { directory.to_path_buf() } else { directory.join(FILE_NAME) };
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotFound => Error::Missing(path.clone()),
-            _ => Error::Io {
-                path: path.clone(),
-                source,
-            },
+            _ => Error::Io { path: path.clone(), source },
         };
         if !fs::metadata(&path).map_err(io)?.is_file() {
-            return Err(Error::NotText {
-                path,
-                what: "a regular file",
-            });
+            return Err(Error::NotText { path, what: "a regular file" });
         }
         let mut bytes = Vec::new();
         let file = fs::File::open(&path).map_err(io)?;
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > LONGEST {
-            return Err(Error::NotText {
-                path,
-                what: "a recipe: it is longer than 1 MiB",
-            });
+            return Err(Error::NotText { path, what: "a recipe: it is longer than 1 MiB" });
         }
         match String::from_utf8(bytes) {
             Ok(text) => Self::parse(path, text),
-            Err(_) => Err(Error::NotText {
-                path,
-                what: "UTF-8 text",
-            }),
+            Err(_) => Err(Error::NotText { path, what: "UTF-8 text" }),
         }
     }
 
@@ -265,12 +243,7 @@ impl Recipe {
             }
         };
         let values = values::read(&path, &text)?;
-        let recipe = Self {
-            path,
-            text,
-            tables,
-            values,
-        };
+        let recipe = Self { path, text, tables, values };
         recipe.check()?;
         Ok(recipe)
     }
@@ -296,12 +269,7 @@ impl Recipe {
 
     /// A mistake at a place in this recipe.
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
-        Error::Mistake(Box::new(Mistake::new(
-            &self.path,
-            &self.text,
-            Some(span),
-            message.into(),
-        )))
+        Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -322,8 +290,7 @@ impl Recipe {
         for data in &self.tables.data {
             if let Some(max_age) = &data.max_age {
                 if data.timestamp.is_none() {
-                    let message =
-                        "`max_age` needs `timestamp`: the column that says when a record was made";
+                    let message = "`max_age` needs `timestamp`: the column that says when a record was made";
                     return Err(self.mistake(max_age.span(), message));
                 }
                 if data.is_static {
@@ -334,10 +301,7 @@ impl Recipe {
         }
         let code = &self.tables.code;
         if let (true, Some(path)) = (code.none, &code.path) {
-            return Err(self.mistake(
-                path.span(),
-                "`path` and `none = true` contradict each other",
-            ));
+            return Err(self.mistake(path.span(), "`path` and `none = true` contradict each other"));
         }
         self.check_paths()
     }
@@ -348,10 +312,7 @@ impl Recipe {
                 let message = "a name is 1 to 64 lower-case letters, digits, `_` or `-`, and begins with a letter or digit";
                 return Err(self.mistake(name.span(), message));
             }
-            if names[..index]
-                .iter()
-                .any(|other| other.get_ref() == name.get_ref())
-            {
+            if names[..index].iter().any(|other| other.get_ref() == name.get_ref()) {
                 return Err(self.mistake(name.span(), "this name stands twice"));
             }
         }
@@ -361,30 +322,18 @@ impl Recipe {
     /// Paths that must stay inside the work tree are relative; whether they stay there is seen later.
     fn check_paths(&self) -> Result<(), Error> {
         let tables = &self.tables;
-        let inside = [&tables.artifact.path]
-            .into_iter()
-            .chain(&tables.params.files);
-        let inside = inside
-            .chain(&tables.environment.files)
-            .chain(&tables.code.path);
+        let inside = [&tables.artifact.path].into_iter().chain(&tables.params.files);
+        let inside = inside.chain(&tables.environment.files).chain(&tables.code.path);
         for path in inside {
             if Path::new(path.get_ref()).is_absolute() {
-                let message =
-                    "this path must be relative to the recipe and stay inside the work tree";
+                let message = "this path must be relative to the recipe and stay inside the work tree";
                 return Err(self.mistake(path.span(), message));
             }
         }
         let data = tables.data.iter().map(|data| &data.path);
         let base = tables.base.iter().map(|base| &base.path);
-        let all = [&tables.artifact.path]
-            .into_iter()
-            .chain(&tables.params.files);
-        for path in all
-            .chain(&tables.environment.files)
-            .chain(&tables.code.path)
-            .chain(data)
-            .chain(base)
-        {
+        let all = [&tables.artifact.path].into_iter().chain(&tables.params.files);
+        for path in all.chain(&tables.environment.files).chain(&tables.code.path).chain(data).chain(base) {
             let text = path.get_ref();
             if text.is_empty() || text.chars().any(char::is_control) {
                 return Err(self.mistake(path.span(), "this is not a path"));
@@ -398,7 +347,5 @@ impl Recipe {
 pub fn is_source_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }

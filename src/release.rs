@@ -38,11 +38,7 @@ impl Seal {
         let bundle = sign::read_bundle(bytes)?;
         let manifest = manifest::parse(&bundle.payload)?;
         let release = Digest::sha256(&bundle.payload);
-        Ok(Self {
-            bundle,
-            manifest,
-            release,
-        })
+        Ok(Self { bundle, manifest, release })
     }
 
     /// What every entry of the archive shares.
@@ -58,19 +54,12 @@ impl Seal {
 
 /// What every entry of a release's archive shares.
 pub fn frame(manifest: &Statement) -> Frame {
-    Frame {
-        directory: manifest.model().directory(),
-        epoch: manifest.internal().source_date_epoch,
-    }
+    Frame { directory: manifest.model().directory(), epoch: manifest.internal().source_date_epoch }
 }
 
 /// A sealed file as an entry of the archive.
 pub fn entry(file: &Subject) -> Entry<'_> {
-    Entry {
-        path: &file.name,
-        size: file.size(),
-        executable: file.executable(),
-    }
+    Entry { path: &file.name, size: file.size(), executable: file.executable() }
 }
 
 /// Is handed the content of the files while an archive is read.
@@ -128,14 +117,7 @@ pub fn read_contents<R: Read>(
     progress: Progress<'_>,
 ) -> Contents {
     let mut contents = Contents::default();
-    let result = read_entries(
-        &mut reader,
-        seal,
-        algorithms,
-        receiver,
-        progress,
-        &mut contents,
-    );
+    let result = read_entries(&mut reader, seal, algorithms, receiver, progress, &mut contents);
     contents.stopped = result.and_then(|()| reader.finish()).err();
     contents
 }
@@ -151,19 +133,10 @@ fn read_entries<R: Read>(
     let frame = seal.frame();
     if seal.manifest.internal().model_signature {
         let size = sign::bundle_length(seal.model_signature_payload().len());
-        let entry = Entry {
-            path: MODEL_SIGNATURE_PATH,
-            size,
-            executable: false,
-        };
+        let entry = Entry { path: MODEL_SIGNATURE_PATH, size, executable: false };
         let mut content = Memory(Vec::new());
         receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
-        reader.read_entry(
-            &frame,
-            &entry,
-            &mut [&mut content, as_consumer(receiver)],
-            progress,
-        )?;
+        reader.read_entry(&frame, &entry, &mut [&mut content, as_consumer(receiver)], progress)?;
         receiver.end().map_err(ReadError::Io)?;
         contents.model_signature = Some(content.0);
     }
@@ -175,10 +148,7 @@ fn read_entries<R: Read>(
         consumers.push(as_consumer(receiver));
         reader.read_entry(&frame, &entry, &mut consumers, progress)?;
         receiver.end().map_err(ReadError::Io)?;
-        contents.files.push(FileDigests {
-            size: file.size(),
-            ..hasher.finish()
-        });
+        contents.files.push(FileDigests { size: file.size(), ..hasher.finish() });
     }
     Ok(())
 }

@@ -165,11 +165,8 @@ impl Report {
     /// be decided; else pass.
     pub fn verdict(&self) -> Verdict {
         let any = |status| self.checks.iter().any(|check| check.status == status);
-        let passed = |id: &&str| {
-            self.checks
-                .iter()
-                .any(|check| check.id == *id && check.status == Status::Pass)
-        };
+        let passed =
+            |id: &&str| self.checks.iter().any(|check| check.id == *id && check.status == Status::Pass);
         if any(Status::Fail) || !DECISIVE.iter().all(passed) {
             Verdict::Fail
         } else if any(Status::Unknown) {
@@ -181,19 +178,11 @@ impl Report {
 
     /// The verdict in one sentence: the last line of the text.
     pub fn summary(&self) -> String {
-        let first = |status| {
-            self.checks
-                .iter()
-                .filter(move |check| check.status == status)
-        };
+        let first = |status| self.checks.iter().filter(move |check| check.status == status);
         match self.verdict() {
             Verdict::Pass => {
-                let files =
-                    crate::text::count(self.files.unwrap_or(0), "file matches", "files match");
-                let release = self
-                    .release
-                    .map(|digest| digest.to_string())
-                    .unwrap_or_default();
+                let files = crate::text::count(self.files.unwrap_or(0), "file matches", "files match");
+                let release = self.release.map(|digest| digest.to_string()).unwrap_or_default();
                 let signers: Vec<String> = self
                     .signers
                     .iter()
@@ -210,9 +199,7 @@ impl Report {
                 // A check about one file says more than the count of all of them.
                 let mut failed: Vec<&Check> = first(Status::Fail).collect();
                 failed.sort_by_key(|check| check.path.is_none());
-                let count = first(Status::Fail)
-                    .filter(|check| check.path.is_some())
-                    .count();
+                let count = first(Status::Fail).filter(|check| check.path.is_some()).count();
                 match failed.first() {
                     Some(check) if count > 1 && check.path.is_some() => {
                         let all = first(Status::Fail).find(|other| other.id == check.id);
@@ -223,9 +210,7 @@ impl Report {
                 }
             }
             Verdict::Inconclusive => {
-                let unknown = first(Status::Unknown)
-                    .next()
-                    .map_or("", |check| &check.message);
+                let unknown = first(Status::Unknown).next().map_or("", |check| &check.message);
                 format!("inconclusive: {unknown}")
             }
         }

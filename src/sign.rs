@@ -29,10 +29,7 @@ pub enum KeyError {
     #[error("cannot read the key {key}")]
     Read { key: String, source: std::io::Error },
     #[error("cannot write the key {}", crate::text::path(path))]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Write { path: PathBuf, source: std::io::Error },
     #[error("the key {key} is {kind}, not a regular file")]
     NotRegular { key: String, kind: &'static str },
     #[error("the key {0} does not exist")]
@@ -42,11 +39,7 @@ pub enum KeyError {
     #[error("the private key {key} can be read by others (mode {mode:04o})")]
     Exposed { key: String, mode: u32 },
     #[error("{key} is {found}, where {expected} is needed")]
-    Kind {
-        key: String,
-        found: String,
-        expected: &'static str,
-    },
+    Kind { key: String, found: String, expected: &'static str },
     #[error("the key {key} uses {algorithm}; supported are ECDSA P-256, ECDSA P-384 and Ed25519")]
     Algorithm { key: String, algorithm: String },
     #[error("the key {key} cannot be read: {reason}")]
@@ -68,20 +61,20 @@ impl KeyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             KeyError::Exposed { key, .. } => Some(format!("`chmod 600 {}`", key.replace('`', ""))),
-            KeyError::NoPassword(_) => Some(
-                "give it with `--password-file FILE` or in the variable MODELSEAL_PASSWORD".into(),
-            ),
+            KeyError::NoPassword(_) => {
+                Some("give it with `--password-file FILE` or in the variable MODELSEAL_PASSWORD".into())
+            }
             KeyError::Exists(_) => {
                 Some("keys are never overwritten: choose another name with `-o PREFIX`".into())
             }
-            KeyError::Kind {
-                expected, found, ..
-            } if expected.contains("public") && found.contains("certificate") => {
+            KeyError::Kind { expected, found, .. }
+                if expected.contains("public") && found.contains("certificate") =>
+            {
                 Some("its public key: `openssl x509 -pubkey -noout -in CERTIFICATE`".into())
             }
-            KeyError::Kind { expected, .. } if expected.contains("public") => Some(
-                "give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into(),
-            ),
+            KeyError::Kind { expected, .. } if expected.contains("public") => {
+                Some("give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into())
+            }
             KeyError::Kind { .. } => Some("give the `.key` file".into()),
             KeyError::NoHome => Some("set the variable HOME, or name a key with `--key`".into()),
             _ => None,

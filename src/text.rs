@@ -6,9 +6,11 @@
 use std::fmt;
 use std::path::Path;
 
-/// A path between back-ticks, escaped.
+/// A path between back-ticks, escaped, without the `./` that says nothing.
 pub fn path(path: &Path) -> String {
-    name(&path.to_string_lossy())
+    name(
+        &path.strip_prefix("./").ok().filter(|rest| *rest != Path::new("")).unwrap_or(path).to_string_lossy(),
+    )
 }
 
 /// Any untrusted name between back-ticks, escaped.

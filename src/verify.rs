@@ -70,10 +70,7 @@ pub enum Error {
     Io { path: PathBuf, source: io::Error },
     #[error("{} does not exist", crate::text::path(.0))]
     Missing(PathBuf),
-    #[error(
-        "{} is {kind}: an archive or a directory is needed",
-        crate::text::path(path)
-    )]
+    #[error("{} is {kind}: an archive or a directory is needed", crate::text::path(path))]
     Kind { path: PathBuf, kind: &'static str },
     #[error("no key is trusted")]
     NoKey,
@@ -94,10 +91,7 @@ impl Error {
         match source.kind() {
             _ if crate::interrupt::is_interruption(&source) => Error::Interrupted,
             io::ErrorKind::NotFound => Error::Missing(path.to_path_buf()),
-            _ => Error::Io {
-                path: path.to_path_buf(),
-                source,
-            },
+            _ => Error::Io { path: path.to_path_buf(), source },
         }
     }
 
@@ -179,10 +173,7 @@ impl<'a> Verification<'a> {
             demanded.push(format!("release sha256:{release}"));
         }
         if let Some(against) = &options.against {
-            demanded.push(format!(
-                "the inputs of {}",
-                crate::text::path(&against.directory)
-            ));
+            demanded.push(format!("the inputs of {}", crate::text::path(&against.directory)));
         }
         let report = Report {
             target: target.shown(),
@@ -199,12 +190,7 @@ impl<'a> Verification<'a> {
             checks: Vec::new(),
             not_checked: Vec::new(),
         };
-        Ok(Self {
-            options,
-            target,
-            report,
-            accepted: None,
-        })
+        Ok(Self { options, target, report, accepted: None })
     }
 
     fn add(&mut self, check: Check) {
@@ -216,10 +202,7 @@ impl<'a> Verification<'a> {
         let seal = seal::check(self, content)?;
         self.accepted = signature::check(self, &seal);
         if let Some(key) = self.accepted {
-            self.report.signers.push(Signer {
-                key: key.key.hint(),
-                name: key.name.clone(),
-            });
+            self.report.signers.push(Signer { key: key.key.hint(), name: key.name.clone() });
             return Some(seal);
         }
         self.not_reached("nothing that the manifest says: its signature was not accepted");
@@ -235,16 +218,12 @@ impl<'a> Verification<'a> {
     fn finish(&mut self, seal: &Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
         model_signature::check(self, seal, model_signature);
         lineage::check(self, seal)?;
-        self.report
-            .not_checked
-            .push("policy (none given)".to_string());
+        self.report.not_checked.push("policy (none given)".to_string());
         Ok(())
     }
 }
 
 /// RFC 3339 to the second.
 fn seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second())
-        .unwrap_or(time)
-        .to_string()
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }

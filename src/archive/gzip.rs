@@ -42,8 +42,7 @@ impl<W: Write> GzipWriter<W> {
         self.inner.write_all(&compressed)?;
         self.checksum.combine(&checksum);
         self.length += last.len() as u64;
-        self.inner
-            .write_all(&self.checksum.finalize().to_le_bytes())?;
+        self.inner.write_all(&self.checksum.finalize().to_le_bytes())?;
         // The length modulo 2^32, RFC 1952.
         self.inner.write_all(&(self.length as u32).to_le_bytes())?;
         Ok(self.inner)
@@ -51,9 +50,7 @@ impl<W: Write> GzipWriter<W> {
 
     fn compress_waiting(&mut self) -> io::Result<()> {
         let blocks = std::mem::take(&mut self.waiting);
-        for (compressed, checksum) in
-            map_files(&blocks, |block| compress(block, FlushCompress::Sync))?
-        {
+        for (compressed, checksum) in map_files(&blocks, |block| compress(block, FlushCompress::Sync))? {
             self.inner.write_all(&compressed)?;
             self.checksum.combine(&checksum);
         }
@@ -89,9 +86,8 @@ fn compress(block: &[u8], flush: FlushCompress) -> io::Result<(Vec<u8>, crc32fas
     let mut compressed = Vec::with_capacity(block.len() / 2 + 64);
     loop {
         let consumed = compressor.total_in() as usize;
-        let status = compressor
-            .compress_vec(&block[consumed..], &mut compressed, flush)
-            .map_err(io::Error::other)?;
+        let status =
+            compressor.compress_vec(&block[consumed..], &mut compressed, flush).map_err(io::Error::other)?;
         let all_in = compressor.total_in() as usize == block.len();
         // With room to spare nothing is held back any more: the flush is complete.
         if status == Status::StreamEnd || (all_in && compressed.len() < compressed.capacity()) {
@@ -109,9 +105,7 @@ mod tests {
     fn noise(length: usize) -> Vec<u8> {
         let mut state = 1u64;
         std::iter::repeat_with(|| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 56) as u8
         })
         .take(length)
@@ -121,16 +115,11 @@ mod tests {
     #[test]
     fn what_was_compressed_decodes_to_the_same_bytes_whatever_the_pieces() {
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 5] {
-            for bytes in [
-                noise(length),
-                b"abcdefgh".iter().copied().cycle().take(length).collect(),
-            ] {
+            for bytes in [noise(length), b"abcdefgh".iter().copied().cycle().take(length).collect()] {
                 let mut outputs = Vec::new();
                 for piece in [1 << 22, 10_007] {
                     let mut writer = GzipWriter::new(Vec::new()).expect("begins");
-                    bytes
-                        .chunks(piece)
-                        .for_each(|piece| writer.write_all(piece).expect("writes"));
+                    bytes.chunks(piece).for_each(|piece| writer.write_all(piece).expect("writes"));
                     outputs.push(writer.finish().expect("finishes"));
                 }
                 assert!(outputs[0] == outputs[1]);
@@ -138,10 +127,7 @@ mod tests {
                 let mut decoder = flate2::bufread::GzDecoder::new(outputs[0].as_slice());
                 decoder.read_to_end(&mut decoded).expect("decodes");
                 assert!(decoded == bytes, "{length}");
-                assert!(
-                    decoder.into_inner().is_empty(),
-                    "one member and nothing after it"
-                );
+                assert!(decoder.into_inner().is_empty(), "one member and nothing after it");
             }
         }
     }

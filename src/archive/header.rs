@@ -112,11 +112,7 @@ pub(super) fn name_of(block: &[u8; BLOCK]) -> String {
         String::from_utf8_lossy(&bytes[..end]).into_owned()
     };
     let (prefix, name) = (field(345, 155), field(0, 100));
-    if prefix.is_empty() {
-        name
-    } else {
-        format!("{prefix}/{name}")
-    }
+    if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
 }
 
 #[cfg(test)]
@@ -124,18 +120,11 @@ mod tests {
     use super::*;
 
     fn frame() -> Frame {
-        Frame {
-            directory: "wine-1.0.0".to_string(),
-            epoch: 1_760_000_000,
-        }
+        Frame { directory: "wine-1.0.0".to_string(), epoch: 1_760_000_000 }
     }
 
     fn entry(path: &str, size: u64) -> Entry<'_> {
-        Entry {
-            path,
-            size,
-            executable: false,
-        }
+        Entry { path, size, executable: false }
     }
 
     /// What the `tar` crate, an independent reader, makes of our headers.
@@ -145,14 +134,8 @@ mod tests {
         let entry = entries.next().expect("one entry").expect("is valid");
         let path = String::from_utf8(entry.path_bytes().into_owned()).expect("is text");
         let header = entry.header();
-        let (mode, epoch) = (
-            header.mode().expect("a mode"),
-            header.mtime().expect("a time"),
-        );
-        assert_eq!(
-            header.uid().expect("a user") + header.gid().expect("a group"),
-            0
-        );
+        let (mode, epoch) = (header.mode().expect("a mode"), header.mtime().expect("a time"));
+        assert_eq!(header.uid().expect("a user") + header.gid().expect("a group"), 0);
         (path, entry.size(), mode, epoch)
     }
 
@@ -191,11 +174,7 @@ mod tests {
 
     #[test]
     fn an_executable_is_0755() {
-        let executable = Entry {
-            path: "run",
-            size: 0,
-            executable: true,
-        };
+        let executable = Entry { path: "run", size: 0, executable: true };
         assert_eq!(read_back(&encode(&frame(), &executable)).2, 0o755);
     }
 }

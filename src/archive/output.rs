@@ -45,7 +45,8 @@ pub struct ArchiveFile {
     chunk: Vec<u8>,
     senders: Vec<SyncSender<Arc<Vec<u8>>>>,
     hashing: JoinHandle<Digest>,
-    writing: JoinHandle<io::Result<File>>,
+    /// `None` once it has been asked how it ended.
+    writing: Option<JoinHandle<io::Result<File>>>,
 }
 
 impl ArchiveFile {
@@ -54,14 +55,8 @@ impl ArchiveFile {
     /// # Errors
     /// [`WriteError::Io`].
     pub fn create(path: &Path, compression: Compression) -> Result<Self, WriteError> {
-        let failed = |source| WriteError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
+        let failed = |source| WriteError::Io { path: path.to_path_buf(), source };
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let (file, temporary) = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".tmp")
@@ -79,7 +74,7 @@ impl ArchiveFile {
             chunk: Vec::with_capacity(CHUNK),
             senders: vec![to_hash, to_write],
             hashing: std::thread::spawn(move || hash(&hash_queue)),
-            writing: std::thread::spawn(move || write(encoder, &write_queue)),
+            writing: Some(std::thread::spawn(move || write(encoder, &write_queue))),
         })
     }
 
@@ -96,19 +91,16 @@ impl ArchiveFile {
     pub fn finish(mut self, force: bool) -> Result<(Outcome, Digest), WriteError> {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
-        // A send that fails means that the writing thread has ended: its own error says why.
-        let _ = self.send();
+        self.send().map_err(failed)?;
         self.senders.clear();
         let digest = join(self.hashing);
-        let file = join(self.writing).map_err(failed)?;
+        let file = self.writing.take().map_or_else(|| Err(ended()), join).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         interrupt::check().map_err(failed)?;
 
         let temporary = NamedTempFile::from_parts(file, self.temporary);
         let outcome = if force {
-            temporary
-                .persist(&path)
-                .map_err(|error| failed(error.error))?;
+            temporary.persist(&path).map_err(|error| failed(error.error))?;
             Outcome::Written
         } else {
             match temporary.persist_noclobber(&path) {
@@ -123,23 +115,21 @@ impl ArchiveFile {
             }
         };
         drop(self.unfinished);
-        File::open(directory_of(&path))
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed)?;
+        File::open(directory_of(&path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
         Ok((outcome, digest))
     }
 
     fn send(&mut self) -> io::Result<()> {
         interrupt::check()?;
-        let chunk = Arc::new(std::mem::replace(
-            &mut self.chunk,
-            Vec::with_capacity(CHUNK),
-        ));
-        for sender in &self.senders {
-            let ended = |_| io::Error::other("the archive could not be written");
-            sender.send(chunk.clone()).map_err(ended)?;
+        let chunk = Arc::new(std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
+        if self.senders.iter().all(|sender| sender.send(chunk.clone()).is_ok()) {
+            return Ok(());
         }
-        Ok(())
+        // A thread that takes no more has failed: its own error says why.
+        match self.writing.take().map(join) {
+            Some(Err(error)) => Err(error),
+            _ => Err(ended()),
+        }
     }
 }
 
@@ -156,6 +146,10 @@ impl Write for ArchiveFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the writing ended early")
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -234,8 +228,7 @@ fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
         Err(digest::Error::Io { source, .. }) => Err(source),
         Err(other) => Err(io::Error::other(other)),
     };
-    let (Some((left, left_metadata)), Some((right, right_metadata))) = (open(left)?, open(right)?)
-    else {
+    let (Some((left, left_metadata)), Some((right, right_metadata))) = (open(left)?, open(right)?) else {
         return Ok(false);
     };
     if left_metadata.len() != right_metadata.len() {

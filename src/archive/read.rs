@@ -29,10 +29,7 @@ impl<R: Read> ArchiveReader<R> {
     /// # Errors
     /// [`ReadError::Compression`] where the header is not ours, [`ReadError::Io`].
     pub fn new(inner: R) -> Result<Self, ReadError> {
-        Ok(Self {
-            source: Source::new(inner)?,
-            offset: 0,
-        })
+        Ok(Self { source: Source::new(inner)?, offset: 0 })
     }
 
     /// Reads the seal.
@@ -48,10 +45,7 @@ impl<R: Read> ArchiveReader<R> {
         if &header[257..262] != b"ustar" {
             return Err(ReadError::NotAnArchive);
         }
-        let is_seal = |path: &str| {
-            path.split_once('/')
-                .is_some_and(|(_, rest)| rest == SEAL_PATH)
-        };
+        let is_seal = |path: &str| path.split_once('/').is_some_and(|(_, rest)| rest == SEAL_PATH);
         let size = match decode(&header) {
             Some((path, size)) if is_seal(&path) => size,
             _ => return Err(ReadError::NoSeal(name_of(&header))),
@@ -91,9 +85,7 @@ impl<R: Read> ArchiveReader<R> {
             if block != *expected_block {
                 let found = if block == [0; BLOCK] {
                     Found::End
-                } else if block[..100] == expected_block[..100]
-                    && block[345..] == expected_block[345..]
-                {
+                } else if block[..100] == expected_block[..100] && block[345..] == expected_block[345..] {
                     Found::Fields
                 } else {
                     Found::Name(name_of(&block))
@@ -177,14 +169,7 @@ impl SealEntry {
     /// [`ReadError::Header`] at byte 0.
     pub fn check_header(&self, frame: &Frame) -> Result<(), ReadError> {
         let size = self.content.len() as u64;
-        let expected = encode(
-            frame,
-            &Entry {
-                path: SEAL_PATH,
-                size,
-                executable: false,
-            },
-        );
+        let expected = encode(frame, &Entry { path: SEAL_PATH, size, executable: false });
         if expected == self.header {
             return Ok(());
         }
@@ -193,11 +178,7 @@ impl SealEntry {
         Err(ReadError::Header {
             offset: 0,
             expected: SEAL_PATH.to_string(),
-            found: if same_name {
-                Found::Fields
-            } else {
-                Found::Name(name)
-            },
+            found: if same_name { Found::Fields } else { Found::Name(name) },
         })
     }
 }

@@ -43,23 +43,15 @@ impl<R: Read> Source<R> {
     /// Looks at the first bytes to see how the rest is compressed.
     pub(super) fn new(inner: R) -> Result<Self, ReadError> {
         let system_error = Rc::new(Cell::new(false));
-        let mut watched = Watched {
-            inner,
-            failed: system_error.clone(),
-        };
+        let mut watched = Watched { inner, failed: system_error.clone() };
         let mut start = Vec::with_capacity(gzip::HEADER.len());
-        (&mut watched)
-            .take(gzip::HEADER.len() as u64)
-            .read_to_end(&mut start)
-            .map_err(ReadError::Io)?;
+        (&mut watched).take(gzip::HEADER.len() as u64).read_to_end(&mut start).map_err(ReadError::Io)?;
         let compression = match start.as_slice() {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             // A frame that decoders skip: a zstd file, but not one of ours.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                return Err(ReadError::Compression(
-                    "it begins with a skippable frame".into(),
-                ));
+                return Err(ReadError::Compression("it begins with a skippable frame".into()));
             }
             _ => Compression::None,
         };
@@ -71,19 +63,13 @@ impl<R: Read> Source<R> {
             Compression::None => Decoder::None(raw),
             Compression::Gzip => Decoder::Gzip(Box::new(flate2::bufread::GzDecoder::new(raw))),
             Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)
-                    .map_err(ReadError::Io)?
-                    .single_frame();
-                decoder
-                    .window_log_max(ZSTD_WINDOW_LOG)
-                    .map_err(ReadError::Io)?;
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(raw).map_err(ReadError::Io)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(ReadError::Io)?;
                 Decoder::Zstd(Box::new(decoder))
             }
         };
-        Ok(Self {
-            decoder,
-            system_error,
-        })
+        Ok(Self { decoder, system_error })
     }
 
     /// What an error means: the system's, or damaged data.

@@ -19,11 +19,7 @@ impl<W: Write> ArchiveWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn append(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
-        let entry = Entry {
-            path,
-            size: content.len() as u64,
-            executable: false,
-        };
+        let entry = Entry { path, size: content.len() as u64, executable: false };
         self.append_from(&entry, &mut &*content).map(|_| ())
     }
 

@@ -48,10 +48,9 @@ pub(super) struct DataPath {
 
 pub(super) fn data_path(text: &str) -> Result<DataPath, String> {
     match text.split_once('=') {
-        Some((name, path)) if recipe::is_source_name(name) && !path.is_empty() => Ok(DataPath {
-            name: name.to_string(),
-            path: PathBuf::from(path),
-        }),
+        Some((name, path)) if recipe::is_source_name(name) && !path.is_empty() => {
+            Ok(DataPath { name: name.to_string(), path: PathBuf::from(path) })
+        }
         _ => Err("this is not NAME=PATH, as in train=/mnt/train.csv".to_string()),
     }
 }
@@ -69,6 +68,5 @@ pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, 
 
 pub(super) fn release(text: &str) -> Result<Digest, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    hex.parse()
-        .map_err(|_| "a release is `sha256:` and 64 lower-case hex digits".to_string())
+    hex.parse().map_err(|_| "a release is `sha256:` and 64 lower-case hex digits".to_string())
 }

@@ -66,11 +66,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let recipe = Recipe::load(&arguments.directory)?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
-    let signer = signing_key(
-        arguments.key.as_deref(),
-        arguments.password_file.as_deref(),
-        talk,
-    )?;
+    let signer = signing_key(arguments.key.as_deref(), arguments.password_file.as_deref(), talk)?;
     let progress = Progress::new("sealing", talk);
     let built = build(
         &recipe,
@@ -111,10 +107,7 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let epoch = if digits { text.parse().ok() } else { None };
     epoch.map(Some).with_context(|| {
-        format!(
-            "SOURCE_DATE_EPOCH is {}, not a number of seconds since 1970",
-            crate::text::name(&text)
-        )
+        format!("SOURCE_DATE_EPOCH is {}, not a number of seconds since 1970", crate::text::name(&text))
     })
 }
 
@@ -124,48 +117,20 @@ fn notes(built: &Built, talk: Talk) {
         warn(talk, warning);
     }
     if !built.changes.is_empty() {
-        let paths: Vec<String> = built
-            .changes
-            .iter()
-            .take(5)
-            .map(|change| crate::text::name(&change.path))
-            .collect();
+        let paths: Vec<String> =
+            built.changes.iter().take(5).map(|change| crate::text::name(&change.path)).collect();
         let more = if built.changes.len() > 5 { ", …" } else { "" };
-        warn(
-            talk,
-            &format!(
-                "sealed as dirty, not as committed: {}{more}",
-                paths.join(", ")
-            ),
-        );
+        warn(talk, &format!("sealed as dirty, not as committed: {}{more}", paths.join(", ")));
     }
     if !built.excluded.is_empty() {
-        let excluded: Vec<String> = built
-            .excluded
-            .iter()
-            .map(|glob| crate::text::name(glob))
-            .collect();
-        say(
-            talk,
-            &format!("left out of the artifact: {}", excluded.join(", ")),
-        );
+        let excluded: Vec<String> = built.excluded.iter().map(|glob| crate::text::name(glob)).collect();
+        say(talk, &format!("left out of the artifact: {}", excluded.join(", ")));
     }
     if !built.empty_directories.is_empty() {
-        let names: Vec<String> = built
-            .empty_directories
-            .iter()
-            .take(5)
-            .map(|path| crate::text::name(path))
-            .collect();
-        let more = if built.empty_directories.len() > 5 {
-            ", …"
-        } else {
-            ""
-        };
-        say(
-            talk,
-            &format!("empty directories do not ship: {}{more}", names.join(", ")),
-        );
+        let names: Vec<String> =
+            built.empty_directories.iter().take(5).map(|path| crate::text::name(path)).collect();
+        let more = if built.empty_directories.len() > 5 { ", …" } else { "" };
+        say(talk, &format!("empty directories do not ship: {}{more}", names.join(", ")));
     }
     if !built.model_signature {
         say(talk, "no model.sig: the OMS format knows no Ed25519 keys");
@@ -180,29 +145,15 @@ fn text(built: &Built, signer: &SigningKey) -> String {
             crate::text::Escaped(&built.archive.to_string_lossy()),
             crate::text::count(built.files, "file", "files"),
             crate::text::number(built.bytes),
-            if built.outcome == Outcome::Identical {
-                "; was there already"
-            } else {
-                ""
-            }
+            if built.outcome == Outcome::Identical { "; was there already" } else { "" }
         ),
         format!("  release  sha256:{}", built.release),
         format!("  signer   {}", crate::text::Escaped(&signer.name)),
-        format!(
-            "  origin   {}: nobody watched it being made",
-            built.origin.name()
-        ),
+        format!("  origin   {}: nobody watched it being made", built.origin.name()),
     ];
     if !built.missing.is_empty() {
-        let missing: Vec<&str> = built
-            .missing
-            .iter()
-            .map(|part| part.description())
-            .collect();
-        lines.push(format!(
-            "  missing  {}: this release cannot show them",
-            missing.join(", ")
-        ));
+        let missing: Vec<&str> = built.missing.iter().map(|part| part.description()).collect();
+        lines.push(format!("  missing  {}: this release cannot show them", missing.join(", ")));
     }
     lines.push("verify it with".to_string());
     lines.push(format!(
@@ -218,12 +169,7 @@ fn shell_word(text: &str) -> String {
     if text.chars().all(plain) {
         return text.to_string();
     }
-    format!(
-        "'{}'",
-        crate::text::Escaped(text)
-            .to_string()
-            .replace('\'', r"'\''")
-    )
+    format!("'{}'", crate::text::Escaped(text).to_string().replace('\'', r"'\''"))
 }
 
 #[derive(Serialize)]

@@ -19,12 +19,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Cli::command(),
-        "modelseal",
-        &mut script,
-    );
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "modelseal", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }

@@ -21,9 +21,7 @@ pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
     if let Some(hint) = hint(error) {
         eprintln!("{} {hint}", style.paint("36", "hint:"));
     }
-    let refused = error
-        .downcast_ref::<build::Error>()
-        .is_some_and(build::Error::is_refusal);
+    let refused = error.downcast_ref::<build::Error>().is_some_and(build::Error::is_refusal);
     ExitCode::from(if refused { 1 } else { 2 })
 }
 
@@ -48,9 +46,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<Hinted>() {
         return Some(error.hint.clone());
     }
-    error
-        .downcast_ref::<recipe::Error>()
-        .and_then(recipe_hint_of)
+    error.downcast_ref::<recipe::Error>().and_then(recipe_hint_of)
 }
 
 /// A recipe's mistake may be wrapped: transparent errors have it as their own source.
@@ -58,9 +54,7 @@ fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<build::Error>() {
         Some(build::Error::Input(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
         _ => match error.downcast_ref::<verify::Error>() {
-            Some(verify::Error::Against(crate::inputs::Error::Recipe(error))) => {
-                recipe_hint_of(error)
-            }
+            Some(verify::Error::Against(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
             _ => None,
         },
     }
@@ -69,10 +63,9 @@ fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
 fn recipe_hint_of(error: &recipe::Error) -> Option<String> {
     match error {
         recipe::Error::Missing(_) => Some("`modelseal init` writes one".to_string()),
-        recipe::Error::Mistake(mistake) => mistake
-            .nearest
-            .as_ref()
-            .map(|nearest| format!("did you mean `{nearest}`?")),
+        recipe::Error::Mistake(mistake) => {
+            mistake.nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+        }
         _ => None,
     }
 }
@@ -81,9 +74,5 @@ fn recipe_hint_of(error: &recipe::Error) -> Option<String> {
 pub(super) fn style(stream: &impl IsTerminal) -> Style {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    if stream.is_terminal() && !forbidden && !dumb {
-        Style::Colour
-    } else {
-        Style::Plain
-    }
+    if stream.is_terminal() && !forbidden && !dumb { Style::Colour } else { Style::Plain }
 }

@@ -51,53 +51,33 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         }
         other => other.with_context(|| format!("cannot write {}", crate::text::path(path)))?,
     };
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(|error| {
-            let _ = std::fs::remove_file(path);
-            anyhow::Error::new(error).context(format!("cannot write {}", crate::text::path(path)))
-        })
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        anyhow::Error::new(error).context(format!("cannot write {}", crate::text::path(path)))
+    })
 }
 
 fn next_steps(directory: &Path, found: &Discovery) -> String {
     let mut text = String::new();
-    let artifact = found
-        .artifact
-        .as_deref()
-        .unwrap_or("not found: say what ships under `[artifact]`");
+    let artifact = found.artifact.as_deref().unwrap_or("not found: say what ships under `[artifact]`");
     text.push_str(&format!("  artifact     {artifact}\n"));
     for (name, path) in &found.data {
         text.push_str(&format!("  data         {name}: {path}\n"));
     }
-    for (what, paths) in [
-        ("params", &found.params),
-        ("environment", &found.environment),
-    ] {
+    for (what, paths) in [("params", &found.params), ("environment", &found.environment)] {
         if !paths.is_empty() {
             text.push_str(&format!("  {what:<12} {}\n", paths.join(", ")));
         }
     }
     text.push_str("next: look through it, then");
-    let place = if directory == Path::new(".") {
-        String::new()
-    } else {
-        format!("-C {} ", directory.display())
-    };
+    let place =
+        if directory == Path::new(".") { String::new() } else { format!("-C {} ", directory.display()) };
     if found.in_git {
-        let paths: Vec<&str> = found
-            .params
-            .iter()
-            .chain(&found.environment)
-            .map(String::as_str)
-            .collect();
+        let paths: Vec<&str> = found.params.iter().chain(&found.environment).map(String::as_str).collect();
         let paths = [&[FILE_NAME], paths.as_slice()].concat().join(" ");
         text.push_str(&format!("\n  git {place}add {paths}\n  git {place}commit"));
     }
-    let build = if directory == Path::new(".") {
-        String::new()
-    } else {
-        format!(" {}", directory.display())
-    };
+    let build = if directory == Path::new(".") { String::new() } else { format!(" {}", directory.display()) };
     text.push_str(&format!("\n  modelseal build{build}"));
     text
 }

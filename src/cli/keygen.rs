@@ -41,10 +41,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(path) => Some(read_password_file(path)?),
         None => std::env::var("MODELSEAL_PASSWORD").ok().map(Password::new),
     };
-    if password
-        .as_ref()
-        .is_some_and(|password| password.is_empty())
-    {
+    if password.as_ref().is_some_and(|password| password.is_empty()) {
         anyhow::bail!("the password is empty");
     }
     let key = PrivateKey::generate(match arguments.algorithm {
@@ -54,11 +51,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     })?;
     let (private, public) = key_paths(&arguments.output);
     write_key_pair(&key, &private, &public, password.as_ref())?;
-    let kind = if password.is_some() {
-        "encrypted"
-    } else {
-        "not encrypted"
-    };
+    let kind = if password.is_some() { "encrypted" } else { "not encrypted" };
     say(
         talk,
         &format!(

@@ -22,21 +22,15 @@ pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Pa
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
     }
-    rpassword::prompt_password(format!("password of the key {shown}: "))
-        .map(|text| Some(Password::new(text)))
+    rpassword::prompt_password(format!("password of the key {shown}: ")).map(|text| Some(Password::new(text)))
 }
 
 /// The first line, without its line end.
 pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     let text = Password::new(std::fs::read_to_string(path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("the password file {}: {error}", crate::text::path(path)),
-        )
+        io::Error::new(error.kind(), format!("the password file {}: {error}", crate::text::path(path)))
     })?);
-    Ok(Password::new(
-        text.lines().next().unwrap_or_default().to_string(),
-    ))
+    Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
 
 /// A private key and what to write after `verify … --key`.
@@ -72,11 +66,7 @@ pub(super) fn signing_key(
         }
         _ => "KEY.pub".to_string(),
     };
-    Ok(SigningKey {
-        key,
-        name: source.name(),
-        verify_with,
-    })
+    Ok(SigningKey { key, name: source.name(), verify_with })
 }
 
 /// Makes the user's own key if there is none, and says so.
@@ -115,11 +105,7 @@ pub(super) fn trusted_keys(given: &[String]) -> Result<Vec<TrustedKey>, KeyError
         })?;
         if keys.iter().all(|other| other.key != key) {
             let shown = source.shown().trim_matches('`').to_string();
-            keys.push(TrustedKey {
-                name: source.name(),
-                shown,
-                key,
-            });
+            keys.push(TrustedKey { name: source.name(), shown, key });
         }
     }
     Ok(keys)

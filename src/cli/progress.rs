@@ -21,9 +21,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(message: &'static str, talk: Talk) -> Self {
         let bar = (!talk.quiet && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template(
-                "{spinner} {msg}  {bytes}  {bytes_per_sec}  {elapsed}",
-            );
+            let style = ProgressStyle::with_template("{spinner} {msg}  {bytes}  {bytes_per_sec}  {elapsed}");
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
             bar.set_message(message);
             match style {
@@ -31,11 +29,7 @@ impl Progress {
                 Err(_) => bar,
             }
         });
-        Self {
-            bar,
-            begun: Instant::now(),
-            read: AtomicU64::new(0),
-        }
+        Self { bar, begun: Instant::now(), read: AtomicU64::new(0) }
     }
 
     /// Adds to what has been read.
@@ -54,10 +48,7 @@ impl Progress {
     /// How long the work took, and how much was read.
     pub(super) fn summary(&self) -> String {
         let read = crate::text::number(self.read.load(Ordering::Relaxed));
-        format!(
-            "read {read} bytes in {:.2} s",
-            self.begun.elapsed().as_secs_f64()
-        )
+        format!("read {read} bytes in {:.2} s", self.begun.elapsed().as_secs_f64())
     }
 }
 

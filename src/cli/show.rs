@@ -69,11 +69,9 @@ struct Wire<'a> {
 fn text(seal: &Seal) -> String {
     let manifest = &seal.manifest;
     let internal = manifest.internal();
-    let date = i64::try_from(internal.source_date_epoch)
-        .ok()
-        .and_then(|time| Timestamp::from_second(time).ok());
-    let mut text =
-        String::from("not verified: this is what the seal says; `modelseal verify` decides\n\n");
+    let date =
+        i64::try_from(internal.source_date_epoch).ok().and_then(|time| Timestamp::from_second(time).ok());
+    let mut text = String::from("not verified: this is what the seal says; `modelseal verify` decides\n\n");
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<16} {value}");
     };
@@ -82,38 +80,20 @@ fn text(seal: &Seal) -> String {
     line("release", &format!("sha256:{}", seal.release));
     line("key", &format!("sha256:{}", seal.bundle.hint));
     line("origin", internal.origin.name());
-    line(
-        "date",
-        &date.map(|date| date.to_string()).unwrap_or_default(),
-    );
-    line(
-        "made by",
-        &format!("modelseal {}", Escaped(manifest.made_by())),
-    );
+    line("date", &date.map(|date| date.to_string()).unwrap_or_default());
+    line("made by", &format!("modelseal {}", Escaped(manifest.made_by())));
     if !internal.missing.is_empty() {
-        let missing: Vec<&str> = internal
-            .missing
-            .iter()
-            .map(|part| part.description())
-            .collect();
+        let missing: Vec<&str> = internal.missing.iter().map(|part| part.description()).collect();
         line("missing", &missing.join(", "));
     }
     if !internal.excluded.is_empty() {
-        let excluded: Vec<String> = internal
-            .excluded
-            .iter()
-            .map(|glob| crate::text::name(glob))
-            .collect();
+        let excluded: Vec<String> = internal.excluded.iter().map(|glob| crate::text::name(glob)).collect();
         line("left out", &excluded.join(", "));
     }
     inputs(&mut text, manifest);
     let _ = writeln!(text, "\nfiles");
     for file in manifest.files() {
-        let executable = if file.executable() {
-            ", executable"
-        } else {
-            ""
-        };
+        let executable = if file.executable() { ", executable" } else { "" };
         let _ = writeln!(
             text,
             "  {}  {} bytes{executable}  sha256:{}",
@@ -135,11 +115,7 @@ fn inputs(text: &mut String, manifest: &Statement) {
     }
     let _ = writeln!(text, "\ninputs");
     for input in manifest.dependencies() {
-        let uri = input
-            .uri
-            .as_deref()
-            .map(|uri| format!("  {}", Escaped(uri)))
-            .unwrap_or_default();
+        let uri = input.uri.as_deref().map(|uri| format!("  {}", Escaped(uri))).unwrap_or_default();
         let _ = writeln!(text, "  {}{uri}", crate::text::name(&input.name));
         for detail in details(input) {
             let _ = writeln!(text, "    {detail}");
@@ -149,13 +125,7 @@ fn inputs(text: &mut String, manifest: &Statement) {
 
 fn details(input: &ResourceDescriptor) -> Vec<String> {
     let mut details = Vec::new();
-    details.extend(
-        input
-            .digest
-            .git_commit
-            .as_ref()
-            .map(|commit| format!("gitCommit:{commit}")),
-    );
+    details.extend(input.digest.git_commit.as_ref().map(|commit| format!("gitCommit:{commit}")));
     details.push(input.digest.tagged());
     let Some(facts) = &input.annotations else {
         return details;
@@ -164,25 +134,16 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
         details.push(format!("release of {}", Escaped(&model.directory())));
     }
     if let (Some(files), Some(bytes)) = (facts.files, facts.bytes) {
-        details.push(format!(
-            "{}, {} bytes",
-            count(files, "file", "files"),
-            number(bytes)
-        ));
+        details.push(format!("{}, {} bytes", count(files, "file", "files"), number(bytes)));
     }
     details.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
     if let Some(labels) = &facts.labels {
-        let counts = labels
-            .iter()
-            .map(|(label, rows)| format!("{}: {}", crate::text::name(label), number(*rows)));
+        let counts =
+            labels.iter().map(|(label, rows)| format!("{}: {}", crate::text::name(label), number(*rows)));
         details.push(format!("labels {}", counts.collect::<Vec<_>>().join(", ")));
     }
     if let (Some(oldest), Some(newest)) = (&facts.oldest, &facts.newest) {
-        details.push(format!(
-            "records from {} to {}",
-            Escaped(oldest),
-            Escaped(newest)
-        ));
+        details.push(format!("records from {} to {}", Escaped(oldest), Escaped(newest)));
     }
     match facts.dirty.as_deref() {
         Some([]) => details.push("as committed".to_string()),

@@ -34,9 +34,7 @@ pub(super) fn watch() {
             });
         }
     };
-    let _ = std::thread::Builder::new()
-        .name("signals".to_string())
-        .spawn(listen);
+    let _ = std::thread::Builder::new().name("signals".to_string()).spawn(listen);
 }
 
 fn leave() -> ! {

@@ -54,10 +54,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let keys = trusted_keys(&arguments.key)?;
     check_standard_input(&target, &arguments.key)?;
     let data = data_paths(&arguments.data)?;
-    let against = arguments
-        .against
-        .clone()
-        .map(|directory| Against { directory, data });
+    let against = arguments.against.clone().map(|directory| Against { directory, data });
     let progress = Progress::new("verifying", talk);
     let report = verify(
         &target,
@@ -79,11 +76,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 
 /// `-` is standard input.
 pub(super) fn target(path: &Path) -> Target {
-    if path.as_os_str() == "-" {
-        Target::StandardInput
-    } else {
-        Target::Path(path.to_path_buf())
-    }
+    if path.as_os_str() == "-" { Target::StandardInput } else { Target::Path(path.to_path_buf()) }
 }
 
 /// Standard input can hold only one thing.

@@ -28,18 +28,9 @@ pub struct Algorithms {
 }
 
 impl Algorithms {
-    pub const SHA256: Self = Self {
-        sha256: true,
-        blake3: false,
-    };
-    pub const BLAKE3: Self = Self {
-        sha256: false,
-        blake3: true,
-    };
-    pub const ALL: Self = Self {
-        sha256: true,
-        blake3: true,
-    };
+    pub const SHA256: Self = Self { sha256: true, blake3: false };
+    pub const BLAKE3: Self = Self { sha256: false, blake3: true };
+    pub const ALL: Self = Self { sha256: true, blake3: true };
 
     /// The name of this choice on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -137,8 +128,7 @@ impl<'de> Deserialize<'de> for Digest {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
-                text.parse()
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Visitor)
@@ -152,22 +142,14 @@ mod tests {
     #[test]
     fn a_digest_round_trips_through_its_text() {
         let digest = Digest::sha256(b"abc");
-        assert_eq!(
-            digest.to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 
     #[test]
     fn only_64_lower_case_hex_digits_are_a_digest() {
         let good = Digest::sha256(b"").to_string();
-        for bad in [
-            good.to_uppercase(),
-            good[1..].to_string(),
-            format!("{good}0"),
-            good.replace('e', "g"),
-        ] {
+        for bad in [good.to_uppercase(), good[1..].to_string(), format!("{good}0"), good.replace('e', "g")] {
             assert_eq!(bad.parse::<Digest>(), Err(ParseDigestError), "{bad}");
         }
     }

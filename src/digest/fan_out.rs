@@ -55,10 +55,7 @@ pub fn read_through(
             total += chunk.len() as u64;
             progress(chunk.len() as u64);
             // A consumer that has failed no longer listens; its error is collected below.
-            if senders
-                .iter()
-                .any(|sender| sender.send(chunk.clone()).is_err())
-            {
+            if senders.iter().any(|sender| sender.send(chunk.clone()).is_err()) {
                 break Ok(total);
             }
         };
@@ -138,13 +135,8 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
             for expected in [0, 1, length as u64, u64::MAX] {
                 let (mut one, mut two) = (Collect(Vec::new()), Collect(Vec::new()));
-                let total = read_through(
-                    &mut bytes.as_slice(),
-                    expected,
-                    &mut [&mut one, &mut two],
-                    &|_| {},
-                )
-                .expect("reads");
+                let total = read_through(&mut bytes.as_slice(), expected, &mut [&mut one, &mut two], &|_| {})
+                    .expect("reads");
                 assert_eq!(total, length as u64);
                 assert!(one.0 == bytes && two.0 == bytes, "{length} {expected}");
             }

@@ -130,20 +130,14 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata),
     if symlinks == Symlinks::Refuse {
         flags |= OFlags::NOFOLLOW;
     }
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(source) => return Err(why_not_opened(path, source)),
     };
     let metadata = file.metadata().map_err(|source| Error::io(path, source))?;
     if !metadata.is_file() {
-        return Err(Error::NotRegular {
-            path: path.to_path_buf(),
-            kind: kind_of(&metadata),
-        });
+        return Err(Error::NotRegular { path: path.to_path_buf(), kind: kind_of(&metadata) });
     }
     Ok((file, metadata))
 }
@@ -151,10 +145,9 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata),
 /// A link under `O_NOFOLLOW`, a socket or a device without a driver do not open at all: say what they are.
 fn why_not_opened(path: &Path, source: io::Error) -> Error {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Error::NotRegular {
-            path: path.to_path_buf(),
-            kind: kind_of(&metadata),
-        },
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            Error::NotRegular { path: path.to_path_buf(), kind: kind_of(&metadata) }
+        }
         _ => Error::io(path, source),
     }
 }
@@ -210,9 +203,7 @@ pub fn hash_file(
         size == metadata.len() && Stamp::of(&after) == before && named == Some(before)
     };
     if !unchanged {
-        return Err(Error::Changed {
-            path: path.to_path_buf(),
-        });
+        return Err(Error::Changed { path: path.to_path_buf() });
     }
     Ok(hasher.finish())
 }
@@ -228,8 +219,8 @@ mod tests {
         for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 253) as u8).collect();
             std::fs::write(&path, &bytes).expect("writes");
-            let digests = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {})
-                .expect("hashes");
+            let digests =
+                hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {}).expect("hashes");
             assert_eq!(digests.size, length as u64);
             assert_eq!(digests.sha256, Some(Digest::sha256(&bytes)));
             assert_eq!(digests.blake3, Some(Digest::blake3(&bytes)));
@@ -281,13 +272,7 @@ mod tests {
         let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
         let file = File::options().write(true).open(&path).expect("opens");
         file.set_times(times).expect("sets the time");
-        let outcome = hash_file(
-            &path,
-            Algorithms::ALL,
-            Symlinks::Refuse,
-            &mut [&mut Meddle(&path)],
-            &|_| {},
-        );
+        let outcome = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [&mut Meddle(&path)], &|_| {});
         assert!(matches!(outcome, Err(Error::Changed { .. })), "{outcome:?}");
     }
 }

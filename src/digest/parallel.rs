@@ -59,12 +59,7 @@ mod tests {
     fn results_come_in_the_order_of_the_items() {
         let items: Vec<u32> = (0..1000).collect();
         let doubled = map_files(&items, |item| Ok::<_, ()>(item * 2)).expect("works");
-        assert!(
-            doubled
-                .iter()
-                .enumerate()
-                .all(|(index, value)| *value == 2 * index as u32)
-        );
+        assert!(doubled.iter().enumerate().all(|(index, value)| *value == 2 * index as u32));
     }
 
     #[test]

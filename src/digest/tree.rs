@@ -58,19 +58,12 @@ pub struct Tree {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Loop`]. Links and special files are entries, not errors: the caller decides.
-pub fn walk(
-    root: &Path,
-    symlinks: Symlinks,
-    leave_out: &dyn Fn(&str, bool) -> bool,
-) -> Result<Tree, Error> {
+pub fn walk(root: &Path, symlinks: Symlinks, leave_out: &dyn Fn(&str, bool) -> bool) -> Result<Tree, Error> {
     let follow = symlinks == Symlinks::Follow;
     let mut entries = Vec::new();
     // Directories that are open, each with whether something was found in it.
     let mut open: Vec<(PathBuf, bool)> = Vec::new();
-    let mut walker = WalkDir::new(root)
-        .follow_links(follow)
-        .follow_root_links(true)
-        .into_iter();
+    let mut walker = WalkDir::new(root).follow_links(follow).follow_root_links(true).into_iter();
     while let Some(found) = walker.next() {
         crate::interrupt::check().map_err(|source| Error::io(root, source))?;
         let found = found.map_err(|error| walk_error(root, error))?;
@@ -83,10 +76,7 @@ pub fn walk(
         };
         let path = relative.to_str().map(str::to_string);
         let is_directory = found.file_type().is_dir();
-        if path
-            .as_deref()
-            .is_some_and(|path| leave_out(path, is_directory))
-        {
+        if path.as_deref().is_some_and(|path| leave_out(path, is_directory)) {
             if is_directory {
                 walker.skip_current_dir();
             }
@@ -100,11 +90,7 @@ pub fn walk(
             continue;
         }
         let metadata = found.metadata().map_err(|error| walk_error(root, error))?;
-        entries.push(TreeEntry {
-            lossy: lossy(path.is_none(), relative),
-            path,
-            kind: kind(&metadata),
-        });
+        entries.push(TreeEntry { lossy: lossy(path.is_none(), relative), path, kind: kind(&metadata) });
     }
     close_directories(root, &mut open, Path::new(""), &mut entries);
     entries.sort_unstable_by(|left, right| left.shown().as_bytes().cmp(right.shown().as_bytes()));
@@ -133,19 +119,12 @@ fn close_directories(
 }
 
 fn lossy(needed: bool, relative: &Path) -> String {
-    if needed {
-        relative.to_string_lossy().into_owned()
-    } else {
-        String::new()
-    }
+    if needed { relative.to_string_lossy().into_owned() } else { String::new() }
 }
 
 fn kind(metadata: &Metadata) -> EntryKind {
     if metadata.is_file() {
-        EntryKind::File {
-            size: metadata.len(),
-            mode: metadata.mode(),
-        }
+        EntryKind::File { size: metadata.len(), mode: metadata.mode() }
     } else {
         EntryKind::Special(kind_of(metadata))
     }
@@ -158,14 +137,9 @@ fn walk_error(root: &Path, error: walkdir::Error) -> Error {
     }
     // A link to nowhere that is to be followed: the system only says "not found", which names nothing.
     if path.is_symlink() && !path.exists() {
-        return Error::NotRegular {
-            path,
-            kind: "a link to something that is not there",
-        };
+        return Error::NotRegular { path, kind: "a link to something that is not there" };
     }
-    let source = error
-        .into_io_error()
-        .unwrap_or_else(|| std::io::Error::other("the walk failed"));
+    let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("the walk failed"));
     Error::io(&path, source)
 }
 
@@ -246,10 +220,7 @@ mod tests {
     /// `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` over the same files.
     #[test]
     fn the_directory_hash_is_that_of_go_modules() {
-        let files = [
-            ("a", Digest::sha256(b"1\n")),
-            ("b/c", Digest::sha256(b"2\n")),
-        ];
+        let files = [("a", Digest::sha256(b"1\n")), ("b/c", Digest::sha256(b"2\n"))];
         let lines = format!("{}  a\n{}  b/c\n", files[0].1, files[1].1);
         assert_eq!(directory_hash(files), Digest::sha256(lines.as_bytes()));
     }

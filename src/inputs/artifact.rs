@@ -9,8 +9,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::Error;
 use super::source::Head;
 use crate::digest::{
-    self, Algorithms, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
-    open_regular, walk,
+    self, Algorithms, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files, open_regular, walk,
 };
 use crate::manifest::{self, FileFacts, Subject};
 use crate::recipe::Recipe;
@@ -47,39 +46,24 @@ pub fn read_artifact(
     };
     let metadata = metadata.map_err(|source| digest::Error::io(&root, source))?;
     if metadata.is_symlink() {
-        return Err(Error::Special {
-            path: root,
-            kind: "a symbolic link",
-            may_follow: true,
-        });
+        return Err(Error::Special { path: root, kind: "a symbolic link", may_follow: true });
     }
     let globs = globs(recipe)?;
-    let canonical = root
-        .canonicalize()
-        .map_err(|source| digest::Error::io(&root, source))?;
+    let canonical = root.canonicalize().map_err(|source| digest::Error::io(&root, source))?;
     let leave_out = |path: &str, is_directory: bool| {
         (!path.contains('/') && manifest::is_git_file(path))
             || globs.matched(path, is_directory).is_ignore()
-            || written
-                .iter()
-                .any(|written| canonical.join(path).starts_with(written))
+            || written.iter().any(|written| canonical.join(path).starts_with(written))
     };
     let tree = walk(&root, table.symlinks, &leave_out)?;
 
     let mut listed = Vec::with_capacity(tree.entries.len());
     let mut empty_directories = Vec::new();
     for entry in tree.entries {
-        let location = if metadata.is_dir() {
-            root.join(entry.shown())
-        } else {
-            root.clone()
-        };
+        let location = if metadata.is_dir() { root.join(entry.shown()) } else { root.clone() };
         let Some(path) = entry.path else {
             let reason = manifest::PathError::NotUtf8;
-            return Err(Error::Name {
-                path: location,
-                reason,
-            });
+            return Err(Error::Name { path: location, reason });
         };
         let mode = match entry.kind {
             EntryKind::File { mode, .. } => mode,
@@ -88,46 +72,25 @@ pub fn read_artifact(
                 continue;
             }
             EntryKind::Special(kind) => {
-                return Err(Error::Special {
-                    path: location,
-                    kind,
-                    may_follow: true,
-                });
+                return Err(Error::Special { path: location, kind, may_follow: true });
             }
         };
-        manifest::check_path(&path).map_err(|reason| Error::Name {
-            path: location.clone(),
-            reason,
-        })?;
+        manifest::check_path(&path).map_err(|reason| Error::Name { path: location.clone(), reason })?;
         listed.push((path, mode));
     }
-    manifest::check_collisions(listed.iter().map(|(path, _)| path.as_str())).map_err(
-        |(path, reason)| Error::Name {
-            path: root.join(path),
-            reason,
-        },
-    )?;
+    manifest::check_collisions(listed.iter().map(|(path, _)| path.as_str()))
+        .map_err(|(path, reason)| Error::Name { path: root.join(path), reason })?;
     if listed.is_empty() {
         return Err(Error::EmptyArtifact(root));
     }
 
     let root_is_file = !metadata.is_dir();
     let files = map_files(&listed, |(path, mode)| {
-        let location = if root_is_file {
-            root.clone()
-        } else {
-            root.join(path)
-        };
+        let location = if root_is_file { root.clone() } else { root.join(path) };
         hash_one(path, &location, *mode, table.symlinks, progress)
     })?;
     let excluded = excluded(recipe, &root);
-    Ok(Artifact {
-        root,
-        symlinks: table.symlinks,
-        files,
-        excluded,
-        empty_directories,
-    })
+    Ok(Artifact { root, symlinks: table.symlinks, files, excluded, empty_directories })
 }
 
 fn hash_one(
@@ -138,24 +101,12 @@ fn hash_one(
     progress: Progress<'_>,
 ) -> Result<Subject, Error> {
     let mut head = Head(Vec::new());
-    let digests = hash_file(
-        location,
-        Algorithms::ALL,
-        symlinks,
-        &mut [&mut head],
-        progress,
-    )?;
+    let digests = hash_file(location, Algorithms::ALL, symlinks, &mut [&mut head], progress)?;
     head.check(location, digests.size)?;
     let (Some(sha256), Some(blake3)) = (digests.sha256, digests.blake3) else {
-        return Err(digest::Error::Changed {
-            path: location.to_path_buf(),
-        }
-        .into());
+        return Err(digest::Error::Changed { path: location.to_path_buf() }.into());
     };
-    let facts = FileFacts {
-        size: digests.size,
-        executable: mode & 0o100 != 0,
-    };
+    let facts = FileFacts { size: digests.size, executable: mode & 0o100 != 0 };
     Ok(Subject::file(path.to_string(), sha256, blake3, facts))
 }
 
@@ -168,37 +119,21 @@ fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
         })?;
     }
     builder.build().map_err(|error| {
-        recipe
-            .mistake(
-                recipe.tables.artifact.path.span(),
-                format!("the globs do not work: {error}"),
-            )
-            .into()
+        recipe.mistake(recipe.tables.artifact.path.span(), format!("the globs do not work: {error}")).into()
     })
 }
 
 fn excluded(recipe: &Recipe, root: &Path) -> Vec<String> {
-    let globs = recipe
-        .tables
-        .artifact
-        .exclude
-        .iter()
-        .map(|glob| glob.get_ref().clone());
+    let globs = recipe.tables.artifact.exclude.iter().map(|glob| glob.get_ref().clone());
     let own = [".git", ".gitattributes", ".github", ".gitignore"];
-    let found = own
-        .into_iter()
-        .filter(|name| root.is_dir() && root.join(name).symlink_metadata().is_ok());
+    let found = own.into_iter().filter(|name| root.is_dir() && root.join(name).symlink_metadata().is_ok());
     globs.chain(found.map(str::to_string)).collect()
 }
 
 impl Artifact {
     /// Where a file of the artifact lies.
     pub fn location(&self, file: &Subject) -> PathBuf {
-        if self.root.is_dir() {
-            self.root.join(&file.name)
-        } else {
-            self.root.clone()
-        }
+        if self.root.is_dir() { self.root.join(&file.name) } else { self.root.clone() }
     }
 
     /// Opens a file for a second read, which is compared with the first.
@@ -239,19 +174,12 @@ impl SecondRead {
     /// # Errors
     /// [`digest::Error::Changed`].
     pub fn finish(self, file: &Subject) -> Result<(), digest::Error> {
-        let after = self
-            .file
-            .metadata()
-            .map_err(|source| digest::Error::io(&self.path, source))?;
+        let after = self.file.metadata().map_err(|source| digest::Error::io(&self.path, source))?;
         let digests = self.hasher.finish();
         let same = digests.size == file.size()
             && digests.blake3 == file.digest.blake3
             && Stamp::of(&after) == self.stamp;
-        if same {
-            Ok(())
-        } else {
-            Err(digest::Error::Changed { path: self.path })
-        }
+        if same { Ok(()) } else { Err(digest::Error::Changed { path: self.path }) }
     }
 }
 

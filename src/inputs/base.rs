@@ -21,26 +21,16 @@ pub struct BaseFacts {
 ///
 /// # Errors
 /// [`Error`].
-pub fn read_base(
-    path: &Path,
-    symlinks: Symlinks,
-    progress: Progress<'_>,
-) -> Result<BaseFacts, Error> {
+pub fn read_base(path: &Path, symlinks: Symlinks, progress: Progress<'_>) -> Result<BaseFacts, Error> {
     if path.is_file()
         && let Some(facts) = read_release(path, progress)?
     {
         return Ok(facts);
     }
     let facts = read_source(path, symlinks, None, progress)?;
-    let annotations = Annotations {
-        bytes: Some(facts.bytes),
-        files: Some(facts.files),
-        ..Annotations::default()
-    };
-    Ok(BaseFacts {
-        digest: facts.digest,
-        annotations,
-    })
+    let annotations =
+        Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
+    Ok(BaseFacts { digest: facts.digest, annotations })
 }
 
 /// `None`: not one of our archives.
@@ -54,14 +44,9 @@ fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>
         Err(ReadError::Io(source)) => return Err(io(source)),
         Err(_) => return Ok(None),
     };
-    let damaged = |reason: String| Error::BadBase {
-        path: path.to_path_buf(),
-        reason,
-    };
+    let damaged = |reason: String| Error::BadBase { path: path.to_path_buf(), reason };
     let seal = Seal::read(&entry.content).map_err(|error| damaged(error.to_string()))?;
-    entry
-        .check_header(&seal.frame())
-        .map_err(|error| damaged(error.to_string()))?;
+    entry.check_header(&seal.frame()).map_err(|error| damaged(error.to_string()))?;
     let Contents { files, stopped, .. } =
         read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, progress);
     match stopped {
@@ -69,12 +54,8 @@ fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>
         Some(error) => return Err(damaged(error.to_string())),
         None => {}
     }
-    let changed = seal
-        .manifest
-        .files()
-        .iter()
-        .zip(&files)
-        .find(|(sealed, found)| found.blake3 != sealed.digest.blake3);
+    let changed =
+        seal.manifest.files().iter().zip(&files).find(|(sealed, found)| found.blake3 != sealed.digest.blake3);
     if let Some((file, _)) = changed {
         let name = crate::text::name(&file.name);
         return Err(damaged(format!("{name} is not the file that was sealed")));

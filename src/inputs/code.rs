@@ -48,7 +48,8 @@ impl CodeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CodeError::NoRepository(_) | CodeError::Bare(_) => Some(
-                "`git init` and commit, or say `none = true` under `[code]`: then no code revision is sealed".into(),
+                "`git init` and commit, or say `none = true` under `[code]`: then no code revision is sealed"
+                    .into(),
             ),
             CodeError::NoCommit(_) => Some("`git add` and `git commit` what the model was made with".into()),
             CodeError::Owner(path) => Some(format!(
@@ -153,10 +154,7 @@ impl WorkTree {
             None => return Err(CodeError::Bare(at())),
         };
         if !canonical(path)?.starts_with(&root) {
-            return Err(CodeError::Elsewhere {
-                work_tree: root,
-                path: at(),
-            });
+            return Err(CodeError::Elsewhere { work_tree: root, path: at() });
         }
         Ok(Self { repository, root })
     }
@@ -171,19 +169,11 @@ impl WorkTree {
     /// # Errors
     /// [`CodeError`].
     pub fn read(&self, exempt: &Exempt) -> Result<Code, CodeError> {
-        let git = |source| CodeError::Git {
-            path: self.root.clone(),
-            source,
-        };
-        let head = self
-            .repository
-            .head()
-            .map_err(|source| match source.code() {
-                ErrorCode::UnbornBranch | ErrorCode::NotFound => {
-                    CodeError::NoCommit(self.root.clone())
-                }
-                _ => git(source),
-            })?;
+        let git = |source| CodeError::Git { path: self.root.clone(), source };
+        let head = self.repository.head().map_err(|source| match source.code() {
+            ErrorCode::UnbornBranch | ErrorCode::NotFound => CodeError::NoCommit(self.root.clone()),
+            _ => git(source),
+        })?;
         let commit = head.peel_to_commit().map_err(git)?;
         let tree = commit.tree().map_err(git)?;
         let (files, changes) = compare::compare(&self.repository, &self.root, &tree, exempt)?;

@@ -44,12 +44,7 @@ pub struct Inputs {
 /// [`Error`].
 pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     for name in options.data.keys() {
-        if !recipe
-            .tables
-            .data
-            .iter()
-            .any(|data| data.name.get_ref() == name)
-        {
+        if !recipe.tables.data.iter().any(|data| data.name.get_ref() == name) {
             return Err(Error::UnknownData(name.clone()));
         }
     }
@@ -93,17 +88,10 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
 impl Inputs {
     fn add_code(&mut self, code: Code, allow_dirty: bool) -> Result<(), Error> {
         if !code.changes.is_empty() && !allow_dirty {
-            return Err(Error::Dirty {
-                commit: code.commit,
-                changes: code.changes,
-            });
+            return Err(Error::Dirty { commit: code.commit, changes: code.changes });
         }
         self.commit_time = Some(u64::try_from(code.time).map_err(|_| Error::Time(code.time))?);
-        let dirty = code
-            .changes
-            .iter()
-            .map(|change| change.path.clone())
-            .collect();
+        let dirty = code.changes.iter().map(|change| change.path.clone()).collect();
         self.dependencies.push(ResourceDescriptor {
             name: "code".to_string(),
             uri: code.remote.map(|remote| format!("git+{remote}")),
@@ -113,21 +101,14 @@ impl Inputs {
                 dir_hash: Some(code.dir_hash),
                 sha256: None,
             },
-            annotations: Some(Annotations {
-                dirty: Some(dirty),
-                ..Annotations::default()
-            }),
+            annotations: Some(Annotations { dirty: Some(dirty), ..Annotations::default() }),
         });
         self.changes = code.changes;
         Ok(())
     }
 
     fn add_recipe(&mut self, recipe: &Recipe) {
-        let name = recipe
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = recipe.path.file_name().unwrap_or_default().to_string_lossy();
         self.dependencies.push(ResourceDescriptor {
             name: "recipe".to_string(),
             uri: Some(name.into_owned()),
@@ -136,21 +117,13 @@ impl Inputs {
         });
     }
 
-    fn add_data(
-        &mut self,
-        recipe: &Recipe,
-        data: &Data,
-        options: &Options<'_>,
-    ) -> Result<(), Error> {
+    fn add_data(&mut self, recipe: &Recipe, data: &Data, options: &Options<'_>) -> Result<(), Error> {
         let name = data.name.get_ref();
         let path = match options.data.get(name) {
             Some(path) => path.clone(),
             None => recipe.directory().join(data.path.get_ref()),
         };
-        let columns = Columns {
-            label: data.label.clone(),
-            timestamp: data.timestamp.clone(),
-        };
+        let columns = Columns { label: data.label.clone(), timestamp: data.timestamp.clone() };
         let wanted = (columns != Columns::default()).then_some(&columns);
         let facts = read_source(&path, data.symlinks, wanted, options.progress)?;
         if let Some(profile) = &facts.profile {
@@ -179,20 +152,14 @@ impl Inputs {
             ));
         }
         if profile.labels_uncounted {
-            let message =
-                "has more than 1,000 classes, or labels longer than 256 bytes: not counted";
+            let message = "has more than 1,000 classes, or labels longer than 256 bytes: not counted";
             self.warnings.push(format!("data `{name}` {message}"));
         }
         if columns.timestamp.is_some() && profile.unparsed > 0 {
-            let examples = profile
-                .unparsed_examples
-                .iter()
-                .map(|text| crate::text::name(text));
+            let examples = profile.unparsed_examples.iter().map(|text| crate::text::name(text));
             let rows = crate::text::count(profile.unparsed, "row", "rows");
             let examples = examples.collect::<Vec<_>>().join(", ");
-            self.warnings.push(format!(
-                "data `{name}`: {rows} without a readable time, such as {examples}"
-            ));
+            self.warnings.push(format!("data `{name}`: {rows} without a readable time, such as {examples}"));
         }
     }
 
@@ -201,11 +168,7 @@ impl Inputs {
         let mut add = |values: Vec<(String, Value)>, origin: String| {
             for (name, value) in values {
                 if let Some(first) = origins.insert(name.clone(), origin.clone()) {
-                    return Err(Error::TwoValues {
-                        name,
-                        first,
-                        second: origin.clone(),
-                    });
+                    return Err(Error::TwoValues { name, first, second: origin.clone() });
                 }
                 self.hyperparameters.insert(name, value);
             }
@@ -215,23 +178,15 @@ impl Inputs {
         for file in &recipe.tables.params.files {
             let path = recipe.directory().join(file.get_ref());
             let (digest, bytes) = hash_small_file(&path, LONGEST + 1)?;
-            let values = params::parse(file.get_ref(), &bytes).map_err(|reason| Error::Params {
-                path: path.clone(),
-                reason,
-            })?;
-            add(
-                values.into_iter().collect(),
-                crate::text::name(file.get_ref()),
-            )?;
+            let values = params::parse(file.get_ref(), &bytes)
+                .map_err(|reason| Error::Params { path: path.clone(), reason })?;
+            add(values.into_iter().collect(), crate::text::name(file.get_ref()))?;
             files.push((file.get_ref(), digest));
         }
         add(recipe.values.clone(), "the recipe's `values`".to_string())?;
         if params::depth(&self.hyperparameters) > params::DEEPEST {
             let path = recipe.path.clone();
-            return Err(Error::Params {
-                path,
-                reason: super::ParamsError::TooDeep,
-            });
+            return Err(Error::Params { path, reason: super::ParamsError::TooDeep });
         }
         for (path, digest) in files {
             self.add_file("params", path, digest);
@@ -249,33 +204,19 @@ impl Inputs {
     }
 
     fn find_missing(&mut self) {
-        let has = |prefix: &str| {
-            self.dependencies
-                .iter()
-                .any(|input| input.name.starts_with(prefix))
-        };
+        let has = |prefix: &str| self.dependencies.iter().any(|input| input.name.starts_with(prefix));
         let parts = [
             (Missing::Code, self.commit_time.is_some()),
             (Missing::Data, has("data/")),
-            (
-                Missing::Params,
-                has("params/") || !self.hyperparameters.is_empty(),
-            ),
+            (Missing::Params, has("params/") || !self.hyperparameters.is_empty()),
         ];
-        self.missing = parts
-            .into_iter()
-            .filter(|(_, there)| !there)
-            .map(|(part, _)| part)
-            .collect();
+        self.missing = parts.into_iter().filter(|(_, there)| !there).map(|(part, _)| part).collect();
     }
 }
 
 fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
-    let mut annotations = Annotations {
-        bytes: Some(facts.bytes),
-        files: Some(facts.files),
-        ..Annotations::default()
-    };
+    let mut annotations =
+        Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
     let Some(profile) = &facts.profile else {
         return annotations;
     };
@@ -299,28 +240,18 @@ fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
 const TOLERATED_FUTURE_SECONDS: i64 = 86_400;
 
 fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Result<(), Error> {
-    let no_age = |reason: String| Error::NoAge {
-        name: name.to_string(),
-        reason,
-    };
+    let no_age = |reason: String| Error::NoAge { name: name.to_string(), reason };
     let Some(newest) = profile.newest else {
         return Err(no_age("no record has a time that can be read".to_string()));
     };
     let age = now.as_second() - newest.as_second();
     if age < -TOLERATED_FUTURE_SECONDS {
-        return Err(no_age(format!(
-            "its newest record, {newest}, lies in the future"
-        )));
+        return Err(no_age(format!("its newest record, {newest}, lies in the future")));
     }
     let age = Age(std::time::Duration::from_secs(age.max(0).unsigned_abs()));
     if age > limit {
         let (name, newest) = (name.to_string(), newest.to_string());
-        return Err(Error::TooOld {
-            name,
-            newest,
-            age,
-            limit,
-        });
+        return Err(Error::TooOld { name, newest, age, limit });
     }
     Ok(())
 }
@@ -339,15 +270,6 @@ pub fn hash_small_file(path: &Path, keep: u64) -> Result<(Digest, Vec<u8>), Erro
         }
     }
     let mut kept = Keep(Vec::new(), keep);
-    let digests = hash_file(
-        path,
-        Algorithms::SHA256,
-        Symlinks::Follow,
-        &mut [&mut kept],
-        &|_| {},
-    )?;
-    Ok((
-        digests.sha256.unwrap_or_else(|| Digest::sha256(b"")),
-        kept.0,
-    ))
+    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], &|_| {})?;
+    Ok((digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), kept.0))
 }

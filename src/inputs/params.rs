@@ -43,14 +43,10 @@ pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<BTreeMap<String, Value>,
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ParamsError::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let ending = path
-        .rsplit_once('.')
-        .map(|(_, ending)| ending.to_ascii_lowercase());
+    let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     let value = match ending.as_deref() {
         Some("toml") => recipe::read_toml_values(text).map_err(|(line, message)| {
-            let place = line
-                .map(|line| format!("line {line}: "))
-                .unwrap_or_default();
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             ParamsError::Syntax(format!("{place}{message}"))
         })?,
         Some("json") => json::parse(text)?,
@@ -95,32 +91,19 @@ mod tests {
 
     fn shown(path: &str, text: &str) -> Result<String, String> {
         let table = parse(path, text.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(table
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect::<Vec<_>>()
-            .join(" "))
+        Ok(table.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
     }
 
     #[test]
     fn the_same_parameters_read_alike_from_every_format() {
         let expected = "a=1 b=1.0 c=\"1\" d=true e=[1, 0.001] f={ g = null } h=9007199254740993";
-        let json =
-            r#"{"h":9007199254740993,"a":1,"b":1.0,"c":"1","d":true,"e":[1,0.001],"f":{"g":null}}"#;
-        let yaml =
-            "a: 1\nb: 1.0\nc: '1'\nd: true\ne:\n  - 1\n  - 0.001\nf: {g: ~}\nh: 9007199254740993\n";
+        let json = r#"{"h":9007199254740993,"a":1,"b":1.0,"c":"1","d":true,"e":[1,0.001],"f":{"g":null}}"#;
+        let yaml = "a: 1\nb: 1.0\nc: '1'\nd: true\ne:\n  - 1\n  - 0.001\nf: {g: ~}\nh: 9007199254740993\n";
         assert_eq!(shown("p.json", json).as_deref(), Ok(expected));
         assert_eq!(shown("p.yaml", yaml).as_deref(), Ok(expected));
-        assert_eq!(
-            shown("p.yml", json).as_deref(),
-            Ok(expected),
-            "JSON is YAML"
-        );
+        assert_eq!(shown("p.yml", json).as_deref(), Ok(expected), "JSON is YAML");
         let toml = "a = 1\nb = 1.0\nc = '1'\nd = true\ne = [1, 0.001]\nh = 9007199254740993\n[f]\n";
-        assert_eq!(
-            shown("p.toml", toml).as_deref(),
-            Ok(&*expected.replace("{ g = null }", "{ }"))
-        );
+        assert_eq!(shown("p.toml", toml).as_deref(), Ok(&*expected.replace("{ g = null }", "{ }")));
     }
 
     #[test]
@@ -144,24 +127,12 @@ mod tests {
             ("p.yaml", "a: *x", "anchor"),
             ("p.yaml", "a: !python/object:os.system x", "tag"),
             ("p.yaml", "? [a]\n: 1\n", "key"),
-            (
-                "p.json",
-                &format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200)),
-                "deep",
-            ),
+            ("p.json", &format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200)), "deep"),
             ("p.json", &"[".repeat(100_000), "EOF"),
             ("p.toml", &format!("a = {}", "[".repeat(100_000)), ""),
-            (
-                "p.yaml",
-                &format!("a: {}1{}", "[".repeat(200), "]".repeat(200)),
-                "deep",
-            ),
+            ("p.yaml", &format!("a: {}1{}", "[".repeat(200), "]".repeat(200)), "deep"),
             ("p.yaml", &format!("a: {}", "[".repeat(100_000)), ""),
-            (
-                "p.toml",
-                &format!("a = {}1{}", "[".repeat(70), "]".repeat(70)),
-                "deep",
-            ),
+            ("p.toml", &format!("a = {}1{}", "[".repeat(70), "]".repeat(70)), "deep"),
         ] {
             let error = shown(path, text).expect_err("is refused");
             assert!(error.contains(expected), "{path} {error}");
@@ -178,15 +149,8 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_string();
         for level in 1..12 {
             let above = format!("*a{}", level - 1);
-            bomb.push_str(&format!(
-                "a{level}: &a{level} [{}]\n",
-                [above.as_str(); 10].join(",")
-            ));
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [above.as_str(); 10].join(",")));
         }
-        assert!(
-            shown("p.yaml", &bomb)
-                .expect_err("is refused")
-                .contains("too much")
-        );
+        assert!(shown("p.yaml", &bomb).expect_err("is refused").contains("too much"));
     }
 }

@@ -38,17 +38,11 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
         if inside {
             return Ok(());
         }
-        let message = format!(
-            "this path leaves the work tree, {}",
-            crate::text::path(root)
-        );
+        let message = format!("this path leaves the work tree, {}", crate::text::path(root));
         Err(recipe.mistake(path.span(), message))
     };
     // An artifact that is to be followed through links may lie anywhere: that is what was asked for.
-    check(
-        &tables.artifact.path,
-        tables.artifact.symlinks == Symlinks::Refuse,
-    )?;
+    check(&tables.artifact.path, tables.artifact.symlinks == Symlinks::Refuse)?;
     for path in tables.params.files.iter().chain(&tables.environment.files) {
         check(path, true)?;
     }
@@ -57,21 +51,14 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
 
 /// Which paths are sealed or written elsewhere, so that they do not make the code dirty.
 pub fn exempt(recipe: &Recipe, data: &BTreeMap<String, PathBuf>, written: &[PathBuf]) -> Exempt {
-    let directory =
-        canonical(recipe.directory()).unwrap_or_else(|_| recipe.directory().to_path_buf());
+    let directory = canonical(recipe.directory()).unwrap_or_else(|_| recipe.directory().to_path_buf());
     let tables = &recipe.tables;
-    let sources = tables
-        .data
-        .iter()
-        .map(|data| &data.path)
-        .chain(tables.base.iter().map(|base| &base.path));
+    let sources = tables.data.iter().map(|data| &data.path).chain(tables.base.iter().map(|base| &base.path));
     let files = tables.params.files.iter().chain(&tables.environment.files);
     let declared = sources.chain(files).chain([&tables.artifact.path]);
     let elsewhere = data.values().filter_map(|path| canonical(path).ok());
     Exempt {
-        declared: declared
-            .map(|path| normalise(&directory.join(path.get_ref())))
-            .collect(),
+        declared: declared.map(|path| normalise(&directory.join(path.get_ref()))).collect(),
         recipe: vec![directory.join(recipe.path.file_name().unwrap_or_default())],
         ignored: written.iter().cloned().chain(elsewhere).collect(),
     }

@@ -34,9 +34,7 @@ impl Pointer {
                 "`dvc pull` fetches the data; the recipe names the data itself, not the `.dvc` file"
             }
             Pointer::GitAnnex => "`git annex get` fetches the data",
-            Pointer::ErrorPage => {
-                "the download failed: open the file and read what the server said"
-            }
+            Pointer::ErrorPage => "the download failed: open the file and read what the server said",
         }
     }
 }
@@ -54,16 +52,11 @@ pub(super) fn recognise(path: &str, start: &[u8], size: u64) -> Option<Pointer> 
     if is_dvc(text) {
         return Some(Pointer::Dvc);
     }
-    let ending = path
-        .rsplit('.')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let ending = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let start = text.get(..256).unwrap_or(text).to_ascii_lowercase();
     let html = start.starts_with("<!doctype html") || start.starts_with("<html");
     // Object stores answer a wrong request with `<?xml …?><Error><Code>AccessDenied</Code>…`.
-    let xml_error =
-        start.starts_with("<error>") || (start.starts_with("<?xml") && start.contains("<error>"));
+    let xml_error = start.starts_with("<error>") || (start.starts_with("<?xml") && start.contains("<error>"));
     let may_be_markup = matches!(ending.as_str(), "html" | "htm" | "xhtml" | "xml");
     ((html || xml_error) && !may_be_markup).then_some(Pointer::ErrorPage)
 }
@@ -71,9 +64,7 @@ pub(super) fn recognise(path: &str, start: &[u8], size: u64) -> Option<Pointer> 
 /// A `.dvc` file: YAML that begins with `outs:` or with the digest of the stage, and names an output by
 /// digest.
 fn is_dvc(text: &str) -> bool {
-    let begins = ["outs:", "md5:", "frozen:", "deps:", "wdir:"]
-        .iter()
-        .any(|key| text.starts_with(key));
+    let begins = ["outs:", "md5:", "frozen:", "deps:", "wdir:"].iter().any(|key| text.starts_with(key));
     let names_output = text.contains("outs:") && (text.contains("md5:") || text.contains("etag:"));
     begins && names_output && text.contains("path:")
 }
@@ -105,8 +96,7 @@ mod tests {
 
     #[test]
     fn pointers_are_named_and_data_is_not_mistaken_for_one() {
-        let recognise =
-            |path: &str, text: &str| recognise(path, text.as_bytes(), text.len() as u64);
+        let recognise = |path: &str, text: &str| recognise(path, text.as_bytes(), text.len() as u64);
         for (path, text, expected) in [
             ("a.bin", LFS, Some(Pointer::GitLfs)),
             (
@@ -114,16 +104,8 @@ mod tests {
                 "outs:\n- md5: 22a1a2931c8370d3aeedd7183606fd7f\n  size: 3\n  path: a.csv\n",
                 Some(Pointer::Dvc),
             ),
-            (
-                "a.csv",
-                "/annex/objects/SHA256E-s3--abc.csv\n",
-                Some(Pointer::GitAnnex),
-            ),
-            (
-                "a.csv",
-                "<!DOCTYPE html><html><body>404</body></html>",
-                Some(Pointer::ErrorPage),
-            ),
+            ("a.csv", "/annex/objects/SHA256E-s3--abc.csv\n", Some(Pointer::GitAnnex)),
+            ("a.csv", "<!DOCTYPE html><html><body>404</body></html>", Some(Pointer::ErrorPage)),
             ("a.csv", "\u{feff}\n <HTML>", Some(Pointer::ErrorPage)),
             (
                 "a.csv",
@@ -145,10 +127,7 @@ mod tests {
         let (digest, size) = parse_lfs(LFS.as_bytes()).expect("is a pointer");
         assert!(digest.to_string().starts_with("4d7a2146"));
         assert_eq!(size, 12345);
-        assert_eq!(
-            parse_lfs(LFS.replace("size 12345", "size x").as_bytes()),
-            None
-        );
+        assert_eq!(parse_lfs(LFS.replace("size 12345", "size x").as_bytes()), None);
         assert_eq!(parse_lfs(LFS.replace("sha256", "sha512").as_bytes()), None);
     }
 }

@@ -35,18 +35,10 @@ pub struct Columns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    #[error(
-        "there is no column {}; there are {}",
-        crate::text::name(name),
-        list(columns)
-    )]
+    #[error("there is no column {}; there are {}", crate::text::name(name), list(columns))]
     NoColumn { name: String, columns: Vec<String> },
     #[error("line {line} has {found} fields, the header has {expected}")]
-    Ragged {
-        line: u64,
-        found: usize,
-        expected: usize,
-    },
+    Ragged { line: u64, found: usize, expected: usize },
     #[error("the record at line {0} is longer than 16 MiB")]
     TooLong(u64),
     #[error("line {0} is not UTF-8")]
@@ -60,11 +52,7 @@ pub enum ProfileError {
 }
 
 fn list(names: &[String]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .take(20)
-        .map(|name| crate::text::name(name))
-        .collect();
+    let shown: Vec<String> = names.iter().take(20).map(|name| crate::text::name(name)).collect();
     let more = if names.len() > 20 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }
@@ -89,10 +77,7 @@ pub struct Profile {
 impl Profile {
     /// Rows by class, sorted; empty where counting stopped.
     pub fn labels(&self) -> BTreeMap<String, u64> {
-        self.labels
-            .iter()
-            .map(|(label, count)| (label.clone(), *count))
-            .collect()
+        self.labels.iter().map(|(label, count)| (label.clone(), *count)).collect()
     }
 
     /// Adds the profile of another part.
@@ -108,8 +93,7 @@ impl Profile {
             self.add_time(time);
         }
         let room = 3usize.saturating_sub(self.unparsed_examples.len());
-        self.unparsed_examples
-            .extend(other.unparsed_examples.into_iter().take(room));
+        self.unparsed_examples.extend(other.unparsed_examples.into_iter().take(room));
         self.drop_labels_if_uncounted();
     }
 
@@ -144,8 +128,7 @@ impl Profile {
         match self.labels.get_mut(label) {
             Some(counted) => *counted += count,
             None => {
-                self.labels_uncounted =
-                    self.labels.len() == MOST_CLASSES || label.len() > LONGEST_LABEL;
+                self.labels_uncounted = self.labels.len() == MOST_CLASSES || label.len() > LONGEST_LABEL;
                 self.labels.insert(label.to_string(), count);
                 self.drop_labels_if_uncounted();
             }
@@ -216,10 +199,7 @@ impl Profiler {
         } else {
             Decoder::Plain(records)
         };
-        Some(Self {
-            decoder,
-            error: None,
-        })
+        Some(Self { decoder, error: None })
     }
 
     /// Ends the last record.
@@ -269,10 +249,7 @@ impl Write for Records {
 
 /// Our own error, carried through the decoder, or the decoder's.
 fn profile_error(error: &io::Error) -> ProfileError {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<ProfileError>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<ProfileError>()) {
         Some(own) => own.clone(),
         None => ProfileError::Gzip(crate::text::Escaped(&error.to_string()).to_string()),
     }

@@ -9,10 +9,7 @@
 /// clone one way and their CI the other, and both build the same release.
 pub(super) fn normalise(url: &str) -> Option<String> {
     let url = url.trim();
-    if url
-        .chars()
-        .any(|character| character.is_control() || character.is_whitespace())
-    {
+    if url.chars().any(|character| character.is_control() || character.is_whitespace()) {
         return None;
     }
     let (scheme, authority, path) = match url.split_once("://") {
@@ -43,15 +40,8 @@ pub(super) fn normalise(url: &str) -> Option<String> {
     let host = host.to_ascii_lowercase();
     let default_port = format!(":{default_port}");
     let host = host.strip_suffix(&default_port).unwrap_or(&host);
-    let path = path
-        .split(['?', '#'])
-        .next()
-        .unwrap_or_default()
-        .trim_matches('/');
-    let path = path
-        .strip_suffix(".git")
-        .unwrap_or(path)
-        .trim_end_matches('/');
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/');
     if host.is_empty() || path.is_empty() {
         return None;
     }
@@ -82,41 +72,19 @@ mod tests {
             "ssh://git:secret@github.com:22/acme/wine.git",
             "git+ssh://git@github.com/acme/wine",
         ] {
-            assert_eq!(
-                normalise(url).as_deref(),
-                Some("https://github.com/acme/wine"),
-                "{url}"
-            );
+            assert_eq!(normalise(url).as_deref(), Some("https://github.com/acme/wine"), "{url}");
         }
     }
 
     #[test]
     fn what_is_not_a_forge_keeps_its_scheme_and_loses_its_user() {
         for (url, expected) in [
-            (
-                "ssh://alice@build.example:2222/srv/wine.git",
-                Some("ssh://build.example:2222/srv/wine"),
-            ),
-            (
-                "ssh://git@build.example:2222/wine",
-                Some("ssh://build.example:2222/wine"),
-            ),
-            (
-                "alice@build.example:wine.git",
-                Some("ssh://build.example/wine"),
-            ),
-            (
-                "http://alice:pw@build.example:8080/wine",
-                Some("http://build.example:8080/wine"),
-            ),
-            (
-                "git://build.example/wine.git",
-                Some("git://build.example/wine"),
-            ),
-            (
-                "https://[2001:db8::1]:8443/wine",
-                Some("https://[2001:db8::1]:8443/wine"),
-            ),
+            ("ssh://alice@build.example:2222/srv/wine.git", Some("ssh://build.example:2222/srv/wine")),
+            ("ssh://git@build.example:2222/wine", Some("ssh://build.example:2222/wine")),
+            ("alice@build.example:wine.git", Some("ssh://build.example/wine")),
+            ("http://alice:pw@build.example:8080/wine", Some("http://build.example:8080/wine")),
+            ("git://build.example/wine.git", Some("git://build.example/wine")),
+            ("https://[2001:db8::1]:8443/wine", Some("https://[2001:db8::1]:8443/wine")),
             ("/srv/git/wine.git", None),
             ("../wine", None),
             ("file:///srv/git/wine.git", None),

@@ -7,8 +7,8 @@ use super::Error;
 use super::pointer::{self, LOOK, Pointer};
 use super::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler};
 use crate::digest::{
-    self, Algorithms, Consumer, Digest, EntryKind, Progress, Symlinks, directory_hash, hash_file,
-    map_files, walk,
+    self, Algorithms, Consumer, Digest, EntryKind, Progress, Symlinks, directory_hash, hash_file, map_files,
+    walk,
 };
 use crate::manifest::{self, DependencyDigest, PathError};
 
@@ -44,10 +44,7 @@ pub fn read_source(
         // The path itself is what the recipe names: a link there is followed.
         let part = read_file(root, Symlinks::Follow, columns, progress)?;
         if columns.is_some() && part.profile.is_none() {
-            return Err(Error::NoRecords {
-                path: root.to_path_buf(),
-                known: KNOWN_ENDINGS,
-            });
+            return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
         }
         return Ok(SourceFacts {
             digest: DependencyDigest::file(part.sha256),
@@ -57,13 +54,8 @@ pub fn read_source(
         });
     }
     let paths = list_files(root, symlinks)?;
-    let parts = map_files(&paths, |path| {
-        read_file(&root.join(path), symlinks, columns, progress)
-    })?;
-    let digests = paths
-        .iter()
-        .zip(&parts)
-        .map(|(path, part)| (path.as_str(), part.sha256));
+    let parts = map_files(&paths, |path| read_file(&root.join(path), symlinks, columns, progress))?;
+    let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
     let digest = DependencyDigest::directory(directory_hash(digests));
     let bytes = parts.iter().map(|part| part.bytes).sum();
     let files = parts.len() as u64;
@@ -75,17 +67,9 @@ pub fn read_source(
         })
     });
     if columns.is_some() && profile.is_none() {
-        return Err(Error::NoRecords {
-            path: root.to_path_buf(),
-            known: KNOWN_ENDINGS,
-        });
+        return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
     }
-    Ok(SourceFacts {
-        digest,
-        bytes,
-        files,
-        profile,
-    })
+    Ok(SourceFacts { digest, bytes, files, profile })
 }
 
 /// A source that is not there; where a DVC file stands beside it, that explains it better.
@@ -93,16 +77,12 @@ fn not_there(root: &Path, source: io::Error) -> Error {
     let mut beside = root.as_os_str().to_os_string();
     beside.push(".dvc");
     if Path::new(&beside).is_file() {
-        return Error::Pointer {
-            path: root.to_path_buf(),
-            pointer: Pointer::Dvc,
-        };
+        return Error::Pointer { path: root.to_path_buf(), pointer: Pointer::Dvc };
     }
     match std::fs::read_link(root) {
-        Ok(target) if target.to_string_lossy().contains(".git/annex/objects") => Error::Pointer {
-            path: root.to_path_buf(),
-            pointer: Pointer::GitAnnex,
-        },
+        Ok(target) if target.to_string_lossy().contains(".git/annex/objects") => {
+            Error::Pointer { path: root.to_path_buf(), pointer: Pointer::GitAnnex }
+        }
         _ => Error::Digest(digest::Error::io(root, source)),
     }
 }
@@ -122,24 +102,14 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
                         return Err(Error::Pointer { path, pointer });
                     }
                 }
-                return Err(Error::Special {
-                    path: location,
-                    kind,
-                    may_follow: true,
-                });
+                return Err(Error::Special { path: location, kind, may_follow: true });
             }
             EntryKind::File { .. } => {}
         }
         let Some(path) = entry.path else {
-            return Err(Error::Name {
-                path: location,
-                reason: PathError::NotUtf8,
-            });
+            return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
         };
-        manifest::check_name(&path).map_err(|reason| Error::Name {
-            path: location.clone(),
-            reason,
-        })?;
+        manifest::check_name(&path).map_err(|reason| Error::Name { path: location.clone(), reason })?;
         paths.push(path);
     }
     Ok(paths)
@@ -164,10 +134,8 @@ fn read_file(
     Ok(Part {
         sha256: digests.sha256.unwrap_or_else(|| Digest::sha256(b"")),
         bytes: digests.size,
-        profile: profile.map_err(|reason: ProfileError| Error::Records {
-            path: path.to_path_buf(),
-            reason,
-        })?,
+        profile: profile
+            .map_err(|reason: ProfileError| Error::Records { path: path.to_path_buf(), reason })?,
     })
 }
 
@@ -186,10 +154,7 @@ impl Head {
     /// Refuses a pointer in the place of data.
     pub(super) fn check(&self, path: &Path, size: u64) -> Result<(), Error> {
         match pointer::recognise(&path.to_string_lossy(), &self.0, size) {
-            Some(pointer) => Err(Error::Pointer {
-                path: path.to_path_buf(),
-                pointer,
-            }),
+            Some(pointer) => Err(Error::Pointer { path: path.to_path_buf(), pointer }),
             None => Ok(()),
         }
     }

@@ -46,13 +46,7 @@ mod tests {
         let value = vec!["a", "ü"];
         assert_eq!(to_json(&value), "[\"a\",\"ü\"]".as_bytes());
         assert!(serialises_to(&value, "[\"a\",\"ü\"]".as_bytes()));
-        for other in [
-            "[\"a\",\"ü\"] ",
-            "[\"a\", \"ü\"]",
-            "[\"a\",\"\\u00fc\"]",
-            "[\"a\"",
-            "",
-        ] {
+        for other in ["[\"a\",\"ü\"] ", "[\"a\", \"ü\"]", "[\"a\",\"\\u00fc\"]", "[\"a\"", ""] {
             assert!(!serialises_to(&value, other.as_bytes()), "{other}");
         }
     }

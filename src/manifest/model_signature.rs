@@ -31,12 +31,8 @@ pub fn model_signature_payload(manifest: &Statement, release: &Digest) -> Vec<u8
         statement_type: STATEMENT_TYPE,
         subject: [Root {
             name: &manifest.model().name,
-            digest: RootDigest {
-                sha256: model_root(manifest.files()),
-            },
-            annotations: RootAnnotations {
-                manifest_sha256: *release,
-            },
+            digest: RootDigest { sha256: model_root(manifest.files()) },
+            annotations: RootAnnotations { manifest_sha256: *release },
         }],
         predicate_type: PREDICATE_TYPE,
         predicate: Predicate {

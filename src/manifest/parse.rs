@@ -35,9 +35,7 @@ pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
         return Err(ParseError::OtherPredicate(statement.predicate_type));
     }
     if statement.internal().format > FORMAT {
-        return Err(ParseError::Newer(Some(crate::text::name(
-            statement.made_by(),
-        ))));
+        return Err(ParseError::Newer(Some(crate::text::name(statement.made_by()))));
     }
     validate::validate(&statement)?;
     if !serialises_to(&statement, payload) {
@@ -50,22 +48,15 @@ pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
 /// the better explanation.
 fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
     let lenient: Option<Lenient> = serde_json::from_slice(payload).ok();
-    if let Some(other) = lenient
-        .as_ref()
-        .and_then(|lenient| lenient.predicate_type.as_ref())
+    if let Some(other) = lenient.as_ref().and_then(|lenient| lenient.predicate_type.as_ref())
         && other != PROVENANCE_TYPE
     {
         return ParseError::OtherPredicate(other.clone());
     }
     let predicate = lenient.and_then(|lenient| lenient.predicate);
-    let format = predicate.as_ref().and_then(|predicate| {
-        predicate
-            .build_definition
-            .as_ref()?
-            .internal_parameters
-            .as_ref()?
-            .format
-    });
+    let format = predicate
+        .as_ref()
+        .and_then(|predicate| predicate.build_definition.as_ref()?.internal_parameters.as_ref()?.format);
     let unknown = error.to_string().starts_with("unknown ");
     if format.is_some_and(|format| format > FORMAT) || (format.is_some() && unknown) {
         let version = predicate

@@ -67,11 +67,7 @@ pub fn check_name(path: &str) -> Result<(), PathError> {
 pub fn check_path(path: &str) -> Result<(), PathError> {
     check_name(path)?;
     let top = path.split('/').next().unwrap_or_default();
-    if [MODEL_SIGNATURE_PATH, SEAL_DIRECTORY]
-        .iter()
-        .any(|own| fold(own) == fold(top))
-        || is_git_file(top)
-    {
+    if [MODEL_SIGNATURE_PATH, SEAL_DIRECTORY].iter().any(|own| fold(own) == fold(top)) || is_git_file(top) {
         return Err(PathError::Reserved);
     }
     Ok(())
@@ -86,9 +82,7 @@ pub fn is_git_file(top: &str) -> bool {
 pub fn is_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || "._+-".contains(character))
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "._+-".contains(character))
 }
 
 /// Refuses names that a file system without case, or one that normalises Unicode, would merge,
@@ -96,9 +90,7 @@ pub fn is_name(text: &str) -> bool {
 ///
 /// # Errors
 /// The path that cannot stay, and why.
-pub fn check_collisions<'a>(
-    paths: impl IntoIterator<Item = &'a str>,
-) -> Result<(), (String, PathError)> {
+pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<(), (String, PathError)> {
     // Every file and every directory above one, folded, each with the path that it came from.
     let mut seen: HashMap<String, (&str, bool)> = HashMap::new();
     for path in paths {
@@ -108,9 +100,7 @@ pub fn check_collisions<'a>(
         let mut folded_end = 0;
         for part in 0..parts {
             end += path[end..].find('/').unwrap_or(path.len() - end);
-            folded_end += folded[folded_end..]
-                .find('/')
-                .unwrap_or(folded.len() - folded_end);
+            folded_end += folded[folded_end..].find('/').unwrap_or(folded.len() - folded_end);
             let is_file = part + 1 == parts;
             let (original, key) = (&path[..end], &folded[..folded_end]);
             match seen.get(key) {
@@ -139,12 +129,7 @@ fn fold(path: &str) -> String {
     if path.is_ascii() {
         return path.to_ascii_lowercase();
     }
-    path.nfd()
-        .collect::<String>()
-        .to_uppercase()
-        .to_lowercase()
-        .nfc()
-        .collect()
+    path.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
 
 #[cfg(test)]
@@ -176,15 +161,8 @@ mod tests {
             assert_eq!(check_path(path), Err(reason), "{path:?}");
         }
         assert_eq!(check_path(&"x".repeat(256)), Err(PathError::Long));
-        for path in [
-            "a",
-            "-rf",
-            "sub/.git/HEAD",
-            "sub/model.sig",
-            "größe/模型",
-            "a b",
-            &"x".repeat(255),
-        ] {
+        for path in ["a", "-rf", "sub/.git/HEAD", "sub/model.sig", "größe/模型", "a b", &"x".repeat(255)]
+        {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
     }
@@ -202,24 +180,14 @@ mod tests {
             ["a", "a"],
         ] {
             let found = check_collisions(pair);
-            assert!(
-                matches!(found, Err((_, PathError::Collision(_)))),
-                "{pair:?} {found:?}"
-            );
+            assert!(matches!(found, Err((_, PathError::Collision(_)))), "{pair:?} {found:?}");
         }
         assert_eq!(check_collisions(["a/b", "a/c", "a.b", "b/a", "ab"]), Ok(()));
     }
 
     #[test]
     fn names_and_versions_have_a_small_alphabet() {
-        for good in [
-            "wine",
-            "1.0.0",
-            "2026-11-24",
-            "v1.0+cu12",
-            "A",
-            &"x".repeat(64),
-        ] {
+        for good in ["wine", "1.0.0", "2026-11-24", "v1.0+cu12", "A", &"x".repeat(64)] {
             assert!(is_name(good), "{good}");
         }
         for bad in ["", ".x", "-x", "a/b", "a b", "ü", &"x".repeat(65)] {

@@ -149,17 +149,11 @@ pub struct DependencyDigest {
 
 impl DependencyDigest {
     pub fn file(sha256: Digest) -> Self {
-        Self {
-            sha256: Some(sha256),
-            ..Self::default()
-        }
+        Self { sha256: Some(sha256), ..Self::default() }
     }
 
     pub fn directory(dir_hash: Digest) -> Self {
-        Self {
-            dir_hash: Some(dir_hash),
-            ..Self::default()
-        }
+        Self { dir_hash: Some(dir_hash), ..Self::default() }
     }
 
     /// `algorithm:hex` of what the content is compared by.

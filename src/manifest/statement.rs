@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE,
-    model_root, to_json,
+    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, model_root,
+    to_json,
 };
 use super::{
     Builder, BuilderVersion, InternalParameters, Model, ResourceDescriptor, RunDetails,
@@ -64,10 +64,7 @@ impl Statement {
     ) -> Self {
         let model = Subject {
             name: external_parameters.model.name.clone(),
-            digest: SubjectDigest {
-                sha256: model_root(&files),
-                blake3: None,
-            },
+            digest: SubjectDigest { sha256: model_root(&files), blake3: None },
             annotations: None,
         };
         let mut subject = files;
@@ -86,9 +83,7 @@ impl Statement {
                 run_details: RunDetails {
                     builder: Builder {
                         id: LOCAL_BUILDER.to_string(),
-                        version: BuilderVersion {
-                            modelseal: version.to_string(),
-                        },
+                        version: BuilderVersion { modelseal: version.to_string() },
                     },
                 },
             },
@@ -135,14 +130,7 @@ impl Statement {
 impl Subject {
     /// A file of the artifact.
     pub fn file(path: String, sha256: Digest, blake3: Digest, facts: FileFacts) -> Self {
-        Self {
-            name: path,
-            digest: SubjectDigest {
-                sha256,
-                blake3: Some(blake3),
-            },
-            annotations: Some(facts),
-        }
+        Self { name: path, digest: SubjectDigest { sha256, blake3: Some(blake3) }, annotations: Some(facts) }
     }
 
     /// In bytes; zero for the model itself.

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use super::{
-    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, PathError, ResourceDescriptor, STATEMENT_TYPE,
-    Statement, check_collisions, check_path, is_name, model_root,
+    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, PathError, ResourceDescriptor, STATEMENT_TYPE, Statement,
+    check_collisions, check_path, is_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -53,10 +53,7 @@ pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
     let model = statement.model();
     for (what, name) in [("name", &model.name), ("version", &model.version)] {
         if !is_name(name) {
-            return Err(InvalidManifest::Name {
-                what,
-                name: name.clone(),
-            });
+            return Err(InvalidManifest::Name { what, name: name.clone() });
         }
     }
     subjects(statement)?;
@@ -77,10 +74,7 @@ fn constant(what: &'static str, found: &str, expected: &str) -> Result<(), Inval
     if found == expected {
         return Ok(());
     }
-    Err(InvalidManifest::Constant {
-        what,
-        found: found.to_string(),
-    })
+    Err(InvalidManifest::Constant { what, found: found.to_string() })
 }
 
 fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
@@ -97,19 +91,14 @@ fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
     }
     let mut total: u64 = 0;
     for (index, file) in files.iter().enumerate() {
-        check_path(&file.name).map_err(|reason| InvalidManifest::Path {
-            path: file.name.clone(),
-            reason,
-        })?;
+        check_path(&file.name).map_err(|reason| InvalidManifest::Path { path: file.name.clone(), reason })?;
         if index > 0 && files[index - 1].name >= file.name {
             return Err(InvalidManifest::Order(file.name.clone()));
         }
         if file.digest.blake3.is_none() || file.annotations.is_none() {
             return Err(InvalidManifest::Incomplete(file.name.clone()));
         }
-        total = total
-            .checked_add(file.size())
-            .ok_or(InvalidManifest::Size)?;
+        total = total.checked_add(file.size()).ok_or(InvalidManifest::Size)?;
     }
     // Room for the headers and the padding of every entry, so no later sum can overflow.
     if total > u64::MAX / 2 {
@@ -140,29 +129,17 @@ fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManife
         ("data" | "base", true) => (content.0 ^ content.1) && git == (None, None),
         _ => return Err(InvalidManifest::Dependency(name.clone())),
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(InvalidManifest::Digest(name.clone()))
-    }
+    if fits { Ok(()) } else { Err(InvalidManifest::Digest(name.clone())) }
 }
 
 /// A git object id: SHA-1 or SHA-256 in lower-case hex.
 fn is_object_id(text: &str) -> bool {
-    matches!(text.len(), 40 | 64)
-        && text
-            .bytes()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    matches!(text.len(), 40 | 64) && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Which parts of the lineage a manifest does not have.
 fn missing(statement: &Statement) -> Vec<Missing> {
-    let has = |prefix: &str| {
-        statement
-            .dependencies()
-            .iter()
-            .any(|input| input.name.starts_with(prefix))
-    };
+    let has = |prefix: &str| statement.dependencies().iter().any(|input| input.name.starts_with(prefix));
     let missing = |part: &Missing| match part {
         Missing::Code => !has("code"),
         Missing::Data => !has("data/"),

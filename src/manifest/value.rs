@@ -56,10 +56,7 @@ struct Tagged<'a, T> {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tagged = |kind, value: &str| Tagged {
-            kind,
-            value: value.to_string(),
-        };
+        let tagged = |kind, value: &str| Tagged { kind, value: value.to_string() };
         match self {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
@@ -75,11 +72,9 @@ impl Serialize for Value {
             Value::Datetime(text) => tagged("datetime", text).serialize(serializer),
             Value::Array(values) => values.serialize(serializer),
             // A table that looks like a tag is tagged itself, so nothing can be mistaken for another.
-            Value::Table(table) if looks_like_a_tag(table) => Tagged {
-                kind: "table",
-                value: PlainTable(table),
+            Value::Table(table) if looks_like_a_tag(table) => {
+                Tagged { kind: "table", value: PlainTable(table) }.serialize(serializer)
             }
-            .serialize(serializer),
             Value::Table(table) => PlainTable(table).serialize(serializer),
         }
     }
@@ -216,9 +211,7 @@ impl fmt::Display for Value {
         match self {
             Value::Null => formatter.write_str("null"),
             Value::Bool(value) => write!(formatter, "{value}"),
-            Value::Integer(text) | Value::Float(text) | Value::Datetime(text) => {
-                formatter.write_str(text)
-            }
+            Value::Integer(text) | Value::Float(text) | Value::Datetime(text) => formatter.write_str(text),
             Value::String(text) => write!(formatter, "\"{}\"", crate::text::Escaped(text)),
             Value::Array(values) => {
                 formatter.write_str("[")?;
@@ -254,11 +247,7 @@ mod tests {
 
     fn tag_like() -> Value {
         let entries = [("kind", "float"), ("value", "1.0")];
-        Value::Table(
-            entries
-                .map(|(key, text)| (key.into(), Value::String(text.into())))
-                .into(),
-        )
+        Value::Table(entries.map(|(key, text)| (key.into(), Value::String(text.into()))).into())
     }
 
     #[test]
@@ -270,39 +259,18 @@ mod tests {
             (Value::Bool(true), "true"),
             (Value::Null, "null"),
             (integer("9007199254740992"), "9007199254740992"),
-            (
-                integer("9007199254740993"),
-                r#"{"kind":"integer","value":"9007199254740993"}"#,
-            ),
-            (
-                integer("-9007199254740993"),
-                r#"{"kind":"integer","value":"-9007199254740993"}"#,
-            ),
+            (integer("9007199254740993"), r#"{"kind":"integer","value":"9007199254740993"}"#),
+            (integer("-9007199254740993"), r#"{"kind":"integer","value":"-9007199254740993"}"#),
             (integer("-0"), r#"{"kind":"integer","value":"-0"}"#),
-            (
-                integer(&"9".repeat(40)),
-                &format!(r#"{{"kind":"integer","value":"{}"}}"#, "9".repeat(40)),
-            ),
+            (integer(&"9".repeat(40)), &format!(r#"{{"kind":"integer","value":"{}"}}"#, "9".repeat(40))),
             (float("0.1"), "0.1"),
             (float("1e-3"), r#"{"kind":"float","value":"1e-3"}"#),
-            (
-                float("0.1000000000000000000001"),
-                r#"{"kind":"float","value":"0.1000000000000000000001"}"#,
-            ),
+            (float("0.1000000000000000000001"), r#"{"kind":"float","value":"0.1000000000000000000001"}"#),
             (float("-0.0"), r#"{"kind":"float","value":"-0.0"}"#),
             (float("1e300"), r#"{"kind":"float","value":"1e300"}"#),
-            (
-                Value::Datetime("1979-05-27".into()),
-                r#"{"kind":"datetime","value":"1979-05-27"}"#,
-            ),
-            (
-                tag_like(),
-                r#"{"kind":"table","value":{"kind":"float","value":"1.0"}}"#,
-            ),
-            (
-                Value::Array(vec![float("2.0")]),
-                r#"[{"kind":"float","value":"2.0"}]"#,
-            ),
+            (Value::Datetime("1979-05-27".into()), r#"{"kind":"datetime","value":"1979-05-27"}"#),
+            (tag_like(), r#"{"kind":"table","value":{"kind":"float","value":"1.0"}}"#),
+            (Value::Array(vec![float("2.0")]), r#"[{"kind":"float","value":"2.0"}]"#),
         ] {
             assert_eq!(serde_json::to_string(&value).expect("writes"), wire);
             let back: Value = serde_json::from_str(wire).expect("reads");

@@ -7,13 +7,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(pub Duration);
 
-const UNITS: [(char, u64); 5] = [
-    ('s', 1),
-    ('m', 60),
-    ('h', 3600),
-    ('d', 86_400),
-    ('w', 604_800),
-];
+const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
 
 impl Age {
     /// Reads a whole number above zero and its unit: `s`, `m`, `h`, `d` or `w`.
@@ -61,18 +55,10 @@ mod tests {
 
     #[test]
     fn ages_have_a_number_and_a_unit() {
-        for (text, seconds) in [
-            ("1s", 1),
-            ("90m", 5400),
-            ("36h", 129_600),
-            ("30d", 2_592_000),
-            ("2w", 1_209_600),
-        ] {
-            assert_eq!(
-                Age::parse(text),
-                Some(Age(Duration::from_secs(seconds))),
-                "{text}"
-            );
+        for (text, seconds) in
+            [("1s", 1), ("90m", 5400), ("36h", 129_600), ("30d", 2_592_000), ("2w", 1_209_600)]
+        {
+            assert_eq!(Age::parse(text), Some(Age(Duration::from_secs(seconds))), "{text}");
         }
         for text in [
             "",

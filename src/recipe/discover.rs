@@ -27,25 +27,10 @@ const MODEL_ENDINGS: [&str; 16] = [
     "pb",
     "ubj",
 ];
-const MODEL_DIRECTORIES: [&str; 6] = [
-    "model",
-    "models",
-    "artifact",
-    "artifacts",
-    "checkpoint",
-    "output",
-];
+const MODEL_DIRECTORIES: [&str; 6] = ["model", "models", "artifact", "artifacts", "checkpoint", "output"];
 const DATA_DIRECTORIES: [&str; 4] = ["data", "dataset", "datasets", "corpus"];
-const DATA_ENDINGS: [&str; 7] = [
-    "csv", "csv.gz", "tsv", "jsonl", "jsonl.gz", "ndjson", "parquet",
-];
-const PARAMS: [&str; 5] = [
-    "params",
-    "hyperparameters",
-    "hyperparams",
-    "config",
-    "hparams",
-];
+const DATA_ENDINGS: [&str; 7] = ["csv", "csv.gz", "tsv", "jsonl", "jsonl.gz", "ndjson", "parquet"];
+const PARAMS: [&str; 5] = ["params", "hyperparameters", "hyperparams", "config", "hparams"];
 const PARAMS_ENDINGS: [&str; 4] = ["toml", "yaml", "yml", "json"];
 const LOCK_FILES: [&str; 10] = [
     "requirements.lock",
@@ -60,15 +45,7 @@ const LOCK_FILES: [&str; 10] = [
     "environment.yaml",
 ];
 /// Directories that hold neither data nor models of this project.
-const SKIPPED: [&str; 7] = [
-    "dist",
-    "node_modules",
-    "venv",
-    "env",
-    "__pycache__",
-    "target",
-    "build",
-];
+const SKIPPED: [&str; 7] = ["dist", "node_modules", "venv", "env", "__pycache__", "target", "build"];
 
 /// More data files than this are offered as their directory.
 const MANY: usize = 4;
@@ -107,15 +84,10 @@ pub fn discover(directory: &Path) -> Result<Discovery, digest::Error> {
     let top = |path: &&&str| !path.contains('/');
     let artifact = find_artifact(&files);
     let is_shipped = |path: &str| {
-        let inside =
-            |artifact: &String| path == artifact || path.starts_with(&format!("{artifact}/"));
+        let inside = |artifact: &String| path == artifact || path.starts_with(&format!("{artifact}/"));
         artifact.as_ref().is_some_and(inside)
     };
-    let files: Vec<&str> = files
-        .iter()
-        .copied()
-        .filter(|path| !is_shipped(path))
-        .collect();
+    let files: Vec<&str> = files.iter().copied().filter(|path| !is_shipped(path)).collect();
     Ok(Discovery {
         name: name_from(&absolute),
         data: find_data(&files),
@@ -130,53 +102,31 @@ pub fn discover(directory: &Path) -> Result<Discovery, digest::Error> {
             .filter(|name| files.contains(name))
             .map(|name| name.to_string())
             .collect(),
-        in_git: absolute
-            .ancestors()
-            .any(|above| above.join(".git").exists()),
+        in_git: absolute.ancestors().any(|above| above.join(".git").exists()),
         artifact,
     })
 }
 
 fn name_from(directory: &Path) -> String {
-    let name = directory
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name: String = name
         .chars()
-        .map(|character| {
-            if manifest::is_name(&format!("a{character}")) {
-                character
-            } else {
-                '-'
-            }
-        })
+        .map(|character| if manifest::is_name(&format!("a{character}")) { character } else { '-' })
         .take(64)
         .collect();
-    if manifest::is_name(&name) {
-        name
-    } else {
-        "model".to_string()
-    }
+    if manifest::is_name(&name) { name } else { "model".to_string() }
 }
 
 /// The directory that looks like the model's, or the only model file.
 fn find_artifact(files: &[&str]) -> Option<String> {
-    let named = MODEL_DIRECTORIES.iter().find(|directory| {
-        files
-            .iter()
-            .any(|path| path.starts_with(&format!("{directory}/")))
-    });
+    let named = MODEL_DIRECTORIES
+        .iter()
+        .find(|directory| files.iter().any(|path| path.starts_with(&format!("{directory}/"))));
     if let Some(directory) = named {
         return Some(directory.to_string());
     }
     let path = files.iter().find(|path| has_ending(path, &MODEL_ENDINGS))?;
-    Some(
-        path.rsplit_once('/')
-            .map_or(*path, |(directory, _)| directory)
-            .to_string(),
-    )
+    Some(path.rsplit_once('/').map_or(*path, |(directory, _)| directory).to_string())
 }
 
 fn find_data(files: &[&str]) -> Vec<(String, String)> {
@@ -186,20 +136,12 @@ fn find_data(files: &[&str]) -> Vec<(String, String)> {
     };
     let found: Vec<&str> = files.iter().copied().filter(in_directory).collect();
     if found.len() <= MANY && found.iter().all(|path| has_ending(path, &DATA_ENDINGS)) {
-        return found
-            .iter()
-            .map(|path| (source_name(path), path.to_string()))
-            .collect();
+        return found.iter().map(|path| (source_name(path), path.to_string())).collect();
     }
-    let mut directories: Vec<&str> = found
-        .iter()
-        .filter_map(|path| path.split_once('/').map(|(top, _)| top))
-        .collect();
+    let mut directories: Vec<&str> =
+        found.iter().filter_map(|path| path.split_once('/').map(|(top, _)| top)).collect();
     directories.dedup();
-    directories
-        .into_iter()
-        .map(|path| (source_name(path), path.to_string()))
-        .collect()
+    directories.into_iter().map(|path| (source_name(path), path.to_string())).collect()
 }
 
 fn is_params(path: &str) -> bool {
@@ -208,9 +150,7 @@ fn is_params(path: &str) -> bool {
 }
 
 fn has_ending(path: &str, endings: &[&str]) -> bool {
-    endings
-        .iter()
-        .any(|ending| path.ends_with(&format!(".{ending}")))
+    endings.iter().any(|ending| path.ends_with(&format!(".{ending}")))
 }
 
 /// A name for a data source, from its path.
@@ -219,20 +159,10 @@ fn source_name(path: &str) -> String {
     let stem = stem.split('.').next().unwrap_or(stem).to_lowercase();
     let name: String = stem
         .chars()
-        .map(|character| {
-            if is_source_name(&format!("a{character}")) {
-                character
-            } else {
-                '-'
-            }
-        })
+        .map(|character| if is_source_name(&format!("a{character}")) { character } else { '-' })
         .take(64)
         .collect();
-    if is_source_name(&name) {
-        name
-    } else {
-        "train".to_string()
-    }
+    if is_source_name(&name) { name } else { "train".to_string() }
 }
 
 /// A path inside a TOML basic string. Names with control characters never come this far.
@@ -247,17 +177,9 @@ impl Discovery {
             "# What modelseal seals. Every path is relative to this file; docs/recipe.md explains each key.\n\n",
         );
         let list = |paths: &[String]| {
-            paths
-                .iter()
-                .map(|path| format!("\"{}\"", quote(path)))
-                .collect::<Vec<_>>()
-                .join(", ")
+            paths.iter().map(|path| format!("\"{}\"", quote(path))).collect::<Vec<_>>().join(", ")
         };
-        let _ = write!(
-            text,
-            "[model]\nname = \"{}\"\nversion = \"0.1.0\"\n\n[artifact]\n",
-            self.name
-        );
+        let _ = write!(text, "[model]\nname = \"{}\"\nversion = \"0.1.0\"\n\n[artifact]\n", self.name);
         match &self.artifact {
             Some(path) => {
                 let _ = writeln!(
@@ -266,24 +188,18 @@ impl Discovery {
                     quote(path)
                 );
             }
-            None => text.push_str(
-                "path = \"model\"               # not found yet: a directory, or one file\n",
-            ),
+            None => {
+                text.push_str("path = \"model\"               # not found yet: a directory, or one file\n")
+            }
         }
         text.push_str(
             "# exclude = [\"**/*.tmp\"]      # gitignore-style; what is left out is sealed too\n\n",
         );
 
         for (name, path) in &self.data {
-            let _ = write!(
-                text,
-                "[[data]]\nname = \"{name}\"\npath = \"{}\"\n",
-                quote(path)
-            );
+            let _ = write!(text, "[[data]]\nname = \"{name}\"\npath = \"{}\"\n", quote(path));
             text.push_str("# label = \"class\"            # seal how often each class occurs\n");
-            text.push_str(
-                "# timestamp = \"observed_at\"  # seal the oldest and the newest record\n",
-            );
+            text.push_str("# timestamp = \"observed_at\"  # seal the oldest and the newest record\n");
             text.push_str("# max_age = \"30d\"            # refuse to build from older data\n\n");
         }
         if self.data.is_empty() {
@@ -344,14 +260,8 @@ mod tests {
         ]);
         assert_eq!(found.name, "my-wine");
         assert_eq!(found.artifact.as_deref(), Some("model"));
-        let expected = [
-            ("test-set", "data/Test Set.csv.gz"),
-            ("train", "data/train.csv"),
-        ];
-        assert_eq!(
-            found.data,
-            expected.map(|(name, path)| (name.to_string(), path.to_string()))
-        );
+        let expected = [("test-set", "data/Test Set.csv.gz"), ("train", "data/train.csv")];
+        assert_eq!(found.data, expected.map(|(name, path)| (name.to_string(), path.to_string())));
         assert_eq!(found.params, ["params.toml"]);
         assert_eq!(found.environment, ["requirements.lock"]);
         assert!(found.in_git);

@@ -21,10 +21,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<(String, Value)>, Erro
         return Ok(Vec::new());
     };
     let DeValue::Table(table) = values.get_ref() else {
-        return Err(mistake(
-            Some(values.span()),
-            "`values` is a table of names and values".into(),
-        ));
+        return Err(mistake(Some(values.span()), "`values` is a table of names and values".into()));
     };
     let convert = |(key, value): (_, &Spanned<DeValue<'_>>)| {
         let key: &Spanned<toml::de::DeString<'_>> = key;
@@ -46,8 +43,7 @@ pub fn read_toml_values(text: &str) -> Result<Value, (Option<usize>, String)> {
         let start = error.span()?.start;
         Some(text.get(..start)?.matches('\n').count() + 1)
     };
-    let document =
-        DeTable::parse(text).map_err(|error| (line(&error), error.message().to_string()))?;
+    let document = DeTable::parse(text).map_err(|error| (line(&error), error.message().to_string()))?;
     table_of(document.get_ref()).map_err(|message| (None, message))
 }
 
@@ -93,10 +89,7 @@ mod tests {
         let text = "[params]\nvalues = { a = 1, b = 1.0, c = '1', d = true, e = 0xff, f = 1_000, g = 1e-3, \
                     h = 9223372036854775807, i = 2026-11-24, j = [1, 2.50], k = { l = -0.0 }, m = +1.5 }\n";
         let values = read(Path::new("x"), text).expect("reads");
-        let shown: Vec<String> = values
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             shown.join(" "),
             "a=1 b=1.0 c=\"1\" d=true e=255 f=1000 g=1e-3 h=9223372036854775807 i=2026-11-24 \
@@ -108,13 +101,8 @@ mod tests {
     fn what_is_not_a_finite_number_is_refused() {
         for bad in ["nan", "-inf", "inf", "1e400"] {
             let text = format!("[params.values]\nx = {bad}\n");
-            let error = read(Path::new("x.toml"), &text)
-                .expect_err("is refused")
-                .to_string();
-            assert!(
-                error.contains("not a finite number") && error.contains("x.toml:2:5"),
-                "{error}"
-            );
+            let error = read(Path::new("x.toml"), &text).expect_err("is refused").to_string();
+            assert!(error.contains("not a finite number") && error.contains("x.toml:2:5"), "{error}");
         }
     }
 }

@@ -18,10 +18,7 @@ pub fn to_json(report: &Report) -> serde_json::Result<String> {
         signers: report
             .signers
             .iter()
-            .map(|signer| WireSigner {
-                key: tagged(&signer.key),
-                name: &signer.name,
-            })
+            .map(|signer| WireSigner { key: tagged(&signer.key), name: &signer.name })
             .collect(),
         origin: report.origin.map(|origin| origin.name()),
         missing: report.missing.iter().map(|part| part.name()).collect(),

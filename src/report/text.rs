@@ -37,12 +37,7 @@ pub fn to_text(report: &Report, style: Style) -> String {
         let _ = writeln!(text, "demanded: {}\n", report.demanded.join("; "));
     }
     let lines = lines(&report.checks);
-    let width = lines
-        .iter()
-        .map(|line| line.id.len())
-        .max()
-        .unwrap_or(0)
-        .max(15);
+    let width = lines.iter().map(|line| line.id.len()).max().unwrap_or(0).max(15);
     for line in &lines {
         let status = style.status(line.status, &format!("{:<7}", line.status.name()));
         let _ = writeln!(text, "{:<width$}  {status}  {}", line.id, line.message);
@@ -88,19 +83,13 @@ fn lines(checks: &[Check]) -> Vec<Line> {
             .find_map(|kind| Some((kind.trim_end_matches('.'), check.id.strip_prefix(kind)?)));
         match (source, lines.last_mut()) {
             (Some((kind, source)), Some(last))
-                if check.status == Status::Pass
-                    && last.id == kind
-                    && last.status == Status::Pass =>
+                if check.status == Status::Pass && last.id == kind && last.status == Status::Pass =>
             {
                 let _ = write!(last.message, ", {source}");
             }
             (Some((kind, source)), _) if check.status == Status::Pass => {
                 let (id, message) = (kind.to_string(), source.to_string());
-                lines.push(Line {
-                    id,
-                    status: check.status,
-                    message,
-                });
+                lines.push(Line { id, status: check.status, message });
             }
             _ => lines.push(Line {
                 id: check.id.clone(),

@@ -72,10 +72,7 @@ pub fn write_bundle(payload: &[u8], key: &PrivateKey) -> Result<Vec<u8>, KeyErro
     for part in [SIGNATURE, &signature, KEY_ID, &hint, END] {
         text.push_str(part);
     }
-    text.extend(std::iter::repeat_n(
-        ' ',
-        SIGNATURE_ROOM.saturating_sub(signature.len()),
-    ));
+    text.extend(std::iter::repeat_n(' ', SIGNATURE_ROOM.saturating_sub(signature.len())));
     Ok(text.into_bytes())
 }
 
@@ -118,21 +115,11 @@ fn explain(bytes: &[u8]) -> BundleError {
         Ok(lenient) => lenient,
         Err(error) => {
             let text = crate::text::Escaped(&error.to_string()).to_string();
-            return if error.is_data() {
-                BundleError::NotABundle(text)
-            } else {
-                BundleError::NotJson(text)
-            };
+            return if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) };
         }
     };
-    if !lenient
-        .media_type
-        .starts_with("application/vnd.dev.sigstore.bundle")
-    {
-        let what = format!(
-            "its mediaType is {}",
-            crate::text::name(&lenient.media_type)
-        );
+    if !lenient.media_type.starts_with("application/vnd.dev.sigstore.bundle") {
+        let what = format!("its mediaType is {}", crate::text::name(&lenient.media_type));
         return BundleError::NotABundle(what);
     }
     if lenient.dsse_envelope.payload_type != PAYLOAD_TYPE {
@@ -192,27 +179,17 @@ mod tests {
     fn a_bundle_reads_back_and_has_a_length_that_depends_on_the_payload_alone() {
         let payload = br#"{"_type":"x"}"#;
         let mut lengths = std::collections::HashSet::new();
-        for algorithm in [
-            KeyAlgorithm::P256,
-            KeyAlgorithm::P384,
-            KeyAlgorithm::Ed25519,
-        ] {
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Ed25519] {
             for _ in 0..20 {
                 let key = key(algorithm);
                 let bytes = write_bundle(payload, &key).expect("signs");
-                assert_eq!(
-                    bytes,
-                    write_bundle(payload, &key).expect("signs"),
-                    "deterministic"
-                );
+                assert_eq!(bytes, write_bundle(payload, &key).expect("signs"), "deterministic");
                 assert_eq!(bytes.len() as u64, bundle_length(payload.len()));
                 lengths.insert(bytes.len());
                 let bundle = read_bundle(&bytes).expect("reads");
                 assert_eq!(bundle.payload, payload);
                 assert_eq!(bundle.hint, key.public_key().hint());
-                key.public_key()
-                    .verify(payload, &bundle.signature)
-                    .expect("verifies");
+                key.public_key().verify(payload, &bundle.signature).expect("verifies");
                 serde_json::from_slice::<serde_json::Value>(&bytes).expect("is JSON");
             }
         }
@@ -229,30 +206,12 @@ mod tests {
             (format!("{text} "), BundleError::NotCanonical),
             (trimmed.to_string(), BundleError::NotCanonical),
             (format!("{trimmed}\n"), BundleError::NotCanonical),
-            (
-                text.replace(r#""payload":"e30=""#, r#""payload":"e31=""#),
-                BundleError::NotCanonical,
-            ),
-            (
-                text.replace(r#""payload":"e30=""#, r#""payload":"e30""#),
-                BundleError::NotCanonical,
-            ),
-            (
-                text.replace(r#""keyid":""#, r#""keyid" :""#),
-                BundleError::NotCanonical,
-            ),
-            (
-                text.replace(r#""tlogEntries":[]"#, r#""tlogEntries":[{}]"#),
-                BundleError::OtherTool,
-            ),
-            (
-                text.replace(r#""publicKey":{"hint""#, r#""certificate":{"hint""#),
-                BundleError::OtherTool,
-            ),
-            (
-                text.replace(r#"}]}}"#, r#"},{}]}}"#),
-                BundleError::Signatures(2),
-            ),
+            (text.replace(r#""payload":"e30=""#, r#""payload":"e31=""#), BundleError::NotCanonical),
+            (text.replace(r#""payload":"e30=""#, r#""payload":"e30""#), BundleError::NotCanonical),
+            (text.replace(r#""keyid":""#, r#""keyid" :""#), BundleError::NotCanonical),
+            (text.replace(r#""tlogEntries":[]"#, r#""tlogEntries":[{}]"#), BundleError::OtherTool),
+            (text.replace(r#""publicKey":{"hint""#, r#""certificate":{"hint""#), BundleError::OtherTool),
+            (text.replace(r#"}]}}"#, r#"},{}]}}"#), BundleError::Signatures(2)),
         ] {
             assert_ne!(other, text);
             assert_eq!(read_bundle(other.as_bytes()), Err(expected), "{other}");
@@ -263,21 +222,13 @@ mod tests {
             ("\u{feff}{}", "not valid JSON"),
             (&format!("{trimmed}{trimmed}"), "not valid JSON"),
             (&"[".repeat(100_000), "not a Sigstore bundle"),
-            (
-                &format!("{{\"x\":{}", "[".repeat(100_000)),
-                "not valid JSON",
-            ),
+            (&format!("{{\"x\":{}", "[".repeat(100_000)), "not valid JSON"),
             ("{}", "not a Sigstore bundle"),
             ("[]", "not a Sigstore bundle"),
-            (
-                &text.replace("bundle.v0.3", "other"),
-                "not a Sigstore bundle",
-            ),
+            (&text.replace("bundle.v0.3", "other"), "not a Sigstore bundle"),
             (&text.replace("vnd.in-toto+json", "json"), "payloadType"),
         ] {
-            let error = read_bundle(other.as_bytes())
-                .expect_err("is refused")
-                .to_string();
+            let error = read_bundle(other.as_bytes()).expect_err("is refused").to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

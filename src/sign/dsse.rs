@@ -2,10 +2,7 @@
 
 /// The start of the pre-authentication encoding; the payload follows.
 pub(super) fn header(payload_type: &str, payload_length: usize) -> String {
-    format!(
-        "DSSEv1 {} {payload_type} {payload_length} ",
-        payload_type.len()
-    )
+    format!("DSSEv1 {} {payload_type} {payload_length} ", payload_type.len())
 }
 
 /// `DSSEv1 LENGTH TYPE LENGTH BODY`: the bytes that a signature covers.

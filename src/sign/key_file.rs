@@ -52,11 +52,9 @@ impl KeySource {
     /// The short name that a report gives a signer: the file's name without its ending.
     pub fn name(&self) -> String {
         match self {
-            KeySource::File(path) => path
-                .file_stem()
-                .unwrap_or(path.as_os_str())
-                .to_string_lossy()
-                .into_owned(),
+            KeySource::File(path) => {
+                path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }
             KeySource::Variable(name) => name.clone(),
             KeySource::StandardInput => "stdin".to_string(),
             KeySource::Local => "local".to_string(),
@@ -114,10 +112,7 @@ fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyErr
             KeyError::Missing(key())
         }
         digest::Error::Io { source, .. } => KeyError::Read { key: key(), source },
-        other => KeyError::Read {
-            key: key(),
-            source: io::Error::other(other),
-        },
+        other => KeyError::Read { key: key(), source: io::Error::other(other) },
     })?;
     let mode = metadata.mode() & 0o7777;
     if private && mode & 0o077 != 0 {
@@ -128,9 +123,9 @@ fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyErr
 
 fn read_other(source: &KeySource, shown: &str) -> Result<Password, KeyError> {
     match source {
-        KeySource::Variable(name) => std::env::var(name)
-            .map(Password::new)
-            .map_err(|_| KeyError::Variable(name.clone())),
+        KeySource::Variable(name) => {
+            std::env::var(name).map(Password::new).map_err(|_| KeyError::Variable(name.clone()))
+        }
         _ => read_text(io::stdin(), shown),
     }
 }
@@ -138,20 +133,12 @@ fn read_other(source: &KeySource, shown: &str) -> Result<Password, KeyError> {
 fn read_text(source: impl Read, shown: &str) -> Result<Password, KeyError> {
     let mut text = Password::default();
     let read = source.take(MAXIMUM + 1).read_to_string(&mut text);
-    let malformed = |reason: &str| KeyError::Malformed {
-        key: shown.to_string(),
-        reason: reason.to_string(),
-    };
+    let malformed = |reason: &str| KeyError::Malformed { key: shown.to_string(), reason: reason.to_string() };
     match read {
         Ok(length) if length as u64 > MAXIMUM => Err(malformed("it is too long for a key")),
         Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(malformed("it is not text"))
-        }
-        Err(source) => Err(KeyError::Read {
-            key: shown.to_string(),
-            source,
-        }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed("it is not text")),
+        Err(source) => Err(KeyError::Read { key: shown.to_string(), source }),
     }
 }
 
@@ -171,18 +158,12 @@ pub fn write_key_pair(
             return Err(KeyError::Exists(path.to_path_buf()));
         }
     }
-    if let Some(directory) = private_path
-        .parent()
-        .filter(|path| !path.as_os_str().is_empty())
-    {
+    if let Some(directory) = private_path.parent().filter(|path| !path.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|source| KeyError::Write {
-                path: directory.to_path_buf(),
-                source,
-            })?;
+            .map_err(|source| KeyError::Write { path: directory.to_path_buf(), source })?;
     }
     let private = key.to_pem(password)?;
     write_new(private_path, private.as_bytes(), 0o600)?;
@@ -196,10 +177,7 @@ pub fn write_key_pair(
 fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_path_buf()),
-        _ => KeyError::Write {
-            path: path.to_path_buf(),
-            source,
-        },
+        _ => KeyError::Write { path: path.to_path_buf(), source },
     };
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -212,8 +190,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
         .map_err(failed)?;
     file.write_all(content).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist_noclobber(path)
-        .map_err(|error| failed(error.error))?;
+    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
 
@@ -230,20 +207,15 @@ mod tests {
     fn a_key_pair_is_written_once_and_read_back() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join("new").join(name);
-        for (algorithm, name) in [
-            (KeyAlgorithm::P256, "a"),
-            (KeyAlgorithm::P384, "b"),
-            (KeyAlgorithm::Ed25519, "c"),
-        ] {
+        for (algorithm, name) in
+            [(KeyAlgorithm::P256, "a"), (KeyAlgorithm::P384, "b"), (KeyAlgorithm::Ed25519, "c")]
+        {
             let key = PrivateKey::generate(algorithm).expect("makes a key");
             let (private, public) = (at(name), at(&format!("{name}.pub")));
             write_key_pair(&key, &private, &public, None).expect("writes");
             let mode = fs::metadata(&private).expect("is there").mode() & 0o7777;
             assert_eq!(mode, 0o600);
-            assert_eq!(
-                fs::metadata(at("")).expect("is there").mode() & 0o777,
-                0o700
-            );
+            assert_eq!(fs::metadata(at("")).expect("is there").mode() & 0o777, 0o700);
             let read = read_private_key(&KeySource::File(private.clone()), &mut nobody);
             assert_eq!(read.expect("reads").public_key(), key.public_key());
             let read = read_public_key(&KeySource::File(public.clone()));
@@ -271,10 +243,7 @@ mod tests {
             read_private_key(&source, &mut |_| Ok(answer.clone()))
         };
         assert!(open(Some("correct horse")).is_ok());
-        assert!(matches!(
-            open(Some("wrong")),
-            Err(KeyError::WrongPassword(_))
-        ));
+        assert!(matches!(open(Some("wrong")), Err(KeyError::WrongPassword(_))));
         assert!(matches!(open(Some("")), Err(KeyError::WrongPassword(_))));
         assert!(matches!(open(None), Err(KeyError::NoPassword(_))));
     }
@@ -293,21 +262,9 @@ mod tests {
             Ok(_) => panic!("{name} was read"),
             Err(error) => error,
         };
-        assert!(matches!(
-            read("k.key"),
-            KeyError::Exposed { mode: 0o640, .. }
-        ));
-        assert!(matches!(
-            read("."),
-            KeyError::NotRegular {
-                kind: "a directory",
-                ..
-            }
-        ));
-        assert!(matches!(
-            read("fifo"),
-            KeyError::NotRegular { kind: "a FIFO", .. }
-        ));
+        assert!(matches!(read("k.key"), KeyError::Exposed { mode: 0o640, .. }));
+        assert!(matches!(read("."), KeyError::NotRegular { kind: "a directory", .. }));
+        assert!(matches!(read("fifo"), KeyError::NotRegular { kind: "a FIFO", .. }));
         assert!(matches!(read("none"), KeyError::Missing(_)));
         assert!(matches!(read("long"), KeyError::Malformed { .. }));
     }

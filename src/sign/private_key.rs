@@ -2,9 +2,7 @@ use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::elliptic_curve::Generate;
 use pkcs8::der::Decode;
 use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{
-    DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef,
-};
+use pkcs8::{DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef};
 use sha2::Digest as _;
 
 use super::{AskPassword, KeyError, Password, PublicKey, dsse};
@@ -34,12 +32,12 @@ impl PrivateKey {
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
         let random = |_| KeyError::Random;
         Ok(match algorithm {
-            KeyAlgorithm::P256 => PrivateKey::P256(
-                p256::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?,
-            ),
-            KeyAlgorithm::P384 => PrivateKey::P384(
-                p384::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?,
-            ),
+            KeyAlgorithm::P256 => {
+                PrivateKey::P256(p256::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?)
+            }
+            KeyAlgorithm::P384 => {
+                PrivateKey::P384(p384::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?)
+            }
             KeyAlgorithm::Ed25519 => {
                 let mut seed = zeroize::Zeroizing::new([0u8; 32]);
                 getrandom::fill(seed.as_mut()).map_err(random)?;
@@ -70,10 +68,7 @@ impl PrivateKey {
                 let encrypted = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes())
                     .map_err(|error| malformed(&error))?;
                 let password = ask(shown)
-                    .map_err(|source| KeyError::Read {
-                        key: shown.to_string(),
-                        source,
-                    })?
+                    .map_err(|source| KeyError::Read { key: shown.to_string(), source })?
                     .ok_or_else(|| KeyError::NoPassword(shown.to_string()))?;
                 let opened = encrypted
                     .decrypt(password.as_bytes())
@@ -90,9 +85,7 @@ impl PrivateKey {
                 }
                 match p384::SecretKey::from_sec1_pem(&block) {
                     Ok(key) => Ok(PrivateKey::P384(key.into())),
-                    Err(_) => Err(malformed(
-                        &"not P-256 or P-384, or encrypted in the old way",
-                    )),
+                    Err(_) => Err(malformed(&"not P-256 or P-384, or encrypted in the old way")),
                 }
             }
             label => Err(KeyError::Kind {
@@ -125,10 +118,7 @@ impl PrivateKey {
             "Ed25519" => ed25519_dalek::SigningKey::from_pkcs8_der(der)
                 .map(PrivateKey::Ed25519)
                 .map_err(|error| malformed(&error)),
-            _ => Err(KeyError::Algorithm {
-                key: shown.to_string(),
-                algorithm,
-            }),
+            _ => Err(KeyError::Algorithm { key: shown.to_string(), algorithm }),
         }
     }
 
@@ -136,10 +126,7 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`KeyError::Random`] if the system gave no salt.
-    pub fn to_pem(
-        &self,
-        password: Option<&Password>,
-    ) -> Result<zeroize::Zeroizing<String>, KeyError> {
+    pub fn to_pem(&self, password: Option<&Password>) -> Result<zeroize::Zeroizing<String>, KeyError> {
         fn write(
             key: &impl EncodePrivateKey,
             password: Option<&Password>,
@@ -172,27 +159,17 @@ impl PrivateKey {
     /// [`KeyError::Malformed`] for a key with which signing is impossible.
     pub fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
         let header = dsse::header(PAYLOAD_TYPE, payload.len());
-        let unusable = || KeyError::Malformed {
-            key: "given".to_string(),
-            reason: "it cannot sign".to_string(),
-        };
+        let unusable =
+            || KeyError::Malformed { key: "given".to_string(), reason: "it cannot sign".to_string() };
         match self {
             PrivateKey::P256(key) => {
-                let hash = sha2::Sha256::new()
-                    .chain_update(header)
-                    .chain_update(payload)
-                    .finalize();
-                let signature: p256::ecdsa::Signature =
-                    key.sign_prehash(&hash).map_err(|_| unusable())?;
+                let hash = sha2::Sha256::new().chain_update(header).chain_update(payload).finalize();
+                let signature: p256::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
                 Ok(signature.normalize_s().to_der().as_bytes().to_vec())
             }
             PrivateKey::P384(key) => {
-                let hash = sha2::Sha384::new()
-                    .chain_update(header)
-                    .chain_update(payload)
-                    .finalize();
-                let signature: p384::ecdsa::Signature =
-                    key.sign_prehash(&hash).map_err(|_| unusable())?;
+                let hash = sha2::Sha384::new().chain_update(header).chain_update(payload).finalize();
+                let signature: p384::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
                 Ok(signature.normalize_s().to_der().as_bytes().to_vec())
             }
             PrivateKey::Ed25519(key) => {
@@ -206,18 +183,12 @@ impl PrivateKey {
 
 /// Finds the one key in a PEM text. `openssl ecparam -genkey` puts the curve's parameters before it.
 pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), KeyError> {
-    let malformed = |reason: &str| KeyError::Malformed {
-        key: shown.to_string(),
-        reason: reason.to_string(),
-    };
+    let malformed = |reason: &str| KeyError::Malformed { key: shown.to_string(), reason: reason.to_string() };
     let mut found = None;
     let mut rest = text;
     while let Some(start) = rest.find("-----BEGIN ") {
         let block = &rest[start..];
-        let label = block["-----BEGIN ".len()..]
-            .split("-----")
-            .next()
-            .unwrap_or_default();
+        let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
         let end = format!("-----END {label}-----");
         let Some(length) = block.find(&end) else {
             return Err(malformed("its PEM block has no end"));
@@ -236,10 +207,7 @@ pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), Key
 
 /// The name of a key's algorithm for a person, the dotted identifier where we have no name for it.
 pub(super) fn algorithm_name(algorithm: &AlgorithmIdentifierRef<'_>) -> String {
-    let curve = algorithm
-        .parameters_oid()
-        .ok()
-        .map(|curve| curve.to_string());
+    let curve = algorithm.parameters_oid().ok().map(|curve| curve.to_string());
     let oid = algorithm.oid.to_string();
     let name = match (oid.as_str(), curve.as_deref()) {
         ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => "ECDSA P-256",

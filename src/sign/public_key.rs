@@ -42,19 +42,13 @@ impl PublicKey {
                 label => format!("a PEM block {}", crate::text::name(label)),
             };
             let expected = "a public key";
-            return Err(KeyError::Kind {
-                key: shown.to_string(),
-                found,
-                expected,
-            });
+            return Err(KeyError::Kind { key: shown.to_string(), found, expected });
         }
         let malformed = |reason: &dyn std::fmt::Display| KeyError::Malformed {
             key: shown.to_string(),
             reason: reason.to_string(),
         };
-        let document = pkcs8::Document::from_pem(&block)
-            .map_err(|error| malformed(&error))?
-            .1;
+        let document = pkcs8::Document::from_pem(&block).map_err(|error| malformed(&error))?.1;
         let der = document.as_bytes();
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|error| malformed(&error))?;
         let algorithm = algorithm_name(&info.algorithm);
@@ -71,10 +65,7 @@ impl PublicKey {
                 Ok(key) => Ok(PublicKey::Ed25519(key)),
                 Err(error) => Err(malformed(&error)),
             },
-            _ => Err(KeyError::Algorithm {
-                key: shown.to_string(),
-                algorithm,
-            }),
+            _ => Err(KeyError::Algorithm { key: shown.to_string(), algorithm }),
         }
     }
 
@@ -107,37 +98,28 @@ impl PublicKey {
         let header = dsse::header(PAYLOAD_TYPE, payload.len());
         match self {
             PublicKey::P256(key) => {
-                let parsed = p256::ecdsa::Signature::from_der(signature)
-                    .map_err(|_| SignatureError::NotCanonical)?;
+                let parsed =
+                    p256::ecdsa::Signature::from_der(signature).map_err(|_| SignatureError::NotCanonical)?;
                 if parsed.normalize_s() != parsed || parsed.to_der().as_bytes() != signature {
                     return Err(SignatureError::NotCanonical);
                 }
-                let hash = sha2::Sha256::new()
-                    .chain_update(header)
-                    .chain_update(payload)
-                    .finalize();
-                key.verify_prehash(&hash, &parsed)
-                    .map_err(|_| SignatureError::Wrong)
+                let hash = sha2::Sha256::new().chain_update(header).chain_update(payload).finalize();
+                key.verify_prehash(&hash, &parsed).map_err(|_| SignatureError::Wrong)
             }
             PublicKey::P384(key) => {
-                let parsed = p384::ecdsa::Signature::from_der(signature)
-                    .map_err(|_| SignatureError::NotCanonical)?;
+                let parsed =
+                    p384::ecdsa::Signature::from_der(signature).map_err(|_| SignatureError::NotCanonical)?;
                 if parsed.normalize_s() != parsed || parsed.to_der().as_bytes() != signature {
                     return Err(SignatureError::NotCanonical);
                 }
-                let hash = sha2::Sha384::new()
-                    .chain_update(header)
-                    .chain_update(payload)
-                    .finalize();
-                key.verify_prehash(&hash, &parsed)
-                    .map_err(|_| SignatureError::Wrong)
+                let hash = sha2::Sha384::new().chain_update(header).chain_update(payload).finalize();
+                key.verify_prehash(&hash, &parsed).map_err(|_| SignatureError::Wrong)
             }
             PublicKey::Ed25519(key) => {
                 let parsed = ed25519_dalek::Signature::from_slice(signature)
                     .map_err(|_| SignatureError::NotCanonical)?;
                 let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);
-                key.verify_strict(&message, &parsed)
-                    .map_err(|_| SignatureError::Wrong)
+                key.verify_strict(&message, &parsed).map_err(|_| SignatureError::Wrong)
             }
         }
     }

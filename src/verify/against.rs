@@ -31,11 +31,7 @@ pub(super) fn compare(
     let recipe = Recipe::load(&against.directory)?;
     for name in against.data.keys() {
         let sealed = format!("data/{name}");
-        if !manifest
-            .dependencies()
-            .iter()
-            .any(|input| input.name == sealed)
-        {
+        if !manifest.dependencies().iter().any(|input| input.name == sealed) {
             return Err(Error::Against(inputs::Error::UnknownData(name.clone())));
         }
     }
@@ -44,10 +40,9 @@ pub(super) fn compare(
         let (kind, rest) = input.name.split_once('/').unwrap_or((&input.name, ""));
         let compared = match kind {
             "code" => compare_code(input, &recipe, against),
-            "recipe" => Ok(compare_digest(
-                input,
-                &DependencyDigest::file(Digest::sha256(recipe.text.as_bytes())),
-            )),
+            "recipe" => {
+                Ok(compare_digest(input, &DependencyDigest::file(Digest::sha256(recipe.text.as_bytes()))))
+            }
             "data" => compare_data(input, rest, &recipe, against, progress),
             "base" => compare_base(input, rest, &recipe, progress),
             _ => compare_file(input, rest, &recipe),
@@ -57,34 +52,19 @@ pub(super) fn compare(
     Ok(results)
 }
 
-fn compare_code(
-    input: &ResourceDescriptor,
-    recipe: &Recipe,
-    against: &Against,
-) -> Result<Compared, Error> {
+fn compare_code(input: &ResourceDescriptor, recipe: &Recipe, against: &Against) -> Result<Compared, Error> {
     let Some(work_tree) = work_tree(recipe)? else {
-        return Ok(Compared::NotThere(
-            "the checkout's recipe says `[code] none`".to_string(),
-        ));
+        return Ok(Compared::NotThere("the checkout's recipe says `[code] none`".to_string()));
     };
-    let dist = recipe
-        .directory()
-        .canonicalize()
-        .map(|directory| directory.join("dist"));
+    let dist = recipe.directory().canonicalize().map(|directory| directory.join("dist"));
     let code = work_tree
-        .read(&exempt(
-            recipe,
-            &against.data,
-            &dist.into_iter().collect::<Vec<_>>(),
-        ))
+        .read(&exempt(recipe, &against.data, &dist.into_iter().collect::<Vec<_>>()))
         .map_err(inputs::Error::from)?;
     if Some(code.dir_hash) == input.digest.dir_hash {
         return Ok(Compared::Same);
     }
     let shown = |commit: &str, hash: Option<Digest>| {
-        let hash = hash
-            .map(|hash| format!("dirHash:{hash}"))
-            .unwrap_or_default();
+        let hash = hash.map(|hash| format!("dirHash:{hash}")).unwrap_or_default();
         format!("{hash} (git {})", crate::text::short(commit))
     };
     let sealed_commit = input.digest.git_commit.as_deref().unwrap_or_default();
@@ -114,26 +94,17 @@ fn compare_data(
     against: &Against,
     progress: Progress<'_>,
 ) -> Result<Compared, Error> {
-    let declared = recipe
-        .tables
-        .data
-        .iter()
-        .find(|data| data.name.get_ref() == name);
+    let declared = recipe.tables.data.iter().find(|data| data.name.get_ref() == name);
     let path = match (against.data.get(name), declared, &input.uri) {
         (Some(path), _, _) => path.clone(),
         (None, Some(data), _) => recipe.directory().join(data.path.get_ref()),
         (None, None, Some(uri)) => recipe.directory().join(uri),
         (None, None, None) => {
-            return Ok(Compared::NotThere(
-                "the checkout does not declare it".into(),
-            ));
+            return Ok(Compared::NotThere("the checkout does not declare it".into()));
         }
     };
     let symlinks = declared.map(|data| data.symlinks).unwrap_or_default();
-    found(
-        read_source(&path, symlinks, None, progress).map(|facts| facts.digest),
-        input,
-    )
+    found(read_source(&path, symlinks, None, progress).map(|facts| facts.digest), input)
 }
 
 fn compare_base(
@@ -142,37 +113,21 @@ fn compare_base(
     recipe: &Recipe,
     progress: Progress<'_>,
 ) -> Result<Compared, Error> {
-    let declared = recipe
-        .tables
-        .base
-        .iter()
-        .find(|base| base.name.get_ref() == name);
+    let declared = recipe.tables.base.iter().find(|base| base.name.get_ref() == name);
     let path = match (declared, &input.uri) {
         (Some(base), _) => recipe.directory().join(base.path.get_ref()),
         (None, Some(uri)) => recipe.directory().join(uri),
         (None, None) => {
-            return Ok(Compared::NotThere(
-                "the checkout does not declare it".into(),
-            ));
+            return Ok(Compared::NotThere("the checkout does not declare it".into()));
         }
     };
     let symlinks = declared.map(|base| base.symlinks).unwrap_or_default();
-    found(
-        read_base(&path, symlinks, progress).map(|facts| facts.digest),
-        input,
-    )
+    found(read_base(&path, symlinks, progress).map(|facts| facts.digest), input)
 }
 
-fn compare_file(
-    input: &ResourceDescriptor,
-    path: &str,
-    recipe: &Recipe,
-) -> Result<Compared, Error> {
+fn compare_file(input: &ResourceDescriptor, path: &str, recipe: &Recipe) -> Result<Compared, Error> {
     let read = hash_small_file(&recipe.directory().join(path), 0);
-    found(
-        read.map(|(digest, _)| DependencyDigest::file(digest)),
-        input,
-    )
+    found(read.map(|(digest, _)| DependencyDigest::file(digest)), input)
 }
 
 /// What is not there, or is a pointer to it, was not compared; everything else was, or is an error.
@@ -183,15 +138,9 @@ fn found(
     match read {
         Ok(digest) => Ok(compare_digest(input, &digest)),
         Err(inputs::Error::Digest(digest::Error::Io { path, source }))
-            if matches!(
-                source.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
+            if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
-            Ok(Compared::NotThere(format!(
-                "{} is not there",
-                crate::text::path(&path)
-            )))
+            Ok(Compared::NotThere(format!("{} is not there", crate::text::path(&path))))
         }
         Err(error @ inputs::Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
         Err(error) => Err(error.into()),
@@ -203,15 +152,8 @@ fn compare_digest(input: &ResourceDescriptor, found: &DependencyDigest) -> Compa
     if expected == actual {
         return Compared::Same;
     }
-    let message = format!(
-        "the {} of the checkout is not the sealed one",
-        describe(&input.name)
-    );
-    Compared::Differs {
-        expected,
-        actual,
-        message,
-    }
+    let message = format!("the {} of the checkout is not the sealed one", describe(&input.name));
+    Compared::Differs { expected, actual, message }
 }
 
 fn describe(name: &str) -> String {
@@ -238,18 +180,10 @@ pub(super) fn merge(
         };
         match compared {
             Compared::Same => {}
-            Compared::NotThere(reason) => {
-                not_checked.push(format!("{id} against the checkout: {reason}"))
-            }
-            Compared::Differs {
-                expected,
-                actual,
-                message,
-            } => {
+            Compared::NotThere(reason) => not_checked.push(format!("{id} against the checkout: {reason}")),
+            Compared::Differs { expected, actual, message } => {
                 let check = Check::fail(id.as_str(), message).differs(expected, actual);
-                let place = checks
-                    .iter()
-                    .position(|other| other.id == id && other.status != Status::Fail);
+                let place = checks.iter().position(|other| other.id == id && other.status != Status::Fail);
                 match place {
                     Some(place) => checks[place] = check,
                     None => checks.push(check),

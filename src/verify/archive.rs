@@ -31,13 +31,7 @@ pub(super) fn verify(
     let Some(seal) = verification.seal_and_signature(&entry.content) else {
         return Ok(());
     };
-    contents(
-        verification,
-        reader,
-        &entry,
-        &seal,
-        receiver.unwrap_or(&mut Discard),
-    )
+    contents(verification, reader, &entry, &seal, receiver.unwrap_or(&mut Discard))
 }
 
 fn contents(
@@ -50,14 +44,10 @@ fn contents(
     let sealed = seal.manifest.files();
     if let Err(error) = entry.check_header(&seal.frame()) {
         verification.add(stopped(&error));
-        verification.not_reached(&format!(
-            "{} in the archive",
-            count(sealed.len() as u64, "file", "files")
-        ));
+        verification.not_reached(&format!("{} in the archive", count(sealed.len() as u64, "file", "files")));
         return Ok(());
     }
-    extract_seal(receiver, entry, seal)
-        .map_err(|source| Error::io(verification.target.path(), source))?;
+    extract_seal(receiver, entry, seal).map_err(|source| Error::io(verification.target.path(), source))?;
     let options = verification.options;
     let contents = read_contents(reader, seal, options.hash, receiver, options.progress);
     let reached = contents.files.len();
@@ -79,10 +69,7 @@ fn contents(
         let rest = count((sealed.len() - reached) as u64, "file", "files");
         verification.not_reached(&format!("{rest} behind the place where the reading ended"));
         // Not all files matched, whatever those did that were reached.
-        verification
-            .report
-            .checks
-            .retain(|check| check.id != "files" || check.status != Status::Pass);
+        verification.report.checks.retain(|check| check.id != "files" || check.status != Status::Pass);
         verification.add(Check::skip("files", format!("{rest} not reached")));
     }
     verification.finish(seal, contents.model_signature.as_deref())
@@ -91,14 +78,7 @@ fn contents(
 /// The seal has been read already; whoever extracts wants it too.
 fn extract_seal(receiver: &mut dyn Receiver, read: &SealEntry, seal: &Seal) -> io::Result<()> {
     let size = read.content.len() as u64;
-    receiver.begin(
-        &seal.frame(),
-        &Entry {
-            path: SEAL_PATH,
-            size,
-            executable: false,
-        },
-    )?;
+    receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size, executable: false })?;
     receiver.consume(&read.content)?;
     receiver.end()
 }
@@ -107,11 +87,9 @@ fn extract_seal(receiver: &mut dyn Receiver, read: &SealEntry, seal: &Seal) -> i
 fn stopped(error: &ReadError) -> Check {
     let check = Check::fail("archive", error.to_string());
     match error {
-        ReadError::Header {
-            found: Found::Name(found),
-            expected,
-            ..
-        } => check.differs(crate::text::name(expected), crate::text::name(found)),
+        ReadError::Header { found: Found::Name(found), expected, .. } => {
+            check.differs(crate::text::name(expected), crate::text::name(found))
+        }
         _ => check,
     }
     .hint("fetch the archive again; if it stays so, do not deploy it")

@@ -8,9 +8,7 @@ use std::path::Path;
 
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
-use crate::digest::{
-    self, EntryKind, Symlinks, TreeEntry, hash_file, map_files, open_regular, walk,
-};
+use crate::digest::{self, EntryKind, Symlinks, TreeEntry, hash_file, map_files, open_regular, walk};
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use crate::release::Seal;
 use crate::report::Check;
@@ -35,15 +33,10 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     };
     drop(content);
     let tree = walk(root, Symlinks::Refuse, &|_, _| false)?;
-    let sealed: HashMap<&str, &Subject> = seal
-        .manifest
-        .files()
-        .iter()
-        .map(|file| (file.name.as_str(), file))
-        .collect();
+    let sealed: HashMap<&str, &Subject> =
+        seal.manifest.files().iter().map(|file| (file.name.as_str(), file)).collect();
     let own = |path: &str| {
-        path == SEAL_PATH
-            || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
+        path == SEAL_PATH || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
     };
 
     let mut findings = Vec::new();
@@ -59,13 +52,8 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
             _ => findings.push(extra(entry)),
         }
     }
-    let there: std::collections::HashSet<&str> =
-        present.iter().map(|file| file.name.as_str()).collect();
-    let absent = seal
-        .manifest
-        .files()
-        .iter()
-        .filter(|file| !there.contains(file.name.as_str()));
+    let there: std::collections::HashSet<&str> = present.iter().map(|file| file.name.as_str()).collect();
+    let absent = seal.manifest.files().iter().filter(|file| !there.contains(file.name.as_str()));
     findings.extend(absent.map(missing));
 
     let hash = verification.options.hash;
@@ -77,9 +65,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
             Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
             Err(digest::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
-                return Ok(Some(
-                    Check::fail("files", error.to_string()).path(&file.name),
-                ));
+                return Ok(Some(Check::fail("files", error.to_string()).path(&file.name)));
             }
         };
         Ok(files::compare(file, &digests))
@@ -97,18 +83,11 @@ fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {
     if executable == file.executable() && mode & SPECIAL_BITS == 0 {
         return None;
     }
-    let expected = if file.executable() {
-        "mode 0755"
-    } else {
-        "mode 0644"
-    };
+    let expected = if file.executable() { "mode 0755" } else { "mode 0644" };
     Some(
-        Check::fail(
-            "files",
-            format!("{} has another mode than was sealed", name(&file.name)),
-        )
-        .path(&file.name)
-        .differs(expected, format!("mode {:04o}", mode & 0o7777)),
+        Check::fail("files", format!("{} has another mode than was sealed", name(&file.name)))
+            .path(&file.name)
+            .differs(expected, format!("mode {:04o}", mode & 0o7777)),
     )
 }
 
@@ -119,17 +98,11 @@ fn extra(entry: &TreeEntry) -> Check {
         EntryKind::Special(kind) => kind,
     };
     let path = entry.shown();
-    Check::fail(
-        "files",
-        format!("{} is {what} that was not sealed", name(path)),
-    )
-    .path(path)
+    Check::fail("files", format!("{} is {what} that was not sealed", name(path))).path(path)
 }
 
 fn missing(file: &Subject) -> Check {
-    Check::fail("files", format!("{} is missing", name(&file.name)))
-        .path(&file.name)
-        .hint(HINT)
+    Check::fail("files", format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
 }
 
 /// The bytes of `model.sig`; `None` if it is not there, or not a file that could be it.

@@ -11,15 +11,8 @@ pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not d
 
 /// Compares digests with the sealed ones, in the same order, and adds one check for all and one for each
 /// file that differs.
-pub(super) fn check_digests(
-    verification: &mut Verification<'_>,
-    sealed: &[Subject],
-    found: &[FileDigests],
-) {
-    let differing = sealed
-        .iter()
-        .zip(found)
-        .filter_map(|(file, digests)| compare(file, digests));
+pub(super) fn check_digests(verification: &mut Verification<'_>, sealed: &[Subject], found: &[FileDigests]) {
+    let differing = sealed.iter().zip(found).filter_map(|(file, digests)| compare(file, digests));
     let findings = differing.collect();
     add(verification, sealed.len(), findings);
 }
@@ -31,17 +24,10 @@ pub(super) fn add(verification: &mut Verification<'_>, total: usize, findings: V
         verification.add(Check::pass("files", count(total, "file", "files")));
         return;
     }
-    let failed = findings
-        .iter()
-        .filter(|check| check.status == Status::Fail)
-        .count() as u64;
+    let failed = findings.iter().filter(|check| check.status == Status::Fail).count() as u64;
     let message = match failed {
         1 => format!("1 of {} differs", count(total, "file", "files")),
-        _ => format!(
-            "{} of {} differ",
-            number(failed),
-            count(total, "file", "files")
-        ),
+        _ => format!("{} of {} differ", number(failed), count(total, "file", "files")),
     };
     verification.add(Check::fail("files", message));
     verification.report.checks.extend(findings);
@@ -59,20 +45,16 @@ pub(super) fn compare(file: &Subject, found: &FileDigests) -> Option<Check> {
         (found != sealed).then(|| (sealed.tagged(algorithm), found.tagged(algorithm)))
     });
     let (expected, actual) = match differing {
-        Some((expected, actual)) => (
-            format!("{expected} {}", size(file.size())),
-            format!("{actual} {}", size(found.size)),
-        ),
+        Some((expected, actual)) => {
+            (format!("{expected} {}", size(file.size())), format!("{actual} {}", size(found.size)))
+        }
         None if found.size != file.size() => (size(file.size()), size(found.size)),
         None => return None,
     };
     Some(
-        Check::fail(
-            "files",
-            format!("{} is not the file that was sealed", name(&file.name)),
-        )
-        .path(&file.name)
-        .differs(expected, actual)
-        .hint(HINT),
+        Check::fail("files", format!("{} is not the file that was sealed", name(&file.name)))
+            .path(&file.name)
+            .differs(expected, actual)
+            .hint(HINT),
     )
 }

@@ -16,10 +16,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
             against::merge(&mut checks, compared, &mut verification.report.not_checked);
         }
         None => {
-            verification
-                .report
-                .not_checked
-                .push("inputs against a checkout (no --against)".to_string());
+            verification.report.not_checked.push("inputs against a checkout (no --against)".to_string());
         }
     }
     verification.report.checks.extend(checks);
@@ -32,20 +29,12 @@ fn sealed(manifest: &Statement) -> Vec<Check> {
     let nothing = missing.len() == Missing::ALL.len();
     let not_sealed = |part: Missing, id: &str| {
         let message = format!("{} was not sealed", part.description());
-        if nothing {
-            Check::unknown(id, message)
-        } else {
-            Check::warn(id, message)
-        }
+        if nothing { Check::unknown(id, message) } else { Check::warn(id, message) }
     };
     let mut checks = Vec::new();
     let find = |wanted: &'static str| {
         manifest.dependencies().iter().filter(move |input| {
-            input.name == wanted
-                || input
-                    .name
-                    .strip_prefix(wanted)
-                    .is_some_and(|rest| rest.starts_with('/'))
+            input.name == wanted || input.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('/'))
         })
     };
     match find("code").next() {
@@ -60,36 +49,24 @@ fn sealed(manifest: &Statement) -> Vec<Check> {
     }
     for kind in ["data", "base"] {
         for input in find(kind) {
-            checks.push(Check::pass(
-                format!("lineage.{}", input.name.replacen('/', ".", 1)),
-                described(input),
-            ));
+            checks
+                .push(Check::pass(format!("lineage.{}", input.name.replacen('/', ".", 1)), described(input)));
         }
     }
     if missing.contains(&Missing::Params) {
         checks.push(not_sealed(Missing::Params, "lineage.params"));
     } else {
         let values = manifest.external().hyperparameters.len() as u64;
-        checks.push(Check::pass(
-            "lineage.params",
-            count(values, "value", "values"),
-        ));
+        checks.push(Check::pass("lineage.params", count(values, "value", "values")));
     }
-    let environment: Vec<String> = find("environment")
-        .map(|input| name(input.name.trim_start_matches("environment/")))
-        .collect();
+    let environment: Vec<String> =
+        find("environment").map(|input| name(input.name.trim_start_matches("environment/"))).collect();
     checks.push(if environment.is_empty() {
-        Check::skip(
-            "lineage.environment",
-            "nothing was sealed about the environment",
-        )
+        Check::skip("lineage.environment", "nothing was sealed about the environment")
     } else {
         Check::pass("lineage.environment", environment.join(", "))
     });
-    checks.push(Check::pass(
-        "lineage.origin",
-        manifest.internal().origin.name(),
-    ));
+    checks.push(Check::pass("lineage.origin", manifest.internal().origin.name()));
     checks
 }
 
@@ -97,25 +74,17 @@ fn check_code(code: &ResourceDescriptor) -> Check {
     let commit = short(code.digest.git_commit.as_deref().unwrap_or_default());
     let place = match &code.uri {
         Some(uri) => {
-            let address = uri
-                .split_once("://")
-                .map_or(uri.as_str(), |(_, address)| address);
+            let address = uri.split_once("://").map_or(uri.as_str(), |(_, address)| address);
             format!("at {}", crate::text::Escaped(address))
         }
         None => "at no remote".to_string(),
     };
-    let dirty = code
-        .annotations
-        .as_ref()
-        .and_then(|facts| facts.dirty.as_ref());
+    let dirty = code.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
     match dirty.map_or(0, Vec::len) {
         0 => Check::pass("lineage.code", format!("git {commit} {place}")),
         changed => {
             let files = count(changed as u64, "path was", "paths were");
-            Check::warn(
-                "lineage.code",
-                format!("git {commit} {place}; {files} not as committed"),
-            )
+            Check::warn("lineage.code", format!("git {commit} {place}; {files} not as committed"))
         }
     }
 }
@@ -125,19 +94,11 @@ fn described(input: &ResourceDescriptor) -> String {
     let mut parts = Vec::new();
     if let Some(facts) = &input.annotations {
         if let Some(model) = &facts.model {
-            parts.push(format!(
-                "release of {}",
-                crate::text::Escaped(&model.directory())
-            ));
+            parts.push(format!("release of {}", crate::text::Escaped(&model.directory())));
         }
         parts.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
         parts.extend(facts.bytes.map(|bytes| format!("{} bytes", number(bytes))));
-        parts.extend(
-            facts
-                .newest
-                .as_ref()
-                .map(|newest| format!("newest {}", crate::text::Escaped(newest))),
-        );
+        parts.extend(facts.newest.as_ref().map(|newest| format!("newest {}", crate::text::Escaped(newest))));
     }
     let (algorithm, hex) = input.digest.tagged().split_once(':').map_or_else(
         || (String::new(), String::new()),

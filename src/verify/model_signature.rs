@@ -12,16 +12,12 @@ const ID: &str = "model_signature";
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, content: Option<&[u8]>) {
     let check = match (seal.manifest.internal().model_signature, content) {
         (false, None) => Check::pass(ID, "none, as sealed"),
-        (false, Some(_)) => Check::fail(
-            ID,
-            format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"),
-        ),
+        (false, Some(_)) => {
+            Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"))
+        }
         (true, None) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
         (true, Some(content)) => match read_bundle(content) {
-            Err(error) => Check::fail(
-                ID,
-                format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"),
-            ),
+            Err(error) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}")),
             Ok(bundle) => compare(verification, seal, &bundle),
         },
     };
@@ -33,19 +29,13 @@ fn compare(verification: &Verification<'_>, seal: &Seal, bundle: &Bundle) -> Che
         return Check::fail(ID, "the seal has no accepted signer");
     };
     if bundle.hint != signer.key.hint() {
-        return Check::fail(ID, "it was signed by another key than the seal").differs(
-            format!("sha256:{}", signer.key.hint()),
-            format!("sha256:{}", bundle.hint),
-        );
+        return Check::fail(ID, "it was signed by another key than the seal")
+            .differs(format!("sha256:{}", signer.key.hint()), format!("sha256:{}", bundle.hint));
     }
     if bundle.payload != seal.model_signature_payload() {
         return match sealed_release(&bundle.payload) {
-            Some(other) if other != seal.release => {
-                Check::fail(ID, "it belongs to another release").differs(
-                    format!("sha256:{}", seal.release),
-                    format!("sha256:{other}"),
-                )
-            }
+            Some(other) if other != seal.release => Check::fail(ID, "it belongs to another release")
+                .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
             _ => Check::fail(ID, "it lists other files than the manifest"),
         };
     }

@@ -51,10 +51,7 @@ pub(super) fn read_file(root: &Path) -> Result<Result<Vec<u8>, String>, Error> {
             return Ok(Err(format!("`{SEAL_PATH}` is {kind}")));
         }
         Err(digest::Error::Io { source, .. })
-            if matches!(
-                source.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             return Ok(Err(format!("there is no seal (`{SEAL_PATH}`)")));
         }
@@ -64,9 +61,7 @@ pub(super) fn read_file(root: &Path) -> Result<Result<Vec<u8>, String>, Error> {
         return Ok(Err(format!("`{SEAL_PATH}` is longer than {LONGEST} bytes")));
     }
     let mut content = Vec::new();
-    file.take(LONGEST)
-        .read_to_end(&mut content)
-        .map_err(|source| Error::io(&path, source))?;
+    file.take(LONGEST).read_to_end(&mut content).map_err(|source| Error::io(&path, source))?;
     Ok(Ok(content))
 }
 
@@ -87,20 +82,14 @@ pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Opti
     report.origin = Some(seal.manifest.internal().origin);
     report.missing = seal.manifest.internal().missing.clone();
     report.files = Some(seal.manifest.files().len() as u64);
-    let release = format!(
-        "release sha256:{}",
-        crate::text::short(&seal.release.to_string())
-    );
+    let release = format!("release sha256:{}", crate::text::short(&seal.release.to_string()));
     verification.add(Check::pass("seal", release));
     if let Some(demanded) = verification.options.release {
         verification.add(if demanded == seal.release {
             Check::pass("release", "the one that is demanded")
         } else {
             Check::fail("release", "this is not the release that is demanded")
-                .differs(
-                    format!("sha256:{demanded}"),
-                    format!("sha256:{}", seal.release),
-                )
+                .differs(format!("sha256:{demanded}"), format!("sha256:{}", seal.release))
                 .hint("another build of this model arrived: fetch the right one")
         });
     }
@@ -130,10 +119,7 @@ pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
     })
 }
 
-fn read_from_archive(
-    target: &Target,
-    source: Box<dyn Read>,
-) -> Result<Result<Vec<u8>, String>, Error> {
+fn read_from_archive(target: &Target, source: Box<dyn Read>) -> Result<Result<Vec<u8>, String>, Error> {
     let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal());
     match read {
         Ok(entry) => Ok(Ok(entry.content)),

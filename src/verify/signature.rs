@@ -6,10 +6,7 @@ use crate::report::Check;
 use crate::sign::SignatureError;
 
 /// Tries every trusted key; what the seal says about its key is only compared afterwards.
-pub(super) fn check<'a>(
-    verification: &mut Verification<'a>,
-    seal: &Seal,
-) -> Option<&'a TrustedKey> {
+pub(super) fn check<'a>(verification: &mut Verification<'a>, seal: &Seal) -> Option<&'a TrustedKey> {
     let keys = verification.options.keys;
     let bundle = &seal.bundle;
     let mut not_canonical = None;
@@ -20,14 +17,11 @@ pub(super) fn check<'a>(
                 return Some(trusted);
             }
             Ok(()) => {
-                let message = format!(
-                    "signed by {}, but the seal names another key",
-                    trusted.shown
+                let message = format!("signed by {}, but the seal names another key", trusted.shown);
+                verification.add(
+                    Check::fail("signature", message)
+                        .differs(format!("sha256:{}", trusted.key.hint()), format!("sha256:{}", bundle.hint)),
                 );
-                verification.add(Check::fail("signature", message).differs(
-                    format!("sha256:{}", trusted.key.hint()),
-                    format!("sha256:{}", bundle.hint),
-                ));
                 return None;
             }
             Err(SignatureError::NotCanonical) if trusted.key.hint() == bundle.hint => {
@@ -36,31 +30,21 @@ pub(super) fn check<'a>(
             Err(_) => {}
         }
     }
-    let named = keys
-        .iter()
-        .find(|trusted| trusted.key.hint() == bundle.hint);
+    let named = keys.iter().find(|trusted| trusted.key.hint() == bundle.hint);
     let check = match (named, not_canonical) {
-        (Some(trusted), Some(error)) => Check::fail(
-            "signature",
-            format!("it names {}, but {error}", trusted.shown),
-        ),
+        (Some(trusted), Some(error)) => {
+            Check::fail("signature", format!("it names {}, but {error}", trusted.shown))
+        }
         (Some(trusted), None) => Check::fail(
             "signature",
-            format!(
-                "it names {}, but the manifest was changed after signing",
-                trusted.shown
-            ),
+            format!("it names {}, but the manifest was changed after signing", trusted.shown),
         ),
         (None, _) => {
-            let expected: Vec<String> = keys
-                .iter()
-                .map(|trusted| format!("sha256:{}", trusted.key.hint()))
-                .collect();
+            let expected: Vec<String> =
+                keys.iter().map(|trusted| format!("sha256:{}", trusted.key.hint())).collect();
             Check::fail("signature", "none of the trusted keys signed this")
                 .differs(expected.join(" or "), format!("sha256:{}", bundle.hint))
-                .hint(
-                    "if the signer is right, the `--key` is another one; if not, do not deploy it",
-                )
+                .hint("if the signer is right, the `--key` is another one; if not, do not deploy it")
         }
     };
     verification.add(check);

@@ -26,20 +26,14 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
     let source = match seal::open(target)? {
         seal::Opened::Archive(source) => source,
         seal::Opened::Directory(path) => {
-            return Err(Error::Kind {
-                path,
-                kind: "a directory, which is unpacked already",
-            });
+            return Err(Error::Kind { path, kind: "a directory, which is unpacked already" });
         }
     };
     let parent = match destination.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let written = |source| Error::Write {
-        path: destination.to_path_buf(),
-        source,
-    };
+    let written = |source| Error::Write { path: destination.to_path_buf(), source };
     let temporary = tempfile::Builder::new()
         .prefix(".modelseal-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
@@ -49,19 +43,12 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
     let root = temporary.path().join("artifact");
     DirBuilder::new().create(&root).map_err(written)?;
 
-    let mut extractor = Extractor {
-        root: root.clone(),
-        open: None,
-        time: SystemTime::UNIX_EPOCH,
-        failed: None,
-    };
+    let mut extractor =
+        Extractor { root: root.clone(), open: None, time: SystemTime::UNIX_EPOCH, failed: None };
     let result = archive::verify(&mut verification, source, Some(&mut extractor));
     if let Some((path, source)) = extractor.failed {
         // The path on the disk is a temporary one: name the file of the archive instead.
-        return Err(Error::Write {
-            path: destination.join(path),
-            source,
-        });
+        return Err(Error::Write { path: destination.join(path), source });
     }
     result?;
     if verification.report.verdict() == Verdict::Pass {
@@ -69,33 +56,21 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
         crate::interrupt::check().map_err(|_| Error::Interrupted)?;
         // An empty directory is replaced; anything that appeared meanwhile is not.
         fs::rename(&root, destination).map_err(written)?;
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .map_err(written)?;
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(written)?;
     }
     Ok(verification.report)
 }
 
 fn check_destination(destination: &Path) -> Result<(), Error> {
-    let refused = |reason| {
-        Err(Error::Destination {
-            path: destination.to_path_buf(),
-            reason,
-        })
-    };
+    let refused = |reason| Err(Error::Destination { path: destination.to_path_buf(), reason });
     match fs::symlink_metadata(destination) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::io(destination, source)),
         Ok(metadata) if metadata.is_symlink() => refused("is a symbolic link"),
         Ok(metadata) if !metadata.is_dir() => refused("exists and is not a directory"),
         Ok(_) => {
-            let mut entries =
-                fs::read_dir(destination).map_err(|source| Error::io(destination, source))?;
-            if entries.next().is_some() {
-                refused("is not empty")
-            } else {
-                Ok(())
-            }
+            let mut entries = fs::read_dir(destination).map_err(|source| Error::io(destination, source))?;
+            if entries.next().is_some() { refused("is not empty") } else { Ok(()) }
         }
     }
 }
@@ -143,13 +118,8 @@ impl Receiver for Extractor {
         // The umask of whoever unpacks applies, as it does for git.
         let mode = if entry.executable { 0o777 } else { 0o666 };
         let parent = location.parent().map_or(Ok(()), fs::create_dir_all);
-        let opened = parent.and_then(|()| {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&location)
-        });
+        let opened =
+            parent.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&location));
         let file = self.note(path, opened)?;
         self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
         self.open = Some((path.to_string(), file));

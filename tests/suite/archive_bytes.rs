@@ -16,10 +16,7 @@ fn project() -> Project {
     project.write("model/weights.bin", noise.collect::<Vec<u8>>());
     project.write("model/empty", "");
     project.write("model/größe/模型.txt", "unicode");
-    project.write(
-        &format!("model/{}/{}", "d".repeat(90), "f".repeat(90)),
-        "prefix field",
-    );
+    project.write(&format!("model/{}/{}", "d".repeat(90), "f".repeat(90)), "prefix field");
     project.write(&format!("model/{}", "l".repeat(200)), "pax record");
     project.write("model/run.sh", "#!/bin/sh\n");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -61,15 +58,7 @@ fn same_bytes(prepare: impl Fn(&Project, &[&str]) -> Command) {
         let expected = digest(&reference.build_with(&["--compression", compression]));
         let output = varied.out(&format!("varied-{compression}"));
         let output_text = output.to_string_lossy();
-        let arguments = [
-            "build",
-            "--key",
-            &key,
-            "--compression",
-            compression,
-            "-o",
-            &output_text,
-        ];
+        let arguments = ["build", "--key", &key, "--compression", compression, "-o", &output_text];
         let outcome = finish(prepare(&varied, &arguments), Vec::new());
         assert_eq!(outcome.code, Some(0), "{}", outcome.all());
         assert_eq!(digest(&output), expected, "{compression}");
@@ -80,16 +69,9 @@ fn same_bytes(prepare: impl Fn(&Project, &[&str]) -> Command) {
 fn behind(project: &Project, program: &[&str], arguments: &[&str]) -> Command {
     let plain = project.modelseal(arguments).into_command();
     let mut command = Command::new(program[0]);
-    command
-        .args(&program[1..])
-        .arg(plain.get_program())
-        .args(plain.get_args());
+    command.args(&program[1..]).arg(plain.get_program()).args(plain.get_args());
     command.current_dir(project.at("")).env_clear();
-    command.envs(
-        plain
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
@@ -108,10 +90,7 @@ fn another_umask() {
 fn another_time_zone_and_locale() {
     same_bytes(|project, arguments| {
         let mut command = project.modelseal(arguments).into_command();
-        command
-            .env("TZ", "Pacific/Kiritimati")
-            .env("LC_ALL", "tr_TR.UTF-8")
-            .env("LANG", "C");
+        command.env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "C");
         command
     });
 }
@@ -158,17 +137,9 @@ fn another_user() {
         return same_bytes(|project, arguments| project.modelseal(arguments).into_command());
     }
     same_bytes(|project, arguments| {
-        let owned = Command::new("chown")
-            .args(["-R", "65534:65534"])
-            .arg(project.root())
-            .status();
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(project.root()).status();
         assert!(owned.expect("chown runs").success());
-        let user = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-        ];
+        let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         behind(project, &user, arguments)
     });
 }
@@ -178,13 +149,7 @@ fn another_name_for_the_same_key() {
     same_bytes(|project, arguments| {
         let arguments: Vec<&str> = arguments
             .iter()
-            .map(|argument| {
-                if argument.ends_with("ci.key") {
-                    "env://SIGNING_KEY"
-                } else {
-                    *argument
-                }
-            })
+            .map(|argument| if argument.ends_with("ci.key") { "env://SIGNING_KEY" } else { *argument })
             .collect();
         let mut command = project.modelseal(&arguments).into_command();
         command.env("SIGNING_KEY", include_str!("keys/p256.pem"));
@@ -196,22 +161,10 @@ fn another_name_for_the_same_key() {
 fn a_second_build_is_a_success_and_changes_nothing() {
     let project = project();
     let archive = project.build();
-    let before = fs::metadata(&archive)
-        .expect("is there")
-        .modified()
-        .expect("a time");
+    let before = fs::metadata(&archive).expect("is there").modified().expect("a time");
     let key = project.key();
-    project
-        .modelseal(&["build", "--key", &key])
-        .expect(0)
-        .says("was there already");
-    assert_eq!(
-        fs::metadata(&archive)
-            .expect("is there")
-            .modified()
-            .expect("a time"),
-        before
-    );
+    project.modelseal(&["build", "--key", &key]).expect(0).says("was there already");
+    assert_eq!(fs::metadata(&archive).expect("is there").modified().expect("a time"), before);
 }
 
 #[test]
@@ -221,17 +174,12 @@ fn the_source_date_epoch_is_the_time_of_every_entry() {
     let output = project.out("a.tar");
     let path = output.to_string_lossy();
     let build = |value: &str| {
-        project
-            .modelseal(&["build", "--key", &key, "--force", "-o", &path])
-            .env("SOURCE_DATE_EPOCH", value)
+        project.modelseal(&["build", "--key", &key, "--force", "-o", &path]).env("SOURCE_DATE_EPOCH", value)
     };
     build("86400").expect(0);
     let mut archive = tar::Archive::new(fs::File::open(&output).expect("opens"));
     for entry in archive.entries().expect("reads") {
-        assert_eq!(
-            entry.expect("reads").header().mtime().expect("a time"),
-            86400
-        );
+        assert_eq!(entry.expect("reads").header().mtime().expect("a time"), 86400);
     }
     for bad in ["", "-1", "1e9", " 1", "99999999999999999999", "8589934592"] {
         build(bad).expect(2).says("SOURCE_DATE_EPOCH");
@@ -244,12 +192,7 @@ fn the_source_date_epoch_is_the_time_of_every_entry() {
 fn gnu_tar_extracts_what_was_sealed() {
     let project = project();
     let archive = project.build();
-    let status = Command::new("tar")
-        .arg("-xf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(project.out(""))
-        .status();
+    let status = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(project.out("")).status();
     assert!(status.expect("tar runs").success());
     let extracted = project.out("wine-1.0.0");
     let outcome = project.verify(&extracted, &["--hash", "all"]);

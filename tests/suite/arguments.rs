@@ -9,35 +9,14 @@ use crate::support::{Project, modelseal};
 fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
     let help = modelseal(["--help"]).expect(0);
     help.says("Examples:").says("Only 0 means yes");
-    for verb in [
-        "init",
-        "keygen",
-        "build",
-        "verify",
-        "unpack",
-        "show",
-        "completions",
-    ] {
+    for verb in ["init", "keygen", "build", "verify", "unpack", "show", "completions"] {
         help.says(&format!("\n  {verb} "));
         modelseal([verb, "--help"]).expect(0).says("Examples:");
     }
-    for later in [
-        "countersign",
-        "reproduce",
-        "probe",
-        "drill",
-        "policy",
-        "diff",
-    ] {
+    for later in ["countersign", "reproduce", "probe", "drill", "policy", "diff"] {
         assert!(!help.stdout.contains(later), "{later}");
     }
-    for later in [
-        "--policy",
-        "--clean",
-        "--adopt",
-        "--previous",
-        "--attestation",
-    ] {
+    for later in ["--policy", "--clean", "--adopt", "--previous", "--attestation"] {
         modelseal(["verify", "x", later]).expect(2);
         modelseal(["build", later]).expect(2);
     }
@@ -46,21 +25,14 @@ fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
 #[test]
 fn the_version() {
     let outcome = modelseal(["--version"]).expect(0);
-    assert_eq!(
-        outcome.stdout,
-        concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n")
-    );
+    assert_eq!(outcome.stdout, concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 #[test]
 fn usage_errors_are_2() {
-    for arguments in [
-        &[][..],
-        &["nonsense"],
-        &["verify"],
-        &["build", "--nonsense"],
-        &["verify", "x", "--hash", "md5"],
-    ] {
+    for arguments in
+        [&[][..], &["nonsense"], &["verify"], &["build", "--nonsense"], &["verify", "x", "--hash", "md5"]]
+    {
         modelseal(arguments).expect(2);
     }
 }
@@ -68,23 +40,11 @@ fn usage_errors_are_2() {
 #[test]
 fn completions_are_scripts_that_their_shell_accepts() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        assert!(
-            modelseal(["completions", shell])
-                .expect(0)
-                .stdout
-                .contains("modelseal")
-        );
+        assert!(modelseal(["completions", shell]).expect(0).stdout.contains("modelseal"));
     }
     let script = modelseal(["completions", "bash"]).expect(0).stdout;
-    let output = Command::new("bash")
-        .args(["-n", "-c", &script])
-        .output()
-        .expect("bash runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new("bash").args(["-n", "-c", &script]).output().expect("bash runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -92,14 +52,8 @@ fn a_reader_that_stops_reading_is_no_error() {
     let project = Project::new();
     let archive = project.build();
     let binary = env!("CARGO_BIN_EXE_modelseal");
-    let script = format!(
-        "{binary} show {} | head -n 1; echo ${{PIPESTATUS[0]}}",
-        archive.display()
-    );
-    let output = Command::new("bash")
-        .args(["-c", &script])
-        .output()
-        .expect("bash runs");
+    let script = format!("{binary} show {} | head -n 1; echo ${{PIPESTATUS[0]}}", archive.display());
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.ends_with("\n0\n"), "{text}");
@@ -111,18 +65,10 @@ fn a_full_disk_behind_standard_output_is_2() {
     let project = Project::new();
     let archive = project.build();
     let key = project.public_key();
-    let mut command = project
-        .modelseal(&["verify", &archive.to_string_lossy(), "--key", &key])
-        .into_command();
-    let full = OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .expect("opens");
-    let output = command
-        .stdout(full)
-        .stderr(Stdio::piped())
-        .output()
-        .expect("runs");
+    let mut command =
+        project.modelseal(&["verify", &archive.to_string_lossy(), "--key", &key]).into_command();
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("opens");
+    let output = command.stdout(full).stderr(Stdio::piped()).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
 }
@@ -132,20 +78,11 @@ fn init_writes_a_recipe_that_builds_and_overwrites_nothing() {
     let project = Project::new();
     std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
     let outcome = project.modelseal(&["init"]).expect(0);
-    outcome
-        .says("wrote `modelseal.toml`")
-        .says("git add modelseal.toml params.toml");
+    outcome.says("wrote `modelseal.toml`").says("git add modelseal.toml params.toml");
     let written = std::fs::read_to_string(project.at("modelseal.toml")).expect("reads");
     assert!(written.contains("path = \"model\"") && written.contains("path = \"data/train.csv\""));
-    project
-        .modelseal(&["init"])
-        .expect(2)
-        .says("exists already")
-        .says("never overwritten");
-    assert_eq!(
-        std::fs::read_to_string(project.at("modelseal.toml")).expect("reads"),
-        written
-    );
+    project.modelseal(&["init"]).expect(2).says("exists already").says("never overwritten");
+    assert_eq!(std::fs::read_to_string(project.at("modelseal.toml")).expect("reads"), written);
     project.commit();
     project.modelseal(&["build"]).expect(0);
 }
@@ -155,15 +92,10 @@ fn init_in_a_directory_without_git_says_so_in_the_recipe() {
     let project = Project::empty();
     project.write("model.onnx", "x");
     let place = project.at("").to_string_lossy().into_owned();
-    let outcome = project
-        .modelseal(&["init", place.trim_end_matches('/')])
-        .current_dir(project.root())
-        .expect(0);
+    let outcome =
+        project.modelseal(&["init", place.trim_end_matches('/')]).current_dir(project.root()).expect(0);
     assert!(!outcome.all().contains("git"));
-    project
-        .modelseal(&["build"])
-        .expect(0)
-        .says("missing  the code revision, the training data");
+    project.modelseal(&["build"]).expect(0).says("missing  the code revision, the training data");
 }
 
 #[test]
@@ -180,15 +112,11 @@ fn data_paths_on_the_command_line() {
     let path = format!("train={}", elsewhere.display());
     build(&[]).expect(2).says("train.csv");
     build(&[&path]).expect(0);
-    build(&["test=x"])
-        .expect(2)
-        .says("the recipe has no data with this name");
+    build(&["test=x"]).expect(2).says("the recipe has no data with this name");
     build(&[&path, &path]).expect(2).says("given twice");
     build(&["train"]).expect(2).says("NAME=PATH");
     // Where the data lie is no part of what is sealed.
-    let show = project
-        .modelseal(&["show", "dist/wine-1.0.0.tar"])
-        .expect(0);
+    let show = project.modelseal(&["show", "dist/wine-1.0.0.tar"]).expect(0);
     show.says("`data/train`  data/train.csv");
     assert!(!show.stdout.contains("elsewhere"));
 }

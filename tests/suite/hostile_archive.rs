@@ -10,10 +10,7 @@ use crate::support::{Outcome, Project};
 #[track_caller]
 fn refused(bytes: &[u8], check: &str) -> Outcome {
     let sample = sample();
-    let file = tempfile::Builder::new()
-        .suffix(".tar")
-        .tempfile()
-        .expect("a file");
+    let file = tempfile::Builder::new().suffix(".tar").tempfile().expect("a file");
     fs::write(file.path(), bytes).expect("writes");
     let outcome = sample.project.verify(file.path(), &["--format", "json"]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -32,10 +29,7 @@ fn refused(bytes: &[u8], check: &str) -> Outcome {
     let output = directory.path().join("extracted");
     let (from, to) = (file.path().to_string_lossy(), output.to_string_lossy());
     let key = sample.project.public_key();
-    let unpacked = sample
-        .project
-        .modelseal(&["unpack", &from, "-o", &to, "--key", &key])
-        .run();
+    let unpacked = sample.project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).run();
     assert_eq!(unpacked.code, Some(1), "{}", unpacked.all());
     unpacked.claims_no_success();
     let left: Vec<_> = fs::read_dir(directory.path()).expect("reads").collect();
@@ -79,9 +73,7 @@ fn a_name_that_leads_elsewhere() {
 
 #[test]
 fn an_entry_that_is_not_a_regular_file() {
-    for kind in [
-        b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'x', b'g', b'L', b'K', b'S', 0,
-    ] {
+    for kind in [b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'x', b'g', b'L', b'K', b'S', 0] {
         let mut damaged = entries();
         damaged[3].header[156] = kind;
         damaged[3].header[157..160].copy_from_slice(b"/et");
@@ -121,21 +113,9 @@ fn a_directory_link_and_then_a_file_through_it() {
     let mut link = header("wine-1.0.0/sub", 0, b'2');
     link[157..161].copy_from_slice(b"/tmp");
     checksum(&mut link);
-    damaged.insert(
-        2,
-        Entry {
-            header: link,
-            content: Vec::new(),
-        },
-    );
+    damaged.insert(2, Entry { header: link, content: Vec::new() });
     let through = header("wine-1.0.0/sub/x", 1, b'0');
-    damaged.insert(
-        3,
-        Entry {
-            header: through,
-            content: b"x".to_vec(),
-        },
-    );
+    damaged.insert(3, Entry { header: through, content: b"x".to_vec() });
     refused(&join(&damaged), "archive").says("names `wine-1.0.0/sub`");
 }
 
@@ -162,24 +142,12 @@ fn pax_records_that_nobody_needs() {
     for content in [records, size] {
         let mut damaged = entries();
         let pax = header("PaxHeader", content.len() as u64, b'x');
-        damaged.insert(
-            3,
-            Entry {
-                header: pax,
-                content,
-            },
-        );
+        damaged.insert(3, Entry { header: pax, content });
         refused(&join(&damaged), "archive");
     }
     let mut damaged = entries();
-    let long = Entry {
-        header: header("././@LongLink", 5, b'L'),
-        content: b"evil\0".to_vec(),
-    };
-    let pax = Entry {
-        header: header("PaxHeader", 13, b'x'),
-        content: b"13 size=1000\n".to_vec(),
-    };
+    let long = Entry { header: header("././@LongLink", 5, b'L'), content: b"evil\0".to_vec() };
+    let pax = Entry { header: header("PaxHeader", 13, b'x'), content: b"13 size=1000\n".to_vec() };
     damaged.insert(3, long);
     damaged.insert(3, pax);
     refused(&join(&damaged), "archive");
@@ -193,10 +161,7 @@ fn something_missing_or_too_much() {
         refused(&join(&damaged), "archive");
     }
     let mut extra = entries();
-    extra.push(Entry {
-        header: header("wine-1.0.0/zz", 1, b'0'),
-        content: b"x".to_vec(),
-    });
+    extra.push(Entry { header: header("wine-1.0.0/zz", 1, b'0'), content: b"x".to_vec() });
     refused(&join(&extra), "archive").says("names `wine-1.0.0/zz`");
     let mut no_seal = entries();
     no_seal.remove(0);
@@ -218,18 +183,12 @@ fn every_wrong_body_is_listed() {
 #[test]
 fn cut_off_anywhere() {
     let bytes = &sample().bytes;
-    for length in (0..bytes.len())
-        .step_by(512)
-        .chain([1, 700, bytes.len() - 1, bytes.len() - 700])
-    {
+    for length in (0..bytes.len()).step_by(512).chain([1, 700, bytes.len() - 1, bytes.len() - 700]) {
         let check = if length < 5120 { "seal" } else { "archive" };
         let outcome = sample().verify_bytes(&bytes[..length], &["--format", "json"]);
         assert_eq!(outcome.code, Some(1), "{length}: {}", outcome.all());
         let failed = outcome.json()["checks"].to_string();
-        assert!(
-            failed.contains("seal") && failed.contains("fail"),
-            "{length} {check} {failed}"
-        );
+        assert!(failed.contains("seal") && failed.contains("fail"), "{length} {check} {failed}");
     }
     refused(&bytes[..bytes.len() - 512], "archive").says("is not two blocks of zeros");
     refused(&bytes[..bytes.len() - 1536], "archive");
@@ -263,9 +222,7 @@ fn what_is_not_an_archive_is_1_and_what_is_not_there_is_2() {
         refused(bytes, "seal").says("it is not a tar archive");
     }
     let sample = sample();
-    let outcome = sample
-        .project
-        .verify(&sample.project.at("nowhere.tar"), &[]);
+    let outcome = sample.project.verify(&sample.project.at("nowhere.tar"), &[]);
     assert_eq!(outcome.code, Some(2));
     outcome.says("does not exist").claims_no_success();
     let fifo = sample.project.out("fifo");
@@ -363,10 +320,7 @@ fn bombs() {
     // Zeros behind a good archive: one byte of them is read.
     let mut long = sample().bytes.clone();
     long.resize(long.len() + (64 << 20), 0);
-    refused(
-        &zstd::encode_all(long.as_slice(), 1).expect("compresses"),
-        "archive",
-    );
+    refused(&zstd::encode_all(long.as_slice(), 1).expect("compresses"), "archive");
 }
 
 #[test]
@@ -397,10 +351,7 @@ fn a_million_empty_entries() {
     bytes.truncate(bytes.len() - 1024);
     let empty = header("wine-1.0.0/x", 0, b'0');
     bytes.extend(std::iter::repeat_n(empty, 1_000_000).flatten());
-    refused(
-        &zstd::encode_all(bytes.as_slice(), 1).expect("compresses"),
-        "archive",
-    );
+    refused(&zstd::encode_all(bytes.as_slice(), 1).expect("compresses"), "archive");
 }
 
 #[test]

@@ -60,16 +60,11 @@ fn a_payload_or_signature_byte_flipped() {
     refused(&with_seal(other), "signature").says("the manifest was changed after signing");
 
     let json: serde_json::Value = serde_json::from_str(&seal).expect("is JSON");
-    let signature = json["dsseEnvelope"]["signatures"][0]["sig"]
-        .as_str()
-        .expect("a signature");
+    let signature = json["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a signature");
     let mut raw = STANDARD.decode(signature).expect("is base64");
     let last = raw.len() - 1;
     raw[last] ^= 1;
-    refused(
-        &with_seal(seal.replace(signature, &STANDARD.encode(&raw))),
-        "signature",
-    );
+    refused(&with_seal(seal.replace(signature, &STANDARD.encode(&raw))), "signature");
 }
 
 #[test]
@@ -92,8 +87,7 @@ fn a_seal_that_is_ours_but_not_canonical() {
         refused(&with_seal(other), "seal");
     }
     let compact: serde_json::Value = serde_json::from_str(&seal).expect("is JSON");
-    refused(&with_seal(compact.to_string()), "seal")
-        .says("not in the form in which modelseal writes it");
+    refused(&with_seal(compact.to_string()), "seal").says("not in the form in which modelseal writes it");
 }
 
 /// ECDSA has two signatures for each, (r, s) and (r, n - s): only the low one is ours.
@@ -101,18 +95,13 @@ fn a_seal_that_is_ours_but_not_canonical() {
 fn a_signature_with_high_s() {
     let seal = seal_text();
     let payload = payload(seal.as_bytes());
-    let PrivateKey::P256(key) = private_key() else {
-        panic!("another key")
-    };
-    let message =
-        modelseal::sign::pre_authentication_encoding("application/vnd.in-toto+json", &payload);
+    let PrivateKey::P256(key) = private_key() else { panic!("another key") };
+    let message = modelseal::sign::pre_authentication_encoding("application/vnd.in-toto+json", &payload);
     let low: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&key, &message);
     let low = low.normalize_s();
     let (r, s) = low.split_scalars();
-    let high =
-        p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).expect("is one");
-    p256::ecdsa::signature::Verifier::verify(key.verifying_key(), &message, &high)
-        .expect("is valid");
+    let high = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).expect("is one");
+    p256::ecdsa::signature::Verifier::verify(key.verifying_key(), &message, &high).expect("is valid");
     let replaced = replace_signature(&seal, high.to_der().as_bytes());
     refused(&with_seal(replaced), "signature").says("not in canonical form");
 }
@@ -120,9 +109,7 @@ fn a_signature_with_high_s() {
 /// Another signature, with the padding that belongs to its length.
 fn replace_signature(seal: &str, signature: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_str(seal).expect("is JSON");
-    let old = json["dsseEnvelope"]["signatures"][0]["sig"]
-        .as_str()
-        .expect("a signature");
+    let old = json["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a signature");
     let new = STANDARD.encode(signature);
     let text = seal.trim_end().replace(old, &new);
     format!("{text}{}", " ".repeat(192 - new.len()))
@@ -135,11 +122,7 @@ fn no_signature_or_several() {
     let end = seal.find("]}}").expect("an end");
     let one = &seal[start..end];
     refused(&with_seal(seal.replace(one, "")), "seal").says("it has 0 signatures");
-    refused(
-        &with_seal(seal.replace(one, &format!("{one},{one}"))),
-        "seal",
-    )
-    .says("it has 2 signatures");
+    refused(&with_seal(seal.replace(one, &format!("{one},{one}"))), "seal").says("it has 2 signatures");
 }
 
 #[test]
@@ -147,8 +130,7 @@ fn a_hint_or_keyid_of_another_key() {
     let seal = seal_text();
     let hint = private_key().public_key().hint().to_string();
     let other = Digest::sha256(b"other").to_string();
-    refused(&with_seal(seal.replace(&hint, &other)), "signature")
-        .says("the seal names another key");
+    refused(&with_seal(seal.replace(&hint, &other)), "signature").says("the seal names another key");
     refused(&with_seal(seal.replacen(&hint, &other, 1)), "seal");
 }
 
@@ -158,10 +140,7 @@ fn base64_in_any_other_spelling() {
     let payload = payload(seal.as_bytes());
     let encoded = STANDARD.encode(&payload);
     let mut spare = encoded.clone().into_bytes();
-    let last = spare
-        .iter()
-        .rposition(|byte| *byte != b'=')
-        .expect("a digit");
+    let last = spare.iter().rposition(|byte| *byte != b'=').expect("a digit");
     for other in [
         URL_SAFE.encode([&payload[..], b"\xfb\xff"].concat()),
         encoded.trim_end_matches('=').to_string() + "\\n",
@@ -197,28 +176,17 @@ fn what_is_no_seal_at_all() {
     ] {
         refused(&with_seal(seal), "seal");
     }
-    let utf16: Vec<u8> = seal_text()
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16: Vec<u8> = seal_text().encode_utf16().flat_map(u16::to_le_bytes).collect();
     refused(&with_seal(utf16), "seal");
 }
 
 #[test]
 fn a_trusted_key_over_another_predicate() {
     for (from, to) in [
-        (
-            "https://slsa.dev/provenance/v1",
-            "https://model_signing/signature/v1.0",
-        ),
-        (
-            "https://slsa.dev/provenance/v1",
-            "https://cyclonedx.org/bom",
-        ),
+        ("https://slsa.dev/provenance/v1", "https://model_signing/signature/v1.0"),
+        ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom"),
     ] {
-        refused(&resealed(from, to), "seal")
-            .says("the signed statement is")
-            .says("not a manifest");
+        refused(&resealed(from, to), "seal").says("the signed statement is").says("not a manifest");
     }
     let oms = payload(&entries()[1].content);
     refused(&reseal(&sample().bytes, &oms), "seal").says("the signed statement is");
@@ -235,15 +203,9 @@ fn a_newer_manifest_says_which_version_is_needed() {
     for changed in [
         text.replace("\"format\":1", "\"format\":2"),
         text.replace("\"format\":1", "\"format\":2,\"shape\":\"round\""),
-        text.replace(
-            "\"origin\":\"adopted\"",
-            "\"origin\":\"adopted\",\"moon\":\"full\"",
-        ),
+        text.replace("\"origin\":\"adopted\"", "\"origin\":\"adopted\",\"moon\":\"full\""),
         text.replace("\"origin\":\"adopted\"", "\"origin\":\"dreamt\""),
-        text.replace(
-            "\"externalParameters\":{",
-            "\"externalParameters\":{\"command\":[],",
-        ),
+        text.replace("\"externalParameters\":{", "\"externalParameters\":{\"command\":[],"),
     ] {
         assert_ne!(changed, text);
         refused(&reseal(&sample().bytes, changed.as_bytes()), "seal")
@@ -264,14 +226,8 @@ fn a_manifest_that_contradicts_itself() {
         (config, "\"name\":\".git/hooks/post-checkout\""),
         (config, "\"name\":\"Weights.safetensors\""),
         (config, "\"name\":\"a\\u0000b\""),
-        (
-            "\"name\":\"wine\",\"digest\"",
-            "\"name\":\"beer\",\"digest\"",
-        ),
-        (
-            "\"name\":\"wine\",\"version\"",
-            "\"name\":\"../wine\",\"version\"",
-        ),
+        ("\"name\":\"wine\",\"digest\"", "\"name\":\"beer\",\"digest\""),
+        ("\"name\":\"wine\",\"version\"", "\"name\":\"../wine\",\"version\""),
         ("\"format\":1", "\"format\":0"),
         ("\"missing\":[]", "\"missing\":[\"data\"]"),
         ("\"name\":\"data/train\"", "\"name\":\"moon/train\""),
@@ -280,33 +236,20 @@ fn a_manifest_that_contradicts_itself() {
         ("\"size\":4096", "\"size\":4096.0"),
         ("\"size\":4096", "\"size\":1e400"),
         ("\"size\":4096", "\"size\":-0"),
-        (
-            "\"sourceDateEpoch\":1760000000",
-            "\"sourceDateEpoch\":8589934592",
-        ),
+        ("\"sourceDateEpoch\":1760000000", "\"sourceDateEpoch\":8589934592"),
         ("\"seed\":42", "\"seed\":42,\"seed\":42"),
         ("\"seed\":42", "\"seed\":NaN"),
         ("\"seed\":42", "\"seed\": 42"),
         ("\"seed\":42", "\"seed\":42.0"),
         ("\"seed\":42", "\"seed\":9007199254740993"),
         ("\"a\":2,\"b\":1", "\"b\":1,\"a\":2"),
-        (
-            "\"_type\":\"https://in-toto.io/Statement/v1\"",
-            "\"_type\":\"https://in-toto.io/Statement/v0.1\"",
-        ),
+        ("\"_type\":\"https://in-toto.io/Statement/v1\"", "\"_type\":\"https://in-toto.io/Statement/v0.1\""),
     ] {
         refused(&resealed(from, to), "seal");
     }
     let text = String::from_utf8(payload(&entries()[0].content)).expect("is text");
-    refused(
-        &reseal(&sample().bytes, format!("{text}\n").as_bytes()),
-        "seal",
-    )
-    .says("not in the form");
-    refused(
-        &reseal(&sample().bytes, format!("\u{feff}{text}").as_bytes()),
-        "seal",
-    );
+    refused(&reseal(&sample().bytes, format!("{text}\n").as_bytes()), "seal").says("not in the form");
+    refused(&reseal(&sample().bytes, format!("\u{feff}{text}").as_bytes()), "seal");
 }
 
 /// The right key over the manifest of other files: the file digests do not fit.
@@ -321,10 +264,7 @@ fn manifest_a_with_artifact_b() {
     let outcome = sample().verify_bytes(&join(&mixed), &["--format", "json"]);
     assert_eq!(outcome.code, Some(1));
     let checks = outcome.json()["checks"].to_string();
-    assert!(
-        checks.contains("`config.json` is not the file that was sealed"),
-        "{checks}"
-    );
+    assert!(checks.contains("`config.json` is not the file that was sealed"), "{checks}");
     assert!(checks.contains("it belongs to another release"), "{checks}");
 }
 
@@ -337,23 +277,14 @@ fn model_sig_stripped_foreign_or_of_another_release() {
     };
     let right = payload(&entries()[1].content);
     let stranger = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
-    refused(&signature(&right, &stranger), "model_signature")
-        .says("signed by another key than the seal");
+    refused(&signature(&right, &stranger), "model_signature").says("signed by another key than the seal");
 
     let text = String::from_utf8(right).expect("is text");
     let release = Digest::sha256(&payload(&entries()[0].content)).to_string();
     let other = text.replace(&release, &Digest::sha256(b"other").to_string());
-    refused(
-        &signature(other.as_bytes(), &private_key()),
-        "model_signature",
-    )
-    .says("another release");
+    refused(&signature(other.as_bytes(), &private_key()), "model_signature").says("another release");
     let files = text.replace("\"config.json\"", "\"confib.json\"");
-    refused(
-        &signature(files.as_bytes(), &private_key()),
-        "model_signature",
-    )
-    .says("other files");
+    refused(&signature(files.as_bytes(), &private_key()), "model_signature").says("other files");
 
     let mut damaged = entries();
     let last = damaged[1].content.len() - 1;
@@ -373,14 +304,10 @@ fn model_sig_by_another_trusted_key() {
     let (other_key, other_public) = project.other_key("second");
     let output = project.out("second.tar");
     let path = output.to_string_lossy().into_owned();
-    project
-        .modelseal(&["build", "--key", &other_key, "-o", &path, "--force"])
-        .expect(0);
+    project.modelseal(&["build", "--key", &other_key, "-o", &path, "--force"]).expect(0);
     let mut mixed = split(&std::fs::read(&output).expect("reads"));
     mixed[1] = entries()[1].clone();
     let outcome = sample().verify_bytes(&join(&mixed), &["--key", &other_public]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome
-        .says("signed by another key than the seal")
-        .claims_no_success();
+    outcome.says("signed by another key than the seal").claims_no_success();
 }

@@ -22,14 +22,7 @@ fn model_signing(directory: &Path, key: &str) -> Output {
 
 fn project() -> Project {
     let project = Project::new();
-    for name in [
-        "sub/a.bin",
-        "sub-x",
-        "sub.bin",
-        "größe.txt",
-        "with space",
-        "sub/.git/HEAD",
-    ] {
+    for name in ["sub/a.bin", "sub-x", "sub.bin", "größe.txt", "with space", "sub/.git/HEAD"] {
         project.write(&format!("model/{name}"), name);
     }
     project.write("model/empty", "");
@@ -39,18 +32,11 @@ fn project() -> Project {
 }
 
 fn unpacked(project: &Project, key: &str, public: &str, name: &str) -> PathBuf {
-    let archive = project
-        .out(&format!("{name}.tar"))
-        .to_string_lossy()
-        .into_owned();
+    let archive = project.out(&format!("{name}.tar")).to_string_lossy().into_owned();
     let directory = project.out(name);
-    project
-        .modelseal(&["build", "--key", key, "-o", &archive])
-        .expect(0);
+    project.modelseal(&["build", "--key", key, "-o", &archive]).expect(0);
     let to = directory.to_string_lossy().into_owned();
-    project
-        .modelseal(&["unpack", &archive, "-o", &to, "--key", public])
-        .expect(0);
+    project.modelseal(&["unpack", &archive, "-o", &to, "--key", public]).expect(0);
     directory
 }
 
@@ -58,23 +44,13 @@ fn unpacked(project: &Project, key: &str, public: &str, name: &str) -> PathBuf {
 fn model_signing_verifies_what_we_sealed_and_notices_what_was_changed() {
     let project = project();
     for algorithm in ["p256", "p384"] {
-        let prefix = project
-            .root()
-            .join(algorithm)
-            .to_string_lossy()
-            .into_owned();
-        project
-            .modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm])
-            .expect(0);
+        let prefix = project.root().join(algorithm).to_string_lossy().into_owned();
+        project.modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm]).expect(0);
         let public = format!("{prefix}.pub");
         let directory = unpacked(&project, &format!("{prefix}.key"), &public, algorithm);
         let output = model_signing(&directory, &public);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(text.contains("Verification succeeded"), "{text}");
 
         fs::write(directory.join("sub-x"), "changed").expect("writes");
@@ -93,24 +69,15 @@ fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
     let directory = unpacked(&project, &key, &public, "plain");
     for file in [".modelseal/manifest.sigstore.json", "model.sig"] {
         let seal: serde_json::Value =
-            serde_json::from_slice(&fs::read(directory.join(file)).expect("reads"))
-                .expect("is JSON");
+            serde_json::from_slice(&fs::read(directory.join(file)).expect("reads")).expect("is JSON");
         let envelope = &seal["dsseEnvelope"];
-        let payload = STANDARD
-            .decode(envelope["payload"].as_str().expect("a payload"))
-            .expect("is base64");
-        let signature = envelope["signatures"][0]["sig"]
-            .as_str()
-            .expect("a signature");
+        let payload = STANDARD.decode(envelope["payload"].as_str().expect("a payload")).expect("is base64");
+        let signature = envelope["signatures"][0]["sig"].as_str().expect("a signature");
         let kind = envelope["payloadType"].as_str().expect("a type");
         let mut signed = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
         signed.extend_from_slice(&payload);
         fs::write(project.out("signed"), &signed).expect("writes");
-        fs::write(
-            project.out("signature"),
-            STANDARD.decode(signature).expect("is base64"),
-        )
-        .expect("writes");
+        fs::write(project.out("signature"), STANDARD.decode(signature).expect("is base64")).expect("writes");
         let verify = || {
             Command::new("openssl")
                 .args(["dgst", "-sha256", "-verify", &public, "-signature"])
@@ -118,10 +85,7 @@ fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
                 .output()
                 .expect("openssl runs")
         };
-        assert_eq!(
-            String::from_utf8_lossy(&verify().stdout).trim(),
-            "Verified OK"
-        );
+        assert_eq!(String::from_utf8_lossy(&verify().stdout).trim(), "Verified OK");
         signed[40] ^= 1;
         fs::write(project.out("signed"), &signed).expect("writes");
         assert!(!verify().status.success());
@@ -133,16 +97,8 @@ fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
 fn the_hint_is_the_digest_of_the_public_key_file() {
     let project = project();
     let directory = unpacked(&project, &project.key(), &project.public_key(), "hint");
-    let seal =
-        fs::read_to_string(directory.join(".modelseal/manifest.sigstore.json")).expect("reads");
-    let output = Command::new("sha256sum")
-        .arg(project.public_key())
-        .output()
-        .expect("runs");
-    let hint = String::from_utf8_lossy(&output.stdout)
-        .split(' ')
-        .next()
-        .expect("a digest")
-        .to_string();
+    let seal = fs::read_to_string(directory.join(".modelseal/manifest.sigstore.json")).expect("reads");
+    let output = Command::new("sha256sum").arg(project.public_key()).output().expect("runs");
+    let hint = String::from_utf8_lossy(&output.stdout).split(' ').next().expect("a digest").to_string();
     assert_eq!(seal.matches(&hint).count(), 2, "as hint and as keyid");
 }

@@ -9,10 +9,7 @@ use crate::support::Project;
 use crate::support::project::sample;
 
 fn openssl(arguments: &[&str]) -> String {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .output()
-        .expect("openssl runs");
+    let output = Command::new("openssl").args(arguments).output().expect("openssl runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "openssl {arguments:?}: {error}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -28,31 +25,15 @@ fn every_kind_of_key_seals_and_verifies() {
     let project = Project::new();
     for algorithm in ["p256", "p384", "ed25519"] {
         let prefix = project.out(algorithm).to_string_lossy().into_owned();
-        project
-            .modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm])
-            .expect(0);
+        project.modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm]).expect(0);
         let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
-        let mode = fs::metadata(&private)
-            .expect("is there")
-            .permissions()
-            .mode()
-            & 0o7777;
+        let mode = fs::metadata(&private).expect("is there").permissions().mode() & 0o7777;
         assert_eq!(mode, 0o600);
         let archive = format!("{prefix}.tar");
-        project
-            .modelseal(&["build", "--key", &private, "-o", &archive])
-            .expect(0);
-        let outcome = project
-            .modelseal(&["verify", &archive, "--key", &public])
-            .expect(0);
-        let expected = if algorithm == "ed25519" {
-            "none, as sealed"
-        } else {
-            "OMS, same key, same files"
-        };
-        outcome
-            .says(expected)
-            .says(&format!("signed by {algorithm}"));
+        project.modelseal(&["build", "--key", &private, "-o", &archive]).expect(0);
+        let outcome = project.modelseal(&["verify", &archive, "--key", &public]).expect(0);
+        let expected = if algorithm == "ed25519" { "none, as sealed" } else { "OMS, same key, same files" };
+        outcome.says(expected).says(&format!("signed by {algorithm}"));
     }
 }
 
@@ -61,73 +42,27 @@ fn keys_made_by_openssl_work() {
     let project = Project::new();
     let at = |name: &str| project.out(name).to_string_lossy().into_owned();
     let make: [(&str, &[&str]); 5] = [
-        (
-            "pkcs8",
-            &[
-                "genpkey",
-                "-algorithm",
-                "EC",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-            ],
-        ),
-        (
-            "p384",
-            &[
-                "genpkey",
-                "-algorithm",
-                "EC",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-384",
-            ],
-        ),
+        ("pkcs8", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+        ("p384", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
         ("ed25519", &["genpkey", "-algorithm", "ED25519"]),
         ("sec1", &["ecparam", "-name", "prime256v1", "-genkey"]),
         ("sec1-384", &["ecparam", "-name", "secp384r1", "-genkey"]),
     ];
     for (name, arguments) in make {
-        let (private, public, archive) = (
-            at(name),
-            at(&format!("{name}.pub")),
-            at(&format!("{name}.tar")),
-        );
+        let (private, public, archive) = (at(name), at(&format!("{name}.pub")), at(&format!("{name}.tar")));
         write_private(Path::new(&private), &openssl(arguments));
         openssl(&["pkey", "-in", &private, "-pubout", "-out", &public]);
-        project
-            .modelseal(&["build", "--key", &private, "-o", &archive])
-            .expect(0);
-        project
-            .modelseal(&["verify", &archive, "--key", &public])
-            .expect(0);
+        project.modelseal(&["build", "--key", &private, "-o", &archive]).expect(0);
+        project.modelseal(&["verify", &archive, "--key", &public]).expect(0);
     }
     let encrypted = at("encrypted");
-    openssl(&[
-        "pkcs8",
-        "-topk8",
-        "-in",
-        &at("pkcs8"),
-        "-out",
-        &encrypted,
-        "-passout",
-        "pass:horse",
-    ]);
+    openssl(&["pkcs8", "-topk8", "-in", &at("pkcs8"), "-out", &encrypted, "-passout", "pass:horse"]);
     fs::set_permissions(&encrypted, fs::Permissions::from_mode(0o600)).expect("sets the mode");
     let build = |archive: &str| project.modelseal(&["build", "--key", &encrypted, "-o", archive]);
-    build(&at("1.tar"))
-        .env("MODELSEAL_PASSWORD", "horse")
-        .expect(0);
-    assert_eq!(
-        fs::read(at("1.tar")).expect("reads"),
-        fs::read(at("pkcs8.tar")).expect("reads")
-    );
-    build(&at("2.tar"))
-        .env("MODELSEAL_PASSWORD", "cow")
-        .expect(2)
-        .says("does not open");
-    build(&at("2.tar"))
-        .expect(2)
-        .says("needs a password")
-        .says("--password-file");
+    build(&at("1.tar")).env("MODELSEAL_PASSWORD", "horse").expect(0);
+    assert_eq!(fs::read(at("1.tar")).expect("reads"), fs::read(at("pkcs8.tar")).expect("reads"));
+    build(&at("2.tar")).env("MODELSEAL_PASSWORD", "cow").expect(2).says("does not open");
+    build(&at("2.tar")).expect(2).says("needs a password").says("--password-file");
     assert!(!Path::new(&at("2.tar")).exists());
 }
 
@@ -137,26 +72,11 @@ fn openssl_opens_our_encrypted_keys() {
     let prefix = project.out("k").to_string_lossy().into_owned();
     fs::write(project.out("password"), "correct horse\n").expect("writes");
     let file = project.out("password").to_string_lossy().into_owned();
-    project
-        .modelseal(&["keygen", "-o", &prefix, "--password-file", &file])
-        .expect(0)
-        .says("encrypted");
+    project.modelseal(&["keygen", "-o", &prefix, "--password-file", &file]).expect(0).says("encrypted");
     let private = format!("{prefix}.key");
-    let text = openssl(&[
-        "pkey",
-        "-in",
-        &private,
-        "-passin",
-        "pass:correct horse",
-        "-pubout",
-    ]);
-    assert_eq!(
-        text,
-        fs::read_to_string(format!("{prefix}.pub")).expect("reads")
-    );
-    project
-        .modelseal(&["build", "--key", &private, "--password-file", &file])
-        .expect(0);
+    let text = openssl(&["pkey", "-in", &private, "-passin", "pass:correct horse", "-pubout"]);
+    assert_eq!(text, fs::read_to_string(format!("{prefix}.pub")).expect("reads"));
+    project.modelseal(&["build", "--key", &private, "--password-file", &file]).expect(0);
 }
 
 #[test]
@@ -165,15 +85,9 @@ fn keygen_overwrites_nothing() {
     let prefix = project.out("k").to_string_lossy().into_owned();
     project.modelseal(&["keygen", "-o", &prefix]).expect(0);
     let before = fs::read(format!("{prefix}.key")).expect("reads");
-    project
-        .modelseal(&["keygen", "-o", &prefix])
-        .expect(2)
-        .says("exists already");
+    project.modelseal(&["keygen", "-o", &prefix]).expect(2).says("exists already");
     fs::remove_file(format!("{prefix}.key")).expect("removes");
-    project
-        .modelseal(&["keygen", "-o", &prefix])
-        .expect(2)
-        .says("keys are never overwritten");
+    project.modelseal(&["keygen", "-o", &prefix]).expect(2).says("keys are never overwritten");
     assert!(!Path::new(&format!("{prefix}.key")).exists());
     assert!(!before.is_empty());
 }
@@ -184,18 +98,9 @@ fn no_key_is_2_and_never_a_success() {
     let file = sample.project.out("no-key.tar");
     fs::write(&file, &sample.bytes).expect("writes");
     let archive = file.to_string_lossy();
-    sample
-        .project
-        .modelseal(&["verify", &archive])
-        .expect(2)
-        .says("no key is trusted")
-        .claims_no_success();
+    sample.project.modelseal(&["verify", &archive]).expect(2).says("no key is trusted").claims_no_success();
     let to = sample.project.out("no-key").to_string_lossy().into_owned();
-    sample
-        .project
-        .modelseal(&["unpack", &archive, "-o", &to])
-        .expect(2)
-        .claims_no_success();
+    sample.project.modelseal(&["unpack", &archive, "-o", &to]).expect(2).claims_no_success();
     assert!(!sample.project.out("no-key").exists());
 }
 
@@ -207,33 +112,17 @@ fn another_key_fails_and_one_of_several_is_enough() {
     let file = sample.project.out("several.tar");
     fs::write(&file, &sample.bytes).expect("writes");
     let archive = file.to_string_lossy();
-    let outcome = sample
-        .project
-        .modelseal(&["verify", &archive, "--key", &other])
-        .expect(1);
-    outcome
-        .says("none of the trusted keys signed this")
-        .claims_no_success();
-    sample
-        .project
-        .modelseal(&["verify", &archive, "--key", &other, "--key", &right])
-        .expect(0);
-    sample
-        .project
-        .modelseal(&["verify", &archive, "--key", &right, "--key", &right])
-        .expect(0);
+    let outcome = sample.project.modelseal(&["verify", &archive, "--key", &other]).expect(1);
+    outcome.says("none of the trusted keys signed this").claims_no_success();
+    sample.project.modelseal(&["verify", &archive, "--key", &other, "--key", &right]).expect(0);
+    sample.project.modelseal(&["verify", &archive, "--key", &right, "--key", &right]).expect(0);
 }
 
 #[test]
 fn what_is_not_a_usable_public_key_is_named() {
     let sample = sample();
     let project = &sample.project;
-    let at = |name: &str| {
-        project
-            .out(&format!("bad-{name}"))
-            .to_string_lossy()
-            .into_owned()
-    };
+    let at = |name: &str| project.out(&format!("bad-{name}")).to_string_lossy().into_owned();
     let archive = at("archive.tar");
     fs::write(&archive, &sample.bytes).expect("writes");
     let public = |name: &str, arguments: &[&str]| {
@@ -241,32 +130,12 @@ fn what_is_not_a_usable_public_key_is_named() {
         fs::write(&private, openssl(arguments)).expect("writes");
         openssl(&["pkey", "-in", &private, "-pubout", "-out", &at(name)]);
     };
-    public(
-        "rsa",
-        &[
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:2048",
-        ],
-    );
-    public(
-        "p521",
-        &[
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-521",
-        ],
-    );
+    public("rsa", &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
+    public("p521", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]);
     public("koblitz", &["ecparam", "-name", "secp256k1", "-genkey"]);
     public("ed448", &["genpkey", "-algorithm", "ED448"]);
     let private = project.key();
-    let certificate = openssl(&[
-        "req", "-x509", "-key", &private, "-subj", "/CN=x", "-days", "1",
-    ]);
+    let certificate = openssl(&["req", "-x509", "-key", &private, "-subj", "/CN=x", "-days", "1"]);
     fs::write(at("certificate"), certificate).expect("writes");
     fs::write(at("garbage"), "Success").expect("writes");
     fs::write(at("binary"), [0xff; 100]).expect("writes");
@@ -280,10 +149,7 @@ fn what_is_not_a_usable_public_key_is_named() {
         (at("p521"), "uses ECDSA P-521; supported are"),
         (at("koblitz"), "uses ECDSA secp256k1; supported are"),
         (at("ed448"), "uses Ed448; supported are"),
-        (
-            at("certificate"),
-            "is a certificate, where a public key is needed",
-        ),
+        (at("certificate"), "is a certificate, where a public key is needed"),
         (private, "is a private key, where a public key is needed"),
         (at("garbage"), "it is not PEM"),
         (at("binary"), "it is not text"),
@@ -292,16 +158,11 @@ fn what_is_not_a_usable_public_key_is_named() {
         (at("damaged"), "cannot be read"),
         (at("ssh"), "it is not PEM"),
         (at("nowhere"), "does not exist"),
-        (
-            project.out("").to_string_lossy().into_owned(),
-            "is a directory",
-        ),
+        (project.out("").to_string_lossy().into_owned(), "is a directory"),
         ("env://NO_SUCH_VARIABLE".to_string(), "is not set"),
         ("local".to_string(), "does not exist"),
     ] {
-        let outcome = project
-            .modelseal(&["verify", &archive, "--key", &key])
-            .expect(2);
+        let outcome = project.modelseal(&["verify", &archive, "--key", &key]).expect(2);
         outcome.says(expected).claims_no_success();
         assert!(outcome.stderr.starts_with("error: "), "{}", outcome.stderr);
     }
@@ -313,13 +174,7 @@ fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
     let at = |name: &str| project.out(name).to_string_lossy().into_owned();
     write_private(
         &project.out("rsa"),
-        &openssl(&[
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:2048",
-        ]),
+        &openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
     );
     write_private(
         &project.out("old-rsa"),
@@ -327,8 +182,7 @@ fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
     );
     fs::copy(project.key(), project.out("exposed")).expect("copies");
     fs::set_permissions(project.out("exposed"), fs::Permissions::from_mode(0o644)).expect("sets");
-    rustix::fs::mkfifoat(rustix::fs::CWD, project.out("fifo"), rustix::fs::Mode::RUSR)
-        .expect("makes");
+    rustix::fs::mkfifoat(rustix::fs::CWD, project.out("fifo"), rustix::fs::Mode::RUSR).expect("makes");
     for (key, expected) in [
         (at("rsa"), "uses RSA"),
         (at("old-rsa"), "is an RSA key"),
@@ -337,19 +191,12 @@ fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
         (project.public_key(), ""),
         (at("nowhere"), "does not exist"),
     ] {
-        project
-            .modelseal(&["build", "--key", &key])
-            .expect(2)
-            .says(expected)
-            .claims_no_success();
+        project.modelseal(&["build", "--key", &key]).expect(2).says(expected).claims_no_success();
         assert!(!project.at("dist").exists());
     }
     let public = project.public_key();
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).expect("sets");
-    project
-        .modelseal(&["build", "--key", &public])
-        .expect(2)
-        .says("is a public key, where a private key");
+    project.modelseal(&["build", "--key", &public]).expect(2).says("is a public key, where a private key");
 }
 
 #[test]
@@ -358,14 +205,8 @@ fn keys_from_the_environment_and_from_standard_input() {
     let (private, public) = (include_str!("keys/p256.pem"), include_str!("keys/p256.pub"));
     let archive = project.build();
     let again = |key: &str| project.modelseal(&["build", "--key", key]);
-    again("env://KEY")
-        .env("KEY", private)
-        .expect(0)
-        .says("was there already");
-    again("-")
-        .input(private)
-        .expect(0)
-        .says("was there already");
+    again("env://KEY").env("KEY", private).expect(0).says("was there already");
+    again("-").input(private).expect(0).says("was there already");
     let archive = archive.to_string_lossy();
     let verify = |key: &str| project.modelseal(&["verify", &archive, "--key", key]);
     verify("env://KEY").env("KEY", public).expect(0);
@@ -377,36 +218,21 @@ fn keys_from_the_environment_and_from_standard_input() {
 fn the_local_key_is_made_once_and_announced() {
     let project = Project::new();
     let first = project.modelseal(&["build"]).expect(0);
-    first
-        .says("made a key for you: `")
-        .says("modelseal verify dist/wine-1.0.0.tar --key local");
+    first.says("made a key for you: `").says("modelseal verify dist/wine-1.0.0.tar --key local");
     let directory = project.home().join(".config/modelseal");
     let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o7777;
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&directory.join("local.key")), 0o600);
     let second = project.modelseal(&["build"]).expect(0);
     assert!(!second.all().contains("made a key"));
-    project
-        .modelseal(&["verify", "dist/wine-1.0.0.tar", "--key", "local"])
-        .expect(0);
+    project.modelseal(&["verify", "dist/wine-1.0.0.tar", "--key", "local"]).expect(0);
     // A key that dies with the job is worth a warning, but one that was named is not.
     let warning = "CI is set";
-    project
-        .modelseal(&["build"])
-        .env("CI", "true")
-        .expect(0)
-        .says(warning);
+    project.modelseal(&["build"]).env("CI", "true").expect(0).says(warning);
     let key = project.key();
-    let named = project
-        .modelseal(&["build", "--key", &key, "--force"])
-        .env("CI", "true")
-        .expect(0);
+    let named = project.modelseal(&["build", "--key", &key, "--force"]).env("CI", "true").expect(0);
     assert!(!named.all().contains(warning));
     let elsewhere = project.out("config");
-    project
-        .modelseal(&["build", "--force"])
-        .env("XDG_CONFIG_HOME", &elsewhere)
-        .expect(0)
-        .says("made a key");
+    project.modelseal(&["build", "--force"]).env("XDG_CONFIG_HOME", &elsewhere).expect(0).says("made a key");
     assert!(elsewhere.join("modelseal/local.key").is_file());
 }

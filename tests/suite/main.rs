@@ -2,10 +2,18 @@
 
 mod archive_bytes;
 mod arguments;
+mod crash;
+mod data;
+mod git;
 mod hostile_archive;
 mod hostile_seal;
+mod input_tree;
 mod interoperability;
 mod keys;
+mod lineage;
+mod properties;
+mod recipe_mistakes;
+mod repositories;
 mod rooms;
 mod support;
 mod verifying;

@@ -25,26 +25,14 @@ fn a_room_uses_only_the_rooms_above_it() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let library = fs::read_to_string(source.join("lib.rs")).expect("reads");
     for room in ROOMS {
-        assert!(
-            library.contains(&format!("pub mod {room};")),
-            "{room} is not a room"
-        );
+        assert!(library.contains(&format!("pub mod {room};")), "{room} is not a room");
     }
-    assert_eq!(
-        library.matches("pub mod ").count(),
-        ROOMS.len(),
-        "a room is missing in this test"
-    );
+    assert_eq!(library.matches("pub mod ").count(), ROOMS.len(), "a room is missing in this test");
     for (index, room) in ROOMS.iter().enumerate() {
         for file in files_of(&source, room) {
             let text = fs::read_to_string(&file).expect("reads");
-            for used in ROOMS
-                .iter()
-                .skip(index + 1)
-                .filter(|used| uses(&text, used))
-            {
-                panic!("{} uses `{used}`, a room below it", file.display());
-            }
+            let below = ROOMS.iter().skip(index + 1).find(|used| uses(&text, used));
+            assert_eq!(below, None, "{} uses a room below it", file.display());
         }
     }
 }
@@ -54,9 +42,7 @@ fn files_of(source: &Path, room: &str) -> Vec<PathBuf> {
     if source.join(room).is_dir() {
         let walk = walkdir::WalkDir::new(source.join(room));
         files.extend(
-            walk.into_iter()
-                .map(|entry| entry.expect("walks").into_path())
-                .filter(|path| path.is_file()),
+            walk.into_iter().map(|entry| entry.expect("walks").into_path()).filter(|path| path.is_file()),
         );
     }
     files
@@ -64,20 +50,16 @@ fn files_of(source: &Path, room: &str) -> Vec<PathBuf> {
 
 /// `crate::room` alone, in a list of imports, or as a path.
 fn uses(text: &str, room: &str) -> bool {
-    text.split("crate::")
-        .skip(1)
-        .any(|rest| match rest.strip_prefix('{') {
-            Some(list) => {
-                let list = list.split("};").next().unwrap_or_default();
-                list.split(',')
-                    .any(|item| item.trim().split("::").next() == Some(room))
-            }
-            None => {
-                rest.split(|character: char| !character.is_alphanumeric() && character != '_')
-                    .next()
-                    == Some(room)
-            }
-        })
+    text.split("crate::").skip(1).any(|rest| match rest.strip_prefix('{') {
+        Some(list) => {
+            let list = list.split("};").next().unwrap_or_default();
+            list.split(',').any(|item| item.trim().split("::").next() == Some(room))
+        }
+        None => {
+            rest.split(|character: char| !character.is_alphanumeric() && character != '_').next()
+                == Some(room)
+        }
+    })
 }
 
 #[test]

@@ -8,9 +8,7 @@ use crate::support::{Outcome, Project};
 
 /// Digests and commits depend on the tool's version: shown by their first letters only.
 fn shape(outcome: &Outcome, project: &Project) -> String {
-    let text = outcome
-        .stdout
-        .replace(&project.root().to_string_lossy().into_owned(), "ROOT");
+    let text = outcome.stdout.replace(&project.root().to_string_lossy().into_owned(), "ROOT");
     let mut result = String::new();
     let mut word = String::new();
     for character in text.chars().chain(['\n']) {
@@ -18,13 +16,11 @@ fn shape(outcome: &Outcome, project: &Project) -> String {
             word.push(character);
             continue;
         }
-        result.push_str(
-            if word.len() == 64 || (word.len() == 8 && character == '…') {
-                "HEX"
-            } else {
-                &word
-            },
-        );
+        result.push_str(if word.len() == 64 || (word.len() == 8 && character == '…') {
+            "HEX"
+        } else {
+            &word
+        });
         word.clear();
         result.push(character);
     }
@@ -80,10 +76,7 @@ fn a_changed_file() {
     let outcome = project.verify(&directory, &[]);
     assert_eq!(outcome.code, Some(1));
     let text = shape(&outcome, &project);
-    assert!(
-        text.contains("files                fail     1 of 2 files differs\n"),
-        "{text}"
-    );
+    assert!(text.contains("files                fail     1 of 2 files differs\n"), "{text}");
     let details = "
 `weights.safetensors`
   sealed: blake3:HEX (4,096 bytes)
@@ -128,11 +121,7 @@ fn everything_that_can_be_wrong_with_a_directory() {
 fn special_permission_bits_are_not_what_was_sealed() {
     let project = Project::new();
     let directory = project.unpack(&project.build());
-    fs::set_permissions(
-        directory.join("config.json"),
-        fs::Permissions::from_mode(0o4644),
-    )
-    .expect("sets");
+    fs::set_permissions(directory.join("config.json"), fs::Permissions::from_mode(0o4644)).expect("sets");
     let outcome = project.verify(&directory, &[]);
     assert_eq!(outcome.code, Some(1));
     outcome.says("mode 4644");
@@ -143,9 +132,7 @@ fn a_directory_without_a_seal() {
     let project = Project::new();
     let outcome = project.verify(&project.at("model"), &[]);
     assert_eq!(outcome.code, Some(1));
-    outcome
-        .says("there is no seal (`.modelseal/manifest.sigstore.json`)")
-        .claims_no_success();
+    outcome.says("there is no seal (`.modelseal/manifest.sigstore.json`)").claims_no_success();
 }
 
 #[test]
@@ -171,19 +158,13 @@ fn an_archive_on_standard_input() {
     let sample = sample();
     let key = sample.project.public_key();
     let run = || sample.project.modelseal(&["verify", "-", "--key", &key]);
-    run()
-        .input(sample.bytes.clone())
-        .expect(0)
-        .says("signed by ci");
+    run().input(sample.bytes.clone()).expect(0).says("signed by ci");
     let mut damaged = sample.bytes.clone();
     let last = damaged.len() - 2048;
     damaged[last] ^= 1;
     run().input(damaged).expect(1).claims_no_success();
     run().input("").expect(1).claims_no_success();
-    let both = sample
-        .project
-        .modelseal(&["verify", "-", "--key", "-"])
-        .input("");
+    let both = sample.project.modelseal(&["verify", "-", "--key", "-"]).input("");
     both.expect(2).claims_no_success();
 }
 
@@ -191,9 +172,7 @@ fn an_archive_on_standard_input() {
 fn the_report_as_json() {
     let project = Project::new();
     let archive = project.build();
-    let report = project
-        .verify(&archive, &["--format", "json", "--hash", "all"])
-        .json();
+    let report = project.verify(&archive, &["--format", "json", "--hash", "all"]).json();
     assert_eq!(report["verdict"], "pass");
     assert_eq!(report["hash"], "all");
     assert_eq!(report["origin"], "adopted");
@@ -231,23 +210,13 @@ fn the_demanded_release() {
     let release = report["release"].as_str().expect("a release").to_string();
     let hex = release.trim_start_matches("sha256:");
     for right in [release.as_str(), hex] {
-        assert_eq!(
-            project.verify(&archive, &["--release", right]).code,
-            Some(0)
-        );
+        assert_eq!(project.verify(&archive, &["--release", right]).code, Some(0));
     }
     let other = format!("sha256:{}", "0".repeat(64));
     let outcome = project.verify(&archive, &["--release", &other]);
     assert_eq!(outcome.code, Some(1));
-    outcome
-        .says("this is not the release that is demanded")
-        .claims_no_success();
-    for bad in [
-        "sha256:abc",
-        "",
-        &hex.to_uppercase(),
-        &format!("blake3:{hex}"),
-    ] {
+    outcome.says("this is not the release that is demanded").claims_no_success();
+    for bad in ["sha256:abc", "", &hex.to_uppercase(), &format!("blake3:{hex}")] {
         assert_eq!(project.verify(&archive, &["--release", bad]).code, Some(2));
     }
 }
@@ -264,16 +233,11 @@ fn nothing_sealed_at_all_is_inconclusive() {
     let archive = project.at("dist/m-1.tar");
     let outcome = project.verify(&archive, &[]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.all());
-    outcome
-        .says("lineage.data         unknown")
-        .says("inconclusive: the code revision was not sealed");
+    outcome.says("lineage.data         unknown").says("inconclusive: the code revision was not sealed");
     outcome.claims_no_success();
     let report = project.verify(&archive, &["--format", "json"]).json();
     assert_eq!(report["verdict"], "inconclusive");
-    assert_eq!(
-        report["missing"],
-        serde_json::json!(["code", "data", "params"])
-    );
+    assert_eq!(report["missing"], serde_json::json!(["code", "data", "params"]));
     // One part is enough to be judged; what lacks is still said.
     project.append_recipe("[params]\nvalues = { a = 1 }\n");
     let archive = project.build_with(&["--force"]);
@@ -285,10 +249,7 @@ fn nothing_sealed_at_all_is_inconclusive() {
     let archive = project.build_with(&["--force"]);
     let (from, key) = (archive.to_string_lossy(), project.public_key());
     let to = project.out("never").to_string_lossy().into_owned();
-    project
-        .modelseal(&["unpack", &from, "-o", &to, "--key", &key])
-        .expect(3)
-        .says("nothing was unpacked");
+    project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).expect(3).says("nothing was unpacked");
     assert!(!project.out("never").exists());
 }
 
@@ -296,25 +257,16 @@ fn nothing_sealed_at_all_is_inconclusive() {
 fn unpack_makes_what_verify_accepts() {
     let project = Project::new();
     project.write("model/sub/run.sh", "#!/bin/sh\n");
-    fs::set_permissions(
-        project.at("model/sub/run.sh"),
-        fs::Permissions::from_mode(0o755),
-    )
-    .expect("sets");
+    fs::set_permissions(project.at("model/sub/run.sh"), fs::Permissions::from_mode(0o755)).expect("sets");
     project.commit();
     for compression in ["none", "gzip", "zstd"] {
         let archive = project.build_with(&["--compression", compression]);
         let directory = project.unpack(&archive);
         let outcome = project.verify(&directory, &["--hash", "all"]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-        let modified = fs::metadata(directory.join("config.json"))
-            .expect("is there")
-            .modified()
-            .expect("a time");
-        let seconds = modified
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs();
+        let modified =
+            fs::metadata(directory.join("config.json")).expect("is there").modified().expect("a time");
+        let seconds = modified.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
         assert_eq!(seconds, 1_760_000_000);
         fs::remove_dir_all(&directory).expect("removes");
     }
@@ -334,10 +286,7 @@ fn unpack_refuses_a_destination_that_holds_something() {
     };
     fs::create_dir(project.out("full")).expect("creates");
     fs::write(project.out("full/x"), "x").expect("writes");
-    unpack("full")
-        .expect(2)
-        .says("is not empty")
-        .claims_no_success();
+    unpack("full").expect(2).says("is not empty").claims_no_success();
     fs::create_dir(project.out("real")).expect("creates");
     std::os::unix::fs::symlink("real", project.out("link")).expect("links");
     unpack("link").expect(2).says("is a symbolic link");
@@ -349,9 +298,7 @@ fn unpack_refuses_a_destination_that_holds_something() {
     // A directory is unpacked already.
     let from = project.out("real").to_string_lossy().into_owned();
     let to = project.out("again").to_string_lossy().into_owned();
-    project
-        .modelseal(&["unpack", &from, "-o", &to, "--key", &key])
-        .expect(2);
+    project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).expect(2);
 }
 
 #[test]
@@ -364,32 +311,20 @@ fn show_reads_archives_directories_and_bare_seals_and_says_that_nothing_is_verif
     for target in [&archive, &directory, &seal] {
         let target = target.to_string_lossy();
         let text = project.modelseal(&["show", &target]).expect(0);
-        text.says("not verified: this is what the seal says")
-            .says("seed = 42")
-            .says("labels `a`: 2, `b`: 1");
-        let json = project
-            .modelseal(&["show", &target, "--format", "json"])
-            .expect(0)
-            .json();
+        text.says("not verified: this is what the seal says").says("seed = 42").says("labels `a`: 2, `b`: 1");
+        let json = project.modelseal(&["show", &target, "--format", "json"]).expect(0).json();
         assert_eq!(json["verified"], false);
         assert_eq!(
-            json["statement"]["predicate"]["buildDefinition"]["externalParameters"]["hyperparameters"]
-                ["seed"],
+            json["statement"]["predicate"]["buildDefinition"]["externalParameters"]["hyperparameters"]["seed"],
             42
         );
         outputs.push(text.stdout);
     }
     assert!(outputs.iter().all(|output| *output == outputs[0]));
     let target = project.at("train.py").to_string_lossy().into_owned();
-    project
-        .modelseal(&["show", &target])
-        .expect(1)
-        .says("it is not a tar archive");
+    project.modelseal(&["show", &target]).expect(1).says("it is not a tar archive");
     let target = project.at("model").to_string_lossy().into_owned();
-    project
-        .modelseal(&["show", &target])
-        .expect(1)
-        .says("there is no seal");
+    project.modelseal(&["show", &target]).expect(1).says("there is no seal");
 }
 
 /// File names come from whoever made the archive: no line, sequence or command may be forged with them.
@@ -406,17 +341,10 @@ fn names_are_escaped_in_text() {
     outcome
         .says("`a\\u{202e}gpj.exe \\u{60}b\\u{60} ::error::x`")
         .says("`evil\\u{a}\\u{1b}[2Jpass: all is well`");
-    let unsafe_characters = outcome
-        .stdout
-        .chars()
-        .any(|character| character.is_control() && character != '\n');
+    let unsafe_characters =
+        outcome.stdout.chars().any(|character| character.is_control() && character != '\n');
     assert!(!unsafe_characters && !outcome.stdout.contains('\u{202e}'));
-    assert!(
-        !outcome
-            .stdout
-            .lines()
-            .any(|line| line.starts_with("pass") || line.starts_with("::"))
-    );
+    assert!(!outcome.stdout.lines().any(|line| line.starts_with("pass") || line.starts_with("::")));
 }
 
 #[test]

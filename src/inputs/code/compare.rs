@@ -45,10 +45,7 @@ pub(super) fn compare(
     comparer.compare_tracked()?;
     comparer.compare_index()?;
     comparer.find_untracked()?;
-    let changes = comparer
-        .changes
-        .into_iter()
-        .map(|(path, kind)| Change { path, kind });
+    let changes = comparer.changes.into_iter().map(|(path, kind)| Change { path, kind });
     Ok((comparer.files, changes.collect()))
 }
 
@@ -72,10 +69,7 @@ enum OnDisk {
 
 impl Comparer<'_> {
     fn git(&self, source: git2::Error) -> CodeError {
-        CodeError::Git {
-            path: self.root.to_path_buf(),
-            source,
-        }
+        CodeError::Git { path: self.root.to_path_buf(), source }
     }
 
     fn missing_or(&self, source: git2::Error, path: &str) -> CodeError {
@@ -97,13 +91,7 @@ impl Comparer<'_> {
                 let below = below.map_err(|source| self.missing_or(source, &path))?;
                 self.list(&below, &format!("{path}/"))?;
             } else {
-                self.tracked.insert(
-                    path,
-                    Tracked {
-                        id: entry.id(),
-                        mode: entry.filemode(),
-                    },
-                );
+                self.tracked.insert(path, Tracked { id: entry.id(), mode: entry.filemode() });
             }
         }
         Ok(())
@@ -135,12 +123,7 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    fn compare_one(
-        &self,
-        path: &str,
-        location: &Path,
-        entry: &Tracked,
-    ) -> Result<OnDisk, CodeError> {
+    fn compare_one(&self, path: &str, location: &Path, entry: &Tracked) -> Result<OnDisk, CodeError> {
         if entry.mode == SUBMODULE {
             return self.compare_submodule(location, entry.id);
         }
@@ -158,24 +141,14 @@ impl Comparer<'_> {
             let target = target.map_err(|source| digest::Error::io(location, source))?;
             let target = target.as_os_str().as_bytes();
             let is_same = entry.mode == LINK && target == committed;
-            return Ok(if is_same {
-                same()
-            } else {
-                OnDisk::Other(Digest::sha256(target))
-            });
+            return Ok(if is_same { same() } else { OnDisk::Other(Digest::sha256(target)) });
         }
         if !metadata.is_file() {
             return Ok(OnDisk::Nothing);
         }
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let right_mode = entry.mode != LINK && executable == (entry.mode == EXECUTABLE);
-        let digests = hash_file(
-            location,
-            Algorithms::SHA256,
-            Symlinks::Refuse,
-            &mut [],
-            &|_| {},
-        )?;
+        let digests = hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {})?;
         let Some(found) = digests.sha256 else {
             return Ok(OnDisk::Nothing);
         };
@@ -183,11 +156,7 @@ impl Comparer<'_> {
             && (found == Digest::sha256(committed)
                 || parse_lfs(committed) == Some((found, digests.size))
                 || differs_only_in_line_ends(committed, location, digests.size)?);
-        Ok(if is_same {
-            same()
-        } else {
-            OnDisk::Other(found)
-        })
+        Ok(if is_same { same() } else { OnDisk::Other(found) })
     }
 
     /// A submodule is what the commit says if the same commit of it is checked out, without edits. One
@@ -195,18 +164,11 @@ impl Comparer<'_> {
     fn compare_submodule(&self, location: &Path, id: Oid) -> Result<OnDisk, CodeError> {
         let same = OnDisk::Same(Digest::sha256(id.to_string().as_bytes()));
         if !location.join(".git").exists() {
-            return Ok(if location.is_dir() {
-                same
-            } else {
-                OnDisk::Nothing
-            });
+            return Ok(if location.is_dir() { same } else { OnDisk::Nothing });
         }
         let git = |source| self.git(source);
         let repository = Repository::open(location).map_err(git)?;
-        let commit = repository
-            .head()
-            .and_then(|head| head.peel_to_commit())
-            .map_err(git)?;
+        let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(git)?;
         let tree = commit.tree().map_err(git)?;
         let (files, changes) = compare(&repository, location, &tree, self.exempt)?;
         if commit.id() == id && changes.is_empty() {
@@ -240,8 +202,7 @@ impl Comparer<'_> {
     /// Remembers a change, unless the path is exempt or a more telling change is known.
     fn change(&mut self, path: &str, kind: ChangeKind) {
         let location = self.root.join(path);
-        let exempt =
-            is_below(&location, &self.exempt.declared) || is_below(&location, &self.exempt.ignored);
+        let exempt = is_below(&location, &self.exempt.declared) || is_below(&location, &self.exempt.ignored);
         if !exempt {
             self.changes.entry(path.to_string()).or_insert(kind);
         }
@@ -272,8 +233,7 @@ impl Comparer<'_> {
                 walker.skip_current_dir();
             } else if is_directory && location.join(".git").exists() {
                 // A repository of its own that this one knows nothing of: one entry, as git shows it.
-                self.changes
-                    .insert(format!("{path}/"), ChangeKind::Untracked);
+                self.changes.insert(format!("{path}/"), ChangeKind::Untracked);
                 walker.skip_current_dir();
             } else if !is_directory && !skip && tracked.is_none() {
                 self.add_untracked(path, location)?;
@@ -289,16 +249,8 @@ impl Comparer<'_> {
     }
 
     fn add_untracked(&mut self, path: String, location: &Path) -> Result<(), CodeError> {
-        match hash_file(
-            location,
-            Algorithms::SHA256,
-            Symlinks::Refuse,
-            &mut [],
-            &|_| {},
-        ) {
-            Ok(digests) => self
-                .files
-                .extend(digests.sha256.map(|digest| (path.clone(), digest))),
+        match hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {}) {
+            Ok(digests) => self.files.extend(digests.sha256.map(|digest| (path.clone(), digest))),
             Err(digest::Error::NotRegular { .. }) => {}
             Err(other) => return Err(other.into()),
         }
@@ -308,11 +260,7 @@ impl Comparer<'_> {
 }
 
 /// A checkout with `core.autocrlf` or `eol=crlf`: lines end in CR LF where the commit has LF.
-fn differs_only_in_line_ends(
-    committed: &[u8],
-    location: &Path,
-    size: u64,
-) -> Result<bool, CodeError> {
+fn differs_only_in_line_ends(committed: &[u8], location: &Path, size: u64) -> Result<bool, CodeError> {
     let lines = committed.iter().filter(|byte| **byte == b'\n').count() as u64;
     if size.abs_diff(committed.len() as u64) > lines || committed.contains(&0) {
         return Ok(false);
@@ -329,10 +277,7 @@ fn with_line_feeds(text: &[u8]) -> Vec<u8> {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Whether a path is one of these, or lies below one.

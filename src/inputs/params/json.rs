@@ -25,8 +25,7 @@ fn value(raw: &RawValue, depth: usize) -> Result<Value, ParamsError> {
     let text = raw.get();
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
-            let members: Members<'_> =
-                serde_json::from_str(text).map_err(|error| syntax(&error))?;
+            let members: Members<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
             let mut table = BTreeMap::new();
             for (key, raw) in members.0 {
                 if table.insert(key.clone(), value(raw, depth + 1)?).is_some() {
@@ -36,14 +35,8 @@ fn value(raw: &RawValue, depth: usize) -> Result<Value, ParamsError> {
             Value::Table(table)
         }
         Some(b'[') => {
-            let items: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|error| syntax(&error))?;
-            Value::Array(
-                items
-                    .into_iter()
-                    .map(|raw| value(raw, depth + 1))
-                    .collect::<Result<_, _>>()?,
-            )
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
+            Value::Array(items.into_iter().map(|raw| value(raw, depth + 1)).collect::<Result<_, _>>()?)
         }
         Some(b'"') => Value::String(serde_json::from_str(text).map_err(|error| syntax(&error))?),
         Some(b't' | b'f') => Value::Bool(text == "true"),

@@ -10,20 +10,14 @@ const MOST_VALUES: usize = 1_000_000;
 
 /// Reads one YAML 1.2 document with the core schema and the text of every number.
 pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        values: 0,
-    };
+    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
     let mut document = None;
     loop {
         match reader.next()? {
             Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
             Event::StreamEnd => return Ok(document.unwrap_or(Value::Null)),
             Event::DocumentStart(_) if document.is_some() => {
-                return Err(ParamsError::Syntax(
-                    "it holds more than one document".into(),
-                ));
+                return Err(ParamsError::Syntax("it holds more than one document".into()));
             }
             Event::DocumentStart(_) => {
                 let event = reader.next()?;
@@ -45,9 +39,9 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Event<'a>, ParamsError> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(ParamsError::Syntax(
-                crate::text::Escaped(&error.to_string()).to_string(),
-            )),
+            Some(Err(error)) => {
+                Err(ParamsError::Syntax(crate::text::Escaped(&error.to_string()).to_string()))
+            }
             None => Ok(Event::StreamEnd),
         }
     }
@@ -66,9 +60,7 @@ impl<'a> Reader<'a> {
                 self.count(size)?;
                 return Ok(value);
             }
-            Event::Scalar(text, style, anchor, tag) => {
-                (scalar(&text, style, tag.as_deref())?, anchor)
-            }
+            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref())?, anchor),
             Event::SequenceStart(anchor, tag) => {
                 check_tag(tag.as_deref(), "seq")?;
                 let mut items = Vec::new();
@@ -87,8 +79,7 @@ impl<'a> Reader<'a> {
             _ => return Err(ParamsError::Syntax("a value is missing".into())),
         };
         if anchor != 0 {
-            self.anchors
-                .insert(anchor, (value.clone(), self.values - before));
+            self.anchors.insert(anchor, (value.clone(), self.values - before));
         }
         Ok(value)
     }
@@ -112,9 +103,7 @@ impl<'a> Reader<'a> {
     fn count(&mut self, values: usize) -> Result<(), ParamsError> {
         self.values += values;
         if self.values > MOST_VALUES {
-            return Err(ParamsError::Syntax(
-                "its anchors multiply to too much".into(),
-            ));
+            return Err(ParamsError::Syntax("its anchors multiply to too much".into()));
         }
         Ok(())
     }
@@ -125,9 +114,7 @@ fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), ParamsError> {
     match tag {
         Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
             let shown = crate::text::name(&format!("{}{}", tag.handle, tag.suffix));
-            Err(ParamsError::Syntax(format!(
-                "the tag {shown} is not supported"
-            )))
+            Err(ParamsError::Syntax(format!("the tag {shown} is not supported")))
         }
         _ => Ok(()),
     }
@@ -170,18 +157,12 @@ fn is_number(text: &str) -> bool {
         let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
         !exponent.is_empty() && digits(exponent)
     });
-    digits(whole)
-        && digits(fraction)
-        && !(whole.is_empty() && fraction.is_empty())
-        && exponent_is_right
+    digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_is_right
 }
 
 fn is_special_float(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    matches!(
-        unsigned,
-        ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN"
-    )
+    matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN")
 }
 
 /// A number in another base; text that only begins like one is a string.
@@ -191,9 +172,6 @@ fn based(text: &str, digits: &str, radix: u32) -> Result<Value, ParamsError> {
     }
     match u128::from_str_radix(digits, radix) {
         Ok(number) => Ok(Value::Integer(number.to_string())),
-        Err(_) => Err(ParamsError::Syntax(format!(
-            "{} is too large",
-            crate::text::name(text)
-        ))),
+        Err(_) => Err(ParamsError::Syntax(format!("{} is too large", crate::text::name(text)))),
     }
 }

@@ -66,20 +66,13 @@ impl CsvRecords {
     }
 
     fn parse(&mut self, text: &[u8]) -> Result<(), ProfileError> {
-        if text.is_empty() {
-            Ok(())
-        } else {
-            self.read(text)
-        }
+        if text.is_empty() { Ok(()) } else { self.read(text) }
     }
 
     fn read(&mut self, mut text: &[u8]) -> Result<(), ProfileError> {
         loop {
-            let (result, read, written, ended) = self.reader.read_record(
-                text,
-                &mut self.fields[self.filled..],
-                &mut self.ends[self.ended..],
-            );
+            let (result, read, written, ended) =
+                self.reader.read_record(text, &mut self.fields[self.filled..], &mut self.ends[self.ended..]);
             text = &text[read..];
             self.filled += written;
             self.ended += ended;
@@ -94,24 +87,16 @@ impl CsvRecords {
     }
 
     fn end_record(&mut self) -> Result<(), ProfileError> {
-        let (fields, ends) = (
-            std::mem::take(&mut self.fields),
-            std::mem::take(&mut self.ends),
-        );
+        let (fields, ends) = (std::mem::take(&mut self.fields), std::mem::take(&mut self.ends));
         let result = match &self.header {
             None => {
-                let names = (0..self.ended).map(|index| {
-                    String::from_utf8_lossy(field(&fields, &ends, index)).into_owned()
-                });
+                let names = (0..self.ended)
+                    .map(|index| String::from_utf8_lossy(field(&fields, &ends, index)).into_owned());
                 self.read_header(&names.collect::<Vec<_>>())
             }
-            Some(header) => count(
-                &mut self.profile,
-                header,
-                &fields,
-                &ends[..self.ended],
-                self.reader.line(),
-            ),
+            Some(header) => {
+                count(&mut self.profile, header, &fields, &ends[..self.ended], self.reader.line())
+            }
         };
         (self.fields, self.ends) = (fields, ends);
         (self.filled, self.ended) = (0, 0);
@@ -123,10 +108,7 @@ impl CsvRecords {
             None => Ok(None),
             Some(name) => match names.iter().position(|other| other == name) {
                 Some(index) => Ok(Some(index)),
-                None => Err(ProfileError::NoColumn {
-                    name: name.clone(),
-                    columns: names.to_vec(),
-                }),
+                None => Err(ProfileError::NoColumn { name: name.clone(), columns: names.to_vec() }),
             },
         };
         self.header = Some(Header {
@@ -153,11 +135,7 @@ fn count(
     // The reader stands behind the record's line end already.
     let line = next_line.saturating_sub(1).max(1);
     if ends.len() != header.width {
-        return Err(ProfileError::Ragged {
-            line,
-            found: ends.len(),
-            expected: header.width,
-        });
+        return Err(ProfileError::Ragged { line, found: ends.len(), expected: header.width });
     }
     profile.rows += 1;
     let text = |index: usize| {

@@ -15,12 +15,7 @@ pub(super) struct JsonRecords {
 
 impl JsonRecords {
     pub(super) fn new(columns: Columns) -> Self {
-        Self {
-            columns,
-            rest: Vec::new(),
-            line: 0,
-            profile: Profile::default(),
-        }
+        Self { columns, rest: Vec::new(), line: 0, profile: Profile::default() }
     }
 
     pub(super) fn push(&mut self, text: &[u8]) -> Result<(), ProfileError> {
@@ -55,16 +50,12 @@ impl JsonRecords {
         self.line += 1;
         let line = self.line;
         let text = std::str::from_utf8(text).map_err(|_| ProfileError::NotUtf8(line))?;
-        let text = if line == 1 {
-            text.trim_start_matches('\u{feff}')
-        } else {
-            text
-        };
+        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
         if text.trim().is_empty() {
             return Ok(());
         }
-        let record: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> = serde_json::from_str(text)
-            .map_err(|error| ProfileError::NotAnObject {
+        let record: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> =
+            serde_json::from_str(text).map_err(|error| ProfileError::NotAnObject {
                 line,
                 reason: crate::text::Escaped(&error.to_string()).to_string(),
             })?;

@@ -73,8 +73,7 @@ pub fn payload(seal: &[u8]) -> Vec<u8> {
 
 /// The private key that the test projects sign with.
 pub fn private_key() -> PrivateKey {
-    PrivateKey::from_pem(include_str!("../keys/p256.pem"), "test", &mut |_| Ok(None))
-        .expect("reads")
+    PrivateKey::from_pem(include_str!("../keys/p256.pem"), "test", &mut |_| Ok(None)).expect("reads")
 }
 
 /// Replaces the seal of an archive by one over another payload, rightly signed.

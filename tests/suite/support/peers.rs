@@ -26,14 +26,9 @@ fn python_environment() -> PathBuf {
     let run = |command: &mut Command| {
         let output = command.output().expect("python3 is there");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            output.status.success(),
-            "the peer tools cannot be installed: {error}"
-        );
+        assert!(output.status.success(), "the peer tools cannot be installed: {error}");
     };
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&environment));
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
     run(Command::new(environment.join("bin/pip"))
         .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
         .arg(&requirements));

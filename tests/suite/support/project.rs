@@ -120,9 +120,7 @@ impl Project {
 
     /// The binary, in the project's directory and with its home.
     pub fn modelseal(&self, arguments: &[&str]) -> Run {
-        modelseal(arguments)
-            .current_dir(&self.at(""))
-            .home(&self.home())
+        modelseal(arguments).current_dir(&self.at("")).home(&self.home())
     }
 
     /// A fixed P-256 key, so that archives have the same bytes on every run.
@@ -131,8 +129,7 @@ impl Project {
         if !path.exists() {
             fs::write(&path, include_str!("../keys/p256.pem")).expect("writes");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("sets the mode");
-            fs::write(self.root().join("ci.pub"), include_str!("../keys/p256.pub"))
-                .expect("writes");
+            fs::write(self.root().join("ci.pub"), include_str!("../keys/p256.pub")).expect("writes");
         }
         path.to_string_lossy().into_owned()
     }
@@ -148,8 +145,7 @@ impl Project {
         let prefix = self.root().join(name);
         let text = |ending: &str| format!("{}{ending}", prefix.display());
         if !Path::new(&text(".key")).exists() {
-            self.modelseal(&["keygen", "-o", &prefix.to_string_lossy()])
-                .expect(0);
+            self.modelseal(&["keygen", "-o", &prefix.to_string_lossy()]).expect(0);
         }
         (text(".key"), text(".pub"))
     }
@@ -167,10 +163,7 @@ impl Project {
         let mut all = vec!["build", "--key", &key, "--format", "json"];
         all.extend(arguments);
         let outcome = self.modelseal(&all).expect(0);
-        let archive = outcome.json()["archive"]
-            .as_str()
-            .expect("a path")
-            .to_string();
+        let archive = outcome.json()["archive"].as_str().expect("a path").to_string();
         self.at(&archive)
     }
 
@@ -204,8 +197,7 @@ impl Project {
         let directory = self.out("unpacked");
         let key = self.public_key();
         let (from, to) = (archive.to_string_lossy(), directory.to_string_lossy());
-        self.modelseal(&["unpack", &from, "-o", &to, "--key", &key])
-            .expect(0);
+        self.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).expect(0);
         directory
     }
 }
@@ -253,10 +245,7 @@ pub struct Sample {
 impl Sample {
     /// Verifies other bytes as if they were the archive, from a file.
     pub fn verify_bytes(&self, bytes: &[u8], arguments: &[&str]) -> Outcome {
-        let file = tempfile::Builder::new()
-            .suffix(".tar")
-            .tempfile()
-            .expect("a file");
+        let file = tempfile::Builder::new().suffix(".tar").tempfile().expect("a file");
         fs::write(file.path(), bytes).expect("writes");
         self.project.verify(file.path(), arguments)
     }

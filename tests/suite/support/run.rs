@@ -28,10 +28,7 @@ where
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
-    Run {
-        command,
-        input: Vec::new(),
-    }
+    Run { command, input: Vec::new() }
 }
 
 impl Run {
@@ -68,23 +65,14 @@ impl Run {
     #[track_caller]
     pub fn expect(self, code: i32) -> Outcome {
         let outcome = self.run();
-        assert_eq!(
-            outcome.code,
-            Some(code),
-            "{}\n{}",
-            outcome.stdout,
-            outcome.stderr
-        );
+        assert_eq!(outcome.code, Some(code), "{}\n{}", outcome.stdout, outcome.stderr);
         outcome
     }
 }
 
 /// Runs a command to its end with this standard input.
 pub fn finish(mut command: Command, input: Vec<u8>) -> Outcome {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("has standard input");
     let writer = std::thread::spawn(move || {
@@ -109,11 +97,7 @@ impl Outcome {
     /// Demands that the output holds a text.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
-        assert!(
-            self.all().contains(text),
-            "{text:?} is not in:\n{}",
-            self.all()
-        );
+        assert!(self.all().contains(text), "{text:?} is not in:\n{}", self.all());
         self
     }
 
@@ -130,8 +114,8 @@ impl Outcome {
     /// The output as JSON that keeps to its published schema.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        let document = serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.all()));
+        let document =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{}", self.all()));
         super::schema::validate(&document);
         document
     }

@@ -1,0 +1,343 @@
+//! Bad days: killed, interrupted, no room, no permission. Nothing half-written under a final name, ever.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::run::finish;
+use crate::support::{Outcome, Project};
+
+/// A project large enough that building it takes a while.
+fn large() -> Project {
+    let project = Project::with_artifact(&[]);
+    project.write("model/weights.bin", vec![7u8; 48 << 20]);
+    project
+}
+
+/// Everything that lies in the directory for results, hidden files included.
+fn left(project: &Project) -> Vec<String> {
+    let entries = fs::read_dir(project.out("")).expect("reads");
+    entries.map(|entry| entry.expect("reads").file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn build_command(project: &Project) -> Command {
+    let (key, output) = (project.key(), project.out("m.tar").to_string_lossy().into_owned());
+    project.modelseal(&["build", "--key", &key, "-o", &output]).into_command()
+}
+
+#[test]
+fn killed_at_any_moment_there_is_all_or_nothing() {
+    let project = large();
+    let mut complete = 0;
+    for attempt in 0..24u64 {
+        let _ = fs::remove_file(project.out("m.tar"));
+        let mut child =
+            build_command(&project).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        std::thread::sleep(Duration::from_millis(attempt * 29 % 500));
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+        if project.out("m.tar").exists() {
+            complete += 1;
+            let outcome = project.verify(&project.out("m.tar"), &["--hash", "all"]);
+            assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+        }
+    }
+    assert!(complete < 24, "nothing was ever interrupted");
+}
+
+#[test]
+fn unpack_killed_at_any_moment_there_is_all_or_nothing() {
+    let project = large();
+    let archive = project.build();
+    let (from, key) = (archive.to_string_lossy().into_owned(), project.public_key());
+    for attempt in 0..24u64 {
+        let _ = fs::remove_dir_all(project.out("u"));
+        let to = project.out("u").to_string_lossy().into_owned();
+        let mut command = project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).into_command();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        std::thread::sleep(Duration::from_millis(attempt * 23 % 400));
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+        if project.out("u").exists() {
+            assert_eq!(project.verify(&project.out("u"), &[]).code, Some(0));
+        }
+    }
+}
+
+/// Sends a signal while the work is going on, and returns how it ended.
+fn interrupt(mut command: Command, signal: Signal, after: Duration) -> Outcome {
+    let child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(after);
+    let _ = kill_process(Pid::from_child(&child), signal);
+    let output = child.wait_with_output().expect("ends");
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn signals_end_the_work_tidily() {
+    let project = Project::with_artifact(&[]);
+    project.write("model/weights.bin", vec![7u8; 400 << 20]);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let outcome = interrupt(build_command(&project), signal, Duration::from_millis(120));
+        assert_eq!(outcome.code, Some(code), "{}", outcome.all());
+        outcome.claims_no_success();
+        assert!(left(&project).is_empty(), "{:?}", left(&project));
+    }
+}
+
+/// Waiting for standard input is not noticed between two chunks, but nothing may stay behind either.
+#[test]
+fn a_signal_while_waiting_for_standard_input() {
+    let project = Project::new();
+    let bytes = fs::read(project.build()).expect("reads");
+    let to = project.out("u").to_string_lossy().into_owned();
+    let key = project.public_key();
+    let mut command = project.modelseal(&["unpack", "-", "-o", &to, "--key", &key]).into_command();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("has standard input");
+    std::io::Write::write_all(&mut stdin, &bytes[..bytes.len() - 2000]).expect("writes");
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_child(&child), Signal::INT).expect("sends");
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(130));
+    drop(stdin);
+    assert!(left(&project).is_empty(), "{:?}", left(&project));
+}
+
+/// The library that makes system calls fail, compiled once.
+fn shim() -> &'static PathBuf {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let library = target.join(format!("faults-{}.so", std::process::id()));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/shims/faults.c");
+        let status = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(source)
+            .arg("-ldl")
+            .status();
+        assert!(status.expect("the C compiler runs").success());
+        library
+    })
+}
+
+/// Runs with one system call failing; the run must end with 2 and leave nothing.
+#[track_caller]
+fn with_fault(project: &Project, mut command: Command, fault: &str, expected: &str) {
+    command.env("LD_PRELOAD", shim()).env("FAULT", fault);
+    let outcome = finish(command, Vec::new());
+    assert_eq!(outcome.code, Some(2), "{fault}: {}", outcome.all());
+    outcome.says(expected).claims_no_success();
+    assert!(left(project).is_empty(), "{fault}: {:?}", left(project));
+}
+
+const EIO: &str = "5";
+const ENOSPC: &str = "28";
+
+#[test]
+fn a_disk_that_fails_or_is_full_while_building() {
+    let project = large();
+    for (fault, expected) in [
+        (format!("fsync:{EIO}"), "Input/output error"),
+        (format!("write:{ENOSPC}"), "No space left on device"),
+        (format!("write:{ENOSPC}:20"), "No space left on device"),
+        (format!("write:{EIO}:3"), "Input/output error"),
+        (format!("read:{EIO}:8"), "Input/output error"),
+    ] {
+        with_fault(&project, build_command(&project), &fault, expected);
+    }
+    // A key that cannot be written is not there.
+    let prefix = project.out("k").to_string_lossy().into_owned();
+    let keygen = || project.modelseal(&["keygen", "-o", &prefix]).into_command();
+    with_fault(&project, keygen(), &format!("fsync:{EIO}"), "cannot write the key");
+    with_fault(&project, keygen(), &format!("write:{ENOSPC}"), "cannot write the key");
+    // The same for a recipe.
+    let directory = project.out("new");
+    fs::create_dir(&directory).expect("creates");
+    let place = directory.to_string_lossy().into_owned();
+    let mut init = project.modelseal(&["init", &place]).into_command();
+    init.env("LD_PRELOAD", shim()).env("FAULT", format!("write:{ENOSPC}"));
+    let outcome = finish(init, Vec::new());
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    assert_eq!(fs::read_dir(directory).expect("reads").count(), 0);
+}
+
+#[test]
+fn a_disk_that_fails_or_is_full_while_unpacking() {
+    let project = large();
+    let archive = project.build();
+    let (from, key) = (archive.to_string_lossy().into_owned(), project.public_key());
+    let to = project.out("u").to_string_lossy().into_owned();
+    for (fault, expected) in [
+        (format!("write:{ENOSPC}"), "No space left on device"),
+        (format!("write:{ENOSPC}:9"), "cannot write"),
+        (format!("fsync:{EIO}"), "Input/output error"),
+        (format!("rename:{EIO}"), "Input/output error"),
+        (format!("read:{EIO}:9"), "Input/output error"),
+    ] {
+        // After the rename everything is in its place; only that it reached the disk is not certain.
+        let renamed = fault.starts_with("fsync");
+        let mut command = project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).into_command();
+        if renamed {
+            command.env("LD_PRELOAD", shim()).env("FAULT", &fault);
+            assert_eq!(finish(command, Vec::new()).code, Some(2));
+            fs::remove_dir_all(project.out("u")).expect("is complete");
+        } else {
+            with_fault(&project, command, &fault, expected);
+        }
+    }
+}
+
+#[test]
+fn a_read_error_while_verifying_is_2() {
+    let project = large();
+    let archive = project.build();
+    let directory = project.unpack(&archive);
+    let key = project.public_key();
+    for target in [archive, directory] {
+        let target = target.to_string_lossy().into_owned();
+        let mut command = project.modelseal(&["verify", &target, "--key", &key]).into_command();
+        command.env("LD_PRELOAD", shim()).env("FAULT", format!("read:{EIO}:12"));
+        let outcome = finish(command, Vec::new());
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says("Input/output error").claims_no_success();
+    }
+}
+
+/// `ulimit` for one run.
+fn limited(project: &Project, limit: &str) -> Command {
+    let plain = build_command(project);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh"]);
+    command.arg(plain.get_program()).args(plain.get_args()).current_dir(project.at("")).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[test]
+fn limits_on_files() {
+    let project = large();
+    let outcome = finish(limited(&project, "-f 2048"), Vec::new());
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("File too large").claims_no_success();
+    assert!(left(&project).is_empty(), "{:?}", left(&project));
+    let outcome = finish(limited(&project, "-n 6"), Vec::new());
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("Too many open files").claims_no_success();
+    assert!(left(&project).is_empty());
+    // Many small files need few descriptors at a time.
+    let many = Project::with_artifact(&[]);
+    for index in 0..500 {
+        many.write(&format!("model/{index}"), index.to_string());
+    }
+    assert_eq!(finish(limited(&many, "-n 40"), Vec::new()).code, Some(0));
+}
+
+#[test]
+fn a_directory_without_permission_to_write() {
+    let project = Project::with_artifact(&[("a", b"a")]);
+    let mut command = build_command(&project);
+    fs::set_permissions(project.out(""), std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("sets");
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(project.root()).status();
+        assert!(owned.expect("chown runs").success());
+        command.uid(65534).gid(65534);
+    }
+    let outcome = finish(command, Vec::new());
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("Permission denied").claims_no_success();
+}
+
+#[test]
+fn what_has_the_archives_name_is_not_touched_without_force() {
+    let project = Project::with_artifact(&[("a", b"a")]);
+    let output = project.out("m.tar");
+    fs::write(&output, "something else").expect("writes");
+    let outcome = finish(build_command(&project), Vec::new());
+    assert_eq!(outcome.code, Some(2));
+    outcome.says("exists already and holds something else").says("--force").claims_no_success();
+    assert_eq!(fs::read(&output).expect("reads"), b"something else");
+    assert_eq!(left(&project), ["m.tar"]);
+    let (key, path) = (project.key(), output.to_string_lossy().into_owned());
+    project.modelseal(&["build", "--key", &key, "-o", &path, "--force"]).expect(0);
+    assert_eq!(project.verify(&output, &[]).code, Some(0));
+    fs::remove_file(&output).expect("removes");
+    fs::create_dir(&output).expect("creates");
+    for force in [&[][..], &["--force"]] {
+        let arguments = [&["build", "--key", &key, "-o", &path], force].concat();
+        project.modelseal(&arguments).expect(2).claims_no_success();
+    }
+    assert_eq!(left(&project), ["m.tar"]);
+}
+
+#[test]
+fn two_builds_onto_one_output_leave_one_whole_result() {
+    let project = large();
+    for _ in 0..4 {
+        let mut children: Vec<_> = (0..3)
+            .map(|_| {
+                build_command(&project).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+            })
+            .collect();
+        for child in &mut children {
+            assert_eq!(child.wait().expect("ends").code(), Some(0));
+        }
+        assert_eq!(left(&project), ["m.tar"]);
+        assert_eq!(project.verify(&project.out("m.tar"), &[]).code, Some(0));
+        fs::remove_file(project.out("m.tar")).expect("removes");
+    }
+}
+
+/// Two archives change places all the time: what is unpacked is always one that verifies, or nothing.
+#[test]
+fn an_archive_swapped_while_it_is_unpacked() {
+    let project = large();
+    let good = project.build();
+    let evil = project.out("evil.tar");
+    let mut bytes = fs::read(&good).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&evil, &bytes).expect("writes");
+    let shown = project.out("shown.tar");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let racer = std::thread::spawn({
+        let (stop, shown, good, evil) = (stop.clone(), shown.clone(), good.clone(), evil.clone());
+        let link = project.out("link");
+        move || {
+            let mut turn = false;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                turn = !turn;
+                let _ = fs::hard_link(if turn { &good } else { &evil }, &link);
+                let _ = fs::rename(&link, &shown);
+            }
+        }
+    });
+    while !shown.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (from, key) = (shown.to_string_lossy().into_owned(), project.public_key());
+    let mut codes = Vec::new();
+    for attempt in 0..12 {
+        let directory = project.out(&format!("u{attempt}"));
+        let to = directory.to_string_lossy().into_owned();
+        let outcome = project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).run();
+        codes.push(outcome.code);
+        let verified = directory.exists().then(|| project.verify(&directory, &["--hash", "all"]).code);
+        assert_eq!(verified, (outcome.code == Some(0)).then_some(Some(0)), "{}", outcome.all());
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    racer.join().expect("races");
+    assert!(codes.iter().all(|code| matches!(code, Some(0 | 1))), "{codes:?}");
+}

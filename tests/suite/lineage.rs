@@ -1,0 +1,92 @@
+//! `--against`: the sealed inputs compared with a checkout.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::{Outcome, Project};
+
+fn project() -> (Project, PathBuf) {
+    let project = Project::new();
+    project.write("requirements.lock", "numpy==2.3.1\n");
+    project.append_recipe("[environment]\nfiles = [\"requirements.lock\"]\n");
+    project.commit();
+    let archive = project.build();
+    let kept = project.out("release.tar");
+    fs::rename(archive, &kept).expect("renames");
+    (project, kept)
+}
+
+fn against(project: &Project, archive: &std::path::Path) -> Outcome {
+    project.verify(archive, &["--against", "."])
+}
+
+#[test]
+fn the_checkout_that_was_built_from_agrees() {
+    let (project, archive) = project();
+    let outcome = against(&project, &archive);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says("the inputs of `.`");
+    assert!(!outcome.stdout.contains("no --against"));
+    // The code counts by what it is: a commit that changes none of it is the same code.
+    project.write("params.toml", "learning_rate = 0.1\nseed = 42\n");
+    project.git(&["commit", "-q", "--allow-empty", "-m", "moved on"]);
+    assert_eq!(against(&project, &archive).code, Some(0));
+}
+
+#[test]
+fn each_input_that_differs_is_named() {
+    for (path, content, check, message) in [
+        ("train.py", "print('other')\n", "lineage.code", "not as committed: `train.py`"),
+        ("modelseal.toml", "", "lineage.recipe", "the recipe of the checkout is not the sealed one"),
+        ("data/train.csv", "x,class\n9,z\n", "lineage.data.train", "the data `train` of the checkout"),
+        ("params.toml", "learning_rate = 0.2\n", "lineage.params", "the file `params.toml` of the checkout"),
+        (
+            "requirements.lock",
+            "numpy==9\n",
+            "lineage.environment",
+            "the file `requirements.lock` of the checkout",
+        ),
+    ] {
+        let (project, archive) = project();
+        if content.is_empty() {
+            project.append_recipe("# remark\n");
+        } else {
+            project.write(path, content);
+        }
+        let outcome = against(&project, &archive);
+        assert_eq!(outcome.code, Some(1), "{path}: {}", outcome.all());
+        outcome.says(&format!("{check:<19}  fail")).says(message).says("  sealed: ").says("   found: ");
+        outcome.claims_no_success();
+        let failed = outcome.stdout.matches(" fail  ").count();
+        // A changed recipe is also a change of the code's tree, but not of its content.
+        assert_eq!(failed, 1, "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_listed_as_not_checked() {
+    let (project, archive) = project();
+    fs::remove_dir_all(project.at("data")).expect("removes");
+    let outcome = against(&project, &archive);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says("not checked: lineage.data.train against the checkout: `data/train.csv` is not there");
+    let elsewhere = project.out("elsewhere.csv");
+    fs::write(&elsewhere, "x,class\n1,a\n2,b\n3,a\n").expect("writes");
+    let place = format!("train={}", elsewhere.display());
+    let outcome = project.verify(&archive, &["--against", ".", "--data", &place]);
+    assert_eq!(outcome.code, Some(0));
+    assert!(!outcome.stdout.contains("is not there"));
+    fs::write(&elsewhere, "x,class\n").expect("writes");
+    assert_eq!(project.verify(&archive, &["--against", ".", "--data", &place]).code, Some(1));
+    let unknown = project.verify(&archive, &["--against", ".", "--data", "moon=x"]);
+    assert_eq!(unknown.code, Some(2));
+    assert_eq!(project.verify(&archive, &["--data", &place]).code, Some(2), "--data needs --against");
+}
+
+#[test]
+fn a_directory_without_a_recipe_cannot_be_compared_with() {
+    let (project, archive) = project();
+    let outcome = project.verify(&archive, &["--against", "model"]);
+    assert_eq!(outcome.code, Some(2));
+    outcome.says("there is no recipe `model/modelseal.toml`").claims_no_success();
+}

@@ -1,0 +1,123 @@
+//! Properties: any changed byte is noticed.
+
+use std::io::Write;
+
+use modelseal::digest::Algorithms;
+use modelseal::report::Verdict;
+use modelseal::sign::PublicKey;
+use modelseal::verify::{Options, Target, TrustedKey, verify};
+use proptest::prelude::*;
+
+use crate::support::Project;
+use crate::support::project::sample;
+
+fn trusted() -> Vec<TrustedKey> {
+    let key = PublicKey::from_pem(include_str!("keys/p256.pub"), "ci").expect("reads");
+    vec![TrustedKey { name: "ci".into(), shown: "ci".into(), key }]
+}
+
+/// The verdict of the library on these bytes; `None` where they could not be judged.
+fn verdict(bytes: &[u8], keys: &[TrustedKey], hash: Algorithms) -> Option<Verdict> {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(bytes).expect("writes");
+    let options = Options {
+        keys,
+        release: None,
+        hash,
+        against: None,
+        now: jiff::Timestamp::UNIX_EPOCH,
+        progress: &|_| {},
+    };
+    verify(&Target::Path(file.path().to_path_buf()), &options).ok().map(|report| report.verdict())
+}
+
+/// Not a sample: every byte of a small archive, whatever it is for.
+#[test]
+fn no_byte_of_an_archive_can_change_unnoticed() {
+    let keys = trusted();
+    let bytes = sample().bytes.clone();
+    assert_eq!(verdict(&bytes, &keys, Algorithms::BLAKE3), Some(Verdict::Pass));
+    // A step that is no divisor of anything, so that all kinds of places are met, in bounded time.
+    for index in (0..bytes.len()).step_by(3).chain(0..2048) {
+        let mut changed = bytes.clone();
+        changed[index] ^= 1 << (index % 8);
+        assert_eq!(verdict(&changed, &keys, Algorithms::BLAKE3), Some(Verdict::Fail), "byte {index}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_edit_of_an_archive_goes_unnoticed(
+        at in any::<prop::sample::Index>(),
+        length in 0usize..600,
+        replacement in prop::collection::vec(any::<u8>(), 0..600),
+        sha256 in any::<bool>(),
+    ) {
+        let mut bytes = sample().bytes.clone();
+        let start = at.index(bytes.len());
+        let end = (start + length).min(bytes.len());
+        bytes.splice(start..end, replacement);
+        let hash = if sha256 { Algorithms::SHA256 } else { Algorithms::ALL };
+        let expected = if bytes == sample().bytes { Verdict::Pass } else { Verdict::Fail };
+        prop_assert_eq!(verdict(&bytes, &trusted(), hash), Some(expected));
+    }
+
+    #[test]
+    fn a_compressed_archive_passes_only_if_it_decodes_to_the_same_tar(
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+        gzip in any::<bool>(),
+    ) {
+        let (good, changed) = compressed(gzip, at, bit);
+        let decoded = decode(gzip, &changed);
+        match verdict(&changed, &trusted(), Algorithms::ALL) {
+            Some(Verdict::Pass) => prop_assert!(decoded.as_deref() == Some(&sample().bytes[..])),
+            other => prop_assert_eq!(other, Some(Verdict::Fail)),
+        }
+        prop_assert_eq!(verdict(&good, &trusted(), Algorithms::ALL), Some(Verdict::Pass));
+    }
+
+    /// A changed key file opens nothing, unless it still is the same key.
+    #[test]
+    fn a_changed_key_file_accepts_only_if_it_is_the_same_key(at in any::<prop::sample::Index>(), bit in 0u8..7) {
+        let mut text = include_bytes!("keys/p256.pub").to_vec();
+        let index = at.index(text.len());
+        text[index] ^= 1 << bit;
+        let same = PublicKey::from_pem(include_str!("keys/p256.pub"), "ci").expect("reads");
+        let read = String::from_utf8(text).ok().and_then(|text| PublicKey::from_pem(&text, "ci").ok());
+        if let Some(key) = read {
+            let is_same = key == same;
+            let keys = [TrustedKey { name: "ci".into(), shown: "ci".into(), key }];
+            let passed = verdict(&sample().bytes, &keys, Algorithms::BLAKE3) == Some(Verdict::Pass);
+            prop_assert_eq!(passed, is_same);
+        }
+    }
+}
+
+fn compressed(gzip: bool, at: prop::sample::Index, bit: u8) -> (Vec<u8>, Vec<u8>) {
+    static ARCHIVES: std::sync::OnceLock<[Vec<u8>; 2]> = std::sync::OnceLock::new();
+    let archives = ARCHIVES.get_or_init(|| {
+        ["zstd", "gzip"].map(|compression| {
+            let project = Project::new();
+            std::fs::read(project.build_with(&["--compression", compression])).expect("reads")
+        })
+    });
+    let good = archives[usize::from(gzip)].clone();
+    let mut changed = good.clone();
+    let index = at.index(changed.len());
+    changed[index] ^= 1 << bit;
+    (good, changed)
+}
+
+/// The whole stream decoded by other means; `None` if anything about it is wrong.
+fn decode(gzip: bool, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    if gzip {
+        std::io::copy(&mut flate2::read::MultiGzDecoder::new(bytes), &mut decoded).ok()?;
+    } else {
+        decoded = zstd::decode_all(bytes).ok()?;
+    }
+    Some(decoded)
+}

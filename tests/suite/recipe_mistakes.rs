@@ -1,0 +1,208 @@
+//! Mistakes in a recipe: line, column, the nearest known name, exit 2, exactly as shown here.
+
+use crate::support::Project;
+use crate::support::project::RECIPE;
+
+#[track_caller]
+fn mistake(from: &str, to: &str, expected: &str) {
+    let project = Project::new();
+    project.edit_recipe(from, to);
+    let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(2);
+    assert_eq!(outcome.stderr.trim_end(), expected.trim_matches('\n'), "{from} -> {to}");
+    outcome.claims_no_success();
+    assert!(!project.at("dist").exists());
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_one() {
+    mistake(
+        "label = \"class\"",
+        "lable = \"class\"",
+        "
+error: unknown key `lable`
+   --> modelseal.toml:11:1
+    |
+ 11 | lable = \"class\"
+    | ^^^^^
+hint: did you mean `label`?
+",
+    );
+    mistake(
+        "[params]",
+        "[parms]",
+        "
+error: unknown key `parms`
+   --> modelseal.toml:13:2
+    |
+ 13 | [parms]
+    |  ^^^^^
+hint: did you mean `params`?
+",
+    );
+    mistake(
+        "label = \"class\"",
+        "moon = \"full\"",
+        "
+error: unknown key `moon`; known are `name`, `path`, `label`, `timestamp`, `max_age`, `static`, `symlinks`
+   --> modelseal.toml:11:1
+    |
+ 11 | moon = \"full\"
+    | ^^^^
+",
+    );
+}
+
+#[test]
+fn a_wrong_type_or_value() {
+    mistake(
+        "version = \"1.0.0\"",
+        "version = 1.0",
+        "
+error: invalid type: floating point `1.0`, expected a string
+  --> modelseal.toml:3:11
+   |
+ 3 | version = 1.0
+   |           ^^^
+",
+    );
+    mistake(
+        "label = \"class\"",
+        "symlinks = \"folow\"",
+        "
+error: unknown value `folow`
+   --> modelseal.toml:11:12
+    |
+ 11 | symlinks = \"folow\"
+    |            ^^^^^^^
+hint: did you mean `follow`?
+",
+    );
+    mistake(
+        "label = \"class\"",
+        "timestamp = \"t\"\nmax_age = \"30 days\"",
+        "
+error: a length of time is a whole number above 0 and a unit: `36h`, `30d`, `2w`
+   --> modelseal.toml:12:11
+    |
+ 12 | max_age = \"30 days\"
+    |           ^^^^^^^^^
+",
+    );
+    mistake(
+        "name = \"wine\"",
+        "name = \"../wine\"",
+        "
+error: a model's name is 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begins with a letter or digit
+  --> modelseal.toml:2:8
+   |
+ 2 | name = \"../wine\"
+   |        ^^^^^^^^^
+",
+    );
+    mistake(
+        "name = \"train\"",
+        "name = \"Train.set\"",
+        "
+error: a name is 1 to 64 lower-case letters, digits, `_` or `-`, and begins with a letter or digit
+  --> modelseal.toml:9:8
+   |
+ 9 | name = \"Train.set\"
+   |        ^^^^^^^^^^^
+",
+    );
+}
+
+#[test]
+fn a_missing_table_or_key() {
+    mistake(
+        "[model]\nname = \"wine\"\nversion = \"1.0.0\"\n",
+        "",
+        "
+error: missing field `model` in `modelseal.toml`
+",
+    );
+    mistake(
+        "version = \"1.0.0\"\n",
+        "",
+        "
+error: missing field `version`
+  --> modelseal.toml:1:1
+   |
+ 1 | [model]
+   | ^^^^^^^
+",
+    );
+}
+
+#[test]
+fn what_is_not_toml() {
+    mistake(
+        "name = \"wine\"",
+        "name = \"wine",
+        "
+error: invalid basic string, expected `\"`
+  --> modelseal.toml:2:13
+   |
+ 2 | name = \"wine
+   |             ^
+",
+    );
+    mistake(
+        "name = \"wine\"",
+        "name = \"wine\"\nname = \"beer\"",
+        "
+error: duplicate key
+  --> modelseal.toml:3:1
+   |
+ 3 | name = \"beer\"
+   | ^^^^
+",
+    );
+}
+
+#[test]
+fn commands_are_refused_with_a_message_that_says_so() {
+    for table in [
+        "[run]\ncommand = [\"python3\", \"train.py\"]\n",
+        "[[probe]]\nname = \"golden\"\ncommand = [\"x\"]\n",
+    ] {
+        let project = Project::new();
+        project.append_recipe(table);
+        let outcome = project.modelseal(&["build"]).expect(2);
+        outcome.says("this version of modelseal runs no commands yet").says("--> modelseal.toml:16:");
+    }
+}
+
+#[test]
+fn a_mistake_cannot_forge_output() {
+    let project = Project::new();
+    project.edit_recipe("label", "\"\u{202e}\\u001B[2J\" = 1\nlabel");
+    let outcome = project.modelseal(&["build"]).expect(2);
+    assert!(!outcome.stderr.contains(['\u{1b}', '\u{202e}']), "{}", outcome.stderr);
+    project.write("modelseal.toml", format!("{}\nx = \"{}\"\n", RECIPE, "y".repeat(100_000)));
+    let outcome = project.modelseal(&["build"]).expect(2);
+    assert!(outcome.stderr.len() < 2000);
+}
+
+#[test]
+fn what_is_no_recipe_at_all() {
+    let project = Project::new();
+    let build = || project.modelseal(&["build"]);
+    project.write("modelseal.toml", b"\xff\xfe");
+    build().expect(2).says("is not UTF-8 text");
+    project.write("modelseal.toml", " ".repeat((1 << 20) + 1));
+    build().expect(2).says("longer than 1 MiB");
+    std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
+    build().expect(2).says("there is no recipe `modelseal.toml`").says("`modelseal init` writes one");
+    rustix::fs::mkfifoat(rustix::fs::CWD, project.at("modelseal.toml"), rustix::fs::Mode::RWXU)
+        .expect("makes");
+    build().expect(2).says("is not a regular file");
+    project.write("deep.toml", format!("x = {}", "[".repeat(100_000)));
+    project.modelseal(&["build", "deep.toml"]).expect(2);
+    // A recipe may have any name, and a byte order mark.
+    project.write("other.toml", format!("\u{feff}{RECIPE}"));
+    std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
+    std::fs::remove_file(project.at("deep.toml")).expect("removes");
+    project.commit();
+    project.modelseal(&["build", "other.toml"]).expect(0);
+}
