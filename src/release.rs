@@ -10,10 +10,9 @@ use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Progress}
 use crate::manifest::{self, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
 use crate::sign::{self, Bundle, BundleError};
 
-/// A seal whose parts fit together. Who signed it is not known yet.
+/// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
 pub struct Seal {
-    pub bundle: Bundle,
     pub manifest: Statement,
     /// SHA-256 of the payload: the identity of the release.
     pub release: Digest,
@@ -30,15 +29,15 @@ pub enum SealError {
 }
 
 impl Seal {
-    /// Reads a seal strictly.
+    /// Reads a seal strictly; the bundle has what a signature is checked with.
     ///
     /// # Errors
     /// [`SealError`].
-    pub fn read(bytes: &[u8]) -> Result<Self, SealError> {
+    pub fn read(bytes: &[u8]) -> Result<(Self, Bundle), SealError> {
         let bundle = sign::read_bundle(bytes)?;
         let manifest = manifest::parse(&bundle.payload)?;
         let release = Digest::sha256(&bundle.payload);
-        Ok(Self { bundle, manifest, release })
+        Ok((Self { manifest, release }, bundle))
     }
 
     /// What every entry of the archive shares.

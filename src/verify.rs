@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use crate::digest::{self, Algorithms, Digest, Progress};
 use crate::inputs;
 use crate::recipe;
-use crate::release::Seal;
+use crate::release::{Discard, Seal};
 use crate::report::{Check, Report, Signer};
 use crate::sign::PublicKey;
 
@@ -147,7 +147,7 @@ impl Target {
 pub fn verify(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
     let mut verification = Verification::new(target, options)?;
     match seal::open(target)? {
-        seal::Opened::Archive(source) => archive::verify(&mut verification, source, None)?,
+        seal::Opened::Archive(source) => archive::verify(&mut verification, source, &mut Discard)?,
         seal::Opened::Directory(root) => directory::verify(&mut verification, &root)?,
     }
     Ok(verification.report)
@@ -199,8 +199,8 @@ impl<'a> Verification<'a> {
 
     /// Steps 1 and 2 on the seal's bytes: `None` if either failed, and then the reading ends.
     fn seal_and_signature(&mut self, content: &[u8]) -> Option<Seal> {
-        let seal = seal::check(self, content)?;
-        self.accepted = signature::check(self, &seal);
+        let (seal, bundle) = seal::check(self, content)?;
+        self.accepted = signature::check(self, &bundle);
         if let Some(key) = self.accepted {
             self.report.signers.push(Signer { key: key.key.hint(), name: key.name.clone() });
             return Some(seal);

@@ -19,7 +19,8 @@ pub struct ArchiveReader<R: Read> {
 /// The first entry, read before anything is known about the rest.
 pub struct SealEntry {
     header: [u8; BLOCK],
-    /// The seal's bytes.
+    size: u64,
+    /// The seal's bytes. They can be taken out: nothing here needs them.
     pub content: Vec<u8>,
 }
 
@@ -63,7 +64,7 @@ impl<R: Read> ArchiveReader<R> {
         self.skip_padding(size)?;
         // The allocation grew by doubling; a long seal should not hold on to the rest.
         content.shrink_to_fit();
-        Ok(SealEntry { header, content })
+        Ok(SealEntry { header, size, content })
     }
 
     /// Reads one entry that must be exactly `entry`, and shows its content to the consumers.
@@ -168,8 +169,7 @@ impl SealEntry {
     /// # Errors
     /// [`ReadError::Header`] at byte 0.
     pub fn check_header(&self, frame: &Frame) -> Result<(), ReadError> {
-        let size = self.content.len() as u64;
-        let expected = encode(frame, &Entry { path: SEAL_PATH, size, executable: false });
+        let expected = encode(frame, &Entry { path: SEAL_PATH, size: self.size, executable: false });
         if expected == self.header {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::arguments::Format;
 use super::output::print;
 use super::verify::target;
+use crate::digest::Digest;
 use crate::manifest::{ResourceDescriptor, Statement};
 use crate::release::Seal;
 use crate::text::{Escaped, count, number};
@@ -32,8 +33,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let seal = match read_sealed(&target)? {
-        Sealed::Read(seal) => seal,
+    let (seal, hint) = match read_sealed(&target)? {
+        Sealed::Read { seal, hint } => (seal, hint),
         Sealed::Unreadable(reason) => {
             eprintln!("error: {}: {reason}", crate::text::name(&target.shown()));
             return Ok(1);
@@ -46,12 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 verified: false,
                 target: target.shown(),
                 release: format!("sha256:{}", seal.release),
-                key: format!("sha256:{}", seal.bundle.hint),
+                key: format!("sha256:{hint}"),
                 statement: &seal.manifest,
             };
             print(&(serde_json::to_string_pretty(&wire)? + "\n"))?;
         }
-        Format::Text => print(&text(&seal))?,
+        Format::Text => print(&text(&seal, &hint))?,
     }
     Ok(0)
 }
@@ -66,7 +67,7 @@ struct Wire<'a> {
     statement: &'a Statement,
 }
 
-fn text(seal: &Seal) -> String {
+fn text(seal: &Seal, hint: &Digest) -> String {
     let manifest = &seal.manifest;
     let internal = manifest.internal();
     let date =
@@ -78,7 +79,7 @@ fn text(seal: &Seal) -> String {
     let model = manifest.model();
     line("model", &format!("{} {}", model.name, model.version));
     line("release", &format!("sha256:{}", seal.release));
-    line("key", &format!("sha256:{}", seal.bundle.hint));
+    line("key", &format!("sha256:{hint}"));
     line("origin", internal.origin.name());
     line("date", &date.map(|date| date.to_string()).unwrap_or_default());
     line("made by", &format!("modelseal {}", Escaped(manifest.made_by())));

@@ -45,7 +45,7 @@ fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>
         Err(_) => return Ok(None),
     };
     let damaged = |reason: String| Error::BadBase { path: path.to_path_buf(), reason };
-    let seal = Seal::read(&entry.content).map_err(|error| damaged(error.to_string()))?;
+    let (seal, _) = Seal::read(&entry.content).map_err(|error| damaged(error.to_string()))?;
     entry.check_header(&seal.frame()).map_err(|error| damaged(error.to_string()))?;
     let Contents { files, stopped, .. } =
         read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, progress);

@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 
 use super::{Error, Verification, files};
-use crate::archive::{ArchiveReader, Entry, Found, ReadError, SealEntry};
+use crate::archive::{ArchiveReader, Entry, Found, ReadError};
 use crate::manifest::SEAL_PATH;
-use crate::release::{Discard, Receiver, Seal, read_contents};
+use crate::release::{Receiver, Seal, read_contents};
 use crate::report::{Check, Status};
 use crate::text::count;
 
@@ -13,13 +13,13 @@ use crate::text::count;
 pub(super) fn verify(
     verification: &mut Verification<'_>,
     source: Box<dyn Read>,
-    receiver: Option<&mut dyn Receiver>,
+    receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
     let opened = ArchiveReader::new(source).and_then(|mut reader| {
         let entry = reader.read_seal()?;
         Ok((reader, entry))
     });
-    let (reader, entry) = match opened {
+    let (reader, mut entry) = match opened {
         Ok(opened) => opened,
         Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
         Err(error) => {
@@ -31,23 +31,25 @@ pub(super) fn verify(
     let Some(seal) = verification.seal_and_signature(&entry.content) else {
         return Ok(());
     };
-    contents(verification, reader, &entry, &seal, receiver.unwrap_or(&mut Discard))
+    if let Err(error) = entry.check_header(&seal.frame()) {
+        verification.add(stopped(&error));
+        let files = count(seal.manifest.files().len() as u64, "file", "files");
+        verification.not_reached(&format!("{files} in the archive"));
+        return Ok(());
+    }
+    // A long seal is not held while everything else is read.
+    extract_seal(receiver, std::mem::take(&mut entry.content), &seal)
+        .map_err(|source| Error::io(verification.target.path(), source))?;
+    contents(verification, reader, &seal, receiver)
 }
 
 fn contents(
     verification: &mut Verification<'_>,
     reader: ArchiveReader<Box<dyn Read>>,
-    entry: &SealEntry,
     seal: &Seal,
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
     let sealed = seal.manifest.files();
-    if let Err(error) = entry.check_header(&seal.frame()) {
-        verification.add(stopped(&error));
-        verification.not_reached(&format!("{} in the archive", count(sealed.len() as u64, "file", "files")));
-        return Ok(());
-    }
-    extract_seal(receiver, entry, seal).map_err(|source| Error::io(verification.target.path(), source))?;
     let options = verification.options;
     let contents = read_contents(reader, seal, options.hash, receiver, options.progress);
     let reached = contents.files.len();
@@ -76,10 +78,10 @@ fn contents(
 }
 
 /// The seal has been read already; whoever extracts wants it too.
-fn extract_seal(receiver: &mut dyn Receiver, read: &SealEntry, seal: &Seal) -> io::Result<()> {
-    let size = read.content.len() as u64;
+fn extract_seal(receiver: &mut dyn Receiver, content: Vec<u8>, seal: &Seal) -> io::Result<()> {
+    let size = content.len() as u64;
     receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size, executable: false })?;
-    receiver.consume(&read.content)?;
+    receiver.consume(&content)?;
     receiver.end()
 }
 

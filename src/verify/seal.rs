@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Target, Verification};
 use crate::archive::{ArchiveReader, ReadError};
-use crate::digest::{self, Symlinks, open_regular};
+use crate::digest::{self, Digest, Symlinks, open_regular};
 use crate::manifest::SEAL_PATH;
 use crate::release::{Seal, SealError};
 use crate::report::Check;
+use crate::sign::Bundle;
 
 /// No seal file in a directory is longer.
 const LONGEST: u64 = 512 << 20;
@@ -66,9 +67,9 @@ pub(super) fn read_file(root: &Path) -> Result<Result<Vec<u8>, String>, Error> {
 }
 
 /// Checks the seal's bytes and adds the result to the report.
-pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Option<Seal> {
-    let seal = match Seal::read(content) {
-        Ok(seal) => seal,
+pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Option<(Seal, Bundle)> {
+    let (seal, bundle) = match Seal::read(content) {
+        Ok(read) => read,
         Err(error) => {
             verification.add(Check::fail("seal", error.to_string()));
             verification.not_reached("anything behind the seal: the seal cannot be read");
@@ -93,12 +94,16 @@ pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Opti
                 .hint("another build of this model arrived: fetch the right one")
         });
     }
-    Some(seal)
+    Some((seal, bundle))
 }
 
 /// A seal read for showing it: nothing about it is verified.
 pub enum Sealed {
-    Read(Box<Seal>),
+    Read {
+        seal: Box<Seal>,
+        /// Which key it says that it was signed with.
+        hint: Digest,
+    },
     /// Why there is none to show.
     Unreadable(String),
 }
@@ -113,7 +118,7 @@ pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
         Opened::Archive(source) => read_from_archive(target, source)?,
     };
     Ok(match content.map(|content| Seal::read(&content)) {
-        Ok(Ok(seal)) => Sealed::Read(Box::new(seal)),
+        Ok(Ok((seal, bundle))) => Sealed::Read { seal: Box::new(seal), hint: bundle.hint },
         Ok(Err(error)) => Sealed::Unreadable(error.to_string()),
         Err(reason) => Sealed::Unreadable(reason),
     })

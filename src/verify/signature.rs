@@ -1,14 +1,12 @@
 //! Step 2: a key that the caller named signed it.
 
 use super::{TrustedKey, Verification};
-use crate::release::Seal;
 use crate::report::Check;
-use crate::sign::SignatureError;
+use crate::sign::{Bundle, SignatureError};
 
 /// Tries every trusted key; what the seal says about its key is only compared afterwards.
-pub(super) fn check<'a>(verification: &mut Verification<'a>, seal: &Seal) -> Option<&'a TrustedKey> {
+pub(super) fn check<'a>(verification: &mut Verification<'a>, bundle: &Bundle) -> Option<&'a TrustedKey> {
     let keys = verification.options.keys;
-    let bundle = &seal.bundle;
     let mut not_canonical = None;
     for trusted in keys {
         match trusted.key.verify(&bundle.payload, &bundle.signature) {

@@ -43,9 +43,14 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
     let root = temporary.path().join("artifact");
     DirBuilder::new().create(&root).map_err(written)?;
 
-    let mut extractor =
-        Extractor { root: root.clone(), open: None, time: SystemTime::UNIX_EPOCH, failed: None };
-    let result = archive::verify(&mut verification, source, Some(&mut extractor));
+    let mut extractor = Extractor {
+        root: root.clone(),
+        made: PathBuf::new(),
+        open: None,
+        time: SystemTime::UNIX_EPOCH,
+        failed: None,
+    };
+    let result = archive::verify(&mut verification, source, &mut extractor);
     if let Some((path, source)) = extractor.failed {
         // The path on the disk is a temporary one: name the file of the archive instead.
         return Err(Error::Write { path: destination.join(path), source });
@@ -94,6 +99,8 @@ fn make_durable(root: &Path) -> io::Result<()> {
 /// manifest, so none leads out of it.
 struct Extractor {
     root: PathBuf,
+    /// The last directory that was made.
+    made: PathBuf,
     open: Option<(String, File)>,
     /// The modification time of every file.
     time: SystemTime,
@@ -111,15 +118,29 @@ impl Extractor {
     }
 }
 
+impl Extractor {
+    /// Files come in the order of their paths, so most lie in the directory of the one before.
+    fn make_parent(&mut self, location: &Path) -> io::Result<()> {
+        match location.parent() {
+            Some(parent) if parent != self.made => {
+                fs::create_dir_all(parent)?;
+                self.made = parent.to_path_buf();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Receiver for Extractor {
     fn begin(&mut self, frame: &Frame, entry: &Entry<'_>) -> io::Result<()> {
         let path = entry.path;
         let location = self.root.join(path);
         // The umask of whoever unpacks applies, as it does for git.
         let mode = if entry.executable { 0o777 } else { 0o666 };
-        let parent = location.parent().map_or(Ok(()), fs::create_dir_all);
-        let opened =
-            parent.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&location));
+        let opened = self
+            .make_parent(&location)
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&location));
         let file = self.note(path, opened)?;
         self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
         self.open = Some((path.to_string(), file));
