@@ -112,6 +112,8 @@ pub enum WriteError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{} exists already and holds something else", crate::text::path(.0))]
     Exists(PathBuf),
+    #[error("the directory {} does not exist", crate::text::path(.0))]
+    NoDirectory(PathBuf),
     #[error("interrupted")]
     Interrupted,
 }

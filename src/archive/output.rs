@@ -56,6 +56,9 @@ impl ArchiveFile {
     /// [`WriteError::Io`].
     pub fn create(path: &Path, compression: Compression) -> Result<Self, WriteError> {
         let failed = |source| WriteError::Io { path: path.to_path_buf(), source };
+        if !directory_of(path).is_dir() {
+            return Err(WriteError::NoDirectory(directory_of(path).to_path_buf()));
+        }
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let (file, temporary) = tempfile::Builder::new()
             .prefix(&format!(".{name}."))

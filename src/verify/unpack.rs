@@ -33,6 +33,9 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !parent.is_dir() {
+        return Err(Error::Missing(parent.to_path_buf()));
+    }
     let written = |source| Error::Write { path: destination.to_path_buf(), source };
     let temporary = tempfile::Builder::new()
         .prefix(".modelseal-")

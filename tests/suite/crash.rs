@@ -280,6 +280,9 @@ fn what_has_the_archives_name_is_not_touched_without_force() {
         project.modelseal(&arguments).expect(2).claims_no_success();
     }
     assert_eq!(left(&project), ["m.tar"]);
+    let nowhere = project.out("no/such/m.tar").to_string_lossy().into_owned();
+    let outcome = project.modelseal(&["build", "--key", &key, "-o", &nowhere]).expect(2);
+    outcome.says("no/such` does not exist");
 }
 
 #[test]

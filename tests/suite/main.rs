@@ -4,6 +4,7 @@ mod archive_bytes;
 mod arguments;
 mod crash;
 mod data;
+mod documentation;
 mod git;
 mod hostile_archive;
 mod hostile_seal;

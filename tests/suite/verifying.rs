@@ -292,7 +292,7 @@ fn unpack_refuses_a_destination_that_holds_something() {
     unpack("link").expect(2).says("is a symbolic link");
     fs::write(project.out("file"), "x").expect("writes");
     unpack("file").expect(2).says("is not a directory");
-    unpack("no/such/parent").expect(2);
+    unpack("no/such/parent").expect(2).says("no/such` does not exist");
     unpack("real").expect(0);
     assert!(project.out("real/config.json").is_file());
     // A directory is unpacked already.

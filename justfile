@@ -1,0 +1,27 @@
+# Everything that must hold before a change lands
+check:
+    bash .ci/run
+
+# Tests of the library only: seconds
+quick:
+    cargo test --lib
+
+# Tests whose names hold a word
+test word:
+    cargo test --test suite {{word}}
+
+# Write the real output of every session into the documentation
+docs:
+    UPDATE_DOCS=1 cargo test --test suite documentation
+
+# Side by side with other tools; takes minutes
+bench:
+    python3 benches/compare.py
+
+# Licences and advisories of the dependencies
+deny:
+    cargo deny check
+
+# A minute of each fuzz target
+fuzz:
+    for target in archive seal recipe; do cargo +nightly fuzz run "$target" -- -max_total_time=60; done

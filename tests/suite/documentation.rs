@@ -1,0 +1,221 @@
+//! Every shell block of the README and of `docs/` runs, and every session shows what really comes out.
+//!
+//! A block `sh` must succeed. In a block `console` each line after `$ ` is run, and what it prints is compared
+//! with the lines below it; digests and commits, which depend on the day, count as equal. The blocks of one
+//! document run one after the other in one shell, in a clone of this repository with an empty home.
+//! `UPDATE_DOCS=1 cargo test documentation` writes the real output into the documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::project::git_in;
+use crate::support::run::finish;
+
+/// Between the output of two commands; no program prints it.
+const MARK: &str = "\u{1}status ";
+
+struct Session {
+    directory: tempfile::TempDir,
+}
+
+impl Session {
+    /// A clone of the files that git knows, with one commit, and programs that stand for the set-up.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (clone, home, programs) =
+            (directory.path().join("modelseal"), directory.path().join("home"), directory.path().join("bin"));
+        for path in [&clone, &home, &programs] {
+            fs::create_dir(path).expect("creates");
+        }
+        let listed = git_in(root, &home, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        for name in listed.split('\0').filter(|name| !name.is_empty() && root.join(name).is_file()) {
+            let target = clone.join(name);
+            fs::create_dir_all(target.parent().expect("a parent")).expect("creates");
+            fs::copy(root.join(name), target).expect("copies");
+        }
+        git_in(&clone, &home, &["init", "-q", "-b", "main"]);
+        git_in(&clone, &home, &["add", "-A"]);
+        git_in(&clone, &home, &["commit", "-qm", "state"]);
+        // The set-up compiles the program and runs these very tests: both have happened if this runs.
+        let program = env!("CARGO_BIN_EXE_modelseal");
+        let cargo = format!(
+            "#!/bin/sh\ncase \"$*\" in\n'run --release -- '*) shift 3; exec {program} \"$@\" ;;\ntest) ;;\n*) exit 1 ;;\nesac\n"
+        );
+        fs::write(programs.join("cargo"), cargo).expect("writes");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(programs.join("cargo"), mode).expect("sets the mode");
+        std::os::unix::fs::symlink(program, programs.join("modelseal")).expect("links");
+        Self { directory }
+    }
+
+    /// Runs a script and returns what it printed.
+    fn run(&self, script: &str) -> String {
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", script])
+            .current_dir(self.directory.path().join("modelseal"))
+            .env_clear()
+            .env("PATH", format!("{}:{path}", self.directory.path().join("bin").display()))
+            .env("HOME", self.directory.path().join("home"))
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        let outcome = finish(command, Vec::new());
+        outcome.stdout + &outcome.stderr
+    }
+}
+
+/// A fenced block: its language, and its lines' range in the document.
+struct Block {
+    language: String,
+    start: usize,
+    end: usize,
+}
+
+fn blocks(lines: &[&str]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, usize)> = None;
+    for (index, line) in lines.iter().enumerate() {
+        match (line.strip_prefix("```"), open.take()) {
+            (Some(_), Some((language, start))) => blocks.push(Block { language, start, end: index }),
+            (Some(language), None) => open = Some((language.to_string(), index + 1)),
+            (None, still) => open = still,
+        }
+    }
+    assert!(open.is_none(), "a block has no end");
+    blocks
+}
+
+/// The commands of a block, each with the lines that are shown below it.
+fn commands<'a>(block: &Block, lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in &lines[block.start..block.end] {
+        match line.strip_prefix("$ ") {
+            Some(command) => commands.push((command, Vec::new())),
+            None => commands.last_mut().expect("a session begins with `$ `").1.push(line),
+        }
+    }
+    commands
+}
+
+/// All commands of a document as one script, which marks where the output of each ends.
+fn script(lines: &[&str], blocks: &[Block]) -> String {
+    let mut script = String::from("exec 2>&1\n");
+    for block in blocks {
+        match block.language.as_str() {
+            "sh" => {
+                // Every line must succeed; where one does not, the script ends and its mark is missing.
+                let lines = lines[block.start..block.end].join("\n");
+                script.push_str(&format!("set -e\n{lines}\nset +e\nprintf '{MARK}0\\n'\n"));
+            }
+            "console" => {
+                for (command, _) in commands(block, lines) {
+                    script.push_str(&format!("{command}\nprintf '{MARK}%s\\n' $?\n"));
+                }
+            }
+            _ => {}
+        }
+    }
+    script
+}
+
+/// Digests, commits, times and this machine's places count as equal.
+fn normalised(text: &str, session: &Session) -> String {
+    let text = text.replace(&session.directory.path().to_string_lossy().into_owned(), "");
+    let mut result = String::new();
+    let mut word = String::new();
+    for character in text.chars().chain(['\n']) {
+        if character.is_ascii_alphanumeric() {
+            word.push(character);
+            continue;
+        }
+        let is_hex = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        result.push_str(if is_hex { "HEX" } else { &word });
+        word.clear();
+        result.push(character);
+    }
+    let lines = result.lines().map(|line| match line.strip_prefix("date  ") {
+        Some(_) => "date",
+        None => line.trim_end(),
+    });
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_string()
+}
+
+/// Runs a document; returns it with the real output in its sessions.
+fn check(path: &Path, update: bool) -> Option<String> {
+    let text = fs::read_to_string(path).expect("reads");
+    let lines: Vec<&str> = text.lines().collect();
+    let blocks = blocks(&lines);
+    let session = Session::new();
+    let output = session.run(&script(&lines, &blocks));
+    let mut outputs = output.split(MARK);
+    // What follows a mark begins with the status of the command before it.
+    let mut current = outputs.next().expect("output").to_string();
+    let mut next = || {
+        let rest =
+            outputs.next().unwrap_or_else(|| panic!("{}: the shell ended early:\n{output}", path.display()));
+        let (status, rest) = rest.split_once('\n').expect("a status");
+        (std::mem::replace(&mut current, rest.to_string()), status.to_string())
+    };
+    let mut updated = Vec::new();
+    let mut written = 0;
+    for block in &blocks {
+        match block.language.as_str() {
+            "sh" => {
+                let (printed, status) = next();
+                assert_eq!(status, "0", "{}:{}:\n{printed}", path.display(), block.start + 1);
+            }
+            "console" => {
+                updated.extend(lines[written..block.start].iter().map(|line| line.to_string()));
+                for (command, shown) in commands(block, &lines) {
+                    let (printed, _) = next();
+                    if !update {
+                        let (printed, shown) =
+                            (normalised(&printed, &session), normalised(&shown.join("\n"), &session));
+                        assert_eq!(printed, shown, "{}: {command}", path.display());
+                    }
+                    updated.push(format!("$ {command}"));
+                    updated.extend(printed.trim_end().lines().map(str::to_string));
+                }
+                written = block.end;
+            }
+            _ => {}
+        }
+    }
+    updated.extend(lines[written..].iter().map(|line| line.to_string()));
+    update.then(|| updated.join("\n") + "\n")
+}
+
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    let walk = walkdir::WalkDir::new(root.join("docs")).sort_by_file_name();
+    let found = walk.into_iter().map(|entry| entry.expect("walks").into_path());
+    documents.extend(found.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    documents
+}
+
+#[test]
+fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
+    for path in documents() {
+        if let Some(updated) = check(&path, update) {
+            fs::write(path, updated).expect("writes");
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    for path in documents() {
+        let text = fs::read_to_string(&path).expect("reads");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !link.contains("://") && !file.is_empty() {
+                let target = path.parent().expect("a directory").join(file);
+                assert!(target.exists(), "{}: {link}", path.display());
+            }
+        }
+    }
+}
