@@ -3,22 +3,22 @@
 //! The statement is complete before the key is used, and the archive appears under its name only when
 //! all of it is on the disk.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::archive::{ArchiveFile, ArchiveWriter, Compression, Outcome, WriteError};
+use crate::archive::{ArchiveFile, Compression, Outcome, WriteError};
 use crate::digest::{Digest, Progress};
 use crate::inputs::{self, Artifact, Change, Inputs};
 use crate::manifest::{
-    ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, MODEL_SIGNATURE_PATH, Missing, Model, Origin,
-    SEAL_PATH, Statement, model_signature_payload,
+    ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Missing, Model, Origin, Statement, Subject,
 };
 use crate::recipe::Recipe;
-use crate::release;
-use crate::sign::{self, KeyError, PrivateKey};
+use crate::sign::{KeyError, PrivateKey};
 
 /// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
 /// that every archive format can hold.
@@ -35,6 +35,8 @@ pub struct Options<'a> {
     pub compression: Option<Compression>,
     /// Replace an archive that holds something else.
     pub force: bool,
+    /// Compute the SHA-256 of the uncompressed archive, which takes another read of it.
+    pub tar_digest: bool,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<u64>,
     /// Against which the age of data is judged. It is not sealed.
@@ -49,8 +51,8 @@ pub struct Built {
     pub archive: PathBuf,
     pub outcome: Outcome,
     pub release: Digest,
-    /// SHA-256 of the uncompressed archive.
-    pub tar_digest: Digest,
+    /// SHA-256 of the uncompressed archive, if it was asked for.
+    pub tar_digest: Option<Digest>,
     pub model: Model,
     pub origin: Origin,
     pub files: u64,
@@ -80,11 +82,12 @@ pub enum Error {
     Directory { path: PathBuf, source: io::Error },
 }
 
-/// Everything that is known before a key is used.
-struct Prepared {
-    statement: Statement,
+/// Everything that is known before a file of the artifact is read.
+struct Plan {
     artifact: Artifact,
     inputs: Inputs,
+    external: ExternalParameters,
+    internal: InternalParameters,
 }
 
 /// Builds, signs and writes.
@@ -98,39 +101,36 @@ pub fn build(recipe: &Recipe, key: &PrivateKey, options: &Options<'_>) -> Result
         None => recipe.default_output(compression),
     };
     let model_signature = key.public_key().is_elliptic_curve();
-    let prepared = prepare(recipe, options, &output, model_signature)?;
+    let plan = plan(recipe, options, &output, model_signature)?;
     if options.output.is_none() {
         make_directory(&output)?;
     }
     let file = ArchiveFile::create(&output, compression)?;
-    let (release, file) = write(&prepared, key, file, options)?;
-    let (outcome, tar_digest) = file.finish(options.force)?;
+    let written = match compression {
+        Compression::None => write::in_one_pass(&plan, key, file, options.progress)?,
+        Compression::Gzip | Compression::Zstd => write::in_two_passes(&plan, key, file, options.progress)?,
+    };
+    let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
 
-    let Prepared { statement, artifact, inputs } = prepared;
     Ok(Built {
         archive: output,
         outcome,
-        release,
+        release: written.release,
         tar_digest,
-        model: statement.model().clone(),
-        origin: statement.internal().origin,
-        files: statement.files().len() as u64,
-        bytes: statement.files().iter().map(|file| file.size()).sum(),
-        missing: inputs.missing,
-        excluded: artifact.excluded,
-        empty_directories: artifact.empty_directories,
-        changes: inputs.changes,
-        warnings: inputs.warnings,
+        model: plan.external.model,
+        origin: plan.internal.origin,
+        files: plan.artifact.files.len() as u64,
+        bytes: plan.artifact.files.iter().map(|file| file.facts.size).sum(),
+        missing: plan.inputs.missing,
+        excluded: plan.artifact.excluded,
+        empty_directories: plan.artifact.empty_directories,
+        changes: plan.inputs.changes,
+        warnings: plan.inputs.warnings,
         model_signature,
     })
 }
 
-fn prepare(
-    recipe: &Recipe,
-    options: &Options<'_>,
-    output: &Path,
-    model_signature: bool,
-) -> Result<Prepared, Error> {
+fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path, model_signature: bool) -> Result<Plan, Error> {
     let written = written(recipe, output);
     let inputs = inputs::gather(
         recipe,
@@ -142,7 +142,7 @@ fn prepare(
             progress: options.progress,
         },
     )?;
-    let mut artifact = inputs::read_artifact(recipe, &written, options.progress)?;
+    let artifact = inputs::list_artifact(recipe, &written)?;
     let source_date_epoch = match (options.source_date_epoch, inputs.commit_time) {
         (Some(epoch), _) if epoch > LAST_EPOCH => return Err(Error::Epoch(epoch)),
         (None, Some(time)) if time > LAST_EPOCH => {
@@ -152,13 +152,12 @@ fn prepare(
         (None, None) => DEFAULT_EPOCH,
     };
     let model = &recipe.tables.model;
-    let statement = Statement::new(
-        std::mem::take(&mut artifact.files),
-        ExternalParameters {
+    Ok(Plan {
+        external: ExternalParameters {
             model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
             hyperparameters: inputs.hyperparameters.clone(),
         },
-        InternalParameters {
+        internal: InternalParameters {
             format: FORMAT,
             origin: Origin::Adopted,
             source_date_epoch,
@@ -166,44 +165,22 @@ fn prepare(
             model_signature,
             missing: inputs.missing.clone(),
         },
-        inputs.dependencies.clone(),
-        env!("CARGO_PKG_VERSION"),
-    );
-    Ok(Prepared { statement, artifact, inputs })
+        artifact,
+        inputs,
+    })
 }
 
-/// Writes all entries. What is large is made, written and dropped one after the other.
-fn write(
-    prepared: &Prepared,
-    key: &PrivateKey,
-    file: ArchiveFile,
-    options: &Options<'_>,
-) -> Result<(Digest, ArchiveFile), Error> {
-    let statement = &prepared.statement;
-    let path = file.path().to_path_buf();
-    let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
-    let mut archive = ArchiveWriter::new(file, release::frame(statement));
-    let payload = statement.payload();
-    let release = Digest::sha256(&payload);
-    let seal = sign::write_bundle(&payload, key)?;
-    drop(payload);
-    archive.append(SEAL_PATH, &seal).map_err(failed)?;
-    drop(seal);
-    if statement.internal().model_signature {
-        let signature = sign::write_bundle(&model_signature_payload(statement, &release), key)?;
-        archive.append(MODEL_SIGNATURE_PATH, &signature).map_err(failed)?;
+impl Plan {
+    /// The manifest of these files.
+    fn statement(&self, files: Vec<Subject>) -> Statement {
+        Statement::new(
+            files,
+            self.external.clone(),
+            self.internal.clone(),
+            self.inputs.dependencies.clone(),
+            env!("CARGO_PKG_VERSION"),
+        )
     }
-    for sealed in statement.files() {
-        let mut content = prepared.artifact.open(sealed).map_err(inputs::Error::from)?;
-        let copied = archive.append_from(&release::entry(sealed), &mut content);
-        let copied = copied.map_err(|source| match content.error() {
-            Some(error) => Error::Input(error.into()),
-            None => failed(source),
-        })?;
-        (options.progress)(copied);
-        content.finish(sealed).map_err(inputs::Error::from)?;
-    }
-    Ok((release, archive.finish().map_err(failed)?))
 }
 
 /// What this build writes, absolute, links resolved as far as they exist.

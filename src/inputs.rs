@@ -16,7 +16,7 @@ mod source;
 
 use std::path::PathBuf;
 
-pub use artifact::{Artifact, SecondRead, read_artifact};
+pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
 pub use code::{Change, ChangeKind, Code, CodeError, Exempt, WorkTree};
 pub use gather::{Inputs, Options, gather, hash_small_file};

@@ -1,8 +1,8 @@
 //! The archive on disk: complete under its name, or not there.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +13,9 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::gzip::GzipWriter;
 use super::{Compression, WriteError};
-use crate::digest::{self, Digest, Stamp, Symlinks, open_regular, threads};
+use crate::digest::{
+    self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
+};
 use crate::interrupt::{self, Unfinished};
 
 /// How much is handed to the threads at a time.
@@ -44,18 +46,20 @@ pub struct ArchiveFile {
     unfinished: Unfinished,
     chunk: Vec<u8>,
     senders: Vec<SyncSender<Arc<Vec<u8>>>>,
-    hashing: JoinHandle<Digest>,
+    /// Where the bytes of the tar are all known in their order; see [`Self::patch`].
+    hashing: Option<JoinHandle<Digest>>,
     /// `None` once it has been asked how it ended.
     writing: Option<JoinHandle<io::Result<File>>>,
+    patches: Vec<(u64, Vec<u8>)>,
 }
 
 impl ArchiveFile {
     /// Begins a temporary file beside `path`, in a directory that exists.
     ///
     /// # Errors
-    /// [`WriteError::Io`].
+    /// [`WriteError::Io`], [`WriteError::NoDirectory`].
     pub fn create(path: &Path, compression: Compression) -> Result<Self, WriteError> {
-        let failed = |source| WriteError::Io { path: path.to_path_buf(), source };
+        let failed = |source| WriteError::io(path, source);
         if !directory_of(path).is_dir() {
             return Err(WriteError::NoDirectory(directory_of(path).to_path_buf()));
         }
@@ -67,18 +71,30 @@ impl ArchiveFile {
             .tempfile_in(directory_of(path))
             .map_err(failed)?
             .into_parts();
+        let unfinished = Unfinished::new(&temporary);
         let encoder = Encoder::new(file, compression).map_err(failed)?;
-        let (to_hash, hash_queue) = sync_channel(WAITING);
         let (to_write, write_queue) = sync_channel(WAITING);
-        Ok(Self {
+        let mut archive = Self {
             path: path.to_path_buf(),
-            unfinished: Unfinished::new(&temporary),
+            unfinished,
             temporary,
             chunk: Vec::with_capacity(CHUNK),
-            senders: vec![to_hash, to_write],
-            hashing: std::thread::spawn(move || hash(&hash_queue)),
+            senders: vec![to_write],
+            hashing: None,
             writing: Some(std::thread::spawn(move || write(encoder, &write_queue))),
-        })
+            patches: Vec::new(),
+        };
+        if compression != Compression::None {
+            let (to_hash, hash_queue) = sync_channel(WAITING);
+            archive.senders.push(to_hash);
+            archive.hashing = Some(std::thread::spawn(move || hash(&hash_queue)));
+        }
+        Ok(archive)
+    }
+
+    /// Puts bytes into a place that was written before. Only an uncompressed archive has places.
+    pub fn patch(&mut self, offset: u64, bytes: Vec<u8>) {
+        self.patches.push((offset, bytes));
     }
 
     /// Where the archive will be.
@@ -87,17 +103,24 @@ impl ArchiveFile {
     }
 
     /// Completes the file and gives it its name; with `force` in the place of whatever is there.
-    /// Returns the SHA-256 of the uncompressed tar.
+    /// Returns the SHA-256 of the uncompressed tar, if that is wanted: it may take another read.
     ///
     /// # Errors
     /// [`WriteError::Exists`] if something else has that name, [`WriteError::Io`].
-    pub fn finish(mut self, force: bool) -> Result<(Outcome, Digest), WriteError> {
+    pub fn finish(mut self, force: bool, digest: bool) -> Result<(Outcome, Option<Digest>), WriteError> {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
         self.send().map_err(failed)?;
         self.senders.clear();
-        let digest = join(self.hashing);
-        let file = self.writing.take().map_or_else(|| Err(ended()), join).map_err(failed)?;
+        let mut file = self.writing.take().map_or_else(|| Err(ended()), join).map_err(failed)?;
+        for (offset, bytes) in &self.patches {
+            file.write_all_at(bytes, *offset).map_err(failed)?;
+        }
+        let digest = match self.hashing.take().map(join) {
+            Some(computed) => digest.then_some(computed),
+            None if digest => Some(hash_again(&mut file).map_err(failed)?),
+            None => None,
+        };
         file.sync_all().map_err(failed)?;
         interrupt::check().map_err(failed)?;
 
@@ -177,6 +200,15 @@ fn hash(queue: &Receiver<Arc<Vec<u8>>>) -> Digest {
     Digest(hasher.finalize().into())
 }
 
+/// The digest of an archive whose first bytes were known last.
+fn hash_again(file: &mut File) -> io::Result<Digest> {
+    file.seek(io::SeekFrom::Start(0))?;
+    let size = file.metadata()?.len();
+    let mut hasher = Hasher::new(Algorithms::SHA256);
+    read_through(file, size, &mut hasher.consumers(), &|_| {})?;
+    hasher.finish().sha256.ok_or_else(ended)
+}
+
 fn write(mut encoder: Encoder, queue: &Receiver<Arc<Vec<u8>>>) -> io::Result<File> {
     for chunk in queue {
         encoder.write_all(&chunk)?;
@@ -252,16 +284,4 @@ fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
             return Ok(true);
         }
     }
-}
-
-fn fill(source: &mut dyn io::Read, chunk: &mut [u8]) -> io::Result<usize> {
-    interrupt::check()?;
-    let mut filled = 0;
-    while filled < chunk.len() {
-        match source.read(&mut chunk[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }

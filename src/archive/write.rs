@@ -2,25 +2,29 @@ use std::io::{self, Read, Write};
 
 use super::header::{BLOCK, encode, padding};
 use super::{Entry, Frame};
+use crate::digest::Consumer;
 
 /// Writes the canonical tar, entry by entry, to anything that takes bytes.
 pub struct ArchiveWriter<W> {
     output: W,
     frame: Frame,
+    /// Of the next byte, in the uncompressed tar.
+    offset: u64,
 }
 
 impl<W: Write> ArchiveWriter<W> {
     pub fn new(output: W, frame: Frame) -> Self {
-        Self { output, frame }
+        Self { output, frame, offset: 0 }
     }
 
     /// Adds a file whose content is at hand.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn append(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
-        let entry = Entry { path, size: content.len() as u64, executable: false };
-        self.append_from(&entry, &mut &*content).map(|_| ())
+    pub fn append(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<()> {
+        self.begin(entry)?;
+        self.write(content)?;
+        self.end(entry)
     }
 
     /// Adds a file; returns how many bytes `content` had, at most one more than `entry` says.
@@ -31,14 +35,48 @@ impl<W: Write> ArchiveWriter<W> {
     /// # Errors
     /// Those of the content and of the output.
     pub fn append_from(&mut self, entry: &Entry<'_>, content: &mut dyn Read) -> io::Result<u64> {
-        self.output.write_all(&encode(&self.frame, entry))?;
+        self.begin(entry)?;
         let copied = io::copy(&mut (&mut *content).take(entry.size), &mut self.output)?;
-        if copied < entry.size {
-            return Ok(copied);
-        }
-        self.output.write_all(&[0; BLOCK][..padding(entry.size)])?;
+        self.offset += copied;
+        self.end(entry)?;
         let beyond = io::copy(&mut content.take(1), &mut io::sink())?;
         Ok(copied + beyond)
+    }
+
+    /// Leaves room for a file of which only the size is known; returns where its content begins.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<u64> {
+        self.begin(entry)?;
+        let start = self.offset;
+        self.offset += io::copy(&mut io::repeat(0).take(entry.size), &mut self.output)?;
+        self.end(entry)?;
+        Ok(start)
+    }
+
+    /// Adds a file whose content `content` is shown, in order and of the size that `entry` says.
+    ///
+    /// # Errors
+    /// Those of the output, and of `show`.
+    pub fn append_shown<T, E: From<io::Error>>(
+        &mut self,
+        entry: &Entry<'_>,
+        show: impl FnOnce(&mut dyn Consumer) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        W: Send,
+    {
+        self.begin(entry)?;
+        let mut content = Content { writer: self, failed: None };
+        let shown = show(&mut content);
+        // The file's reader only knows that somebody who was shown it had an error: this is the error.
+        if let Some(error) = content.failed.take() {
+            return Err(error.into());
+        }
+        let shown = shown?;
+        self.end(entry)?;
+        Ok(shown)
     }
 
     /// Ends the archive with two blocks of zeros.
@@ -46,7 +84,37 @@ impl<W: Write> ArchiveWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn finish(mut self) -> io::Result<W> {
-        self.output.write_all(&[0; 2 * BLOCK])?;
+        self.write(&[0; 2 * BLOCK])?;
         Ok(self.output)
+    }
+
+    fn begin(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        self.write(&encode(&self.frame, entry))
+    }
+
+    fn end(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        self.write(&[0; BLOCK][..padding(entry.size)])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes)?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Writes what it is shown into the archive.
+struct Content<'a, W> {
+    writer: &'a mut ArchiveWriter<W>,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write + Send> Consumer for Content<'_, W> {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.writer.write(chunk).map_err(|error| {
+            let copy = io::Error::from(error.kind());
+            self.failed = Some(error);
+            copy
+        })
     }
 }

@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::interrupt;
@@ -21,10 +22,11 @@ pub trait Consumer: Send {
 /// Is told how many bytes were read since the last time.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// Reads `source` to its end, once, and shows every byte to each consumer; returns the number of bytes.
+/// Reads `source` once and shows every byte to each consumer; returns the number of bytes.
 ///
 /// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
-/// above it each consumer has a thread of its own, so that the slowest one sets the pace.
+/// above it each consumer has a thread of its own, so that the slowest one sets the pace. A source that holds
+/// more is read to its end; one that gave exactly `size` bytes at once is not asked again.
 ///
 /// # Errors
 /// The first error of the source or of a consumer, and an interruption.
@@ -35,7 +37,13 @@ pub fn read_through(
     progress: Progress<'_>,
 ) -> io::Result<u64> {
     if size < CHUNK as u64 {
-        return read_inline(source, size as usize + 1, consumers, progress);
+        return BUFFER.with_borrow_mut(|buffer| {
+            let wanted = size as usize + 1;
+            if buffer.len() < wanted {
+                buffer.resize(wanted, 0);
+            }
+            read_inline(source, size, &mut buffer[..wanted], consumers, progress)
+        });
     }
     thread::scope(|scope| {
         let mut senders = Vec::with_capacity(consumers.len());
@@ -45,20 +53,7 @@ pub fn read_through(
             senders.push(sender);
             workers.push(scope.spawn(move || drain(*consumer, &receiver)));
         }
-        let mut total = 0;
-        let outcome = loop {
-            let chunk = match read_chunk(source, CHUNK) {
-                Ok(chunk) if chunk.is_empty() => break Ok(total),
-                Ok(chunk) => Arc::new(chunk),
-                Err(error) => break Err(error),
-            };
-            total += chunk.len() as u64;
-            progress(chunk.len() as u64);
-            // A consumer that has failed no longer listens; its error is collected below.
-            if senders.iter().any(|sender| sender.send(chunk.clone()).is_err()) {
-                break Ok(total);
-            }
-        };
+        let outcome = distribute(source, &senders, progress);
         drop(senders);
         for worker in workers {
             match worker.join() {
@@ -70,40 +65,91 @@ pub fn read_through(
     })
 }
 
+thread_local! {
+    /// For files below one chunk, so that not each of them allocates.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A chunk that all consumers share, and how much of it is filled.
+type Shared = (Arc<Vec<u8>>, usize);
+
+fn distribute(
+    source: &mut dyn Read,
+    senders: &[SyncSender<Shared>],
+    progress: Progress<'_>,
+) -> io::Result<u64> {
+    // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
+    let mut ring: [Arc<Vec<u8>>; WAITING + 2] = Default::default();
+    let mut total = 0;
+    for turn in (0..ring.len()).cycle() {
+        if Arc::get_mut(&mut ring[turn]).is_none_or(|chunk| chunk.is_empty()) {
+            ring[turn] = Arc::new(vec![0; CHUNK]);
+        }
+        let Some(chunk) = Arc::get_mut(&mut ring[turn]) else { continue };
+        let length = fill(source, chunk)?;
+        if length == 0 {
+            break;
+        }
+        total += length as u64;
+        progress(length as u64);
+        // A consumer that has failed no longer listens; its error is collected by the caller.
+        if senders.iter().any(|sender| sender.send((ring[turn].clone(), length)).is_err()) {
+            break;
+        }
+    }
+    Ok(total)
+}
+
 fn read_inline(
     source: &mut dyn Read,
-    chunk_size: usize,
+    size: u64,
+    buffer: &mut [u8],
     consumers: &mut [&mut dyn Consumer],
     progress: Progress<'_>,
 ) -> io::Result<u64> {
     let mut total = 0;
     loop {
-        let chunk = read_chunk(source, chunk_size)?;
-        if chunk.is_empty() {
+        interrupt::check()?;
+        let length = read_some(source, buffer)?;
+        if length == 0 {
             return Ok(total);
         }
-        total += chunk.len() as u64;
-        progress(chunk.len() as u64);
+        total += length as u64;
+        progress(length as u64);
         for consumer in consumers.iter_mut() {
-            consumer.consume(&chunk)?;
+            consumer.consume(&buffer[..length])?;
         }
-        if chunk.len() < chunk_size {
+        if total == size {
             return Ok(total);
         }
     }
 }
 
-/// Fills one chunk; it is shorter only at the end of the source.
-fn read_chunk(source: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
-    interrupt::check()?;
-    let mut chunk = Vec::with_capacity(size);
-    source.take(size as u64).read_to_end(&mut chunk)?;
-    Ok(chunk)
+fn read_some(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
-fn drain(consumer: &mut dyn Consumer, receiver: &Receiver<Arc<Vec<u8>>>) -> io::Result<()> {
-    for chunk in receiver {
-        consumer.consume(&chunk)?;
+/// Fills one chunk; it is not full only at the end of the source.
+pub(crate) fn fill(source: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
+    interrupt::check()?;
+    let mut filled = 0;
+    while filled < chunk.len() {
+        match read_some(source, &mut chunk[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
+
+fn drain(consumer: &mut dyn Consumer, receiver: &Receiver<Shared>) -> io::Result<()> {
+    for (chunk, length) in receiver {
+        consumer.consume(&chunk[..length])?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -18,6 +18,14 @@ pub struct FileDigests {
     pub size: u64,
     pub sha256: Option<Digest>,
     pub blake3: Option<Digest>,
+}
+
+/// A file of the disk, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRead {
+    pub digests: FileDigests,
+    /// Permission bits and type, as `stat` gives them.
+    pub mode: u32,
 }
 
 /// Which file this is and when it was last touched: two equal stamps mean that nobody wrote in between.
@@ -137,7 +145,7 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata),
     };
     let metadata = file.metadata().map_err(|source| Error::io(path, source))?;
     if !metadata.is_file() {
-        return Err(Error::NotRegular { path: path.to_path_buf(), kind: kind_of(&metadata) });
+        return Err(Error::NotRegular { path: path.to_path_buf(), kind: kind_of(metadata.file_type()) });
     }
     Ok((file, metadata))
 }
@@ -146,15 +154,14 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata),
 fn why_not_opened(path: &Path, source: io::Error) -> Error {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            Error::NotRegular { path: path.to_path_buf(), kind: kind_of(&metadata) }
+            Error::NotRegular { path: path.to_path_buf(), kind: kind_of(metadata.file_type()) }
         }
         _ => Error::io(path, source),
     }
 }
 
 /// What a directory entry is, with its article, for messages.
-pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
+pub(super) fn kind_of(kind: FileType) -> &'static str {
     if kind.is_symlink() {
         "a symbolic link"
     } else if kind.is_dir() {
@@ -180,32 +187,27 @@ pub fn hash_file(
     symlinks: Symlinks,
     also: &mut [&mut dyn Consumer],
     progress: Progress<'_>,
-) -> Result<FileDigests, Error> {
-    let (mut file, metadata) = open_regular(path, symlinks)?;
+) -> Result<FileRead, Error> {
+    let (mut file, before) = open_regular(path, symlinks)?;
     let mut hasher = Hasher::new(algorithms);
     let mut consumers = hasher.consumers();
     for consumer in also {
         consumers.push(*consumer);
     }
-    let size = read_through(&mut file, metadata.len(), &mut consumers, progress)
+    let size = read_through(&mut file, before.len(), &mut consumers, progress)
         .map_err(|source| Error::io(path, source))?;
     hasher.size = size;
 
-    let unchanged = {
-        let after = file.metadata().map_err(|source| Error::io(path, source))?;
-        // The name may lead to another file by now: then what was hashed is not what is there.
-        let named = match symlinks {
-            Symlinks::Refuse => std::fs::symlink_metadata(path),
-            Symlinks::Follow => std::fs::metadata(path),
-        };
-        let named = named.ok().map(|metadata| Stamp::of(&metadata));
-        let before = Stamp::of(&metadata);
-        size == metadata.len() && Stamp::of(&after) == before && named == Some(before)
+    // By its name: if that leads to another file by now, what was hashed is not what is there.
+    let after = match symlinks {
+        Symlinks::Refuse => std::fs::symlink_metadata(path),
+        Symlinks::Follow => std::fs::metadata(path),
     };
-    if !unchanged {
+    let same = after.is_ok_and(|after| Stamp::of(&after) == Stamp::of(&before));
+    if !same || size != before.len() {
         return Err(Error::Changed { path: path.to_path_buf() });
     }
-    Ok(hasher.finish())
+    Ok(FileRead { digests: hasher.finish(), mode: before.mode() })
 }
 
 #[cfg(test)]
@@ -219,8 +221,8 @@ mod tests {
         for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 253) as u8).collect();
             std::fs::write(&path, &bytes).expect("writes");
-            let digests =
-                hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {}).expect("hashes");
+            let read = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {});
+            let digests = read.expect("hashes").digests;
             assert_eq!(digests.size, length as u64);
             assert_eq!(digests.sha256, Some(Digest::sha256(&bytes)));
             assert_eq!(digests.blake3, Some(Digest::blake3(&bytes)));

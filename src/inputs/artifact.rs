@@ -1,7 +1,8 @@
 //! The files that ship.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -9,42 +10,44 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::Error;
 use super::source::Head;
 use crate::digest::{
-    self, Algorithms, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files, open_regular, walk,
+    self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
+    open_regular, walk,
 };
-use crate::manifest::{self, FileFacts, Subject};
+use crate::manifest::{self, FileFacts, PathError, Subject};
 use crate::recipe::Recipe;
 
-/// The artifact, hashed.
+/// The files that ship, listed; none of them has been read.
 #[derive(Debug)]
 pub struct Artifact {
     root: PathBuf,
+    root_is_file: bool,
     symlinks: Symlinks,
     /// In byte order of the paths.
-    pub files: Vec<Subject>,
+    pub files: Vec<ListedFile>,
     /// The recipe's globs, and git's own files that were found at the root and left out.
     pub excluded: Vec<String>,
     /// Directories that do not ship because they hold nothing.
     pub empty_directories: Vec<String>,
 }
 
-/// Finds and hashes the files of the artifact, each in one read, in parallel.
+/// A file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Relative to the artifact.
+    pub path: String,
+    pub facts: FileFacts,
+}
+
+/// Finds the files of the artifact.
 ///
 /// `written` is what the build itself writes, absolute: it never ships.
 ///
 /// # Errors
-/// [`Error`]: a name, link or special file that cannot ship, a pointer instead of a file, no file at all.
-pub fn read_artifact(
-    recipe: &Recipe,
-    written: &[PathBuf],
-    progress: Progress<'_>,
-) -> Result<Artifact, Error> {
+/// [`Error`]: a name, link or special file that cannot ship, no file at all.
+pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, Error> {
     let table = &recipe.tables.artifact;
     let root = recipe.directory().join(table.path.get_ref());
-    let metadata = match table.symlinks {
-        Symlinks::Refuse => std::fs::symlink_metadata(&root),
-        Symlinks::Follow => std::fs::metadata(&root),
-    };
-    let metadata = metadata.map_err(|source| digest::Error::io(&root, source))?;
+    let metadata = stat(&root, table.symlinks)?;
     if metadata.is_symlink() {
         return Err(Error::Special { path: root, kind: "a symbolic link", may_follow: true });
     }
@@ -55,59 +58,53 @@ pub fn read_artifact(
             || globs.matched(path, is_directory).is_ignore()
             || written.iter().any(|written| canonical.join(path).starts_with(written))
     };
-    let tree = walk(&root, table.symlinks, &leave_out)?;
-
-    let mut listed = Vec::with_capacity(tree.entries.len());
-    let mut empty_directories = Vec::new();
-    for entry in tree.entries {
-        let location = if metadata.is_dir() { root.join(entry.shown()) } else { root.clone() };
+    let mut artifact = Artifact {
+        root_is_file: !metadata.is_dir(),
+        symlinks: table.symlinks,
+        files: Vec::new(),
+        excluded: excluded(recipe, &root),
+        empty_directories: Vec::new(),
+        root,
+    };
+    let mut paths = Vec::new();
+    for entry in walk(&artifact.root, table.symlinks, &leave_out)?.entries {
+        let location = artifact.location(entry.shown());
         let Some(path) = entry.path else {
-            let reason = manifest::PathError::NotUtf8;
-            return Err(Error::Name { path: location, reason });
+            return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
         };
-        let mode = match entry.kind {
-            EntryKind::File { mode, .. } => mode,
-            EntryKind::EmptyDirectory => {
-                empty_directories.push(path);
-                continue;
-            }
+        match entry.kind {
+            EntryKind::EmptyDirectory => artifact.empty_directories.push(path),
             EntryKind::Special(kind) => {
                 return Err(Error::Special { path: location, kind, may_follow: true });
             }
-        };
-        manifest::check_path(&path).map_err(|reason| Error::Name { path: location.clone(), reason })?;
-        listed.push((path, mode));
+            EntryKind::File => {
+                manifest::check_path(&path).map_err(|reason| Error::Name { path: location, reason })?;
+                paths.push(path);
+            }
+        }
     }
-    manifest::check_collisions(listed.iter().map(|(path, _)| path.as_str()))
-        .map_err(|(path, reason)| Error::Name { path: root.join(path), reason })?;
-    if listed.is_empty() {
-        return Err(Error::EmptyArtifact(root));
+    manifest::check_collisions(paths.iter().map(String::as_str))
+        .map_err(|(path, reason)| Error::Name { path: artifact.location(&path), reason })?;
+    if paths.is_empty() {
+        return Err(Error::EmptyArtifact(artifact.root));
     }
-
-    let root_is_file = !metadata.is_dir();
-    let files = map_files(&listed, |(path, mode)| {
-        let location = if root_is_file { root.clone() } else { root.join(path) };
-        hash_one(path, &location, *mode, table.symlinks, progress)
+    artifact.files = map_files(&paths, |path| {
+        let metadata = stat(&artifact.location(path), artifact.symlinks)?;
+        let executable = metadata.mode() & OWNER_MAY_EXECUTE != 0;
+        let facts = FileFacts { size: metadata.len(), executable };
+        Ok::<_, Error>(ListedFile { path: path.clone(), facts })
     })?;
-    let excluded = excluded(recipe, &root);
-    Ok(Artifact { root, symlinks: table.symlinks, files, excluded, empty_directories })
+    Ok(artifact)
 }
 
-fn hash_one(
-    path: &str,
-    location: &Path,
-    mode: u32,
-    symlinks: Symlinks,
-    progress: Progress<'_>,
-) -> Result<Subject, Error> {
-    let mut head = Head(Vec::new());
-    let digests = hash_file(location, Algorithms::ALL, symlinks, &mut [&mut head], progress)?;
-    head.check(location, digests.size)?;
-    let (Some(sha256), Some(blake3)) = (digests.sha256, digests.blake3) else {
-        return Err(digest::Error::Changed { path: location.to_path_buf() }.into());
-    };
-    let facts = FileFacts { size: digests.size, executable: mode & 0o100 != 0 };
-    Ok(Subject::file(path.to_string(), sha256, blake3, facts))
+const OWNER_MAY_EXECUTE: u32 = 0o100;
+
+fn stat(path: &Path, symlinks: Symlinks) -> Result<Metadata, digest::Error> {
+    match symlinks {
+        Symlinks::Refuse => std::fs::symlink_metadata(path),
+        Symlinks::Follow => std::fs::metadata(path),
+    }
+    .map_err(|source| digest::Error::io(path, source))
 }
 
 fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
@@ -132,8 +129,40 @@ fn excluded(recipe: &Recipe, root: &Path) -> Vec<String> {
 
 impl Artifact {
     /// Where a file of the artifact lies.
-    pub fn location(&self, file: &Subject) -> PathBuf {
-        if self.root.is_dir() { self.root.join(&file.name) } else { self.root.clone() }
+    fn location(&self, path: &str) -> PathBuf {
+        if self.root_is_file { self.root.clone() } else { self.root.join(path) }
+    }
+
+    /// Hashes a file in one read, which `also` shares.
+    ///
+    /// # Errors
+    /// [`Error`]: it is not as it was listed, changed while it was read, or is a pointer to something else.
+    pub fn read(
+        &self,
+        listed: &ListedFile,
+        also: &mut dyn Consumer,
+        progress: Progress<'_>,
+    ) -> Result<Subject, Error> {
+        let location = self.location(&listed.path);
+        let mut head = Head(Vec::new());
+        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut [&mut head, also], progress)?;
+        head.check(&location, read.digests.size)?;
+        let executable = read.mode & OWNER_MAY_EXECUTE != 0;
+        let facts = FileFacts { size: read.digests.size, executable };
+        match (read.digests.sha256, read.digests.blake3) {
+            (Some(sha256), Some(blake3)) if facts == listed.facts => {
+                Ok(Subject::file(listed.path.clone(), sha256, blake3, facts))
+            }
+            _ => Err(digest::Error::Changed { path: location }.into()),
+        }
+    }
+
+    /// Hashes every file, several at a time.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn hash(&self, progress: Progress<'_>) -> Result<Vec<Subject>, Error> {
+        map_files(&self.files, |listed| self.read(listed, &mut Nobody, progress))
     }
 
     /// Opens a file for a second read, which is compared with the first.
@@ -141,7 +170,7 @@ impl Artifact {
     /// # Errors
     /// As [`open_regular`].
     pub fn open(&self, file: &Subject) -> Result<SecondRead, digest::Error> {
-        let path = self.location(file);
+        let path = self.location(&file.name);
         let (handle, metadata) = open_regular(&path, self.symlinks)?;
         Ok(SecondRead {
             stamp: Stamp::of(&metadata),
@@ -150,6 +179,15 @@ impl Artifact {
             failed: None,
             path,
         })
+    }
+}
+
+/// Is shown a file that nobody else wants to see.
+struct Nobody;
+
+impl Consumer for Nobody {
+    fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -270,6 +270,6 @@ pub fn hash_small_file(path: &Path, keep: u64) -> Result<(Digest, Vec<u8>), Erro
         }
     }
     let mut kept = Keep(Vec::new(), keep);
-    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], &|_| {})?;
+    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], &|_| {})?.digests;
     Ok((digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), kept.0))
 }

@@ -104,7 +104,7 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
                 }
                 return Err(Error::Special { path: location, kind, may_follow: true });
             }
-            EntryKind::File { .. } => {}
+            EntryKind::File => {}
         }
         let Some(path) = entry.path else {
             return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
@@ -128,7 +128,7 @@ fn read_file(
     if let Some(profiler) = &mut profiler {
         also.push(profiler);
     }
-    let digests = hash_file(path, Algorithms::SHA256, symlinks, &mut also, progress)?;
+    let digests = hash_file(path, Algorithms::SHA256, symlinks, &mut also, progress)?.digests;
     head.check(path, digests.size)?;
     let profile = profiler.map(Profiler::finish).transpose();
     Ok(Part {

@@ -76,7 +76,7 @@ pub fn discover(directory: &Path) -> Result<Discovery, digest::Error> {
     let files: Vec<&str> = tree
         .entries
         .iter()
-        .filter(|entry| matches!(entry.kind, EntryKind::File { .. }))
+        .filter(|entry| matches!(entry.kind, EntryKind::File))
         .filter_map(|entry| entry.path.as_deref())
         .filter(|path| manifest::check_name(path).is_ok())
         .collect();

@@ -44,11 +44,8 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     for entry in &tree.entries {
         let file = entry.path.as_deref().and_then(|path| sealed.get(path));
         match (&entry.kind, file) {
-            (EntryKind::File { mode, .. }, Some(file)) => {
-                findings.extend(compare_mode(file, *mode));
-                present.push(*file);
-            }
-            (EntryKind::File { .. }, None) if entry.path.as_deref().is_some_and(own) => {}
+            (EntryKind::File, Some(file)) => present.push(*file),
+            (EntryKind::File, None) if entry.path.as_deref().is_some_and(own) => {}
             _ => findings.push(extra(entry)),
         }
     }
@@ -60,15 +57,16 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     let progress = verification.options.progress;
     let compared = map_files(&present, |file| {
         let path = root.join(&file.name);
-        let digests = match hash_file(&path, hash, Symlinks::Refuse, &mut [], progress) {
-            Ok(digests) => digests,
+        let read = match hash_file(&path, hash, Symlinks::Refuse, &mut [], progress) {
+            Ok(read) => read,
             Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
             Err(digest::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
-                return Ok(Some(Check::fail("files", error.to_string()).path(&file.name)));
+                return Ok(vec![Check::fail("files", error.to_string()).path(&file.name)]);
             }
         };
-        Ok(files::compare(file, &digests))
+        let findings = [compare_mode(file, read.mode), files::compare(file, &read.digests)];
+        Ok(findings.into_iter().flatten().collect())
     })?;
     findings.extend(compared.into_iter().flatten());
     findings.sort_by(|left, right| left.path.cmp(&right.path));
@@ -93,7 +91,7 @@ fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {
 
 fn extra(entry: &TreeEntry) -> Check {
     let what = match entry.kind {
-        EntryKind::File { .. } => "a file",
+        EntryKind::File => "a file",
         EntryKind::EmptyDirectory => "an empty directory",
         EntryKind::Special(kind) => kind,
     };

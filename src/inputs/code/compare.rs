@@ -148,7 +148,7 @@ impl Comparer<'_> {
         }
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let right_mode = entry.mode != LINK && executable == (entry.mode == EXECUTABLE);
-        let digests = hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {})?;
+        let digests = hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {})?.digests;
         let Some(found) = digests.sha256 else {
             return Ok(OnDisk::Nothing);
         };
@@ -250,7 +250,7 @@ impl Comparer<'_> {
 
     fn add_untracked(&mut self, path: String, location: &Path) -> Result<(), CodeError> {
         match hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {}) {
-            Ok(digests) => self.files.extend(digests.sha256.map(|digest| (path.clone(), digest))),
+            Ok(read) => self.files.extend(read.digests.sha256.map(|digest| (path.clone(), digest))),
             Err(digest::Error::NotRegular { .. }) => {}
             Err(other) => return Err(other.into()),
         }

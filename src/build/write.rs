@@ -1,0 +1,226 @@
+//! Writing the archive: the seal stands first, but what it says is known last.
+//!
+//! An uncompressed archive has room left for the seals, whose length does not depend on digests or
+//! signatures, and every file is read once, hashed and archived at the same time. A compressed one cannot be
+//! patched: its files are hashed first, and compared with that when they are read again.
+
+use std::io;
+
+use super::{Error, Plan};
+use crate::archive::{ArchiveFile, ArchiveWriter, Entry, WriteError};
+use crate::digest::{Consumer, Digest, Progress, map_files};
+use crate::inputs::{self, ListedFile};
+use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload};
+use crate::release;
+use crate::sign::{self, PrivateKey};
+
+/// Files up to this size are read several at a time, because opening them costs more than hashing them.
+const SMALL: u64 = 1 << 20;
+
+/// How many bytes of small files are held at a time.
+const BATCH: u64 = 8 << 20;
+
+/// How many small files are held at a time.
+const BATCH_FILES: usize = 1024;
+
+/// An archive whose content is complete.
+pub(super) struct Written {
+    pub(super) file: ArchiveFile,
+    pub(super) release: Digest,
+}
+
+/// Reads every file once. For uncompressed archives.
+pub(super) fn in_one_pass(
+    plan: &Plan,
+    key: &PrivateKey,
+    file: ArchiveFile,
+    progress: Progress<'_>,
+) -> Result<Written, Error> {
+    let path = file.path().to_path_buf();
+    let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
+    let draft = plan.statement(plan.artifact.files.iter().map(draft).collect());
+    let mut archive = ArchiveWriter::new(file, release::frame(&draft));
+    let seal_size = sign::bundle_length(draft.payload().len());
+    let seal_place = archive.reserve(&seal_entry(seal_size)).map_err(failed)?;
+    let mut signature_place = None;
+    if plan.internal.model_signature {
+        let payload = model_signature_payload(&draft, &Digest([0; 32]));
+        let size = sign::bundle_length(payload.len());
+        signature_place = Some(archive.reserve(&signature_entry(size)).map_err(failed)?);
+    }
+    drop(draft);
+
+    let mut files = Vec::with_capacity(plan.artifact.files.len());
+    for batch in batches(&plan.artifact.files) {
+        append_batch(&mut archive, plan, batch, progress, &mut files).map_err(|error| error.at(&path))?;
+    }
+    let mut file = archive.finish().map_err(failed)?;
+
+    let statement = plan.statement(files);
+    let (release, seal) = seal(&statement, key)?;
+    file.patch(seal_place, seal);
+    if let Some(place) = signature_place {
+        file.patch(place, sign::write_bundle(&model_signature_payload(&statement, &release), key)?);
+    }
+    Ok(Written { file, release })
+}
+
+/// Hashes every file, and reads it again for the archive.
+pub(super) fn in_two_passes(
+    plan: &Plan,
+    key: &PrivateKey,
+    file: ArchiveFile,
+    progress: Progress<'_>,
+) -> Result<Written, Error> {
+    let path = file.path().to_path_buf();
+    let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
+    let statement = plan.statement(plan.artifact.hash(progress)?);
+    let mut archive = ArchiveWriter::new(file, release::frame(&statement));
+    let (release, seal) = seal(&statement, key)?;
+    archive.append(&seal_entry(seal.len() as u64), &seal).map_err(failed)?;
+    drop(seal);
+    if plan.internal.model_signature {
+        let signature = sign::write_bundle(&model_signature_payload(&statement, &release), key)?;
+        archive.append(&signature_entry(signature.len() as u64), &signature).map_err(failed)?;
+    }
+    for sealed in statement.files() {
+        let mut content = plan.artifact.open(sealed).map_err(inputs::Error::from)?;
+        let copied = archive.append_from(&release::entry(sealed), &mut content);
+        let copied = copied.map_err(|source| match content.error() {
+            Some(error) => Error::Input(error.into()),
+            None => failed(source),
+        })?;
+        progress(copied);
+        content.finish(sealed).map_err(inputs::Error::from)?;
+    }
+    Ok(Written { file: archive.finish().map_err(failed)?, release })
+}
+
+/// Signs the manifest; its payload, which may be long, is dropped at once.
+fn seal(statement: &Statement, key: &PrivateKey) -> Result<(Digest, Vec<u8>), Error> {
+    let payload = statement.payload();
+    Ok((Digest::sha256(&payload), sign::write_bundle(&payload, key)?))
+}
+
+fn seal_entry(size: u64) -> Entry<'static> {
+    Entry { path: SEAL_PATH, size, executable: false }
+}
+
+fn signature_entry(size: u64) -> Entry<'static> {
+    Entry { path: MODEL_SIGNATURE_PATH, size, executable: false }
+}
+
+/// A file whose digests are not known yet. They have a fixed width, so the manifest has its final length.
+fn draft(listed: &ListedFile) -> Subject {
+    let unknown = Digest([0; 32]);
+    Subject::file(listed.path.clone(), unknown, unknown, listed.facts)
+}
+
+/// Small files in batches, large ones alone; the order stays.
+fn batches(files: &[ListedFile]) -> Vec<&[ListedFile]> {
+    let mut batches = Vec::new();
+    let mut start = 0;
+    let mut bytes = 0;
+    for (index, file) in files.iter().enumerate() {
+        let size = file.facts.size;
+        if index > start && (size > SMALL || bytes + size > BATCH || index - start >= BATCH_FILES) {
+            batches.push(&files[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        // A large file fills its batch by itself.
+        bytes += if size > SMALL { BATCH + 1 } else { size };
+    }
+    if start < files.len() {
+        batches.push(&files[start..]);
+    }
+    batches
+}
+
+fn append_batch(
+    archive: &mut ArchiveWriter<ArchiveFile>,
+    plan: &Plan,
+    batch: &[ListedFile],
+    progress: Progress<'_>,
+    files: &mut Vec<Subject>,
+) -> Result<(), Failure> {
+    let artifact = &plan.artifact;
+    if let [listed] = batch {
+        let shown = archive.append_shown(&entry(listed), |content| {
+            artifact.read(listed, content, progress).map_err(Failure::Input)
+        });
+        files.push(shown?);
+        return Ok(());
+    }
+    let read = map_files(batch, |listed| {
+        let mut content = Memory(Vec::with_capacity(listed.facts.size as usize));
+        let file = artifact.read(listed, &mut content, progress)?;
+        Ok::<_, inputs::Error>((file, content.0))
+    });
+    for (listed, (file, content)) in batch.iter().zip(read.map_err(Failure::Input)?) {
+        archive.append(&entry(listed), &content).map_err(Failure::Output)?;
+        files.push(file);
+    }
+    Ok(())
+}
+
+fn entry(listed: &ListedFile) -> Entry<'_> {
+    Entry { path: &listed.path, size: listed.facts.size, executable: listed.facts.executable }
+}
+
+/// On which side of the copy something went wrong.
+enum Failure {
+    Input(inputs::Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    fn at(self, path: &std::path::Path) -> Error {
+        match self {
+            Failure::Input(error) => Error::Input(error),
+            Failure::Output(source) => Error::Write(WriteError::io(path, source)),
+        }
+    }
+}
+
+/// Keeps a small file.
+struct Memory(Vec<u8>);
+
+impl Consumer for Memory {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::FileFacts;
+
+    #[test]
+    fn a_large_file_is_alone_and_small_ones_are_bounded() {
+        let sizes = [0, 5, SMALL, SMALL + 1, 0, 0, 1 << 40, SMALL, SMALL, 7];
+        let many = std::iter::repeat_n(SMALL, 20).chain(std::iter::repeat_n(0, 3000));
+        let files: Vec<ListedFile> = sizes
+            .into_iter()
+            .chain(many)
+            .map(|size| ListedFile { path: String::new(), facts: FileFacts { size, executable: false } })
+            .collect();
+        let batches = batches(&files);
+        assert_eq!(batches.concat(), files);
+        for batch in &batches {
+            let total: u64 = batch.iter().map(|file| file.facts.size).sum();
+            assert!(batch.len() == 1 || (total <= BATCH && batch.len() <= BATCH_FILES));
+            assert!(batch.len() == 1 || batch.iter().all(|file| file.facts.size <= SMALL));
+        }
+        assert_eq!(batches[0].len(), 3);
+        assert_eq!(batches[1].len(), 1);
+        assert_eq!(batches[2].len(), 2);
+    }
+}
