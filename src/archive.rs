@@ -3,6 +3,8 @@
 //! This room knows paths, sizes and bytes. What they mean, and who signed them, it does not know. No
 //! tar parser is trusted: reading compares every header with the one that writing would have made.
 
+mod compress;
+mod flushing;
 mod gzip;
 mod header;
 mod output;
@@ -12,6 +14,7 @@ mod write;
 
 use std::path::PathBuf;
 
+pub(crate) use flushing::Flushing;
 pub use output::{ArchiveFile, Outcome};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;

@@ -1,34 +1,23 @@
 //! The archive on disk: complete under its name, or not there.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Seek, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
-use sha2::Digest as _;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::gzip::GzipWriter;
+use super::compress::{Compressing, Encoder};
+use super::flushing::Flushing;
 use super::{Compression, WriteError};
-use crate::digest::{
-    self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
-};
+use crate::digest::{self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through};
 use crate::interrupt::{self, Unfinished};
 
-/// How much is handed to the threads at a time.
+/// How much is compared at a time.
 const CHUNK: usize = 1 << 20;
 
-/// How many chunks may wait for each thread.
-const WAITING: usize = 4;
-
-/// A level at which zstd is faster than a disk.
-const ZSTD_LEVEL: i32 = 3;
-
-/// How much input one zstd job takes. Part of the format: the bytes depend on it.
-const ZSTD_JOB: u32 = 8 << 20;
+/// Small pieces are gathered up to this before they are written.
+const BUFFER: usize = 256 << 10;
 
 /// How writing an archive ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +27,21 @@ pub enum Outcome {
     Identical,
 }
 
-/// Takes the bytes of a tar, compresses and hashes them on threads of their own, and puts the file in its
-/// place only when it is complete and on the disk.
+/// Takes the bytes of a tar, and puts the file in its place only when it is complete and on the disk.
 pub struct ArchiveFile {
     path: PathBuf,
     temporary: TempPath,
     unfinished: Unfinished,
-    chunk: Vec<u8>,
-    senders: Vec<SyncSender<Arc<Vec<u8>>>>,
-    /// Where the bytes of the tar are all known in their order; see [`Self::patch`].
-    hashing: Option<JoinHandle<Digest>>,
-    /// `None` once it has been asked how it ended.
-    writing: Option<JoinHandle<io::Result<File>>>,
+    sink: Sink,
     patches: Vec<(u64, Vec<u8>)>,
+}
+
+/// Where the bytes of the tar go.
+enum Sink {
+    /// To the file as they are: whoever shows large files has a thread for that already.
+    Plain(BufWriter<Flushing>),
+    /// To threads that compress and hash.
+    Compressed(Compressing),
 }
 
 impl ArchiveFile {
@@ -72,24 +63,13 @@ impl ArchiveFile {
             .map_err(failed)?
             .into_parts();
         let unfinished = Unfinished::new(&temporary);
-        let encoder = Encoder::new(file, compression).map_err(failed)?;
-        let (to_write, write_queue) = sync_channel(WAITING);
-        let mut archive = Self {
-            path: path.to_path_buf(),
-            unfinished,
-            temporary,
-            chunk: Vec::with_capacity(CHUNK),
-            senders: vec![to_write],
-            hashing: None,
-            writing: Some(std::thread::spawn(move || write(encoder, &write_queue))),
-            patches: Vec::new(),
+        let file = Flushing::new(file);
+        let sink = match compression {
+            Compression::None => Sink::Plain(BufWriter::with_capacity(BUFFER, file)),
+            Compression::Gzip => Sink::Compressed(Compressing::new(Encoder::gzip(file).map_err(failed)?)),
+            Compression::Zstd => Sink::Compressed(Compressing::new(Encoder::zstd(file).map_err(failed)?)),
         };
-        if compression != Compression::None {
-            let (to_hash, hash_queue) = sync_channel(WAITING);
-            archive.senders.push(to_hash);
-            archive.hashing = Some(std::thread::spawn(move || hash(&hash_queue)));
-        }
-        Ok(archive)
+        Ok(Self { path: path.to_path_buf(), temporary, unfinished, sink, patches: Vec::new() })
     }
 
     /// Puts bytes into a place that was written before. Only an uncompressed archive has places.
@@ -107,16 +87,14 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// [`WriteError::Exists`] if something else has that name, [`WriteError::Io`].
-    pub fn finish(mut self, force: bool, digest: bool) -> Result<(Outcome, Option<Digest>), WriteError> {
+    pub fn finish(self, force: bool, digest: bool) -> Result<(Outcome, Option<Digest>), WriteError> {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
-        self.send().map_err(failed)?;
-        self.senders.clear();
-        let mut file = self.writing.take().map_or_else(|| Err(ended()), join).map_err(failed)?;
+        let (mut file, computed) = self.sink.finish().map_err(failed)?;
         for (offset, bytes) in &self.patches {
             file.write_all_at(bytes, *offset).map_err(failed)?;
         }
-        let digest = match self.hashing.take().map(join) {
+        let digest = match computed {
             Some(computed) => digest.then_some(computed),
             None if digest => Some(hash_again(&mut file).map_err(failed)?),
             None => None,
@@ -144,29 +122,14 @@ impl ArchiveFile {
         File::open(directory_of(&path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
         Ok((outcome, digest))
     }
-
-    fn send(&mut self) -> io::Result<()> {
-        interrupt::check()?;
-        let chunk = Arc::new(std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
-        if self.senders.iter().all(|sender| sender.send(chunk.clone()).is_ok()) {
-            return Ok(());
-        }
-        // A thread that takes no more has failed: its own error says why.
-        match self.writing.take().map(join) {
-            Some(Err(error)) => Err(error),
-            _ => Err(ended()),
-        }
-    }
 }
 
 impl Write for ArchiveFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.chunk.len());
-        self.chunk.extend_from_slice(&bytes[..taken]);
-        if self.chunk.len() == CHUNK {
-            self.send()?;
+        match &mut self.sink {
+            Sink::Plain(file) => file.write(bytes),
+            Sink::Compressed(compressing) => compressing.write(bytes),
         }
-        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -174,8 +137,20 @@ impl Write for ArchiveFile {
     }
 }
 
-fn ended() -> io::Error {
-    io::Error::other("the writing ended early")
+impl Sink {
+    /// The complete file, and its SHA-256 where all bytes of the tar have passed in their order.
+    fn finish(self) -> io::Result<(File, Option<Digest>)> {
+        match self {
+            Sink::Plain(file) => {
+                let file = file.into_inner().map_err(|error| error.into_error())?;
+                Ok((file.into_file(), None))
+            }
+            Sink::Compressed(compressing) => {
+                let (file, digest) = compressing.finish()?;
+                Ok((file, Some(digest)))
+            }
+        }
+    }
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -185,74 +160,13 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-fn join<T>(thread: JoinHandle<T>) -> T {
-    match thread.join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-fn hash(queue: &Receiver<Arc<Vec<u8>>>) -> Digest {
-    let mut hasher = sha2::Sha256::new();
-    for chunk in queue {
-        hasher.update(chunk.as_slice());
-    }
-    Digest(hasher.finalize().into())
-}
-
 /// The digest of an archive whose first bytes were known last.
 fn hash_again(file: &mut File) -> io::Result<Digest> {
     file.seek(io::SeekFrom::Start(0))?;
     let size = file.metadata()?.len();
     let mut hasher = Hasher::new(Algorithms::SHA256);
     read_through(file, size, &mut hasher.consumers(), &|_| {})?;
-    hasher.finish().sha256.ok_or_else(ended)
-}
-
-fn write(mut encoder: Encoder, queue: &Receiver<Arc<Vec<u8>>>) -> io::Result<File> {
-    for chunk in queue {
-        encoder.write_all(&chunk)?;
-    }
-    encoder.finish()
-}
-
-enum Encoder {
-    None(File),
-    Gzip(GzipWriter<File>),
-    Zstd(zstd::stream::write::Encoder<'static, File>),
-}
-
-impl Encoder {
-    fn new(file: File, compression: Compression) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::None => Encoder::None(file),
-            Compression::Gzip => Encoder::Gzip(GzipWriter::new(file)?),
-            Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)?;
-                // With workers the bytes do not depend on how many; without any they differ.
-                encoder.multithread(threads() as u32)?;
-                encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
-                encoder.include_checksum(true)?;
-                Encoder::Zstd(encoder)
-            }
-        })
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Encoder::None(file) => file.write_all(bytes),
-            Encoder::Gzip(writer) => writer.write_all(bytes),
-            Encoder::Zstd(encoder) => encoder.write_all(bytes),
-        }
-    }
-
-    fn finish(self) -> io::Result<File> {
-        match self {
-            Encoder::None(file) => Ok(file),
-            Encoder::Gzip(writer) => writer.finish(),
-            Encoder::Zstd(encoder) => encoder.finish(),
-        }
-    }
+    hasher.finish().sha256.ok_or_else(|| io::Error::other("nothing was hashed"))
 }
 
 /// Whether two files hold the same bytes. What is not a regular file never does.

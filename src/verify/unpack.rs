@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Error, Options, Target, Verification, archive, seal};
-use crate::archive::{Entry, Frame};
+use crate::archive::{Entry, Flushing, Frame};
 use crate::digest::Consumer;
 use crate::interrupt::Unfinished;
 use crate::release::Receiver;
@@ -104,7 +104,7 @@ struct Extractor {
     root: PathBuf,
     /// The last directory that was made.
     made: PathBuf,
-    open: Option<(String, File)>,
+    open: Option<(String, Flushing)>,
     /// The modification time of every file.
     time: SystemTime,
     /// The first error, with the file of the archive: the reader only learns that there was one.
@@ -146,13 +146,13 @@ impl Receiver for Extractor {
             .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&location));
         let file = self.note(path, opened)?;
         self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
-        self.open = Some((path.to_string(), file));
+        self.open = Some((path.to_string(), Flushing::new(file)));
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
         match self.open.take() {
-            Some((path, file)) => self.note(&path, file.set_modified(self.time)),
+            Some((path, file)) => self.note(&path, file.into_file().set_modified(self.time)),
             None => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ mod hostile_seal;
 mod input_tree;
 mod interoperability;
 mod keys;
+mod limits;
 mod lineage;
 mod properties;
 mod recipe_mistakes;

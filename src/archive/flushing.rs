@@ -1,0 +1,43 @@
+use std::fs::File;
+use std::io::{self, Write};
+
+/// How much is written before the disk is told to begin.
+const FLUSH: u64 = 8 << 20;
+
+/// A file whose bytes are on their way to the disk while more are written, so that little is left for the
+/// end, when they have to be there.
+pub(crate) struct Flushing {
+    file: File,
+    written: u64,
+    flushed: u64,
+}
+
+impl Flushing {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, written: 0, flushed: 0 }
+    }
+
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+}
+
+impl Write for Flushing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.written += length as u64;
+        if let Some(range) = std::num::NonZeroU64::new(self.written - self.flushed)
+            && range.get() >= FLUSH
+        {
+            // Advice: on Linux it begins to write, and does not wait. Where it does nothing, nothing is lost.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::fs::fadvise(&self.file, self.flushed, Some(range), rustix::fs::Advice::DontNeed);
+            self.flushed = self.written;
+        }
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
