@@ -1,28 +1,47 @@
 //! From a recipe to a signed archive.
 //!
-//! The statement is complete before the key is used, and the archive appears under its name only when
-//! all of it is on the disk.
+//! The command of the recipe has ended before the key is opened, the statement is complete before the key is
+//! used, and the archive appears under its name only when all of it is on the disk.
 
+mod aside;
+mod command;
+mod elsewhere;
+mod plan;
+mod produce;
 mod write;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use crate::archive::{ArchiveFile, Compression, Outcome, WriteError};
+use crate::checkout;
 use crate::digest::{Digest, Progress};
-use crate::inputs::{self, Artifact, Change, Inputs};
-use crate::manifest::{
-    ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Missing, Model, Origin, Statement, Subject,
-};
+use crate::inputs::{self, Change};
+use crate::manifest::{LAST_EPOCH, Missing, Model, Origin};
 use crate::recipe::Recipe;
+use crate::run::{self, Listener};
 use crate::sign::{KeyError, PrivateKey};
 
-/// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
-/// that every archive format can hold.
-const DEFAULT_EPOCH: u64 = 315_532_800;
+pub use command::Setting;
+pub use elsewhere::{Stated, seal, state};
+
+/// Opens the private key, when nothing of the recipe's command is left.
+pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<PrivateKey, KeyError>;
+
+/// How the artifact comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Making {
+    /// The command of the recipe makes it in the work tree; without one it is adopted.
+    #[default]
+    Run,
+    /// The command of the recipe makes it in a fresh clone of the commit.
+    Clean,
+    /// It is there.
+    Adopt,
+}
 
 /// How to build.
 pub struct Options<'a> {
@@ -43,6 +62,13 @@ pub struct Options<'a> {
     pub now: Timestamp,
     /// Is told how many bytes were read.
     pub progress: Progress<'a>,
+    pub making: Making,
+    /// Files and directories that the command must not see: keys.
+    pub hidden: Vec<PathBuf>,
+    /// Run the command without isolation even where the recipe demands it.
+    pub insecure_no_isolation: bool,
+    /// Is told what the command prints.
+    pub listener: &'a dyn Listener,
 }
 
 /// What a build made.
@@ -64,6 +90,10 @@ pub struct Built {
     pub changes: Vec<Change>,
     pub warnings: Vec<String>,
     pub model_signature: bool,
+    /// How long the command ran.
+    pub command_seconds: Option<f64>,
+    /// Files that the command left beside the artifact, and that git neither holds nor ignores.
+    pub left: Vec<String>,
 }
 
 /// Why nothing was built.
@@ -80,35 +110,53 @@ pub enum Error {
     Epoch(u64),
     #[error("cannot make the directory {}", crate::text::path(path))]
     Directory { path: PathBuf, source: io::Error },
-}
-
-/// Everything that is known before a file of the artifact is read.
-struct Plan {
-    artifact: Artifact,
-    inputs: Inputs,
-    external: ExternalParameters,
-    internal: InternalParameters,
+    #[error(transparent)]
+    Checkout(#[from] checkout::Error),
+    #[error("{reason}")]
+    Run {
+        reason: run::Error,
+        /// Where its output is kept.
+        log: Option<PathBuf>,
+    },
+    #[error("the command did not make the artifact {}", crate::text::path(.0))]
+    NotProduced(PathBuf),
+    #[error("the artifact cannot be moved aside to {}", crate::text::path(path))]
+    Aside { path: PathBuf, source: io::Error },
+    /// The command has made something, and it cannot be sealed.
+    #[error("{reason}")]
+    Rejected {
+        /// Where what it made is kept.
+        kept: Option<PathBuf>,
+        reason: Box<Error>,
+    },
+    #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
+    NoCommand,
+    #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
+    NoCode,
+    #[error("the statement cannot be sealed: {0}")]
+    Statement(String),
 }
 
 /// Builds, signs and writes.
 ///
 /// # Errors
-/// [`Error`]; then there is nothing new under the archive's name.
-pub fn build(recipe: &Recipe, key: &PrivateKey, options: &Options<'_>) -> Result<Built, Error> {
+/// [`Error`]; then there is nothing new under the archive's name, and the artifact is what it was.
+pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> Result<Built, Error> {
     let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
-    let output = match &options.output {
-        Some(output) => output.clone(),
-        None => recipe.default_output(compression),
-    };
-    let model_signature = key.public_key().is_elliptic_curve();
-    let plan = plan(recipe, options, &output, model_signature)?;
+    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let mut plan = plan::plan(recipe, options, &output)?;
+    let key = open_key()?;
+    plan.internal.model_signature = key.public_key().is_elliptic_curve();
     if options.output.is_none() {
-        make_directory(&output)?;
+        plan::make_directory(&output)?;
     }
     let file = ArchiveFile::create(&output, compression)?;
     let written = match compression {
-        Compression::None => write::in_one_pass(&plan, key, file, options.progress)?,
-        Compression::Gzip | Compression::Zstd => write::in_two_passes(&plan, key, file, options.progress)?,
+        Compression::None => write::in_one_pass(&plan, &key, file, options.progress)?,
+        Compression::Gzip | Compression::Zstd => {
+            let statement = plan.statement(plan.artifact.hash(options.progress)?);
+            write::sealed(&statement, &plan.artifact, &key, file, options.progress)?
+        }
     };
     let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
 
@@ -126,89 +174,27 @@ pub fn build(recipe: &Recipe, key: &PrivateKey, options: &Options<'_>) -> Result
         empty_directories: plan.artifact.empty_directories,
         changes: plan.inputs.changes,
         warnings: plan.inputs.warnings,
-        model_signature,
+        model_signature: plan.internal.model_signature,
+        command_seconds: plan.command_seconds,
+        left: plan.left,
     })
-}
-
-fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path, model_signature: bool) -> Result<Plan, Error> {
-    let written = written(recipe, output);
-    let inputs = inputs::gather(
-        recipe,
-        &inputs::Options {
-            data: &options.data,
-            written: &written,
-            allow_dirty: options.allow_dirty,
-            now: options.now,
-            progress: options.progress,
-        },
-    )?;
-    let artifact = inputs::list_artifact(recipe, &written)?;
-    let source_date_epoch = match (options.source_date_epoch, inputs.commit_time) {
-        (Some(epoch), _) if epoch > LAST_EPOCH => return Err(Error::Epoch(epoch)),
-        (None, Some(time)) if time > LAST_EPOCH => {
-            return Err(inputs::Error::Time(time as i64).into());
-        }
-        (Some(epoch), _) | (None, Some(epoch)) => epoch,
-        (None, None) => DEFAULT_EPOCH,
-    };
-    let model = &recipe.tables.model;
-    Ok(Plan {
-        external: ExternalParameters {
-            model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
-            hyperparameters: inputs.hyperparameters.clone(),
-        },
-        internal: InternalParameters {
-            format: FORMAT,
-            origin: Origin::Adopted,
-            source_date_epoch,
-            excluded: artifact.excluded.clone(),
-            model_signature,
-            missing: inputs.missing.clone(),
-        },
-        artifact,
-        inputs,
-    })
-}
-
-impl Plan {
-    /// The manifest of these files.
-    fn statement(&self, files: Vec<Subject>) -> Statement {
-        Statement::new(
-            files,
-            self.external.clone(),
-            self.internal.clone(),
-            self.inputs.dependencies.clone(),
-            env!("CARGO_PKG_VERSION"),
-        )
-    }
-}
-
-/// What this build writes, absolute, links resolved as far as they exist.
-fn written(recipe: &Recipe, output: &Path) -> Vec<PathBuf> {
-    let resolve = |path: &Path| {
-        let directory = match path.parent() {
-            Some(directory) if !directory.as_os_str().is_empty() => directory,
-            _ => Path::new("."),
-        };
-        let directory = directory.canonicalize().or_else(|_| std::path::absolute(directory));
-        Some(directory.ok()?.join(path.file_name()?))
-    };
-    let dist = recipe.directory().join("dist");
-    [resolve(&dist), resolve(output)].into_iter().flatten().collect()
-}
-
-fn make_directory(output: &Path) -> Result<(), Error> {
-    let Some(directory) = output.parent() else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory)
-        .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
 }
 
 impl Error {
+    fn run(reason: run::Error) -> Self {
+        Error::Run { reason, log: None }
+    }
+
     /// Whether the input was looked at and refused (exit 1), rather than the build not possible (exit 2).
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::Input(error) if error.is_refusal())
+        match self {
+            Error::Input(error) => error.is_refusal(),
+            Error::Run { reason, .. } => reason.is_refusal(),
+            Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
+            Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
+            Error::NotProduced(_) | Error::Rejected { .. } | Error::Statement(_) => true,
+            _ => false,
+        }
     }
 
     /// What the user can do about it.
@@ -216,6 +202,26 @@ impl Error {
         match self {
             Error::Input(error) => error.hint(),
             Error::Key(error) => error.hint(),
+            Error::Checkout(error) => error.hint(),
+            Error::Run { reason, log } => {
+                let kept =
+                    log.as_ref().map(|log| format!("its output is kept in {}", crate::text::path(log)));
+                let parts = [reason.hint(), kept].into_iter().flatten().collect::<Vec<_>>();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            }
+            Error::NotProduced(_) => {
+                Some("does `path` under `[artifact]` say where the command writes?".into())
+            }
+            Error::Rejected { kept, reason } => {
+                let kept = kept
+                    .as_ref()
+                    .map(|kept| format!("what the command made is kept in {}", crate::text::path(kept)));
+                let parts = [reason.hint(), kept].into_iter().flatten().collect::<Vec<_>>();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            }
+            Error::NoCode => {
+                Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
+            }
             Error::Write(WriteError::Exists(_)) => {
                 Some("raise the version in the recipe, or replace the archive with `--force`".to_string())
             }

@@ -9,8 +9,10 @@ mod keygen;
 mod keys;
 mod output;
 mod progress;
+mod running;
 mod show;
 mod signals;
+mod statement;
 mod unpack;
 mod verify;
 
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         }
     };
     signals::watch();
+    crate::run::adopt_orphans();
     let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };
     let result = match cli.command {
         Command::Init(arguments) => init::run(&arguments, talk),

@@ -13,6 +13,7 @@ mod pointer;
 mod profile;
 mod remote;
 mod source;
+mod unchanged;
 
 use std::path::PathBuf;
 
@@ -22,9 +23,10 @@ pub use code::{Change, ChangeKind, Code, CodeError, Exempt, WorkTree};
 pub use gather::{Inputs, Options, gather, hash_small_file};
 pub use params::ParamsError;
 pub use paths::{exempt, work_tree};
-pub use pointer::Pointer;
+pub use pointer::{Pointer, lfs_pointer};
 pub use profile::{Columns, Profile, ProfileError};
 pub use source::{SourceFacts, read_source};
+pub use unchanged::check_unchanged;
 
 use crate::digest;
 use crate::manifest::PathError;
@@ -72,6 +74,8 @@ pub enum Error {
     BadBase { path: PathBuf, reason: String },
     #[error("`--data {0}=…`: the recipe has no data with this name")]
     UnknownData(String),
+    #[error("the command changed {}, which is an input", crate::text::name(.0))]
+    ChangedByCommand(String),
     #[error("the commit's time, {0} seconds since 1970, does not fit into an archive")]
     Time(i64),
 }
@@ -128,6 +132,10 @@ impl Error {
             Error::Digest(digest::Error::Changed { .. }) => {
                 Some("something still writes to it: wait until it has ended, then build again".into())
             }
+            Error::ChangedByCommand(_) => Some(
+                "a command must leave what it reads as it was: write into the artifact, or somewhere else"
+                    .into(),
+            ),
             Error::Time(_) => Some("set the variable SOURCE_DATE_EPOCH".into()),
             _ => None,
         }

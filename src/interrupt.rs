@@ -7,19 +7,46 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+static BUSY: AtomicUsize = AtomicUsize::new(0);
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Asks all work in this process to stop at the next opportunity. There is no way back.
 pub fn request() {
-    REQUESTED.store(true, Ordering::Relaxed);
+    REQUESTS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Whether somebody asked.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    REQUESTS.load(Ordering::Relaxed) > 0
+}
+
+/// Whether somebody asked more than once.
+pub fn is_impatient() -> bool {
+    REQUESTS.load(Ordering::Relaxed) > 1
+}
+
+/// Whether something goes on that must be ended or put back before the process ends.
+pub fn is_busy() -> bool {
+    BUSY.load(Ordering::Relaxed) > 0
+}
+
+/// While this lives, the process does not end by force.
+pub(crate) struct Busy(());
+
+impl Busy {
+    pub(crate) fn new() -> Self {
+        BUSY.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        BUSY.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Removes the files and directories that unfinished work has made, before the process ends by force.

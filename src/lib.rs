@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
-//! [`sign`], [`archive`], [`release`], [`recipe`], [`inputs`], [`build`], [`report`], [`verify`]; a test
+//! [`sign`], [`archive`], [`release`], [`recipe`], [`inputs`], [`run`], [`checkout`], [`build`], [`report`],
+//! [`verify`]; a test
 //! holds them to it. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing of how
 //! a check was made. The command line, [`cli`], knows everything and is known by nothing.
 //!
@@ -42,8 +43,10 @@
 
 pub mod archive;
 pub mod build;
+pub mod checkout;
 #[doc(hidden)]
 pub mod cli;
+pub mod compare;
 pub mod digest;
 pub mod inputs;
 pub mod interrupt;
@@ -51,6 +54,7 @@ pub mod manifest;
 pub mod recipe;
 pub mod release;
 pub mod report;
+pub mod run;
 pub mod sign;
 pub mod text;
 pub mod verify;

@@ -17,8 +17,8 @@ pub use model_signature::{model_root, model_signature_payload, sealed_release};
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name};
 pub use provenance::{
-    Annotations, Builder, BuilderVersion, DependencyDigest, ExternalParameters, InternalParameters, Missing,
-    Model, Origin, Provenance, ResourceDescriptor, RunDetails,
+    Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
+    InternalParameters, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails, Rung,
 };
 pub use statement::{FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 pub use bundle::{Bundle, BundleError, bundle_length, read_bundle, write_bundle};
 pub use dsse::pre_authentication_encoding;
-pub use key_file::{KeySource, local_key_path, read_private_key, read_public_key, write_key_pair};
+pub use key_file::{
+    KeySource, check_private_key, local_key_path, read_private_key, read_public_key, write_key_pair,
+};
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
 

@@ -18,6 +18,25 @@ pub fn name(name: &str) -> String {
     format!("`{}`", Escaped(name).to_string().replace('`', "\\u{60}"))
 }
 
+/// A command between back-ticks, escaped, not longer than a line.
+pub fn command(words: &[String]) -> String {
+    let line = words.join(" ");
+    match line.char_indices().nth(80) {
+        Some((end, _)) => name(&format!("{}…", &line[..end])),
+        None => name(&line),
+    }
+}
+
+/// A length of time as a recipe would say it: `90 seconds`, `2 hours`.
+pub fn duration(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        _ if seconds >= 7200 && seconds.is_multiple_of(3600) => count(seconds / 3600, "hour", "hours"),
+        _ if seconds >= 120 && seconds.is_multiple_of(60) => count(seconds / 60, "minute", "minutes"),
+        _ => count(seconds, "second", "seconds"),
+    }
+}
+
 /// Shows text with everything escaped that a terminal, a log or a CI system would act upon.
 pub struct Escaped<'a>(pub &'a str);
 

@@ -6,10 +6,11 @@
 
 use std::io;
 
-use super::{Error, Plan};
+use super::Error;
+use super::plan::Plan;
 use crate::archive::{ArchiveFile, ArchiveWriter, Entry, WriteError};
 use crate::digest::{Consumer, Digest, Progress, map_files};
-use crate::inputs::{self, ListedFile};
+use crate::inputs::{self, Artifact, ListedFile};
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload};
 use crate::release;
 use crate::sign::{self, PrivateKey};
@@ -65,26 +66,26 @@ pub(super) fn in_one_pass(
     Ok(Written { file, release })
 }
 
-/// Hashes every file, and reads it again for the archive.
-pub(super) fn in_two_passes(
-    plan: &Plan,
+/// Reads every file again for the archive of a statement that is complete.
+pub(super) fn sealed(
+    statement: &Statement,
+    artifact: &Artifact,
     key: &PrivateKey,
     file: ArchiveFile,
     progress: Progress<'_>,
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
-    let statement = plan.statement(plan.artifact.hash(progress)?);
-    let mut archive = ArchiveWriter::new(file, release::frame(&statement));
-    let (release, seal) = seal(&statement, key)?;
+    let mut archive = ArchiveWriter::new(file, release::frame(statement));
+    let (release, seal) = seal(statement, key)?;
     archive.append(&seal_entry(seal.len() as u64), &seal).map_err(failed)?;
     drop(seal);
-    if plan.internal.model_signature {
-        let signature = sign::write_bundle(&model_signature_payload(&statement, &release), key)?;
+    if statement.internal().model_signature {
+        let signature = sign::write_bundle(&model_signature_payload(statement, &release), key)?;
         archive.append(&signature_entry(signature.len() as u64), &signature).map_err(failed)?;
     }
     for sealed in statement.files() {
-        let mut content = plan.artifact.open(sealed).map_err(inputs::Error::from)?;
+        let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);
         let copied = copied.map_err(|source| match content.error() {
             Some(error) => Error::Input(error.into()),

@@ -10,8 +10,11 @@ use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::keys::{SigningKey, signing_key};
 use super::output::{print, say, warn};
 use super::progress::Progress;
+use super::running::Running;
+use super::statement;
 use crate::archive::{self, Outcome};
-use crate::build::{Built, Options, build};
+use crate::build::{Built, Making, Options, build, seal, state};
+use crate::inputs::Change;
 use crate::recipe::Recipe;
 
 /// Seal a model: recipe in, signed archive out
@@ -22,8 +25,12 @@ Examples:
   modelseal build fixtures/wine --key keys/ci.key
   modelseal build --data train=/mnt/train.csv -o wine.tar --format json
   SOURCE_DATE_EPOCH=0 modelseal build               another time for every entry than the commit's
+  modelseal build --clean                           run the recipe's command in a fresh clone
+  modelseal build --statement wine.json             run and hash here; sign in another job:
+  modelseal build --from-statement wine.json --key keys/ci.key
 
-The archive appears only when it is complete. The same inputs give the same bytes.
+A recipe with [run] has its command make the artifact anew, unless you say --adopt. The archive appears
+only when it is complete. The same inputs give the same bytes.
 Exit codes: 0 built; 1 an input was refused; 2 could not build.")]
 pub(super) struct Arguments {
     /// The directory of the recipe, or the recipe itself
@@ -44,6 +51,24 @@ pub(super) struct Arguments {
     /// Build although the work tree is not as committed; what differs is sealed
     #[arg(long)]
     allow_dirty: bool,
+    /// Seal the artifact that is there, without running the recipe's command
+    #[arg(long, conflicts_with = "clean")]
+    adopt: bool,
+    /// Run the recipe's command in a fresh clone of the commit
+    #[arg(long, conflicts_with = "allow_dirty")]
+    clean: bool,
+    /// Write the statement that is to be signed, byte for byte, instead of an archive
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "password_file", "output", "force"])]
+    statement: Option<PathBuf>,
+    /// With --statement: promise no model.sig, because no ECDSA key will sign
+    #[arg(long, requires = "statement")]
+    no_model_signature: bool,
+    /// Sign a statement that --statement wrote elsewhere, and pack the artifact, which must be the same
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["statement", "adopt", "clean", "allow_dirty"])]
+    from_statement: Option<PathBuf>,
+    /// Run the command without isolation even where the recipe demands it
+    #[arg(long)]
+    insecure_no_isolation: bool,
     /// Instead of what the recipe says
     #[arg(long, value_enum)]
     compression: Option<Compression>,
@@ -66,37 +91,86 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let recipe = Recipe::load(&arguments.directory)?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
-    let signer = signing_key(arguments.key.as_deref(), arguments.password_file.as_deref(), talk)?;
+    let signer = match arguments.statement {
+        Some(_) => None,
+        None => Some(signing_key(arguments.key.as_deref(), arguments.password_file.as_deref(), talk)?),
+    };
+    if let Some(signer) = &signer {
+        check_passed_variables(&recipe, signer)?;
+    }
+    let making = match (arguments.adopt, arguments.clean) {
+        (true, _) => Making::Adopt,
+        (false, true) => Making::Clean,
+        (false, false) => Making::Run,
+    };
+    announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
-    let built = build(
-        &recipe,
-        &signer.key,
-        &Options {
-            output: arguments.output.clone(),
-            data,
-            allow_dirty: arguments.allow_dirty,
-            compression: arguments.compression.map(|compression| match compression {
-                Compression::None => archive::Compression::None,
-                Compression::Gzip => archive::Compression::Gzip,
-                Compression::Zstd => archive::Compression::Zstd,
-            }),
-            force: arguments.force,
-            tar_digest: arguments.format == Format::Json,
-            source_date_epoch,
-            now: Timestamp::now(),
-            progress: &|bytes| progress.advance(bytes),
-        },
-    )?;
+    let running = Running::new(talk);
+    let options = Options {
+        output: arguments.output.clone(),
+        data,
+        allow_dirty: arguments.allow_dirty,
+        compression: arguments.compression.map(|compression| match compression {
+            Compression::None => archive::Compression::None,
+            Compression::Gzip => archive::Compression::Gzip,
+            Compression::Zstd => archive::Compression::Zstd,
+        }),
+        force: arguments.force,
+        tar_digest: arguments.format == Format::Json,
+        source_date_epoch,
+        now: Timestamp::now(),
+        progress: &|bytes| progress.advance(bytes),
+        making,
+        hidden: signer.as_ref().map(SigningKey::hidden).unwrap_or_default(),
+        insecure_no_isolation: arguments.insecure_no_isolation,
+        listener: &running,
+    };
+    let Some(signer) = signer else {
+        let stated = state(&recipe, !arguments.no_model_signature, &options)?;
+        drop((running, progress));
+        return statement::finish(arguments.statement.as_deref(), &stated, arguments.format, talk);
+    };
+    let mut open_key = || signer.open();
+    let built = match &arguments.from_statement {
+        Some(path) => seal(&recipe, &statement::read(path)?, &mut open_key, &options)?,
+        None => build(&recipe, &mut open_key, &options)?,
+    };
     if talk.verbose {
         say(talk, &progress.summary());
     }
-    drop(progress);
+    drop((running, progress));
     notes(&built, talk);
     match arguments.format {
         Format::Text => print(&text(&built, &signer))?,
         Format::Json => print(&json(&built)?)?,
     }
     Ok(0)
+}
+
+/// Says which commands are going to run, before they do.
+fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
+    if elsewhere || making == Making::Adopt {
+        return;
+    }
+    for command in &recipe.tables.environment.commands {
+        say(talk, &format!("running {}", crate::text::command(command.get_ref())));
+    }
+    if let Some(run) = &recipe.tables.run {
+        let place = if making == Making::Clean { " in a fresh clone" } else { "" };
+        say(talk, &format!("running {}{place}", crate::text::command(run.command.get_ref())));
+    }
+}
+
+/// The variable that holds the key never reaches a command.
+fn check_passed_variables(recipe: &Recipe, signer: &SigningKey) -> anyhow::Result<()> {
+    let Some(run) = &recipe.tables.run else { return Ok(()) };
+    match run.pass_env.iter().find(|name| Some(name.get_ref().as_str()) == signer.variable()) {
+        Some(name) => {
+            let message = "this variable holds the key: it never reaches a command";
+            Err(recipe.mistake(name.span(), message).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// reproducible-builds.org: seconds since 1970 in decimal digits; anything else is an error.
@@ -114,15 +188,7 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
 
 /// What a person should know beside the result.
 fn notes(built: &Built, talk: Talk) {
-    for warning in &built.warnings {
-        warn(talk, warning);
-    }
-    if !built.changes.is_empty() {
-        let paths: Vec<String> =
-            built.changes.iter().take(5).map(|change| crate::text::name(&change.path)).collect();
-        let more = if built.changes.len() > 5 { ", …" } else { "" };
-        warn(talk, &format!("sealed as dirty, not as committed: {}{more}", paths.join(", ")));
-    }
+    input_notes(&built.warnings, &built.changes, &built.left, talk);
     if !built.excluded.is_empty() {
         let excluded: Vec<String> = built.excluded.iter().map(|glob| crate::text::name(glob)).collect();
         say(talk, &format!("left out of the artifact: {}", excluded.join(", ")));
@@ -138,6 +204,25 @@ fn notes(built: &Built, talk: Talk) {
     }
 }
 
+/// What a person should know about the inputs and the command.
+pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[String], talk: Talk) {
+    for warning in warnings {
+        warn(talk, warning);
+    }
+    let some = |paths: Vec<&String>| {
+        let shown: Vec<String> = paths.iter().take(5).map(|path| crate::text::name(path)).collect();
+        shown.join(", ") + if paths.len() > 5 { ", …" } else { "" }
+    };
+    if !changes.is_empty() {
+        let paths = some(changes.iter().map(|change| &change.path).collect());
+        warn(talk, &format!("sealed as dirty, not as committed: {paths}"));
+    }
+    if !left.is_empty() {
+        let paths = some(left.iter().collect());
+        warn(talk, &format!("the command left files that git neither holds nor ignores: {paths}"));
+    }
+}
+
 fn text(built: &Built, signer: &SigningKey) -> String {
     let mut lines = vec![
         format!("sealed {} {}", built.model.name, built.model.version),
@@ -150,7 +235,7 @@ fn text(built: &Built, signer: &SigningKey) -> String {
         ),
         format!("  release  sha256:{}", built.release),
         format!("  signer   {}", crate::text::Escaped(&signer.name)),
-        format!("  origin   {}: nobody watched it being made", built.origin.name()),
+        format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
     if !built.missing.is_empty() {
         let missing: Vec<&str> = built.missing.iter().map(|part| part.description()).collect();
@@ -182,6 +267,8 @@ struct Wire<'a> {
     model: &'a crate::manifest::Model,
     origin: &'a str,
     missing: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_seconds: Option<f64>,
     tool: &'a str,
 }
 
@@ -194,6 +281,7 @@ fn json(built: &Built) -> anyhow::Result<String> {
         model: &built.model,
         origin: built.origin.name(),
         missing: built.missing.iter().map(|part| part.name()).collect(),
+        command_seconds: built.command_seconds,
         tool: concat!("modelseal ", env!("CARGO_PKG_VERSION")),
     })?;
     Ok(text + "\n")

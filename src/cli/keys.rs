@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::Talk;
 use super::output::{say, warn};
 use crate::sign::{
-    KeyAlgorithm, KeyError, KeySource, Password, PrivateKey, local_key_path, read_private_key,
-    read_public_key, write_key_pair,
+    KeyAlgorithm, KeyError, KeySource, Password, PrivateKey, check_private_key, local_key_path,
+    read_private_key, read_public_key, write_key_pair,
 };
 use crate::verify::TrustedKey;
 
@@ -33,14 +33,17 @@ pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
 
-/// A private key and what to write after `verify … --key`.
+/// A private key that is not opened yet.
 pub(super) struct SigningKey {
-    pub(super) key: PrivateKey,
+    source: KeySource,
+    password_file: Option<PathBuf>,
     pub(super) name: String,
+    /// What to write after `verify … --key`.
     pub(super) verify_with: String,
 }
 
-/// Reads the key of `--key`; without it the user's own, which is made on first use.
+/// Finds the key of `--key`; without it the user's own, which is made on first use. A key that is not there,
+/// or that others can read, is an error now: not when a command has run for hours.
 pub(super) fn signing_key(
     given: Option<&str>,
     password_file: Option<&Path>,
@@ -57,8 +60,7 @@ pub(super) fn signing_key(
         }
         make_local_key(talk)?;
     }
-    let mut ask = |shown: &str| password(password_file, shown);
-    let key = read_private_key(&source, &mut ask)?;
+    check_private_key(&source)?;
     let verify_with = match &source {
         KeySource::Local => "local".to_string(),
         KeySource::File(path) if path.with_extension("pub").is_file() => {
@@ -66,7 +68,34 @@ pub(super) fn signing_key(
         }
         _ => "KEY.pub".to_string(),
     };
-    Ok(SigningKey { key, name: source.name(), verify_with })
+    let name = source.name();
+    Ok(SigningKey { source, password_file: password_file.map(Path::to_path_buf), name, verify_with })
+}
+
+impl SigningKey {
+    /// Reads the key, and asks for its password where it needs one.
+    pub(super) fn open(&self) -> Result<PrivateKey, KeyError> {
+        let mut ask = |shown: &str| password(self.password_file.as_deref(), shown);
+        read_private_key(&self.source, &mut ask)
+    }
+
+    /// The variable that holds the key.
+    pub(super) fn variable(&self) -> Option<&str> {
+        match &self.source {
+            KeySource::Variable(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What a command must not see: the key's file, its password's, and the directory of the user's own key.
+    pub(super) fn hidden(&self) -> Vec<PathBuf> {
+        let file = match &self.source {
+            KeySource::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        let own = local_key_path().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        file.into_iter().chain(self.password_file.clone()).chain(own).collect()
+    }
 }
 
 /// Makes the user's own key if there is none, and says so.

@@ -23,13 +23,17 @@ pub(super) fn watch() {
     };
     let listen = move || {
         for signal in &mut signals {
-            if ARRIVED.swap(signal, Ordering::SeqCst) != 0 {
-                // The second one is impatience.
+            let is_second = ARRIVED.swap(signal, Ordering::SeqCst) != 0;
+            interrupt::request();
+            // A command that runs is ended first, and what it had replaced is put back.
+            if is_second && !interrupt::is_busy() {
                 leave();
             }
-            interrupt::request();
             std::thread::spawn(|| {
                 std::thread::sleep(GRACE);
+                while interrupt::is_busy() {
+                    std::thread::sleep(GRACE / 10);
+                }
                 leave();
             });
         }

@@ -128,8 +128,13 @@ fn excluded(recipe: &Recipe, root: &Path) -> Vec<String> {
 }
 
 impl Artifact {
+    /// Whether the artifact is a file, which ships as a directory of one.
+    pub fn is_one_file(&self) -> bool {
+        self.root_is_file
+    }
+
     /// Where a file of the artifact lies.
-    fn location(&self, path: &str) -> PathBuf {
+    pub fn location(&self, path: &str) -> PathBuf {
         if self.root_is_file { self.root.clone() } else { self.root.join(path) }
     }
 

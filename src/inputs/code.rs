@@ -6,6 +6,7 @@
 
 mod compare;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
@@ -104,12 +105,26 @@ pub struct Code {
     /// Over the tracked files, other than the declared ones, as they lie on the disk; where a file is as
     /// the commit has it, its bytes in the commit.
     pub dir_hash: Digest,
+    /// The files behind `dir_hash`, each with its digest.
+    pub files: BTreeMap<String, Digest>,
     /// Normalised, without credentials; `None` where there is none that others could reach.
     pub remote: Option<String>,
     /// In byte order of the paths; empty in a clean tree.
     pub changes: Vec<Change>,
     /// When the commit was made, in seconds since 1970.
     pub time: i64,
+}
+
+impl Code {
+    /// `dir_hash` without the files that git does not hold: where nothing is run, they do not matter.
+    pub fn hash_of_tracked(&self) -> Digest {
+        let is_tracked = |path: &str| {
+            let change = self.changes.iter().find(|change| change.path == path);
+            change.is_none_or(|change| change.kind != ChangeKind::Untracked)
+        };
+        let files = self.files.iter().filter(|(path, _)| is_tracked(path));
+        digest::directory_hash(files.map(|(path, digest)| (path.as_str(), *digest)))
+    }
 }
 
 /// Paths that are sealed or written elsewhere, absolute.
@@ -177,15 +192,35 @@ impl WorkTree {
         let commit = head.peel_to_commit().map_err(git)?;
         let tree = commit.tree().map_err(git)?;
         let (files, changes) = compare::compare(&self.repository, &self.root, &tree, exempt)?;
-        let files = files.iter().map(|(path, digest)| (path.as_str(), *digest));
+        let listed = files.iter().map(|(path, digest)| (path.as_str(), *digest));
         Ok(Code {
             commit: commit.id().to_string(),
             tree: tree.id().to_string(),
-            dir_hash: digest::directory_hash(files),
+            dir_hash: digest::directory_hash(listed),
+            files,
             remote: self.remote(),
             changes,
             time: commit.time().seconds(),
         })
+    }
+
+    /// The paths of the commit's submodules, each with the commit that belongs there.
+    ///
+    /// # Errors
+    /// [`CodeError::Git`].
+    pub fn submodules(&self) -> Result<Vec<(String, String)>, CodeError> {
+        let git = |source| CodeError::Git { path: self.root.clone(), source };
+        let tree = self.repository.head().and_then(|head| head.peel_to_tree()).map_err(git)?;
+        let mut found = Vec::new();
+        let walked = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
+            if entry.kind() == Some(git2::ObjectType::Commit) {
+                let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+                found.push((format!("{above}{name}"), entry.id().to_string()));
+            }
+            git2::TreeWalkResult::Ok
+        });
+        walked.map_err(git)?;
+        Ok(found)
     }
 
     /// `origin`, or the only remote there is.

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::params::{self, LONGEST};
 use super::paths::{exempt, stay_inside, work_tree};
-use super::{Change, Code, Columns, Error, Profile, SourceFacts, read_base, read_source};
+use super::{Change, Code, Columns, Error, Profile, SourceFacts, WorkTree, read_base, read_source};
 use crate::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
 use crate::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
 use crate::recipe::{Age, Data, Recipe};
 
 /// How the inputs are to be read.
+#[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// Where data sources lie on this machine, other than the recipe says, by name.
     pub data: &'a BTreeMap<String, PathBuf>,
@@ -31,6 +32,10 @@ pub struct Inputs {
     pub hyperparameters: BTreeMap<String, Value>,
     /// When the commit was made, in seconds since 1970; `None` without code.
     pub commit_time: Option<u64>,
+    /// The commit, in hex; `None` without code.
+    pub commit: Option<String>,
+    /// The files of the code, each with its digest.
+    pub code_files: BTreeMap<String, Digest>,
     pub missing: Vec<Missing>,
     /// What is not as the commit has it, allowed by `--allow-dirty`.
     pub changes: Vec<Change>,
@@ -54,6 +59,8 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
         dependencies: Vec::new(),
         hyperparameters: BTreeMap::new(),
         commit_time: None,
+        commit: None,
+        code_files: BTreeMap::new(),
         missing: Vec::new(),
         changes: Vec::new(),
         warnings: Vec::new(),
@@ -62,7 +69,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
         let code = work_tree.read(&exempt(recipe, options.data, options.written))?;
         inputs.add_code(code, options.allow_dirty)?;
     }
-    inputs.add_recipe(recipe);
+    inputs.add_recipe(recipe, work_tree.as_ref());
     for data in &recipe.tables.data {
         inputs.add_data(recipe, data, options)?;
     }
@@ -92,6 +99,8 @@ impl Inputs {
         }
         self.commit_time = Some(u64::try_from(code.time).map_err(|_| Error::Time(code.time))?);
         let dirty = code.changes.iter().map(|change| change.path.clone()).collect();
+        self.commit = Some(code.commit.clone());
+        self.code_files = code.files;
         self.dependencies.push(ResourceDescriptor {
             name: "code".to_string(),
             uri: code.remote.map(|remote| format!("git+{remote}")),
@@ -107,11 +116,17 @@ impl Inputs {
         Ok(())
     }
 
-    fn add_recipe(&mut self, recipe: &Recipe) {
-        let name = recipe.path.file_name().unwrap_or_default().to_string_lossy();
+    /// The recipe by its path in the work tree: a rebuild has to find it.
+    fn add_recipe(&mut self, recipe: &Recipe, work_tree: Option<&WorkTree>) {
+        let name = Path::new(recipe.path.file_name().unwrap_or_default());
+        let within = work_tree.and_then(|work_tree| {
+            let directory = recipe.directory().canonicalize().ok()?;
+            Some(directory.strip_prefix(work_tree.root()).ok()?.join(name))
+        });
+        let path = within.unwrap_or_else(|| name.to_path_buf());
         self.dependencies.push(ResourceDescriptor {
             name: "recipe".to_string(),
-            uri: Some(name.into_owned()),
+            uri: Some(path.to_string_lossy().into_owned()),
             digest: DependencyDigest::file(Digest::sha256(recipe.text.as_bytes())),
             annotations: None,
         });

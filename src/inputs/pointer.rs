@@ -69,6 +69,11 @@ fn is_dvc(text: &str) -> bool {
     begins && names_output && text.contains("path:")
 }
 
+/// The SHA-256 and the size of the content that a Git LFS pointer stands for; `None`: it is not a pointer.
+pub fn lfs_pointer(bytes: &[u8]) -> Option<(Digest, u64)> {
+    if bytes.len() > LOOK { None } else { parse_lfs(bytes) }
+}
+
 /// Reads a Git LFS pointer: the SHA-256 and the size of the content that it stands for.
 ///
 /// Its keys are `version` first, then in alphabetical order (Git LFS specification, "The Pointer").

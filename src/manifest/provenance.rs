@@ -33,6 +33,21 @@ pub struct ExternalParameters {
     /// By name; from the parameter files and the recipe together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hyperparameters: Hyperparameters,
+    /// The command that made the artifact, as an argument vector; empty if the artifact was adopted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables that the command was given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Names of the builder's own variables that the command was given as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_env: Vec<String>,
+    /// Whether the command could reach the network; there is an answer if there is a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<bool>,
+    /// When a rebuild counts as the same; it is there if there is a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproduce: Option<Demand>,
 }
 
 /// Hyperparameters by name.
@@ -67,6 +82,18 @@ pub struct InternalParameters {
     pub model_signature: bool,
     /// The parts of the lineage that this manifest does not have.
     pub missing: Vec<Missing>,
+    /// What commands said about the environment, in the recipe's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<CommandOutput>,
+}
+
+/// A command of the recipe that describes the environment, and what it printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandOutput {
+    pub command: Vec<String>,
+    /// Standard output and standard error, white space at the ends removed.
+    pub output: String,
 }
 
 /// How the artifact came to be, weakest first.
@@ -75,13 +102,82 @@ pub struct InternalParameters {
 pub enum Origin {
     /// It was there when the build began; nobody saw it being made.
     Adopted,
+    /// It was moved aside, and the sealed command made it anew in the builder's work tree.
+    Executed,
+    /// The sealed command made it in a fresh clone of the commit.
+    Clean,
+    /// Somebody else rebuilt it. Never the word of a manifest, only of a statement about it.
+    Reproduced,
 }
 
 impl Origin {
     pub fn name(self) -> &'static str {
         match self {
             Origin::Adopted => "adopted",
+            Origin::Executed => "executed",
+            Origin::Clean => "clean",
+            Origin::Reproduced => "reproduced",
         }
+    }
+
+    /// What that means, for a person.
+    pub fn description(self) -> &'static str {
+        match self {
+            Origin::Adopted => "nobody watched it being made",
+            Origin::Executed => "made by the sealed command in the builder's work tree",
+            Origin::Clean => "made by the sealed command in a fresh clone of the commit",
+            Origin::Reproduced => "rebuilt by another signer that is trusted to say so",
+        }
+    }
+}
+
+/// How alike two artifacts are, most alike first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Rung {
+    /// The same bytes.
+    #[default]
+    R0,
+    /// The same content in another container.
+    R1,
+    /// Numbers equal within the sealed tolerance.
+    R2,
+}
+
+impl Rung {
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::R0 => "R0",
+            Rung::R1 => "R1",
+            Rung::R2 => "R2",
+        }
+    }
+
+    /// What that means, for a person.
+    pub fn description(self) -> &'static str {
+        match self {
+            Rung::R0 => "the same bytes",
+            Rung::R1 => "the same content in another container",
+            Rung::R2 => "the same numbers within the tolerance",
+        }
+    }
+}
+
+/// What a rebuild must reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demand {
+    pub level: Rung,
+    /// Numbers differ if they are further apart than `atol + rtol * |sealed|`.
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+/// Validated to be finite.
+impl Eq for Demand {}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self { level: Rung::R0, atol: 1e-8, rtol: 1e-5 }
     }
 }
 

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use super::{
-    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, PathError, ResourceDescriptor, STATEMENT_TYPE, Statement,
-    check_collisions, check_path, is_name, model_root,
+    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, Origin, PathError, ResourceDescriptor, STATEMENT_TYPE,
+    Statement, check_collisions, check_path, is_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -37,6 +37,10 @@ pub enum InvalidManifest {
     Digest(String),
     #[error("what it lists as missing is not what is missing")]
     Missing,
+    #[error("its origin is `{0}`, which does not go with what it says about a command")]
+    Origin(&'static str),
+    #[error("a tolerance is not a number of zero or more")]
+    Tolerance,
 }
 
 pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
@@ -56,6 +60,7 @@ pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
             return Err(InvalidManifest::Name { what, name: name.clone() });
         }
     }
+    command(statement)?;
     subjects(statement)?;
     let mut names = HashSet::new();
     for dependency in statement.dependencies() {
@@ -75,6 +80,33 @@ fn constant(what: &'static str, found: &str, expected: &str) -> Result<(), Inval
         return Ok(());
     }
     Err(InvalidManifest::Constant { what, found: found.to_string() })
+}
+
+/// What was made by a command says everything about it; what was adopted says nothing.
+fn command(statement: &Statement) -> Result<(), InvalidManifest> {
+    let external = statement.external();
+    let origin = statement.internal().origin;
+    let fits = match origin {
+        Origin::Adopted => {
+            external.command.is_empty()
+                && external.env.is_empty()
+                && external.pass_env.is_empty()
+                && external.network.is_none()
+                && external.reproduce.is_none()
+        }
+        Origin::Executed | Origin::Clean => {
+            !external.command.is_empty() && external.network.is_some() && external.reproduce.is_some()
+        }
+        Origin::Reproduced => false,
+    };
+    if !fits {
+        return Err(InvalidManifest::Origin(origin.name()));
+    }
+    let good = |tolerance: f64| tolerance.is_finite() && tolerance >= 0.0;
+    match external.reproduce {
+        Some(demand) if !good(demand.atol) || !good(demand.rtol) => Err(InvalidManifest::Tolerance),
+        _ => Ok(()),
+    }
 }
 
 fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {

@@ -76,6 +76,22 @@ pub fn local_key_path() -> Result<PathBuf, KeyError> {
     Ok(strategy.config_dir().join("local.key"))
 }
 
+/// Whether a private key is there and nobody else can read it. It is not read.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn check_private_key(source: &KeySource) -> Result<(), KeyError> {
+    let shown = source.shown();
+    match source {
+        KeySource::Local => open_file(&local_key_path()?, &shown, true).map(|_| ()),
+        KeySource::File(path) => open_file(path, &shown, true).map(|_| ()),
+        KeySource::Variable(name) if std::env::var_os(name).is_none() => {
+            Err(KeyError::Variable(name.clone()))
+        }
+        KeySource::Variable(_) | KeySource::StandardInput => Ok(()),
+    }
+}
+
 /// Reads a private key. A file must not be readable by others.
 ///
 /// # Errors
@@ -105,6 +121,10 @@ pub fn read_public_key(source: &KeySource) -> Result<PublicKey, KeyError> {
 }
 
 fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyError> {
+    read_text(open_file(path, shown, private)?, shown)
+}
+
+fn open_file(path: &Path, shown: &str, private: bool) -> Result<fs::File, KeyError> {
     let key = || shown.to_string();
     let (file, metadata) = open_regular(path, Symlinks::Follow).map_err(|error| match error {
         digest::Error::NotRegular { kind, .. } => KeyError::NotRegular { key: key(), kind },
@@ -118,7 +138,7 @@ fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyErr
     if private && mode & 0o077 != 0 {
         return Err(KeyError::Exposed { key: key(), mode });
     }
-    read_text(file, shown)
+    Ok(file)
 }
 
 fn read_other(source: &KeySource, shown: &str) -> Result<Password, KeyError> {

@@ -205,7 +205,7 @@ fn a_newer_manifest_says_which_version_is_needed() {
         text.replace("\"format\":1", "\"format\":2,\"shape\":\"round\""),
         text.replace("\"origin\":\"adopted\"", "\"origin\":\"adopted\",\"moon\":\"full\""),
         text.replace("\"origin\":\"adopted\"", "\"origin\":\"dreamt\""),
-        text.replace("\"externalParameters\":{", "\"externalParameters\":{\"command\":[],"),
+        text.replace("\"externalParameters\":{", "\"externalParameters\":{\"wheel\":[],"),
     ] {
         assert_ne!(changed, text);
         refused(&reseal(&sample().bytes, changed.as_bytes()), "seal")

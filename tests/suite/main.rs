@@ -17,5 +17,7 @@ mod properties;
 mod recipe_mistakes;
 mod repositories;
 mod rooms;
+mod running;
+mod statements;
 mod support;
 mod verifying;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 16] = [
     "text",
     "interrupt",
     "digest",
@@ -14,6 +14,9 @@ const ROOMS: [&str; 13] = [
     "release",
     "recipe",
     "inputs",
+    "run",
+    "checkout",
+    "compare",
     "build",
     "report",
     "verify",

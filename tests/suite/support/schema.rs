@@ -15,6 +15,7 @@ pub fn validate(document: &Value) {
             include_str!("../../../docs/schema/report.v1.json"),
             include_str!("../../../docs/schema/build.v1.json"),
             include_str!("../../../docs/schema/show.v1.json"),
+            include_str!("../../../docs/schema/statement.v1.json"),
         ];
         let compile = |text: &str| {
             let schema: Value = serde_json::from_str(text).expect("is JSON");

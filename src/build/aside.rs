@@ -1,0 +1,134 @@
+//! The artifact that was there before, out of the way of the command that makes it anew.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::run::remove_all;
+
+/// The old artifact under another name. It is put back when this is dropped.
+pub(super) struct Aside {
+    /// Where the artifact belongs.
+    place: PathBuf,
+    /// Where the old one lies; `None`: there was none.
+    old: Option<PathBuf>,
+    /// The new one is to stay.
+    accepted: bool,
+}
+
+impl Aside {
+    /// The name that an artifact gets while its successor is made.
+    pub(super) fn path(place: &Path) -> PathBuf {
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        place.with_file_name(format!(".{name}.modelseal-aside"))
+    }
+
+    /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
+    /// first.
+    pub(super) fn take(place: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        let old = Self::path(place);
+        let failed = |error| (old.clone(), error);
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        if there(&old) {
+            if there(place) {
+                let error =
+                    "an earlier build was killed and left the artifact here: remove it, or put it back";
+                return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, error)));
+            }
+            fs::rename(&old, place).map_err(failed)?;
+        }
+        let old = match there(place) {
+            true => {
+                fs::rename(place, &old).map_err(|error| (old.clone(), error))?;
+                Some(old)
+            }
+            false => None,
+        };
+        Ok(Self { place: place.to_path_buf(), old, accepted: false })
+    }
+
+    /// The new artifact stays, and the old one goes.
+    pub(super) fn accept(mut self) {
+        self.accepted = true;
+        if let Some(old) = self.old.take() {
+            remove(&old);
+        }
+    }
+
+    /// Keeps the new artifact under this name; the old one is put back.
+    pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
+        remove(kept);
+        fs::create_dir_all(kept.parent()?).ok()?;
+        fs::rename(&self.place, kept).ok().map(|()| kept.to_path_buf())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if self.accepted {
+            return;
+        }
+        remove(&self.place);
+        if let Some(old) = &self.old {
+            let _ = fs::rename(old, &self.place);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => remove_all(path),
+        Ok(_) => {
+            let _ = fs::remove_file(path);
+        }
+        Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_one_is_put_back_unless_the_new_one_is_accepted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("model");
+        let read = || fs::read_to_string(place.join("w")).expect("reads");
+        let write = |text: &str| {
+            fs::create_dir_all(&place).expect("creates");
+            fs::write(place.join("w"), text).expect("writes");
+        };
+        write("old");
+        let aside = Aside::take(&place).expect("moves");
+        assert!(!place.exists());
+        write("new");
+        drop(aside);
+        assert_eq!(read(), "old");
+
+        let aside = Aside::take(&place).expect("moves");
+        write("new");
+        let kept = directory.path().join("rejected");
+        assert_eq!(aside.reject(&kept), Some(kept.clone()));
+        assert_eq!(read(), "old");
+        assert_eq!(fs::read_to_string(kept.join("w")).expect("reads"), "new");
+
+        let aside = Aside::take(&place).expect("moves");
+        write("new");
+        aside.accept();
+        assert_eq!(read(), "new");
+        assert!(!Aside::path(&place).exists());
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_put_back_and_never_overwritten() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("model.bin");
+        fs::write(Aside::path(&place), "old").expect("writes");
+        let aside = Aside::take(&place).expect("moves");
+        drop(aside);
+        assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
+        fs::write(Aside::path(&place), "older").expect("writes");
+        assert!(Aside::take(&place).is_err());
+        assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
+    }
+}

@@ -1,0 +1,140 @@
+//! A statement that is written here and signed elsewhere: what trains a model need not be near the key.
+
+use super::plan::{self, Plan};
+use super::{Built, Error, OpenKey, Options, write};
+use crate::archive::ArchiveFile;
+use crate::digest::Digest;
+use crate::inputs::{self, WorkTree, exempt, list_artifact, work_tree};
+use crate::manifest::{self, Origin, Statement};
+use crate::recipe::Recipe;
+
+/// A statement that nobody has signed.
+#[derive(Debug)]
+pub struct Stated {
+    /// Byte for byte what is to be signed.
+    pub payload: Vec<u8>,
+    /// Its digest: what the release will be.
+    pub release: Digest,
+    pub origin: Origin,
+    pub command_seconds: Option<f64>,
+    pub left: Vec<String>,
+    pub warnings: Vec<String>,
+    pub changes: Vec<inputs::Change>,
+}
+
+/// Does everything that a build does, but for the key and the archive.
+///
+/// # Errors
+/// [`Error`].
+pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> Result<Stated, Error> {
+    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
+    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let mut plan: Plan = plan::plan(recipe, options, &output)?;
+    plan.internal.model_signature = model_signature;
+    if plan.internal.origin == Origin::Clean {
+        plan.keep_artifact(recipe)?;
+    }
+    let payload = plan.statement(plan.artifact.hash(options.progress)?).payload();
+    Ok(Stated {
+        release: Digest::sha256(&payload),
+        payload,
+        origin: plan.internal.origin,
+        command_seconds: plan.command_seconds,
+        left: plan.left,
+        warnings: plan.inputs.warnings,
+        changes: plan.inputs.changes,
+    })
+}
+
+/// Signs a statement that was written elsewhere, and packs the artifact that it is about.
+///
+/// The recipe, the code and the artifact of this work tree must be the stated ones. What the statement says
+/// beyond that is the word of whoever wrote it.
+///
+/// # Errors
+/// [`Error`]; [`Error::Statement`] if it is about something else.
+pub fn seal(
+    recipe: &Recipe,
+    payload: &[u8],
+    open_key: OpenKey<'_>,
+    options: &Options<'_>,
+) -> Result<Built, Error> {
+    let statement = manifest::parse(payload).map_err(|error| Error::Statement(error.to_string()))?;
+    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
+    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let written = plan::written(recipe, &output);
+    compare_recipe(recipe, &statement)?;
+    compare_code(recipe, &statement, options, &written)?;
+    let artifact = list_artifact(recipe, &written)?;
+    let found = artifact.hash(options.progress)?;
+    if found != statement.files() {
+        let other = found.iter().find(|file| !statement.files().contains(file));
+        let missing = statement.files().iter().find(|file| !found.contains(file));
+        let name = other.or(missing).map_or("a file", |file| &file.name);
+        let name = crate::text::name(name);
+        return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
+    }
+    let key = open_key()?;
+    if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
+        let message =
+            "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
+        return Err(Error::Statement(message.to_string()));
+    }
+    if options.output.is_none() {
+        plan::make_directory(&output)?;
+    }
+    let file = ArchiveFile::create(&output, compression)?;
+    let sealed = write::sealed(&statement, &artifact, &key, file, options.progress)?;
+    let (outcome, tar_digest) = sealed.file.finish(options.force, options.tar_digest)?;
+    let internal = statement.internal();
+    Ok(Built {
+        archive: output,
+        outcome,
+        release: sealed.release,
+        tar_digest,
+        model: statement.model().clone(),
+        origin: internal.origin,
+        files: statement.files().len() as u64,
+        bytes: statement.files().iter().map(|file| file.size()).sum(),
+        missing: internal.missing.clone(),
+        excluded: internal.excluded.clone(),
+        empty_directories: artifact.empty_directories,
+        changes: Vec::new(),
+        warnings: Vec::new(),
+        model_signature: internal.model_signature,
+        command_seconds: None,
+        left: Vec::new(),
+    })
+}
+
+fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+    let digest = Digest::sha256(recipe.text.as_bytes());
+    let sealed = statement.dependencies().iter().find(|input| input.name == "recipe");
+    if sealed.is_some_and(|sealed| sealed.digest.sha256 == Some(digest)) {
+        return Ok(());
+    }
+    Err(Error::Statement(format!("{} is not the recipe that it states", crate::text::path(&recipe.path))))
+}
+
+fn compare_code(
+    recipe: &Recipe,
+    statement: &Statement,
+    options: &Options<'_>,
+    written: &[std::path::PathBuf],
+) -> Result<(), Error> {
+    let stated = statement.dependencies().iter().find(|input| input.name == "code");
+    let found = work_tree(recipe)?;
+    let read = |work_tree: &WorkTree| {
+        work_tree.read(&exempt(recipe, &options.data, written)).map_err(inputs::Error::from)
+    };
+    match (stated, found.as_ref().map(read).transpose()?) {
+        (None, None) => Ok(()),
+        (Some(stated), Some(found))
+            if stated.digest.git_commit.as_deref() == Some(&found.commit)
+                && [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) =>
+        {
+            Ok(())
+        }
+        _ => Err(Error::Statement("the code of this work tree is not the one that it states".to_string())),
+    }
+}

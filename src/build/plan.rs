@@ -1,0 +1,168 @@
+//! Everything that is known before a file of the artifact is read.
+
+use std::path::{Path, PathBuf};
+
+use super::aside::Aside;
+use super::produce::{Task, with_ending};
+use super::{Error, Options};
+use crate::checkout::Checkout;
+use crate::inputs::{self, Artifact, Inputs};
+use crate::manifest::{
+    Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement, Subject,
+};
+use crate::recipe::Recipe;
+
+/// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
+/// that every archive format can hold.
+const DEFAULT_EPOCH: u64 = 315_532_800;
+
+/// What is going to be sealed.
+pub(super) struct Plan {
+    pub(super) artifact: Artifact,
+    pub(super) inputs: Inputs,
+    pub(super) external: ExternalParameters,
+    pub(super) internal: InternalParameters,
+    pub(super) command_seconds: Option<f64>,
+    /// Files that the command left beside the artifact.
+    pub(super) left: Vec<String>,
+    /// The clone in which the artifact lies.
+    _checkout: Option<Box<Checkout>>,
+}
+
+/// Reads the inputs and has the artifact made.
+pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
+    let written = written(recipe, output);
+    let inputs = inputs::gather(
+        recipe,
+        &inputs::Options {
+            data: &options.data,
+            written: &written,
+            allow_dirty: options.allow_dirty,
+            now: options.now,
+            progress: options.progress,
+        },
+    )?;
+    let epoch = match (options.source_date_epoch, inputs.commit_time) {
+        (Some(epoch), _) if epoch > LAST_EPOCH => return Err(Error::Epoch(epoch)),
+        (None, Some(time)) if time > LAST_EPOCH => {
+            return Err(inputs::Error::Time(time as i64).into());
+        }
+        (Some(epoch), _) | (None, Some(epoch)) => epoch,
+        (None, None) => DEFAULT_EPOCH,
+    };
+    let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output };
+    let product = task.produce()?;
+    let artifact = match product.recipe() {
+        Some(recipe) => inputs::list_artifact(recipe, &[]),
+        None => inputs::list_artifact(recipe, &written),
+    }?;
+    let (origin, command_seconds) = (product.origin, product.seconds);
+    let (environment, left) = (product.environment.clone(), product.left.clone());
+    let _checkout = product.accept();
+    Ok(Plan {
+        external: external(recipe, &inputs, origin),
+        internal: InternalParameters {
+            format: FORMAT,
+            origin,
+            source_date_epoch: epoch,
+            excluded: artifact.excluded.clone(),
+            model_signature: true,
+            missing: inputs.missing.clone(),
+            environment,
+        },
+        artifact,
+        inputs,
+        command_seconds,
+        left,
+        _checkout,
+    })
+}
+
+fn external(recipe: &Recipe, inputs: &Inputs, origin: Origin) -> ExternalParameters {
+    let model = &recipe.tables.model;
+    // What was not run is not sealed: it would look as if it had made the artifact.
+    let run = recipe.tables.run.as_ref().filter(|_| origin > Origin::Adopted);
+    let standard = Demand::default();
+    let reproduce = &recipe.tables.reproduce;
+    ExternalParameters {
+        model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
+        hyperparameters: inputs.hyperparameters.clone(),
+        command: run.map(|run| run.command.get_ref().clone()).unwrap_or_default(),
+        env: run
+            .into_iter()
+            .flat_map(|run| &run.env)
+            .map(|(name, value)| (name.clone(), value.get_ref().clone()))
+            .collect(),
+        pass_env: run.into_iter().flat_map(|run| &run.pass_env).map(|name| name.get_ref().clone()).collect(),
+        network: run.map(|run| run.network),
+        reproduce: run.map(|_| Demand {
+            level: reproduce.level,
+            atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
+            rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
+        }),
+    }
+}
+
+impl Plan {
+    /// Puts the artifact of a clone into the work tree, in the place of the one that is there: whoever signs
+    /// the statement needs it.
+    pub(super) fn keep_artifact(&self, recipe: &Recipe) -> Result<(), Error> {
+        let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
+        let aside = Aside::take(&place).map_err(|(path, source)| Error::Aside { path, source })?;
+        for file in &self.artifact.files {
+            let from = self.artifact.location(&file.path);
+            let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };
+            let copied = match to.parent() {
+                Some(directory) => std::fs::create_dir_all(directory),
+                None => Ok(()),
+            };
+            // With its permissions: whether it is executable is sealed.
+            let copied = copied.and_then(|()| std::fs::copy(&from, &to));
+            copied.map_err(|source| Error::Directory { path: to, source })?;
+        }
+        aside.accept();
+        Ok(())
+    }
+
+    /// The manifest of these files.
+    pub(super) fn statement(&self, files: Vec<Subject>) -> Statement {
+        Statement::new(
+            files,
+            self.external.clone(),
+            self.internal.clone(),
+            self.inputs.dependencies.clone(),
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
+
+/// What this build writes, absolute, links resolved as far as they exist.
+pub(super) fn written(recipe: &Recipe, output: &Path) -> Vec<PathBuf> {
+    let resolve = |path: &Path| {
+        let directory = match path.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        };
+        let directory = directory.canonicalize().or_else(|_| std::path::absolute(directory));
+        Some(directory.ok()?.join(path.file_name()?))
+    };
+    let dist = recipe.directory().join("dist");
+    let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
+    let paths = [
+        dist,
+        output.to_path_buf(),
+        with_ending(output, "log"),
+        with_ending(output, "rejected"),
+        Aside::path(&artifact),
+    ];
+    paths.iter().filter_map(|path| resolve(path)).collect()
+}
+
+/// The directory of an archive that nobody named.
+pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
+    let Some(directory) = output.parent() else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(directory)
+        .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
+}

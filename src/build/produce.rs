@@ -1,0 +1,316 @@
+//! How the artifact comes to be: it is there, or the sealed command makes it.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+
+use super::aside::Aside;
+use super::command::Setting;
+use super::{Error, Making, Options};
+use crate::checkout::{self, Checkout, Input, Repository};
+use crate::inputs::{self, Inputs, check_unchanged, work_tree};
+use crate::interrupt::Busy;
+use crate::manifest::{CommandOutput, Origin};
+use crate::recipe::Recipe;
+use crate::run::{self, Scratch};
+
+/// What the command has made, or what was there.
+pub(super) struct Product {
+    pub(super) origin: Origin,
+    pub(super) environment: Vec<CommandOutput>,
+    /// How long the command ran.
+    pub(super) seconds: Option<f64>,
+    /// Files that the command left beside the artifact.
+    pub(super) left: Vec<String>,
+    place: Place,
+}
+
+enum Place {
+    /// In the work tree, as it was.
+    There,
+    /// In the work tree, the old one aside.
+    Anew { aside: Aside, _scratch: Scratch, _busy: Busy },
+    /// In a clone.
+    Clone(Box<Checkout>),
+}
+
+impl Product {
+    /// The recipe of the clone in which the artifact lies, if it lies in one.
+    pub(super) fn recipe(&self) -> Option<&Recipe> {
+        match &self.place {
+            Place::Clone(checkout) => Some(checkout.recipe()),
+            _ => None,
+        }
+    }
+
+    /// The artifact has been looked at and can be sealed.
+    pub(super) fn accept(self) -> Option<Box<Checkout>> {
+        match self.place {
+            Place::There => None,
+            Place::Anew { aside, .. } => {
+                aside.accept();
+                None
+            }
+            Place::Clone(checkout) => Some(checkout),
+        }
+    }
+}
+
+/// Everything that making the artifact depends on.
+pub(super) struct Task<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) inputs: &'a Inputs,
+    pub(super) options: &'a Options<'a>,
+    pub(super) written: &'a [PathBuf],
+    pub(super) epoch: u64,
+    pub(super) output: &'a Path,
+}
+
+impl Task<'_> {
+    pub(super) fn produce(&self) -> Result<Product, Error> {
+        match self.options.making {
+            Making::Adopt => Ok(self.adopt()),
+            Making::Run if self.recipe.tables.run.is_none() => Ok(self.adopt()),
+            Making::Run => self.run_in_work_tree(),
+            Making::Clean if self.recipe.tables.run.is_none() => Err(Error::NoCommand),
+            Making::Clean => self.run_in_clone(),
+        }
+    }
+
+    /// What describes the environment says nothing about where an adopted artifact was made.
+    fn adopt(&self) -> Product {
+        let (environment, left) = (Vec::new(), Vec::new());
+        Product { origin: Origin::Adopted, environment, seconds: None, left, place: Place::There }
+    }
+
+    fn run_in_work_tree(&self) -> Result<Product, Error> {
+        let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
+        self.check_alone(&artifact)?;
+        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let home = home(&scratch);
+        let mut writable = vec![scratch.path().to_path_buf()];
+        writable.push(self.work_tree_root()?);
+        let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
+        let writable = (!network).then_some(writable);
+        let setting = self.setting(self.recipe, &home, scratch.path(), writable);
+        let environment = setting.describe().map_err(Error::run)?;
+        // From here on the tree has to be put back before the process ends.
+        let busy = Busy::new();
+        let aside = Aside::take(&artifact).map_err(|(path, source)| Error::Aside { path, source })?;
+        let seconds = self.make(&setting)?;
+        if artifact.symlink_metadata().is_err() {
+            return Err(Error::NotProduced(artifact));
+        }
+        let left = match self.check_inputs(self.recipe) {
+            Ok(left) => left,
+            Err(error) => {
+                let kept = aside.reject(&with_ending(self.output, "rejected"));
+                return Err(Error::Rejected { kept, reason: Box::new(error) });
+            }
+        };
+        let place = Place::Anew { aside, _scratch: scratch, _busy: busy };
+        Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
+    }
+
+    fn run_in_clone(&self) -> Result<Product, Error> {
+        let checkout = self.checkout()?;
+        let recipe = checkout.recipe();
+        let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
+        let (home, temporary) = (checkout.home()?, checkout.temporary()?);
+        let writable = vec![checkout.directory().to_path_buf()];
+        let setting = self.setting(recipe, &home, &temporary, Some(writable));
+        let environment = setting.describe().map_err(Error::run)?;
+        // What the commit holds in its place was not made by this command.
+        drop_artifact(&artifact)?;
+        let seconds = self.make(&setting)?;
+        if artifact.symlink_metadata().is_err() {
+            return Err(Error::NotProduced(PathBuf::from(recipe.tables.artifact.path.get_ref())));
+        }
+        let left = self.check_inputs(recipe)?;
+        let place = Place::Clone(Box::new(checkout));
+        Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
+    }
+
+    /// A clone of the commit, with every input where the recipe expects it.
+    fn checkout(&self) -> Result<Checkout, Error> {
+        let Some(work_tree) = work_tree(self.recipe)? else { return Err(Error::NoCode) };
+        let commit = self.inputs.commit.as_deref().unwrap_or_default();
+        let find = |name: &str| self.inputs.dependencies.iter().find(|input| input.name == name);
+        let remote =
+            find("code").and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
+        let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let repository = Repository::Directory { root: work_tree.root(), remote };
+        let checkout = Checkout::new(scratch, &repository, commit, path)?;
+        for input in declared(self.recipe, &self.options.data) {
+            let expected = find(&input.name).map(|input| &input.digest);
+            checkout.place(&Input { expected: expected.filter(|_| input.is_plain), ..input.as_input() })?;
+        }
+        Ok(checkout)
+    }
+
+    fn setting<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+        home: &'a Path,
+        temporary: &'a Path,
+        writable: Option<Vec<PathBuf>>,
+    ) -> Setting<'a> {
+        Setting {
+            recipe,
+            home,
+            temporary,
+            epoch: self.epoch,
+            writable,
+            hidden: &self.options.hidden,
+            insecure_no_isolation: self.options.insecure_no_isolation,
+            listener: self.options.listener,
+        }
+    }
+
+    /// Runs the command; what it printed is kept beside the archive if it failed.
+    fn make(&self, setting: &Setting<'_>) -> Result<Option<f64>, Error> {
+        let mut log = tempfile::tempfile().map_err(run::Error::Log).map_err(Error::run)?;
+        match setting.make(Some(&log)) {
+            Ok(ended) => Ok(ended.map(|ended| ended.elapsed.as_secs_f64())),
+            Err(source) if source.is_refusal() => {
+                let path = with_ending(self.output, "log");
+                let kept = keep(&mut log, &path).ok().map(|()| path);
+                Err(Error::Run { reason: source, log: kept })
+            }
+            Err(source) => Err(Error::run(source)),
+        }
+    }
+
+    fn check_inputs(&self, recipe: &Recipe) -> Result<Vec<String>, Error> {
+        let nowhere_else = Default::default();
+        let in_clone = !std::ptr::eq(recipe, self.recipe);
+        let left = check_unchanged(
+            recipe,
+            self.inputs,
+            &inputs::Options {
+                data: if in_clone { &nowhere_else } else { &self.options.data },
+                written: self.written,
+                allow_dirty: true,
+                now: self.options.now,
+                progress: self.options.progress,
+            },
+        )?;
+        Ok(left.into_iter().map(|change| change.path).collect())
+    }
+
+    /// The artifact holds nothing but what the command makes: it is moved aside as a whole.
+    fn check_alone(&self, artifact: &Path) -> Result<(), Error> {
+        let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
+        let table = &self.recipe.tables;
+        let mut others = vec![self.recipe.path.clone()];
+        others.extend(declared(self.recipe, &self.options.data).into_iter().map(|input| input.from));
+        let files = table.params.files.iter().chain(&table.environment.files);
+        others.extend(files.map(|file| self.recipe.directory().join(file.get_ref())));
+        if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
+            let message =
+                "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
+            let mistake = self.recipe.mistake(table.artifact.path.span(), message);
+            return Err(inputs::Error::from(mistake).into());
+        }
+        Ok(())
+    }
+
+    fn work_tree_root(&self) -> Result<PathBuf, Error> {
+        match work_tree(self.recipe)? {
+            Some(work_tree) => Ok(work_tree.root().to_path_buf()),
+            None => self
+                .recipe
+                .directory()
+                .canonicalize()
+                .map_err(|source| Error::Directory { path: self.recipe.directory().to_path_buf(), source }),
+        }
+    }
+}
+
+/// A declared input that git may not hold.
+pub(crate) struct Declared<'a> {
+    /// In the manifest.
+    pub(crate) name: String,
+    path: &'a str,
+    from: PathBuf,
+    symlinks: crate::digest::Symlinks,
+    /// Its digest is that of its bytes; a sealed archive's is not.
+    is_plain: bool,
+}
+
+impl<'a> Declared<'a> {
+    fn as_input(&self) -> Input<'a> {
+        let (kind, name) = self.name.split_once('/').unwrap_or((&self.name, ""));
+        Input {
+            what: format!("{kind} {}", crate::text::name(name)),
+            path: self.path,
+            from: self.from.clone(),
+            symlinks: self.symlinks,
+            expected: None,
+        }
+    }
+}
+
+/// Data, base models, parameter and environment files, with where they lie on this machine.
+fn declared<'a>(recipe: &'a Recipe, data: &std::collections::BTreeMap<String, PathBuf>) -> Vec<Declared<'a>> {
+    let at = |path: &str| recipe.directory().join(path);
+    let tables = &recipe.tables;
+    let sources = tables.data.iter().map(|source| Declared {
+        name: format!("data/{}", source.name.get_ref()),
+        path: source.path.get_ref(),
+        from: data.get(source.name.get_ref()).cloned().unwrap_or_else(|| at(source.path.get_ref())),
+        symlinks: source.symlinks,
+        is_plain: true,
+    });
+    let bases = tables.base.iter().map(|base| Declared {
+        name: format!("base/{}", base.name.get_ref()),
+        path: base.path.get_ref(),
+        from: at(base.path.get_ref()),
+        symlinks: base.symlinks,
+        is_plain: false,
+    });
+    let file = |kind: &str, path: &'a str| Declared {
+        name: format!("{kind}/{path}"),
+        path,
+        from: at(path),
+        symlinks: crate::digest::Symlinks::Refuse,
+        is_plain: true,
+    };
+    let params = tables.params.files.iter().map(|path| file("params", path.get_ref()));
+    let environment = tables.environment.files.iter().map(|path| file("environment", path.get_ref()));
+    sources.chain(bases).chain(params).chain(environment).collect()
+}
+
+/// The user's own home, for a command that runs where the user works.
+fn home(scratch: &Scratch) -> PathBuf {
+    match std::env::var_os("HOME") {
+        Some(home) if !home.is_empty() => PathBuf::from(home),
+        _ => scratch.path().to_path_buf(),
+    }
+}
+
+fn keep(log: &mut File, path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    log.seek(io::SeekFrom::Start(0))?;
+    io::copy(log, &mut File::create(path)?).map(|_| ())
+}
+
+fn drop_artifact(artifact: &Path) -> Result<(), Error> {
+    let removed = match artifact.symlink_metadata() {
+        Err(_) => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(artifact),
+        Ok(_) => std::fs::remove_file(artifact),
+    };
+    removed.map_err(|source| checkout::Error::io(artifact, source).into())
+}
+
+/// `PATH.ENDING`
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_os_string();
+    path.push(".");
+    path.push(ending);
+    PathBuf::from(path)
+}

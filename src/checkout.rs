@@ -1,0 +1,170 @@
+//! A fresh clone of one commit in a directory of its own, with the declared inputs that git does not hold.
+//!
+//! It is made by the `git` program, with nothing of the user's configuration and environment, and believed
+//! only after its bytes were compared with the commit by [`crate::inputs`].
+
+mod git;
+mod place;
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::inputs;
+use crate::recipe::{self, Recipe};
+use crate::run::Scratch;
+
+pub use git::Repository;
+pub use place::Input;
+
+/// Why there is no checkout.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the repository {} cannot be cloned: {reason}", crate::text::name(repository))]
+    Clone { repository: String, reason: String },
+    #[error(
+        "the repository {} does not hold the commit {}",
+        crate::text::name(repository),
+        crate::text::short(commit)
+    )]
+    NoCommit { repository: String, commit: String },
+    #[error("the address {} is not one that is cloned from: known are https, ssh and paths", crate::text::name(.0))]
+    Protocol(String),
+    #[error("`git` cannot be started")]
+    NoGit(#[source] io::Error),
+    #[error("the commit does not hold the recipe {}", crate::text::name(.0))]
+    NoRecipe(String),
+    #[error("{what} is not there: {} does not exist", crate::text::path(path))]
+    Absent { what: String, path: PathBuf },
+    #[error("{what} at {} is not the sealed one", crate::text::path(path))]
+    Differs { what: String, path: PathBuf, expected: String, actual: String },
+    #[error("cannot make {}", crate::text::path(path))]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        if crate::interrupt::is_interruption(&source) {
+            return Error::Interrupted;
+        }
+        Error::Io { path: path.to_path_buf(), source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoCommit { .. } => {
+                Some("the commit was never pushed: `--source` names a clone that has it".into())
+            }
+            Error::Clone { .. } => Some("`--source` names another clone".into()),
+            Error::Absent { .. } => Some("`--data NAME=PATH` says where a data source lies".into()),
+            Error::Input(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A clone that nobody else uses. It is removed when this is dropped.
+pub struct Checkout {
+    scratch: Scratch,
+    /// The work tree.
+    root: PathBuf,
+    recipe: Recipe,
+}
+
+impl Checkout {
+    /// Clones `repository` and checks `commit` out. `recipe` is the recipe's path in the work tree.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn new(
+        scratch: Scratch,
+        repository: &Repository<'_>,
+        commit: &str,
+        recipe: &str,
+    ) -> Result<Self, Error> {
+        let home = scratch.directory("home").map_err(|source| Error::io(scratch.path(), source))?;
+        let work = scratch.directory("work").map_err(|source| Error::io(scratch.path(), source))?;
+        let mut root = work.join("tree");
+        git::clone(repository, commit, &home, &root)?;
+        let loaded = load(&root, recipe)?;
+        let above = levels_above(&loaded, recipe);
+        if above > 0 {
+            // Room for inputs that the recipe expects beside or above the work tree.
+            let deeper = (0..above).fold(work.clone(), |path, _| path.join("above"));
+            fs::create_dir_all(&deeper).map_err(|source| Error::io(&deeper, source))?;
+            let moved = deeper.join("tree");
+            fs::rename(&root, &moved).map_err(|source| Error::io(&moved, source))?;
+            root = moved;
+        }
+        let recipe = load(&root, recipe)?;
+        Ok(Self { scratch, root, recipe })
+    }
+
+    /// The recipe of the clone: its directory is where its command runs.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The work tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A home directory that nobody has used.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn home(&self) -> Result<PathBuf, Error> {
+        self.scratch.directory("home").map_err(|source| Error::io(self.scratch.path(), source))
+    }
+
+    /// A directory for temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn temporary(&self) -> Result<PathBuf, Error> {
+        self.scratch.directory("tmp").map_err(|source| Error::io(self.scratch.path(), source))
+    }
+
+    /// All that belongs to it.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+}
+
+fn load(root: &Path, recipe: &str) -> Result<Recipe, Error> {
+    match Recipe::load(&root.join(recipe)) {
+        Err(recipe::Error::Missing(_)) => Err(Error::NoRecipe(recipe.to_string())),
+        other => Ok(other?),
+    }
+}
+
+/// How many directories above the work tree the recipe's inputs reach.
+fn levels_above(recipe: &Recipe, path: &str) -> usize {
+    let own = Path::new(path).components().count() as isize - 1;
+    let tables = &recipe.tables;
+    let sources = tables.data.iter().map(|data| data.path.get_ref());
+    let sources = sources.chain(tables.base.iter().map(|base| base.path.get_ref()));
+    let lowest = sources.filter(|path| Path::new(path).is_relative()).map(|path| {
+        let mut level = own;
+        let mut lowest = level;
+        for part in Path::new(path).components() {
+            match part {
+                Component::ParentDir => level -= 1,
+                Component::Normal(_) => level += 1,
+                _ => {}
+            }
+            lowest = lowest.min(level);
+        }
+        lowest
+    });
+    lowest.min().unwrap_or(0).min(0).unsigned_abs()
+}

@@ -1,0 +1,156 @@
+//! The `git` program, with none of the user's configuration and environment.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::Error;
+use crate::digest::{Algorithms, Symlinks, hash_file};
+use crate::inputs::{WorkTree, lfs_pointer};
+
+/// Variables that git and ssh need to reach others; nothing in them configures git.
+const PASSED: [&str; 3] = ["PATH", "SSH_AUTH_SOCK", "USER"];
+
+/// Pointers are smaller than this.
+const LARGEST_POINTER: u64 = 1024;
+
+/// Where a clone comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Repository<'a> {
+    /// A work tree on this machine. What git itself does not hold (submodules, the content of Git LFS) is
+    /// taken from it, too.
+    Directory {
+        root: &'a Path,
+        /// What the clone calls `origin`, instead of a path that means nothing elsewhere.
+        remote: Option<&'a str>,
+    },
+    /// `https://…` or `ssh://…`
+    Address(&'a str),
+}
+
+impl Repository<'_> {
+    fn shown(&self) -> String {
+        match self {
+            Repository::Directory { root, .. } => root.to_string_lossy().into_owned(),
+            Repository::Address(address) => address.to_string(),
+        }
+    }
+}
+
+/// Clones and checks out one commit.
+pub(super) fn clone(
+    repository: &Repository<'_>,
+    commit: &str,
+    home: &Path,
+    target: &Path,
+) -> Result<(), Error> {
+    let shown = repository.shown();
+    if let Repository::Address(address) = repository
+        && !["https://", "ssh://"].iter().any(|protocol| address.starts_with(protocol))
+    {
+        return Err(Error::Protocol(shown));
+    }
+    let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
+    let into = target.to_string_lossy().into_owned();
+    // Hard links would let whatever runs in the clone write into the original's objects.
+    let options = ["clone", "--quiet", "--no-checkout", "--no-hardlinks", "--template=", "--", &shown, &into];
+    run(home, None, &options)?.map_err(failed)?;
+    let has = |commit: &str| {
+        let object = format!("{commit}^{{commit}}");
+        Ok::<_, Error>(run(home, Some(target), &["cat-file", "-e", &object])?.is_ok())
+    };
+    if !has(commit)? {
+        // A commit that no branch leads to: some servers give it to those who name it.
+        let _ = run(home, Some(target), &["fetch", "--quiet", "origin", commit])?;
+        if !has(commit)? {
+            return Err(Error::NoCommit { repository: shown, commit: commit.to_string() });
+        }
+    }
+    run(home, Some(target), &["checkout", "--quiet", "--detach", commit])?.map_err(failed)?;
+    match repository {
+        Repository::Directory { root, remote } => {
+            match remote {
+                Some(remote) => run(home, Some(target), &["remote", "set-url", "origin", remote])?,
+                None => run(home, Some(target), &["remote", "remove", "origin"])?,
+            }
+            .map_err(failed)?;
+            clone_submodules(root, home, target)?;
+            fill_pointers(root, target)
+        }
+        Repository::Address(_) if target.join(".gitmodules").is_file() => {
+            let update = ["submodule", "update", "--quiet", "--init", "--recursive"];
+            run(home, Some(target), &update)?.map_err(failed)
+        }
+        Repository::Address(_) => Ok(()),
+    }
+}
+
+/// Submodules that are checked out in the original are checked out in the clone.
+fn clone_submodules(original: &Path, home: &Path, target: &Path) -> Result<(), Error> {
+    let work_tree = WorkTree::discover(target).map_err(crate::inputs::Error::from)?;
+    for (path, commit) in work_tree.submodules().map_err(crate::inputs::Error::from)? {
+        let source = original.join(&path);
+        if source.join(".git").exists() {
+            let repository = Repository::Directory { root: &source, remote: None };
+            clone(&repository, &commit, home, &target.join(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the original has the content of a Git LFS pointer, so has the clone.
+fn fill_pointers(original: &Path, target: &Path) -> Result<(), Error> {
+    let walk = walkdir::WalkDir::new(target).into_iter();
+    let entries = walk.filter_entry(|entry| entry.file_name() != ".git").flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_file()) {
+        if entry.metadata().map_or(true, |metadata| metadata.len() > LARGEST_POINTER) {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).map_err(|source| Error::io(entry.path(), source))?;
+        let Some((sha256, size)) = lfs_pointer(&bytes) else { continue };
+        let Ok(relative) = entry.path().strip_prefix(target) else { continue };
+        let source = original.join(relative);
+        let read = hash_file(&source, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {});
+        if read.is_ok_and(|read| read.digests.sha256 == Some(sha256) && read.digests.size == size) {
+            fs::copy(&source, entry.path()).map_err(|error| Error::io(entry.path(), error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs git. `Ok(Err(_))`: what it said when it failed.
+fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Result<(), String>, Error> {
+    let mut command = Command::new("git");
+    command.env_clear();
+    for name in PASSED {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("HOME", home)
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ALLOW_PROTOCOL", "file:https:ssh")
+        .env("GIT_LFS_SKIP_SMUDGE", "1");
+    for setting in ["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "gc.auto=0"] {
+        command.args(["-c", setting]);
+    }
+    if let Some(directory) = directory {
+        command.arg("-C").arg(directory);
+    }
+    let output = command.args(arguments).stdin(std::process::Stdio::null()).output().map_err(Error::NoGit)?;
+    if crate::interrupt::requested() {
+        return Err(Error::Interrupted);
+    }
+    Ok(if output.status.success() { Ok(()) } else { Err(last_line(&output)) })
+}
+
+fn last_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let line = lines.iter().find(|line| line.starts_with("fatal: ")).or(lines.last());
+    crate::text::Escaped(line.map_or("git failed", |line| line.trim_start_matches("fatal: "))).to_string()
+}

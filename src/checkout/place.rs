@@ -1,0 +1,116 @@
+//! Inputs that git does not hold, copied to where the recipe of a clone expects them.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Checkout, Error};
+use crate::digest::{
+    self, Algorithms, Consumer, Digest, EntryKind, Symlinks, directory_hash, hash_file, walk,
+};
+use crate::inputs;
+use crate::manifest::DependencyDigest;
+
+/// An input as the recipe of the clone names it.
+pub struct Input<'a> {
+    /// For messages: data `train`.
+    pub what: String,
+    /// The path that the recipe says.
+    pub path: &'a str,
+    /// Where it lies on this machine.
+    pub from: PathBuf,
+    pub symlinks: Symlinks,
+    /// What it must be; `None` where that is compared later, such as for a sealed archive.
+    pub expected: Option<&'a DependencyDigest>,
+}
+
+impl Checkout {
+    /// Copies an input into its place, read-only, unless the commit holds it already. What is copied is what
+    /// is hashed.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Differs`], [`Error::Io`].
+    pub fn place(&self, input: &Input<'_>) -> Result<(), Error> {
+        if Path::new(input.path).is_absolute() {
+            // It is where the recipe expects it, and is hashed there.
+            return Ok(());
+        }
+        let target = self.recipe.directory().join(input.path);
+        if target.symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        let absent = || Error::Absent { what: input.what.clone(), path: input.from.clone() };
+        let metadata = fs::metadata(&input.from).map_err(|_| absent())?;
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
+        }
+        let copied = if metadata.is_dir() {
+            DependencyDigest::directory(copy_directory(&input.from, &target, input.symlinks)?)
+        } else {
+            DependencyDigest::file(copy_file(&input.from, &target, Symlinks::Follow)?)
+        };
+        match input.expected {
+            Some(expected) if expected.tagged() != copied.tagged() => Err(Error::Differs {
+                what: input.what.clone(),
+                path: input.from.clone(),
+                expected: expected.tagged(),
+                actual: copied.tagged(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {
+    let is_git = |path: &str, _: bool| path == ".git";
+    let tree = walk(from, symlinks, &is_git).map_err(inputs::Error::from)?;
+    fs::create_dir(to).map_err(|source| Error::io(to, source))?;
+    let mut digests = Vec::new();
+    let mut directories = vec![to.to_path_buf()];
+    for entry in tree.entries {
+        let special =
+            |kind| inputs::Error::Special { path: from.join(entry.shown()), kind, may_follow: true };
+        let (Some(path), EntryKind::File | EntryKind::EmptyDirectory) = (&entry.path, &entry.kind) else {
+            let kind = match entry.kind {
+                EntryKind::Special(kind) => kind,
+                _ => "a name that is not UTF-8",
+            };
+            return Err(special(kind).into());
+        };
+        let target = to.join(path);
+        let directory =
+            if entry.kind == EntryKind::EmptyDirectory { Some(target.as_path()) } else { target.parent() };
+        if let Some(directory) = directory.filter(|directory| !directory.exists()) {
+            fs::create_dir_all(directory).map_err(|source| Error::io(directory, source))?;
+            directories.extend(directory.ancestors().take_while(|above| *above != to).map(Path::to_path_buf));
+        }
+        if entry.kind == EntryKind::File {
+            digests.push((path.clone(), copy_file(&from.join(path), &target, symlinks)?));
+        }
+    }
+    for directory in directories {
+        let read_only = Permissions::from_mode(0o555);
+        fs::set_permissions(&directory, read_only).map_err(|source| Error::io(&directory, source))?;
+    }
+    Ok(directory_hash(digests.iter().map(|(path, digest)| (path.as_str(), *digest))))
+}
+
+fn copy_file(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o444).open(to);
+    let mut copy = Copy(opened.map_err(|source| Error::io(to, source))?);
+    let read = hash_file(from, Algorithms::SHA256, symlinks, &mut [&mut copy], &|_| {});
+    let digests = read.map_err(inputs::Error::from)?.digests;
+    let lost =
+        || digest::Error::Io { path: from.to_path_buf(), source: io::Error::other("nothing was hashed") };
+    Ok(digests.sha256.ok_or_else(lost).map_err(inputs::Error::from)?)
+}
+
+/// Writes what is read.
+struct Copy(File);
+
+impl Consumer for Copy {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.write_all(chunk)
+    }
+}

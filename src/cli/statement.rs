@@ -1,0 +1,86 @@
+//! `build --statement` and `build --from-statement`: the file between two jobs.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::Talk;
+use super::arguments::Format;
+use super::build::input_notes;
+use super::output::print;
+use crate::build::Stated;
+
+/// No statement is longer.
+const LONGEST: u64 = 384 << 20;
+
+/// Reads a statement.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("cannot read the statement {}", crate::text::path(path));
+    let mut payload = Vec::new();
+    let file = File::open(path).with_context(failed)?;
+    file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
+    if payload.len() as u64 > LONGEST {
+        bail!("the statement {} is longer than {LONGEST} bytes", crate::text::path(path));
+    }
+    Ok(payload)
+}
+
+/// Writes a statement, complete or not at all, and says what it is.
+pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk: Talk) -> anyhow::Result<u8> {
+    let path = path.unwrap_or(Path::new("statement.json"));
+    let failed = || format!("cannot write {}", crate::text::path(path));
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(directory)
+        .with_context(failed)?;
+    file.write_all(&stated.payload).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).map_err(|error| error.error).with_context(failed)?;
+    input_notes(&stated.warnings, &stated.changes, &stated.left, talk);
+    match format {
+        Format::Text => print(&text(path, stated))?,
+        Format::Json => print(&json(path, stated)?)?,
+    }
+    Ok(0)
+}
+
+fn text(path: &Path, stated: &Stated) -> String {
+    let shown = crate::text::Escaped(&path.to_string_lossy()).to_string();
+    format!(
+        "stated, not signed\n  statement  {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
+         sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {shown} --key KEY\n",
+        stated.release,
+        stated.origin.name(),
+        stated.origin.description()
+    )
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    schema: &'a str,
+    statement: String,
+    release: String,
+    origin: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_seconds: Option<f64>,
+    tool: &'a str,
+}
+
+fn json(path: &Path, stated: &Stated) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(&Wire {
+        schema: "https://modelseal.dev/statement/v1",
+        statement: path.to_string_lossy().into_owned(),
+        release: format!("sha256:{}", stated.release),
+        origin: stated.origin.name(),
+        command_seconds: stated.command_seconds,
+        tool: concat!("modelseal ", env!("CARGO_PKG_VERSION")),
+    })?;
+    Ok(text + "\n")
+}

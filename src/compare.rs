@@ -1,0 +1,230 @@
+//! What differs between two files: as bytes, as content, as numbers.
+//!
+//! Formats are read as far as needed to name the first difference in the words of whoever made the file: a
+//! tensor, a member, an attribute, a line. Nothing is ever loaded or unpickled, memory does not grow with a
+//! file's size, and a file that is not what its name says is compared as bytes.
+
+mod archives;
+mod bytes;
+mod json;
+mod npy;
+mod numbers;
+mod pickle;
+mod safetensors;
+mod text;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Symlinks, open_regular};
+use crate::manifest::{Demand, Rung};
+
+/// Archives inside archives are looked into this deep.
+const DEEPEST: usize = 4;
+
+/// Why two files could not be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot read {}", crate::text::path(path))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot keep what is decompressed for comparing it")]
+    Scratch(#[source] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// How alike two files are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Likeness {
+    /// `None`: they differ beyond the tolerance.
+    pub rung: Option<Rung>,
+    /// The first thing that is not the same byte for byte, in one line.
+    pub difference: Option<String>,
+    /// What probably made it so.
+    pub cause: Option<Cause>,
+}
+
+/// Why training gives other bytes, where that can be seen in the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A number that looks like an address in memory.
+    Address,
+    /// A number or text that looks like a time.
+    Clock,
+    /// The same things in another order.
+    Order,
+    /// The number of threads was written down.
+    Threads,
+    /// A path was written down.
+    Path,
+}
+
+impl Cause {
+    /// The cause, and what can be done about it.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Cause::Address => {
+                "it looks like an address in memory, which is another one in every run: leave it out, or use a format that stores no addresses"
+            }
+            Cause::Clock => "it looks like a time: take it from SOURCE_DATE_EPOCH, or leave it out",
+            Cause::Order => "the same things stand in another order: sort them before writing",
+            Cause::Threads => "the number of threads was written down: set it in the parameters",
+            Cause::Path => "a path was written down: make it relative, or leave it out",
+        }
+    }
+}
+
+impl Likeness {
+    fn same() -> Self {
+        Self { rung: Some(Rung::R0), difference: None, cause: None }
+    }
+
+    fn at(rung: Rung, difference: impl Into<String>) -> Self {
+        Self { rung: Some(rung), difference: Some(difference.into()), cause: None }
+    }
+
+    fn different(difference: impl Into<String>) -> Self {
+        Self { rung: None, difference: Some(difference.into()), cause: None }
+    }
+
+    fn because(mut self, cause: Option<Cause>) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// The less alike of two parts decides for the whole, and says why.
+    fn and(self, other: Self) -> Self {
+        let order = |likeness: &Self| likeness.rung.map_or(u8::MAX, |rung| rung as u8);
+        if order(&other) > order(&self) { other } else { self }
+    }
+}
+
+/// Two files, open, and what they are called.
+struct Pair<'a> {
+    /// For recognising the format.
+    name: &'a str,
+    sealed: &'a File,
+    rebuilt: &'a File,
+    tolerance: &'a Demand,
+    depth: usize,
+}
+
+/// Compares two files: `sealed` is the one that is referred to.
+///
+/// `name` is the file's name in the artifact; its ending may say what it is.
+///
+/// # Errors
+/// [`Error`]; what is wrong inside a file is a difference.
+pub fn compare_files(
+    name: &str,
+    sealed: &Path,
+    rebuilt: &Path,
+    tolerance: &Demand,
+) -> Result<Likeness, Error> {
+    let open = |path: &Path| {
+        let opened = open_regular(path, Symlinks::Refuse);
+        let failed = |error| Error::Read { path: path.to_path_buf(), source: io::Error::other(error) };
+        opened.map(|(file, _)| file).map_err(failed)
+    };
+    let (left, right) = (open(sealed)?, open(rebuilt)?);
+    let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, depth: 0 };
+    compare(&pair).map_err(|error| match error {
+        Failed::Io(source) if crate::interrupt::is_interruption(&source) => Error::Interrupted,
+        Failed::Io(source) => Error::Read { path: rebuilt.to_path_buf(), source },
+        Failed::Scratch(source) => Error::Scratch(source),
+    })
+}
+
+/// What stops a comparison.
+enum Failed {
+    Io(io::Error),
+    Scratch(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Failed::Io(error)
+    }
+}
+
+/// What a file is, by its first bytes and its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Npy,
+    Zip,
+    Gzip,
+    Pickle,
+    Json,
+    Text,
+    Bytes,
+}
+
+fn compare(pair: &Pair<'_>) -> Result<Likeness, Failed> {
+    let Some(first) = bytes::first_difference(pair.sealed, pair.rebuilt)? else {
+        return Ok(Likeness::same());
+    };
+    let (left, right) = (format(pair.name, pair.sealed)?, format(pair.name, pair.rebuilt)?);
+    // What cannot be read as what it seems to be is compared as bytes.
+    let read = match left {
+        _ if left != right => None,
+        Format::Safetensors => safetensors::compare(pair)?,
+        Format::Npy => npy::compare(pair)?,
+        Format::Zip if pair.depth < DEEPEST => archives::compare_zip(pair)?,
+        Format::Gzip if pair.depth < DEEPEST => archives::compare_gzip(pair)?,
+        Format::Pickle => pickle::compare(pair)?,
+        Format::Json => json::compare(pair)?,
+        Format::Text => text::compare(pair)?,
+        Format::Zip | Format::Gzip | Format::Bytes => None,
+    };
+    match read {
+        Some(likeness) => Ok(likeness),
+        None => Ok(Likeness::different(bytes::describe(pair, &first)?)),
+    }
+}
+
+/// How many first bytes are looked at.
+const LOOK: usize = 4096;
+
+fn format(name: &str, file: &File) -> io::Result<Format> {
+    let start = read_some_at(file, 0, LOOK)?;
+    let ending = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    Ok(match (start.as_slice(), ending.as_str()) {
+        ([0x93, b'N', b'U', b'M', b'P', b'Y', ..], _) => Format::Npy,
+        ([b'P', b'K', 3, 4, ..], _) => Format::Zip,
+        ([0x1f, 0x8b, 8, ..], _) => Format::Gzip,
+        ([0x80, 2..=5, ..], _) => Format::Pickle,
+        (_, "safetensors") => Format::Safetensors,
+        (_, "json" | "ipynb") => Format::Json,
+        (_, "pkl" | "pickle" | "joblib") => Format::Pickle,
+        _ if start.contains(&0) => Format::Bytes,
+        _ if std::str::from_utf8(&start).is_ok_and(|_| true) || cut_inside_a_character(&start) => {
+            Format::Text
+        }
+        _ => Format::Bytes,
+    })
+}
+
+/// The look ended in the middle of a character of a longer text.
+fn cut_inside_a_character(start: &[u8]) -> bool {
+    start.len() == LOOK && std::str::from_utf8(start).is_err_and(|error| error.error_len().is_none())
+}
+
+/// Up to `length` bytes at a place; fewer only at the end.
+fn read_some_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

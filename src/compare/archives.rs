@@ -1,0 +1,169 @@
+//! Files inside files: zip (`.pt`, `.npz`, skops, Keras) and gzip.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+
+use rawzip::{CompressionMethod, ZipArchive};
+
+use super::{Cause, Failed, Likeness, Pair, compare};
+use crate::manifest::Rung;
+use crate::text::name;
+
+/// What is decompressed for comparing is not longer than this, or this many times the file: whichever is more.
+const LARGEST: u64 = 1 << 30;
+const EXPANSION: u64 = 64;
+
+/// No archive with more members is looked into.
+const MOST_MEMBERS: usize = 1_000_000;
+
+/// A member of a zip archive.
+struct Member {
+    wayfinder: rawzip::ZipArchiveEntryWayfinder,
+    method: CompressionMethod,
+    size: u64,
+    crc32: u32,
+}
+
+/// `None`: one of the two is not such a file, or it cannot be decompressed.
+pub(super) fn compare_gzip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
+    let decompress = |file: &File| -> Result<Option<File>, Failed> {
+        let limit = limit(file)?;
+        let mut file = BufReader::new(file);
+        file.seek(SeekFrom::Start(0))?;
+        keep(&mut flate2::bufread::MultiGzDecoder::new(file), limit)
+    };
+    let (Some(sealed), Some(rebuilt)) = (decompress(pair.sealed)?, decompress(pair.rebuilt)?) else {
+        return Ok(None);
+    };
+    let inner = pair.name.strip_suffix(".gz").unwrap_or(pair.name);
+    let likeness = inside(pair, inner, &sealed, &rebuilt)?;
+    let container = "the gzip header or compression differs; the content is the same";
+    Ok(Some(Likeness::at(Rung::R1, container).because(Some(Cause::Clock)).and(below_bytes(likeness, ""))))
+}
+
+/// `None`: one of the two is not such a file, or it cannot be decompressed.
+pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
+    let (Some(left), Some(right)) = (members(pair.sealed)?, members(pair.rebuilt)?) else {
+        return Ok(None);
+    };
+    let container = "times, order or compression of the members differ; their content is the same";
+    let mut whole = Likeness::at(Rung::R1, container).because(Some(Cause::Clock));
+    for member in left.keys().chain(right.keys()) {
+        let (sealed, rebuilt) = match (left.get(member), right.get(member)) {
+            (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
+            (Some(_), None) => {
+                return Ok(Some(Likeness::different(format!("member {} is missing", name(member)))));
+            }
+            (None, _) => return Ok(Some(Likeness::different(format!("member {} is new", name(member))))),
+        };
+        let (Some(left), Some(right)) = (extract(pair.sealed, sealed)?, extract(pair.rebuilt, rebuilt)?)
+        else {
+            return Ok(None);
+        };
+        let likeness = inside(pair, member, &left, &right)?;
+        whole = whole.and(below_bytes(likeness, &format!("member {}: ", name(member))));
+        if whole.rung.is_none() {
+            break;
+        }
+    }
+    Ok(Some(whole))
+}
+
+fn inside(pair: &Pair<'_>, name: &str, sealed: &File, rebuilt: &File) -> Result<Likeness, Failed> {
+    compare(&Pair { name, sealed, rebuilt, tolerance: pair.tolerance, depth: pair.depth + 1 })
+}
+
+/// What is the same inside a container that differs is the same content, not the same bytes.
+fn below_bytes(likeness: Likeness, place: &str) -> Likeness {
+    let rung = likeness.rung.map(|rung| rung.max(Rung::R1));
+    Likeness { rung, difference: likeness.difference.map(|text| format!("{place}{text}")), ..likeness }
+}
+
+fn limit(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len().saturating_mul(EXPANSION).max(LARGEST))
+}
+
+/// The members by name. `None`: not a zip archive, or one with two members of one name.
+fn members(file: &File) -> Result<Option<BTreeMap<String, Member>>, Failed> {
+    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+    let Ok(archive) = ZipArchive::from_file(file.try_clone()?, &mut buffer) else { return Ok(None) };
+    let mut members = BTreeMap::new();
+    let mut entries = archive.entries(&mut buffer);
+    loop {
+        let entry = match entries.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(Some(members)),
+            Err(_) => return Ok(None),
+        };
+        if entry.is_dir() {
+            continue;
+        }
+        let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let member = Member {
+            wayfinder: entry.wayfinder(),
+            method: entry.compression_method(),
+            size: entry.uncompressed_size_hint(),
+            crc32: entry.crc32(),
+        };
+        if members.insert(path, member).is_some() || members.len() > MOST_MEMBERS {
+            return Ok(None);
+        }
+    }
+}
+
+fn extract(file: &File, member: &Member) -> Result<Option<File>, Failed> {
+    let limit = limit(file)?;
+    if member.size > limit {
+        return Ok(None);
+    }
+    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+    let Ok(archive) = ZipArchive::from_file(file.try_clone()?, &mut buffer) else { return Ok(None) };
+    let Ok(entry) = archive.get_entry(member.wayfinder) else { return Ok(None) };
+    let raw = BufReader::new(entry.reader());
+    let kept = match member.method {
+        CompressionMethod::STORE => keep(&mut { raw }, limit)?,
+        CompressionMethod::DEFLATE => keep(&mut flate2::bufread::DeflateDecoder::new(raw), limit)?,
+        CompressionMethod::ZSTD => match zstd::stream::read::Decoder::with_buffer(raw) {
+            Ok(mut decoder) => keep(&mut decoder, limit)?,
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    let Some(kept) = kept else { return Ok(None) };
+    Ok((kept.metadata()?.len() == member.size && checksum(&kept)? == member.crc32).then_some(kept))
+}
+
+/// Decompresses into a file without a name. `None`: it is damaged, or longer than the limit.
+fn keep(source: &mut dyn Read, limit: u64) -> Result<Option<File>, Failed> {
+    let mut kept = tempfile::tempfile().map_err(Failed::Scratch)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut total = 0;
+    loop {
+        crate::interrupt::check()?;
+        let length = match source.read(&mut buffer) {
+            Ok(0) => return Ok(Some(kept)),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Ok(None),
+        };
+        total += length as u64;
+        if total > limit {
+            return Ok(None);
+        }
+        kept.write_all(&buffer[..length]).map_err(Failed::Scratch)?;
+    }
+}
+
+fn checksum(file: &File) -> io::Result<u32> {
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}

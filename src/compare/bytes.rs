@@ -1,0 +1,78 @@
+//! Files that are compared as bytes.
+
+use std::fs::File;
+use std::io;
+
+use super::{Pair, read_some_at};
+use crate::digest::{map_files, threads};
+use crate::text::number;
+
+/// How much is compared at a time.
+const BLOCK: u64 = 4 << 20;
+
+/// How many bytes are shown of each side.
+const SHOWN: usize = 16;
+
+/// Where two files begin to differ.
+pub(super) struct First {
+    offset: u64,
+    sealed: u64,
+    rebuilt: u64,
+}
+
+/// The first byte that is not the same; `None`: the files are the same.
+pub(super) fn first_difference(sealed: &File, rebuilt: &File) -> io::Result<Option<First>> {
+    let (left, right) = (sealed.metadata()?.len(), rebuilt.metadata()?.len());
+    let common = left.min(right);
+    let first = |offset| Some(First { offset, sealed: left, rebuilt: right });
+    match first_difference_in(sealed, 0, rebuilt, 0, common)? {
+        Some(offset) => Ok(first(offset)),
+        None if left != right => Ok(first(common)),
+        None => Ok(None),
+    }
+}
+
+/// The same for a part of each file, by its own offset.
+pub(super) fn first_difference_in(
+    sealed: &File,
+    sealed_start: u64,
+    rebuilt: &File,
+    rebuilt_start: u64,
+    length: u64,
+) -> io::Result<Option<u64>> {
+    let round = BLOCK * threads() as u64;
+    let mut start = 0;
+    while start < length {
+        crate::interrupt::check()?;
+        let blocks: Vec<u64> = (start..length.min(start + round)).step_by(BLOCK as usize).collect();
+        let found = map_files(&blocks, |block| {
+            let size = BLOCK.min(length - block) as usize;
+            let left = read_some_at(sealed, sealed_start + block, size)?;
+            let right = read_some_at(rebuilt, rebuilt_start + block, size)?;
+            if left == right {
+                return Ok::<_, io::Error>(None);
+            }
+            let place = left.iter().zip(&right).position(|(left, right)| left != right);
+            Ok(Some(block + place.unwrap_or(left.len().min(right.len())) as u64))
+        })?;
+        if let Some(offset) = found.into_iter().flatten().next() {
+            return Ok(Some(offset));
+        }
+        start += round;
+    }
+    Ok(None)
+}
+
+/// The first difference for a person.
+pub(super) fn describe(pair: &Pair<'_>, first: &First) -> io::Result<String> {
+    if first.offset == first.sealed.min(first.rebuilt) {
+        let (left, right) = (number(first.sealed), number(first.rebuilt));
+        let same = number(first.offset);
+        return Ok(format!("{left} bytes were sealed, {right} are found; the first {same} are the same"));
+    }
+    let hex = |file: &File| {
+        let bytes = read_some_at(file, first.offset, SHOWN)?;
+        Ok::<_, io::Error>(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "))
+    };
+    Ok(format!("from byte {}: {} / {}", number(first.offset), hex(pair.sealed)?, hex(pair.rebuilt)?))
+}

@@ -1,0 +1,91 @@
+//! JSON: the same content whatever the order of members and the white space.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+
+use serde_json::Value;
+
+use super::{Cause, Failed, Likeness, Pair, text};
+use crate::manifest::{Demand, Rung};
+use crate::text::name;
+
+/// Longer documents are compared line by line: they would take many times their size in memory.
+const LONGEST: u64 = 64 << 20;
+
+/// `None`: one of the two is not JSON.
+pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
+    if pair.sealed.metadata()?.len().max(pair.rebuilt.metadata()?.len()) > LONGEST {
+        return text::compare(pair);
+    }
+    let (Some(left), Some(right)) = (read(pair.sealed)?, read(pair.rebuilt)?) else {
+        return text::compare(pair);
+    };
+    let mut comparison = Comparison { tolerance: pair.tolerance, close: None };
+    if let Some((place, left, right)) = comparison.compare("", &left, &right) {
+        let key = place.rsplit('.').next().unwrap_or_default().to_string();
+        let cause = text::cause(&key, &left, &right);
+        let shown = |text: &str| name(&text.chars().take(60).collect::<String>());
+        let text = format!("at {}: {} / {}", name(&place), shown(&left), shown(&right));
+        return Ok(Some(Likeness::different(text).because(cause)));
+    }
+    Ok(Some(match comparison.close {
+        Some(text) => Likeness::at(Rung::R2, text),
+        None => Likeness::at(Rung::R1, "white space or the order of members; the values are the same")
+            .because(Some(Cause::Order)),
+    }))
+}
+
+fn read(file: &File) -> io::Result<Option<Value>> {
+    let mut file = BufReader::new(file);
+    io::Seek::seek(&mut file, io::SeekFrom::Start(0))?;
+    Ok(serde_json::from_reader(file).ok())
+}
+
+struct Comparison<'a> {
+    tolerance: &'a Demand,
+    /// The first number that is not the same, but close.
+    close: Option<String>,
+}
+
+/// Where two documents differ, and what stands there.
+type Place = (String, String, String);
+
+impl Comparison<'_> {
+    fn compare(&mut self, place: &str, sealed: &Value, rebuilt: &Value) -> Option<Place> {
+        match (sealed, rebuilt) {
+            (Value::Object(left), Value::Object(right)) => {
+                let below =
+                    |key: &str| if place.is_empty() { key.to_string() } else { format!("{place}.{key}") };
+                let nothing = || "nothing".to_string();
+                if let Some((key, value)) = right.iter().find(|(key, _)| !left.contains_key(*key)) {
+                    return Some((below(key), nothing(), value.to_string()));
+                }
+                left.iter().find_map(|(key, left)| match right.get(key) {
+                    Some(right) => self.compare(&below(key), left, right),
+                    None => Some((below(key), left.to_string(), nothing())),
+                })
+            }
+            (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+                let mut pairs = left.iter().zip(right).enumerate();
+                pairs.find_map(|(index, (left, right))| {
+                    self.compare(&format!("{place}[{index}]"), left, right)
+                })
+            }
+            (Value::Number(left), Value::Number(right)) if left != right => {
+                let (sealed, found) = (left.as_f64()?, right.as_f64()?);
+                let apart = (sealed - found).abs();
+                if apart > self.tolerance.atol + self.tolerance.rtol * sealed.abs() || apart.is_nan() {
+                    return Some((place.to_string(), left.to_string(), right.to_string()));
+                }
+                self.close.get_or_insert_with(|| format!("at {}: {left} / {right}", name(place)));
+                None
+            }
+            (left, right) if left == right => None,
+            (Value::Array(left), Value::Array(right)) => {
+                let count = |values: &[Value]| format!("{} values", values.len());
+                Some((place.to_string(), count(left), count(right)))
+            }
+            (left, right) => Some((place.to_string(), left.to_string(), right.to_string())),
+        }
+    }
+}

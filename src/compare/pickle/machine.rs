@@ -1,0 +1,382 @@
+//! Follows the stack of a pickle with shadows of the values: enough to say where in the object a reader is.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::opcodes::{Argument, Operation};
+
+/// Of long lists only the first are kept; the rest is counted.
+const KEPT: usize = 16;
+
+/// No object is named deeper.
+const DEEPEST: usize = 8;
+
+/// The shadow of a value.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// A module and name.
+    Class(String),
+    /// What was made by calling something: its name, with what, and its state.
+    Object {
+        class: String,
+        arguments: Rc<Item>,
+        state: Option<Rc<Item>>,
+    },
+    Text(String),
+    /// A number, a boolean or nothing.
+    Scalar(String),
+    Tuple(Vec<Rc<Item>>, usize),
+    List(Vec<Rc<Item>>, usize),
+    Set(usize),
+    Dict(Vec<(Rc<Item>, Rc<Item>)>, usize),
+    /// Bytes, or something that nobody needs.
+    Other,
+}
+
+/// An entry of the stack.
+#[derive(Debug, Clone)]
+enum Entry {
+    Mark,
+    Item(Rc<Item>),
+}
+
+/// An array whose bytes follow the operation that described it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RawArray {
+    /// NumPy's name of its type.
+    pub(super) descr: String,
+    pub(super) count: u64,
+    /// Padding stands before it.
+    pub(super) is_aligned: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Machine {
+    stack: Vec<Entry>,
+    memo: HashMap<u64, Rc<Item>>,
+    /// Pickles inside the pickle that have begun: joblib writes arrays of objects that way.
+    inner: usize,
+    done: bool,
+}
+
+impl Machine {
+    /// The outermost pickle has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Follows one operation; returns the array whose bytes come next, if one does.
+    pub(super) fn apply(&mut self, operation: &Operation) -> Option<RawArray> {
+        match operation.code {
+            b'(' => self.stack.push(Entry::Mark),
+            b'.' => {
+                self.done = self.inner == 0;
+                self.inner = self.inner.saturating_sub(1);
+            }
+            b'0' => drop(self.stack.pop()),
+            b'1' => drop(self.above_mark()),
+            b'2' => {
+                let top = self.top();
+                self.push(top);
+            }
+            b'K' | b'M' | b'J' | b'G' | b'I' | b'L' | b'F' | b'N' | 0x88 | 0x89 | 0x8a | 0x8b => {
+                self.push(Item::Scalar(operation.shown()).into());
+            }
+            b'X' | 0x8c | 0x8d | b'T' | b'U' | b'S' | b'V' => self.push(text(operation).into()),
+            b'c' => self.push(Item::Class(operation.shown()).into()),
+            0x93 => {
+                let (name, module) = (self.pop(), self.pop());
+                self.push(Item::Class(format!("{}.{}", word(&module), word(&name))).into());
+            }
+            b')' => self.push(Item::Tuple(Vec::new(), 0).into()),
+            b']' => self.push(Item::List(Vec::new(), 0).into()),
+            b'}' => self.push(Item::Dict(Vec::new(), 0).into()),
+            0x8f => self.push(Item::Set(0).into()),
+            0x85..=0x87 => {
+                let count = usize::from(operation.code - 0x84);
+                let mut items: Vec<Rc<Item>> = (0..count).map(|_| self.pop()).collect();
+                items.reverse();
+                self.push(Item::Tuple(items, count).into());
+            }
+            b't' | b'l' | b'd' | 0x91 => self.collect(operation.code),
+            b'a' | b'e' => self.append(operation.code == b'e'),
+            b's' | b'u' => self.set_items(operation.code == b'u'),
+            0x90 => {
+                let added = self.above_mark().len();
+                self.change(|item| {
+                    if let Item::Set(count) = item {
+                        *count += added;
+                    }
+                });
+            }
+            b'R' | 0x81 => {
+                let (arguments, callable) = (self.pop(), self.pop());
+                let class = word(&callable);
+                self.push(Item::Object { class, arguments, state: None }.into());
+            }
+            0x92 => {
+                let (_, arguments, class) = (self.pop(), self.pop(), self.pop());
+                self.push(Item::Object { class: word(&class), arguments, state: None }.into());
+            }
+            b'o' | b'i' => self.instance(operation),
+            b'b' => return self.build(),
+            b'h' | b'j' | b'g' => {
+                let item = self.memo.get(&index(operation)).cloned().unwrap_or(Item::Other.into());
+                self.push(item);
+            }
+            b'q' | b'r' | b'p' => self.remember(index(operation)),
+            0x94 => self.remember(self.memo.len() as u64),
+            // Persistent ids take one and give one; what is buffered or an extension is nothing to us.
+            b'Q' => {
+                self.pop();
+                self.push(Item::Other.into());
+            }
+            b'P' | b'B' | b'C' | 0x8e | 0x96 | 0x97 | 0x82..=0x84 => self.push(Item::Other.into()),
+            _ => {}
+        }
+        None
+    }
+
+    fn push(&mut self, item: Rc<Item>) {
+        self.stack.push(Entry::Item(item));
+    }
+
+    fn pop(&mut self) -> Rc<Item> {
+        match self.stack.pop() {
+            Some(Entry::Item(item)) => item,
+            _ => Item::Other.into(),
+        }
+    }
+
+    fn top(&self) -> Rc<Item> {
+        match self.stack.last() {
+            Some(Entry::Item(item)) => item.clone(),
+            _ => Item::Other.into(),
+        }
+    }
+
+    fn remember(&mut self, index: u64) {
+        self.memo.insert(index, self.top());
+    }
+
+    fn above_mark(&mut self) -> Vec<Rc<Item>> {
+        let mark = self.stack.iter().rposition(|entry| matches!(entry, Entry::Mark)).unwrap_or(0);
+        let above = self.stack.split_off(mark);
+        above
+            .into_iter()
+            .filter_map(|entry| if let Entry::Item(item) = entry { Some(item) } else { None })
+            .collect()
+    }
+
+    /// Changes what is on top of the stack.
+    fn change(&mut self, change: impl FnOnce(&mut Item)) {
+        if let Some(Entry::Item(item)) = self.stack.last_mut() {
+            let mut changed = Item::clone(item);
+            change(&mut changed);
+            *item = changed.into();
+        }
+    }
+
+    fn collect(&mut self, code: u8) {
+        let mut items = self.above_mark();
+        let count = items.len();
+        let item = match code {
+            b'd' => Item::Dict(pairs(items), count / 2),
+            0x91 => Item::Set(count),
+            _ => {
+                items.truncate(KEPT);
+                if code == b't' { Item::Tuple(items, count) } else { Item::List(items, count) }
+            }
+        };
+        self.push(item.into());
+    }
+
+    fn append(&mut self, several: bool) {
+        let added = if several { self.above_mark() } else { vec![self.pop()] };
+        self.change(|item| {
+            if let Item::List(kept, count) = item {
+                *count += added.len();
+                kept.extend(added.into_iter().take(KEPT.saturating_sub(kept.len())));
+            }
+        });
+    }
+
+    fn set_items(&mut self, several: bool) {
+        let added = if several {
+            self.above_mark()
+        } else {
+            let (value, key) = (self.pop(), self.pop());
+            vec![key, value]
+        };
+        self.change(|item| {
+            if let Item::Dict(kept, count) = item {
+                *count += added.len() / 2;
+                kept.extend(pairs(added));
+                kept.truncate(4 * KEPT);
+            }
+        });
+    }
+
+    fn instance(&mut self, operation: &Operation) {
+        let mut items = self.above_mark();
+        let class = match &operation.argument {
+            Argument::Global(class) => class.clone(),
+            _ if items.is_empty() => String::new(),
+            _ => word(&items.remove(0)),
+        };
+        let count = items.len();
+        items.truncate(KEPT);
+        self.push(Item::Object { class, arguments: Item::Tuple(items, count).into(), state: None }.into());
+    }
+
+    fn build(&mut self) -> Option<RawArray> {
+        let given = self.pop();
+        let array = match &*self.top() {
+            Item::Object { class, .. } if class == "joblib.numpy_pickle.NumpyArrayWrapper" => {
+                raw_array(&given)
+            }
+            _ => None,
+        };
+        self.change(|item| {
+            if let Item::Object { state, .. } = item {
+                *state = Some(given);
+            }
+        });
+        if array.as_ref().is_some_and(|array| array.descr == "|O") {
+            // The objects follow as a pickle of their own.
+            self.inner += 1;
+            return None;
+        }
+        array
+    }
+
+    /// In whose attribute, key or position the next value belongs.
+    pub(super) fn place(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for (index, entry) in self.stack.iter().enumerate() {
+            let Entry::Item(item) = entry else { continue };
+            let rest = &self.stack[index + 1..];
+            match &**item {
+                // An object whose state is being read.
+                Item::Object { class, .. } if matches!(rest.first(), Some(Entry::Item(next)) if matches!(**next, Item::Dict(..))) =>
+                {
+                    parts.push(short_class(class));
+                }
+                Item::Dict(..) => parts.extend(open_key(rest)),
+                Item::List(_, count) if matches!(rest.first(), Some(Entry::Mark)) => {
+                    let more = segment(&rest[1..]).0.len();
+                    parts.push(format!("[{}]", count + more));
+                }
+                Item::Set(_) if matches!(rest.first(), Some(Entry::Mark)) => parts.push("a set".to_string()),
+                _ => {}
+            }
+        }
+        let skipped = parts.len().saturating_sub(DEEPEST);
+        parts.drain(..skipped);
+        if parts.is_empty() { "the object".to_string() } else { parts.join(".") }
+    }
+
+    /// Whether the values that come have no order of their own.
+    pub(super) fn is_unordered(&self) -> bool {
+        self.stack.iter().any(|entry| matches!(entry, Entry::Item(item) if matches!(**item, Item::Set(_))))
+    }
+
+    /// NumPy's name of the type, if the next value is the bytes in the state of an array: a tuple of version,
+    /// shape, type and order that is not closed yet.
+    pub(super) fn array_kind(&self) -> Option<String> {
+        let mark = self.stack.iter().rposition(|entry| matches!(entry, Entry::Mark))?;
+        match &self.stack[mark + 1..] {
+            [_, Entry::Item(_), Entry::Item(kind), Entry::Item(_)] => descr(kind),
+            _ => None,
+        }
+    }
+}
+
+/// The items before the next mark, and whether there is one.
+fn segment(entries: &[Entry]) -> (Vec<&Rc<Item>>, bool) {
+    let mark = entries.iter().position(|entry| matches!(entry, Entry::Mark));
+    let before = &entries[..mark.unwrap_or(entries.len())];
+    let items =
+        before.iter().filter_map(|entry| if let Entry::Item(item) = entry { Some(item) } else { None });
+    (items.collect(), mark.is_some())
+}
+
+/// The key in a dictionary whose value is being read, by what stands behind the dictionary on the stack.
+fn open_key(rest: &[Entry]) -> Option<String> {
+    let (items, goes_on) = match rest.first()? {
+        Entry::Mark => segment(&rest[1..]),
+        // One key without a mark: a single item is being set.
+        Entry::Item(_) => (segment(&rest[..1]).0, false),
+    };
+    // Keys and values take turns. Behind the last key may stand what its value is made from.
+    let last = if goes_on { items.len().checked_sub(2)? / 2 * 2 } else { items.len().checked_sub(1)? };
+    if last.is_multiple_of(2) { items.get(last)?.short() } else { None }
+}
+
+fn index(operation: &Operation) -> u64 {
+    match &operation.argument {
+        Argument::Integer(index) => *index as u64,
+        Argument::Text(text) => text.trim().parse().unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    }
+}
+
+fn text(operation: &Operation) -> Item {
+    match &operation.argument {
+        Argument::Text(text) => Item::Text(text.chars().take(200).collect()),
+        _ => Item::Other,
+    }
+}
+
+fn word(item: &Item) -> String {
+    match item {
+        Item::Class(name) | Item::Text(name) | Item::Scalar(name) => name.clone(),
+        _ => String::new(),
+    }
+}
+
+/// `LogisticRegression` of `sklearn.linear_model._logistic.LogisticRegression`.
+fn short_class(class: &str) -> String {
+    class.rsplit('.').next().unwrap_or(class).to_string()
+}
+
+fn pairs(items: Vec<Rc<Item>>) -> Vec<(Rc<Item>, Rc<Item>)> {
+    let mut items = items.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(key), Some(value)) = (items.next(), items.next()) {
+        pairs.push((key, value));
+    }
+    pairs
+}
+
+/// What joblib says about an array whose bytes come next.
+fn raw_array(state: &Item) -> Option<RawArray> {
+    let Item::Dict(entries, _) = state else { return None };
+    let find = |wanted: &str| entries.iter().find(|(key, _)| word(key) == wanted).map(|(_, value)| value);
+    let Item::Tuple(shape, length) = &**find("shape")? else { return None };
+    if shape.len() != *length {
+        return None;
+    }
+    let mut count = 1u64;
+    for size in shape {
+        count = count.checked_mul(word(size).parse().ok()?)?;
+    }
+    let is_aligned = find("numpy_array_alignment_bytes").is_some_and(|value| word(value) != "None");
+    Some(RawArray { descr: descr(find("dtype")?)?, count, is_aligned })
+}
+
+/// The type string of a `numpy.dtype` object: its argument, with the byte order of its state.
+fn descr(kind: &Item) -> Option<String> {
+    let Item::Object { class, arguments, state } = kind else { return None };
+    if !class.ends_with("numpy.dtype") && class != "numpy.dtype" && !class.starts_with("numpy.dtypes.") {
+        return None;
+    }
+    let Item::Tuple(arguments, _) = &**arguments else { return None };
+    let name = word(arguments.first()?);
+    let order = match state.as_deref() {
+        Some(Item::Tuple(state, _)) => state.get(1).map(|order| word(order)).unwrap_or_default(),
+        _ => "<".to_string(),
+    };
+    let order = if matches!(order.as_str(), "<" | ">" | "|") { order } else { "<".to_string() };
+    if name.starts_with('O') { Some("|O".to_string()) } else { Some(format!("{order}{name}")) }
+}

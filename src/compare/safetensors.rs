@@ -1,0 +1,149 @@
+//! safetensors: a length, a JSON header, the tensors' bytes. <https://github.com/huggingface/safetensors>
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use serde::Deserialize;
+
+use super::numbers::{self, Array, Kind, Number};
+use super::{Cause, Failed, Likeness, Pair, bytes, read_some_at};
+use crate::manifest::Rung;
+use crate::text::name;
+
+/// No header is longer: the limit of the reference implementation.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+struct Tensors {
+    /// Sorted by name.
+    tensors: BTreeMap<String, Tensor>,
+    metadata: BTreeMap<String, String>,
+    /// Where the data begins.
+    start: u64,
+}
+
+#[derive(Deserialize)]
+struct Tensor {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// `None`: one of the two is not such a file.
+pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
+    let (Some(left), Some(right)) = (read(pair.sealed)?, read(pair.rebuilt)?) else {
+        return Ok(None);
+    };
+    let mut whole =
+        Likeness::at(Rung::R1, "the header stands in another form; tensors and metadata are the same")
+            .because(Some(Cause::Order));
+    if let Some(difference) = compare_metadata(&left.metadata, &right.metadata) {
+        return Ok(Some(difference));
+    }
+    for tensor in left.tensors.keys().chain(right.tensors.keys()) {
+        let (sealed, rebuilt) = match (left.tensors.get(tensor), right.tensors.get(tensor)) {
+            (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
+            (Some(_), None) => {
+                return Ok(Some(Likeness::different(format!("tensor {} is missing", name(tensor)))));
+            }
+            (None, _) => return Ok(Some(Likeness::different(format!("tensor {} is new", name(tensor))))),
+        };
+        if (&sealed.dtype, &sealed.shape) != (&rebuilt.dtype, &rebuilt.shape) {
+            let shown = |tensor: &Tensor| format!("{} {:?}", tensor.dtype, tensor.shape);
+            let (left, right) = (shown(sealed), shown(rebuilt));
+            return Ok(Some(Likeness::different(format!("tensor {}: {left} / {right}", name(tensor)))));
+        }
+        let length = sealed.data_offsets.1 - sealed.data_offsets.0;
+        if length != rebuilt.data_offsets.1 - rebuilt.data_offsets.0 {
+            return Ok(None);
+        }
+        let (left_start, right_start) =
+            (left.start + sealed.data_offsets.0, right.start + rebuilt.data_offsets.0);
+        let what = format!("tensor {}", name(tensor));
+        let likeness = match kind(&sealed.dtype) {
+            Some(kind) => {
+                let count = length / kind.number.width() as u64;
+                let sealed = Array { file: pair.sealed, offset: left_start };
+                let rebuilt = Array { file: pair.rebuilt, offset: right_start };
+                numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance)?.likeness(&what, count)
+            }
+            None => {
+                let found =
+                    bytes::first_difference_in(pair.sealed, left_start, pair.rebuilt, right_start, length)?;
+                found.map_or(Likeness::same(), |offset| {
+                    Likeness::different(format!("{what} ({}): from its byte {offset}", name(&sealed.dtype)))
+                })
+            }
+        };
+        whole = whole.and(likeness);
+    }
+    Ok(Some(whole))
+}
+
+fn compare_metadata(
+    sealed: &BTreeMap<String, String>,
+    rebuilt: &BTreeMap<String, String>,
+) -> Option<Likeness> {
+    for key in sealed.keys().chain(rebuilt.keys()) {
+        let (left, right) = (sealed.get(key), rebuilt.get(key));
+        if left == right {
+            continue;
+        }
+        let show = |value: Option<&String>| match value {
+            Some(value) => name(&value.chars().take(60).collect::<String>()),
+            None => "nothing".to_string(),
+        };
+        let text = format!("metadata {}: {} / {}", name(key), show(left), show(right));
+        let cause = left.zip(right).and_then(|(left, right)| super::text::cause(key, left, right));
+        return Some(Likeness::different(text).because(cause));
+    }
+    None
+}
+
+fn read(file: &File) -> io::Result<Option<Tensors>> {
+    let size = file.metadata()?.len();
+    let Ok(length) = <[u8; 8]>::try_from(read_some_at(file, 0, 8)?) else { return Ok(None) };
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER || length + 8 > size {
+        return Ok(None);
+    }
+    let header = read_some_at(file, 8, length as usize)?;
+    let Ok(mut entries) = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(&header) else {
+        return Ok(None);
+    };
+    let metadata = match entries.remove("__metadata__").map(serde_json::from_value) {
+        None => BTreeMap::new(),
+        Some(Ok(metadata)) => metadata,
+        Some(Err(_)) => return Ok(None),
+    };
+    let start = length + 8;
+    let mut tensors = BTreeMap::new();
+    for (tensor, entry) in entries {
+        let Ok(entry) = serde_json::from_value::<Tensor>(entry) else { return Ok(None) };
+        let (begin, end) = entry.data_offsets;
+        if begin > end || end > size - start {
+            return Ok(None);
+        }
+        tensors.insert(tensor, entry);
+    }
+    Ok(Some(Tensors { tensors, metadata, start }))
+}
+
+fn kind(dtype: &str) -> Option<Kind> {
+    let number = match dtype {
+        "F16" => Number::F16,
+        "BF16" => Number::Bf16,
+        "F32" => Number::F32,
+        "F64" => Number::F64,
+        "I8" => Number::Signed(1),
+        "I16" => Number::Signed(2),
+        "I32" => Number::Signed(4),
+        "I64" => Number::Signed(8),
+        "BOOL" | "U8" => Number::Unsigned(1),
+        "U16" => Number::Unsigned(2),
+        "U32" => Number::Unsigned(4),
+        "U64" => Number::Unsigned(8),
+        _ => return None,
+    };
+    Some(Kind { number, big_endian: false })
+}

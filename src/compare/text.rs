@@ -1,0 +1,143 @@
+//! Text, line by line.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
+use super::{Cause, Failed, Likeness, Pair};
+use crate::text::{name, number};
+
+/// No longer line is compared as one.
+const LONGEST: u64 = 1 << 20;
+
+/// How much is shown of a line.
+const SHOWN: usize = 60;
+
+/// The first line that is not the same; `None`: one of the two is not text.
+pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
+    let (mut left, mut right) = (open(pair.sealed)?, open(pair.rebuilt)?);
+    let mut lines = 0;
+    loop {
+        lines += 1;
+        let (Some(sealed), Some(rebuilt)) = (line(&mut left)?, line(&mut right)?) else {
+            return Ok(None);
+        };
+        if sealed == rebuilt {
+            if sealed.is_empty() {
+                return Ok(None);
+            }
+            continue;
+        }
+        if sealed.trim_end() == rebuilt.trim_end() {
+            let text = format!("line {}: only the line's end differs", number(lines));
+            return Ok(Some(Likeness::different(text)));
+        }
+        let start = sealed.chars().zip(rebuilt.chars()).take_while(|(left, right)| left == right).count();
+        let from = start.saturating_sub(SHOWN / 2);
+        let shown = |text: &str| {
+            let part: String = text.trim_end().chars().skip(from).take(SHOWN).collect();
+            if text.is_empty() { "the end".to_string() } else { name(&part) }
+        };
+        let text = format!("line {}: {} / {}", number(lines), shown(&sealed), shown(&rebuilt));
+        let cause = cause("", sealed.trim(), rebuilt.trim());
+        return Ok(Some(Likeness::different(text).because(cause)));
+    }
+}
+
+fn open(file: &File) -> io::Result<BufReader<&File>> {
+    let mut file = BufReader::new(file);
+    file.seek(io::SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// A line with its end; empty at the end of the file. `None`: it is not text.
+fn line(file: &mut BufReader<&File>) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    file.take(LONGEST).read_until(b'\n', &mut line)?;
+    Ok(String::from_utf8(line).ok())
+}
+
+/// What two values under one name have in common, if that says why they differ.
+pub(super) fn cause(key: &str, sealed: &str, rebuilt: &str) -> Option<Cause> {
+    let key = key.to_lowercase();
+    let (left, right) = differing_words(sealed, rebuilt);
+    let has = |words: &[&str]| words.iter().any(|word| key.contains(word));
+    if has(&["thread", "n_jobs", "num_workers"]) || sealed.to_lowercase().contains("thread") {
+        return Some(Cause::Threads);
+    }
+    if is_address(&left) && is_address(&right) {
+        return Some(Cause::Address);
+    }
+    if is_time(&left) && is_time(&right) {
+        return Some(Cause::Clock);
+    }
+    if left.contains('/') && right.contains('/') {
+        return Some(Cause::Path);
+    }
+    let sorted = |text: &str| {
+        let mut words: Vec<String> = text.split([',', ' ', '[', ']', '{', '}']).map(str::to_string).collect();
+        words.sort();
+        words
+    };
+    (sealed.len() == rebuilt.len() && sorted(sealed) == sorted(rebuilt)).then_some(Cause::Order)
+}
+
+/// The words around the first place where two texts differ.
+fn differing_words(left: &str, right: &str) -> (String, String) {
+    let words = |text: &str| -> Vec<String> {
+        let is_between = |character: char| character.is_whitespace() || "\"',;=()[]{}<>".contains(character);
+        text.split(is_between).map(str::to_string).collect()
+    };
+    let (left, right) = (words(left), words(right));
+    let place = left.iter().zip(&right).position(|(left, right)| left != right).unwrap_or(0);
+    let at = |words: &[String]| words.get(place).cloned().unwrap_or_default();
+    (at(&left), at(&right))
+}
+
+/// A number that a 64-bit system gives to memory of a process.
+pub(super) fn is_address(text: &str) -> bool {
+    let value = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    };
+    // Program, heap and stack of a 64-bit process on Linux; a time in microseconds is far above.
+    value.is_some_and(|value| (0x5500_0000_0000..0x8000_0000_0000).contains(&value))
+}
+
+fn is_time(text: &str) -> bool {
+    // Seconds or milliseconds since 1970, between 2001 and 2100.
+    let seconds = 978_307_200.0..4_102_444_800.0;
+    let is_number = text.parse::<f64>().is_ok_and(|value| {
+        seconds.contains(&value) || seconds.contains(&(value / 1000.0)) || seconds.contains(&(value / 1e9))
+    });
+    let date = text.as_bytes();
+    let is_date = date.len() >= 8
+        && date[..4].iter().all(u8::is_ascii_digit)
+        && matches!(date[4], b'-' | b'/')
+        && date[5..7].iter().all(u8::is_ascii_digit);
+    let is_clock = date.len() >= 5 && date[2] == b':' && date[..2].iter().all(u8::is_ascii_digit);
+    is_number || is_date || is_clock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_seen_in_the_values() {
+        for (key, left, right, expected) in [
+            ("_stop_words_id", "140213455", "140213456", None),
+            ("_stop_words_id", "139764423512000", "140322212364224", Some(Cause::Address)),
+            ("", "<function f at 0x7f0512345678>", "<function f at 0x7f6612345678>", Some(Cause::Address)),
+            ("created", "2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z", Some(Cause::Clock)),
+            ("created", "1793599200.25", "1793599201.5", Some(Cause::Clock)),
+            ("", "built 2026-11-23 09:00", "built 2026-11-23 09:01", Some(Cause::Clock)),
+            ("num_threads", "1", "2", Some(Cause::Threads)),
+            ("", "[num_threads: 1]", "[num_threads: 2]", Some(Cause::Threads)),
+            ("", "\"/home/a/x\"", "\"/tmp/b/x\"", Some(Cause::Path)),
+            ("", "a,b,c", "c,a,b", Some(Cause::Order)),
+            ("weight", "0.25", "0.26", None),
+        ] {
+            assert_eq!(cause(key, left, right), expected, "{key} {left} {right}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use std::io;
+
+use super::{Change, ChangeKind, Error, Inputs, Options, gather};
+use crate::digest;
+use crate::recipe::Recipe;
+
+/// Reads every input again after a command has run. Returns the files that it left in the work tree and
+/// that git neither holds nor ignores.
+///
+/// # Errors
+/// [`Error::ChangedByCommand`] with the first input that is not what it was; those of [`gather`].
+pub fn check_unchanged(
+    recipe: &Recipe,
+    before: &Inputs,
+    options: &Options<'_>,
+) -> Result<Vec<Change>, Error> {
+    let changed = |name: &str| Error::ChangedByCommand(name.to_string());
+    let again = Recipe::load(&recipe.path)?;
+    if again.text != recipe.text {
+        return Err(changed(&recipe.path.to_string_lossy()));
+    }
+    let after = gather(&again, &Options { allow_dirty: true, ..*options }).map_err(|error| match error {
+        Error::Digest(digest::Error::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+            changed(&path.to_string_lossy())
+        }
+        other => other,
+    })?;
+    if after.commit != before.commit {
+        return Err(changed("the commit"));
+    }
+    for (path, digest) in &before.code_files {
+        if after.code_files.get(path) != Some(digest) {
+            return Err(changed(path));
+        }
+    }
+    for input in before.dependencies.iter().filter(|input| input.name != "code") {
+        let same = |other: &&crate::manifest::ResourceDescriptor| {
+            other.name == input.name && other.digest == input.digest
+        };
+        if !after.dependencies.iter().any(|other| same(&other)) {
+            return Err(changed(&input.name));
+        }
+    }
+    let known = |change: &Change| before.changes.iter().any(|other| other.path == change.path);
+    let new: Vec<Change> = after.changes.into_iter().filter(|change| !known(change)).collect();
+    match new.iter().find(|change| change.kind != ChangeKind::Untracked) {
+        Some(change) => Err(changed(&change.path)),
+        None => Ok(new),
+    }
+}

@@ -1,0 +1,82 @@
+//! Running a command that comes with a project: in an environment that says everything, within limits, and
+//! to its very end.
+//!
+//! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
+//! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
+
+mod environment;
+mod leftovers;
+mod process;
+mod sandbox;
+mod scratch;
+
+use std::time::Duration;
+
+pub use environment::{Variables, variables};
+pub use leftovers::adopt_orphans;
+pub use process::{Ended, Job, Limits, Listener, Silent, Stream, run};
+pub use sandbox::Sandbox;
+pub use scratch::Scratch;
+pub(crate) use scratch::remove_all;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the command {} cannot be started", crate::text::command(command))]
+    Start { command: Vec<String>, source: std::io::Error },
+    #[error("the command {} failed: {how}", crate::text::command(command))]
+    Failed { command: Vec<String>, how: String },
+    #[error("the command {} did not end within {}", crate::text::command(command), crate::text::duration(*limit))]
+    Timeout { command: Vec<String>, limit: Duration },
+    #[error("the command {} printed more than {} bytes", crate::text::command(command), crate::text::number(*limit))]
+    TooMuchOutput { command: Vec<String>, limit: u64 },
+    #[error("the command {} ended and left processes running: {}", crate::text::command(command), names.join(", "))]
+    Leftovers { command: Vec<String>, names: Vec<String> },
+    #[error("the command demands isolation from the network, which cannot be had here: {0}")]
+    NoIsolation(String),
+    #[error("the command cannot run in {}", crate::text::path(path))]
+    Directory { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the command's output cannot be kept")]
+    Log(#[source] std::io::Error),
+    #[error("no temporary directory can be made")]
+    Scratch(#[source] std::io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Whether the command was run and did something that is not accepted, rather than not being run at all.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Error::Start { .. }
+                | Error::Failed { .. }
+                | Error::Timeout { .. }
+                | Error::TooMuchOutput { .. }
+                | Error::Leftovers { .. }
+        )
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
+            }
+            Error::Timeout { .. } => {
+                Some("raise `timeout` under `[run]`, or find out what it waits for".into())
+            }
+            Error::TooMuchOutput { .. } => {
+                Some("raise `max_output` under `[run]`, or let it say less".into())
+            }
+            Error::Leftovers { .. } => {
+                Some("a command has ended when all that it started has ended: let it wait for them".into())
+            }
+            Error::NoIsolation(_) => {
+                Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
+            }
+            _ => None,
+        }
+    }
+}

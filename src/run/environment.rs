@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// A complete environment, by name.
+pub type Variables = BTreeMap<OsString, OsString>;
+
+/// Variables of an active virtual environment: without them the command would find another interpreter.
+const VIRTUAL_ENVIRONMENT: [&str; 3] = ["VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"];
+
+/// What is the same on every machine.
+const FIXED: [(&str, &str); 4] =
+    [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0"), ("PYTHONNOUSERSITE", "1")];
+
+/// The environment of a command: nothing of the caller's but PATH and its virtual environment, what is
+/// fixed, and then what the recipe says.
+///
+/// `passed` are names of the caller's variables; one that is not set is not passed. Variables of modelseal
+/// never are.
+pub fn variables<'a>(
+    home: &Path,
+    temporary: &Path,
+    epoch: u64,
+    given: impl IntoIterator<Item = (&'a str, &'a str)>,
+    passed: impl IntoIterator<Item = &'a str>,
+) -> Variables {
+    let mut variables = Variables::new();
+    let mut set = |name: &str, value: &OsStr| {
+        variables.insert(name.into(), value.into());
+    };
+    for name in ["PATH"].into_iter().chain(VIRTUAL_ENVIRONMENT) {
+        if let Some(value) = std::env::var_os(name) {
+            set(name, &value);
+        }
+    }
+    for (name, value) in FIXED {
+        set(name, value.as_ref());
+    }
+    set("HOME", home.as_os_str());
+    set("TMPDIR", temporary.as_os_str());
+    set("SOURCE_DATE_EPOCH", epoch.to_string().as_ref());
+    for name in passed.into_iter().filter(|name| !name.starts_with("MODELSEAL_")) {
+        if let Some(value) = std::env::var_os(name) {
+            set(name, &value);
+        }
+    }
+    for (name, value) in given {
+        set(name, value.as_ref());
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_caller_is_passed_on_that_was_not_named() {
+        let given = [("TZ", "Asia/Tokyo"), ("SEED", "1")];
+        let passed = ["CARGO_PKG_NAME", "MODELSEAL_PASSWORD", "NO_SUCH_VARIABLE"];
+        let variables = variables(Path::new("/home"), Path::new("/tmp/x"), 7, given, passed);
+        let names: Vec<&str> = variables.keys().filter_map(|name| name.to_str()).collect();
+        let optional = VIRTUAL_ENVIRONMENT;
+        let expected: Vec<&str> = names.iter().copied().filter(|name| !optional.contains(name)).collect();
+        assert_eq!(
+            expected,
+            [
+                "CARGO_PKG_NAME",
+                "HOME",
+                "LANG",
+                "PATH",
+                "PYTHONHASHSEED",
+                "PYTHONNOUSERSITE",
+                "SEED",
+                "SOURCE_DATE_EPOCH",
+                "TMPDIR",
+                "TZ"
+            ]
+        );
+        assert_eq!(variables[OsStr::new("TZ")], "Asia/Tokyo");
+    }
+}

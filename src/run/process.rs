@@ -1,0 +1,323 @@
+//! One command, from its start until nothing of it is left.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal};
+
+use super::{Error, Sandbox, Variables, leftovers};
+use crate::interrupt;
+
+/// How long a command may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take when a person is waiting.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest time between two looks at a command that runs.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a command may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `None`: as long as it likes.
+    pub time: Option<Duration>,
+    /// Standard output and standard error together, in bytes.
+    pub output: u64,
+}
+
+/// Is told what happens while a command runs.
+pub trait Listener: Sync {
+    /// Something was printed.
+    fn output(&self, stream: Stream, bytes: &[u8]);
+
+    /// Time has passed since the start.
+    fn waiting(&self, elapsed: Duration);
+}
+
+/// Where a command printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Output,
+    Error,
+}
+
+/// Nobody listens.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn output(&self, _: Stream, _: &[u8]) {}
+
+    fn waiting(&self, _: Duration) {}
+}
+
+/// A command and everything that it depends on.
+pub struct Job<'a> {
+    /// The argument vector; no shell is involved.
+    pub command: &'a [String],
+    pub directory: &'a Path,
+    /// All of its environment.
+    pub variables: &'a Variables,
+    pub sandbox: &'a Sandbox,
+    pub limits: Limits,
+    /// Keeps everything that is printed.
+    pub log: Option<&'a File>,
+    pub listener: &'a dyn Listener,
+}
+
+/// A command that has ended well, and nothing of it is left.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    pub elapsed: Duration,
+}
+
+/// Runs a command to its end.
+///
+/// It has a process group of its own and no standard input. Whatever it started is ended with it.
+///
+/// # Errors
+/// [`Error`], when nothing of the command runs any more.
+pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
+    let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
+    let wrapped = job.sandbox.wrap(&command, job.directory, job.variables)?;
+    let _busy = interrupt::Busy::new();
+    let before = leftovers::children();
+    let begun = Instant::now();
+    let mut child = Command::new(&wrapped[0])
+        .args(&wrapped[1..])
+        .current_dir(job.directory)
+        .env_clear()
+        .envs(job.variables)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
+    let group = Pid::from_child(&child);
+    let output =
+        Output { job, count: AtomicU64::new(0), ended: AtomicBool::new(false), failed: Mutex::new(None) };
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stopped, names) = std::thread::scope(|scope| {
+        scope.spawn(|| output.pump(Stream::Output, stdout));
+        scope.spawn(|| output.pump(Stream::Error, stderr));
+        let stopped = wait(job, &output, &mut child, begun);
+        let patience = match stopped {
+            Ok(_) => None,
+            Err(Stopped::Interrupted) => Some(LITTLE_PATIENCE),
+            Err(_) => Some(PATIENCE),
+        };
+        if let Some(patience) = patience {
+            end_child(&mut child, group, patience);
+        }
+        let names = leftovers::end(group, &before);
+        output.ended.store(true, Ordering::Relaxed);
+        (stopped, names)
+    });
+    let command = || job.command.to_vec();
+    if let Ok(Some(error)) = output.failed.into_inner() {
+        return Err(Error::Log(error));
+    }
+    match stopped {
+        Err(Stopped::Interrupted) => Err(Error::Interrupted),
+        Err(Stopped::Timeout(limit)) => Err(Error::Timeout { command: command(), limit }),
+        Err(Stopped::TooMuchOutput) => {
+            Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
+        }
+        Err(Stopped::Lost(source)) => Err(Error::Start { command: command(), source }),
+        Ok(status) if !status.success() => Err(Error::Failed { command: command(), how: how(status) }),
+        Ok(_) if output.count.load(Ordering::Relaxed) > job.limits.output => {
+            Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
+        }
+        Ok(_) if !names.is_empty() => Err(Error::Leftovers { command: command(), names }),
+        Ok(_) => Ok(Ended { elapsed: begun.elapsed() }),
+    }
+}
+
+/// Why a command was not waited for any longer.
+enum Stopped {
+    Interrupted,
+    Timeout(Duration),
+    TooMuchOutput,
+    Lost(std::io::Error),
+}
+
+fn wait(
+    job: &Job<'_>,
+    output: &Output<'_>,
+    child: &mut Child,
+    begun: Instant,
+) -> Result<ExitStatus, Stopped> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => {}
+            Err(error) => return Err(Stopped::Lost(error)),
+        }
+        let elapsed = begun.elapsed();
+        if interrupt::requested() {
+            return Err(Stopped::Interrupted);
+        }
+        if let Some(limit) = job.limits.time.filter(|limit| elapsed > *limit) {
+            return Err(Stopped::Timeout(limit));
+        }
+        let log_failed = output.failed.lock().is_ok_and(|failed| failed.is_some());
+        if log_failed || output.count.load(Ordering::Relaxed) > job.limits.output {
+            return Err(Stopped::TooMuchOutput);
+        }
+        job.listener.waiting(elapsed);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Asks a command to end, and ends it if it does not. Without a parent its descendants are swept up later.
+fn end_child(child: &mut Child, group: Pid, patience: Duration) {
+    let begun = Instant::now();
+    let _ = rustix::process::kill_process_group(group, Signal::TERM);
+    while begun.elapsed() < patience && !interrupt::is_impatient() {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        std::thread::sleep(LONGEST_PAUSE);
+    }
+    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Where the output of a command goes.
+struct Output<'a> {
+    job: &'a Job<'a>,
+    /// In bytes.
+    count: AtomicU64,
+    /// Nothing is left that could print.
+    ended: AtomicBool,
+    /// The log could not be written.
+    failed: Mutex<Option<std::io::Error>>,
+}
+
+impl Output<'_> {
+    /// Reads until the end, or until nothing of the command is left. What is too much is read and forgotten.
+    fn pump(&self, stream: Stream, source: Option<impl Read + AsFd>) {
+        let Some(mut source) = source else { return };
+        let mut buffer = vec![0; 64 << 10];
+        let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            match poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&pause)) {
+                Ok(0) if ended => return,
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            match source.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => self.take(stream, &buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&self, stream: Stream, bytes: &[u8]) {
+        let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
+        let bytes = &bytes[..room as usize];
+        if bytes.is_empty() {
+            return;
+        }
+        self.job.listener.output(stream, bytes);
+        if let Some(mut log) = self.job.log
+            && let Err(error) = log.write_all(bytes)
+            && let Ok(mut failed) = self.failed.lock()
+        {
+            failed.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Collect(Mutex<Vec<u8>>);
+
+    impl Listener for Collect {
+        fn output(&self, _: Stream, bytes: &[u8]) {
+            self.0.lock().expect("locks").extend_from_slice(bytes);
+        }
+
+        fn waiting(&self, _: Duration) {}
+    }
+
+    fn shell(script: &str, limits: Limits) -> (Result<Ended, Error>, String) {
+        let command = ["sh".to_string(), "-c".to_string(), script.to_string()];
+        let variables = super::super::variables(Path::new("/"), Path::new("/tmp"), 0, [], []);
+        let collect = Collect(Mutex::new(Vec::new()));
+        let sandbox = Sandbox { network: true, insecure: true, ..Sandbox::default() };
+        let ended = run(&Job {
+            command: &command,
+            directory: Path::new("/"),
+            variables: &variables,
+            sandbox: &sandbox,
+            limits,
+            log: None,
+            listener: &collect,
+        });
+        let output = collect.0.into_inner().expect("unlocks");
+        (ended, String::from_utf8_lossy(&output).into_owned())
+    }
+
+    const GENEROUS: Limits = Limits { time: Some(Duration::from_secs(60)), output: 1 << 20 };
+
+    #[test]
+    fn output_and_exit_codes_are_passed_on() {
+        let (ended, output) = shell("echo out; echo err >&2; read x || echo no input; echo $TZ", GENEROUS);
+        ended.expect("ends well");
+        let mut lines: Vec<&str> = output.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["UTC", "err", "no input", "out"]);
+        let (ended, _) = shell("exit 7", GENEROUS);
+        assert!(matches!(ended, Err(Error::Failed { how, .. }) if how == "exit code 7"));
+        let (ended, _) = shell("kill -9 $$", GENEROUS);
+        assert!(matches!(ended, Err(Error::Failed { how, .. }) if how == "ended by signal 9"));
+    }
+
+    #[test]
+    fn a_command_that_hangs_and_does_not_listen_is_ended() {
+        let limits = Limits { time: Some(Duration::from_millis(100)), ..GENEROUS };
+        let (ended, _) = shell("trap '' TERM; echo begun; while :; do sleep 0.1; done", limits);
+        assert!(matches!(ended, Err(Error::Timeout { .. })), "{ended:?}");
+    }
+
+    #[test]
+    fn a_command_that_floods_is_ended_and_what_is_too_much_is_forgotten() {
+        let (ended, output) = shell("yes", Limits { output: 100_000, ..GENEROUS });
+        assert!(matches!(ended, Err(Error::TooMuchOutput { .. })), "{ended:?}");
+        assert_eq!(output.len(), 100_000);
+    }
+
+    #[test]
+    fn what_is_left_in_the_group_is_ended_and_named() {
+        let (ended, _) = shell("sleep 1000 & exit 0", GENEROUS);
+        assert!(matches!(ended, Err(Error::Leftovers { .. })), "{ended:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Isolation by bubblewrap: a well-kept program that needs no privileges, instead of our own namespaces.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Error, Variables};
+
+/// Devices of accelerators; everything else in `/dev` is bubblewrap's own minimum.
+const ACCELERATORS: [&str; 8] =
+    ["nvidia", "dri", "kfd", "accel", "infiniband", "neuron", "davinci", "habanalabs"];
+
+/// What root keeps inside: to work with files of any owner. Not what could undo the sandbox.
+const CAPABILITIES: [&str; 5] = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"];
+
+/// What a command can reach.
+#[derive(Debug, Clone, Default)]
+pub struct Sandbox {
+    /// Without the network the sandbox is demanded; with it, it is used where it works.
+    pub network: bool,
+    /// The only directories that can be written to; `None`: all that the user can write to.
+    pub writable: Option<Vec<PathBuf>>,
+    /// Files and directories that seem empty: keys.
+    pub hidden: Vec<PathBuf>,
+    /// Run without a sandbox even where one is demanded.
+    pub insecure: bool,
+}
+
+impl Sandbox {
+    /// The argument vector that runs a command inside, or the command's own where there is no sandbox.
+    pub(super) fn wrap(
+        &self,
+        command: &[OsString],
+        directory: &Path,
+        variables: &Variables,
+    ) -> Result<Vec<OsString>, Error> {
+        if self.insecure {
+            return Ok(command.to_vec());
+        }
+        // Inside, a relative path would begin at the root.
+        let directory = directory
+            .canonicalize()
+            .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
+        let arguments = self.arguments(&directory);
+        match try_out(&arguments, variables) {
+            Ok(()) => Ok(arguments.into_iter().chain(command.iter().cloned()).collect()),
+            Err(_) if self.network => Ok(command.to_vec()),
+            Err(reason) => Err(Error::NoIsolation(reason)),
+        }
+    }
+
+    fn arguments(&self, directory: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
+        let root = if self.writable.is_some() { "--ro-bind" } else { "--bind" };
+        add(&["bwrap", root, "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
+        for device in accelerators() {
+            add(&["--dev-bind".as_ref(), device.as_ref(), device.as_ref()]);
+        }
+        for path in self.writable.iter().flatten() {
+            add(&["--bind".as_ref(), path.as_ref(), path.as_ref()]);
+        }
+        for path in self.hidden.iter().filter_map(|path| path.canonicalize().ok()) {
+            match path.is_dir() {
+                true => add(&["--tmpfs".as_ref(), path.as_ref()]),
+                false => add(&["--ro-bind".as_ref(), "/dev/null".as_ref(), path.as_ref()]),
+            }
+        }
+        add(&["--unshare-pid".as_ref(), "--cap-drop".as_ref(), "ALL".as_ref()]);
+        if rustix::process::geteuid().is_root() {
+            for capability in CAPABILITIES {
+                add(&["--cap-add".as_ref(), capability.as_ref()]);
+            }
+        }
+        if !self.network {
+            add(&["--unshare-net".as_ref()]);
+        }
+        add(&["--chdir".as_ref(), directory.as_ref(), "--".as_ref()]);
+        arguments
+    }
+}
+
+fn accelerators() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let is_accelerator = |name: &str| ACCELERATORS.iter().any(|prefix| name.starts_with(prefix));
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_accelerator))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Whether a program runs inside; if not, what the system says.
+fn try_out(arguments: &[OsString], variables: &Variables) -> Result<(), String> {
+    let tried = Command::new(&arguments[0])
+        .args(&arguments[1..])
+        .arg("true")
+        .env_clear()
+        .envs(variables)
+        .stdin(Stdio::null())
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let line = text.lines().next_back().unwrap_or("bubblewrap does not work");
+            Err(crate::text::Escaped(line).to_string())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err("bubblewrap (`bwrap`) is not installed".to_string())
+        }
+        Err(error) => Err(format!("bubblewrap cannot be started: {error}")),
+    }
+}

@@ -1,0 +1,439 @@
+//! Builds that run the recipe's command.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::project::{Project, git_in};
+use crate::support::run::Outcome;
+
+/// A project whose command is this shell script; the artifact that is there is an old one.
+pub fn project(script: &str) -> Project {
+    project_with(script, "")
+}
+
+fn project_with(script: &str, run: &str) -> Project {
+    let project = Project::new();
+    project.append_recipe(&format!("[run]\ncommand = [\"sh\", \"make.sh\"]\n{run}"));
+    project.write("make.sh", script);
+    project.write(".gitignore", "*.log\nignored\n");
+    project.write("model/weights.safetensors", "old");
+    project.commit();
+    project
+}
+
+pub const MAKE: &str = "mkdir -p model && cat data/train.csv params.toml > model/weights.safetensors\n";
+
+/// Builds in a way that must be refused, and demands that the old artifact is back.
+#[track_caller]
+fn refused(project: &Project, arguments: &[&str]) -> Outcome {
+    let key = project.key();
+    let outcome = project.modelseal(&[&["build", "--key", &key], arguments].concat()).expect(1);
+    outcome.claims_no_success();
+    assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("reads"), "old");
+    assert!(project.at("model/config.json").is_file(), "the old artifact is whole");
+    assert!(!project.at("dist/wine-1.0.0.tar").exists());
+    let aside = fs::read_dir(project.at(""))
+        .expect("reads")
+        .any(|entry| entry.expect("an entry").file_name().to_string_lossy().contains("aside"));
+    assert!(!aside, "nothing is left aside");
+    outcome
+}
+
+fn origin(project: &Project, archive: &Path) -> String {
+    let archive = archive.to_string_lossy();
+    let shown = project.modelseal(&["show", &archive, "--format", "json"]).expect(0).json();
+    shown["statement"]["predicate"]["buildDefinition"]["internalParameters"]["origin"]
+        .as_str()
+        .expect("an origin")
+        .to_string()
+}
+
+#[test]
+fn the_command_makes_the_artifact_anew() {
+    let project = project(&format!("test -e model && exit 9\n{MAKE}echo made; echo talk >&2\n"));
+    let key = project.key();
+    let outcome = project.modelseal(&["build", "--key", &key]).expect(0);
+    outcome.says("running `sh make.sh`").says("made\n").says("talk\n");
+    outcome.says("origin   executed: made by the sealed command in the builder's work tree");
+    let made = fs::read_to_string(project.at("model/weights.safetensors")).expect("reads");
+    assert!(made.contains("learning_rate"));
+    assert!(!project.at("model/config.json").exists(), "nothing of the old artifact is left");
+    let report = project.verify(&project.at("dist/wine-1.0.0.tar"), &[]);
+    report.says("lineage.origin       pass     executed");
+}
+
+#[test]
+fn what_was_run_is_sealed_and_values_that_are_passed_are_not() {
+    let script = format!("{MAKE}echo \"$GIVEN $PASSED ${{ABSENT-absent}}\" > model/said\n");
+    let project = project_with(&script, "env = { GIVEN = \"x\" }\npass_env = [\"PASSED\", \"ABSENT\"]\n");
+    project.append_recipe("[environment]\ncommands = [[\"sh\", \"-c\", \"echo out; echo err >&2\"]]\n");
+    project.commit();
+    let key = project.key();
+    project.modelseal(&["build", "--key", &key]).env("PASSED", "secret").expect(0);
+    assert_eq!(fs::read_to_string(project.at("model/said")).expect("reads"), "x secret absent\n");
+    let shown = project.modelseal(&["show", "dist/wine-1.0.0.tar", "--format", "json"]).expect(0);
+    assert!(!shown.stdout.contains("secret"));
+    let definition = shown.json()["statement"]["predicate"]["buildDefinition"].clone();
+    let external = &definition["externalParameters"];
+    assert_eq!(external["command"], serde_json::json!(["sh", "make.sh"]));
+    assert_eq!(external["env"], serde_json::json!({"GIVEN": "x"}));
+    assert_eq!(external["passEnv"], serde_json::json!(["PASSED", "ABSENT"]));
+    assert_eq!(external["network"], serde_json::json!(true));
+    let environment = &definition["internalParameters"]["environment"];
+    assert_eq!(environment[0]["output"], "out\nerr");
+}
+
+#[test]
+fn adopting_is_allowed_and_never_disguised() {
+    let project = project("exit 1\n");
+    let outcome = project.modelseal(&["build", "--adopt", "--key", &project.key()]).expect(0);
+    outcome.says("origin   adopted: nobody watched it being made");
+    assert!(!outcome.all().contains("running"));
+    let shown = project.modelseal(&["show", "dist/wine-1.0.0.tar", "--format", "json"]).expect(0);
+    assert!(!shown.stdout.contains("make.sh"), "a command that was not run is not sealed");
+}
+
+#[test]
+fn the_environment_is_the_same_everywhere() {
+    let project = project(&format!("{MAKE}env | sort > model/environment\n"));
+    let key = project.key();
+    let build = |extra: &[&str]| {
+        let all = [&["build", "--key", &key, "--force"], extra].concat();
+        project
+            .modelseal(&all)
+            .env("LEAK", "x")
+            .env("TZ", "Asia/Tokyo")
+            .env("MODELSEAL_PASSWORD", "y")
+            .expect(0);
+    };
+    build(&[]);
+    let environment = fs::read_to_string(project.at("model/environment")).expect("reads");
+    let names: Vec<&str> =
+        environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    for name in
+        ["HOME", "LANG", "PATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE", "SOURCE_DATE_EPOCH", "TMPDIR", "TZ"]
+    {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    for (line, expected) in [
+        ("TZ=UTC", true),
+        ("LANG=C.UTF-8", true),
+        ("PYTHONHASHSEED=0", true),
+        ("SOURCE_DATE_EPOCH=1760000000", true),
+    ] {
+        assert_eq!(environment.lines().any(|other| other == line), expected, "{line}");
+    }
+    for leak in ["LEAK", "MODELSEAL"] {
+        assert!(!environment.contains(leak), "{environment}");
+    }
+}
+
+#[test]
+fn a_clean_build_runs_in_a_clone_and_leaves_the_work_tree_alone() {
+    let project = project(&format!(
+        "pwd > model.log\ngit rev-parse HEAD >> model.log\n{MAKE}cp model.log model/where\ntest -e ignored && exit 9\nls\n"
+    ));
+    project.write("ignored", "only here");
+    let key = project.key();
+    project.modelseal(&["build", "--clean", "--key", &key]).expect(0).says("origin   clean");
+    assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("reads"), "old");
+    assert!(!project.at("model.log").exists());
+    let archive = project.at("dist/wine-1.0.0.tar");
+    assert_eq!(origin(&project, &archive), "clean");
+    let unpacked = project.unpack(&archive);
+    let said = fs::read_to_string(unpacked.join("where")).expect("reads");
+    let mut lines = said.lines();
+    let place = lines.next().expect("a directory");
+    assert!(!Path::new(place).exists(), "the clone is gone");
+    assert_eq!(lines.next(), Some(project.git(&["rev-parse", "HEAD"]).trim()));
+}
+
+#[test]
+fn a_clean_build_agrees_with_one_in_the_work_tree() {
+    let project = project(MAKE);
+    let archive = project.build();
+    let executed =
+        project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
+    let clean = project.build_with(&["--clean", "--force"]);
+    let clean = project.modelseal(&["show", &clean.to_string_lossy(), "--format", "json"]).expect(0).json();
+    assert_eq!(executed["statement"]["subject"], clean["statement"]["subject"]);
+    let inputs = |shown: &serde_json::Value| {
+        shown["statement"]["predicate"]["buildDefinition"]["resolvedDependencies"].clone()
+    };
+    assert_eq!(inputs(&executed), inputs(&clean));
+}
+
+#[test]
+fn data_that_git_does_not_hold_is_placed_read_only_where_the_recipe_expects_it() {
+    let script = "mkdir -p model && cat ../data/far/a.csv ../data/b.csv > model/weights.safetensors\nls -ld ../data/far/a.csv | cut -c1-10 > model/mode\n";
+    let project = project(script);
+    project.append_recipe("[[data]]\nname = \"far\"\npath = \"../data/far\"\n[[data]]\nname = \"file\"\npath = \"../data/b.csv\"\n");
+    project.commit();
+    let outside = project.root().join("data/far");
+    fs::create_dir_all(&outside).expect("creates");
+    fs::write(outside.join("a.csv"), "1\n").expect("writes");
+    let elsewhere = project.out("b.csv");
+    fs::write(&elsewhere, "2\n").expect("writes");
+    let archive = project.build_with(&["--clean", "--data", &format!("file={}", elsewhere.display())]);
+    let unpacked = project.unpack(&archive);
+    assert_eq!(fs::read_to_string(unpacked.join("weights.safetensors")).expect("reads"), "1\n2\n");
+    assert_eq!(fs::read_to_string(unpacked.join("mode")).expect("reads"), "-r--r--r--\n");
+}
+
+#[test]
+fn submodules_and_the_content_of_git_lfs_come_along() {
+    let project = project("mkdir -p model && cat module/code big.bin > model/weights.safetensors\n");
+    let module = project.root().join("module");
+    fs::create_dir(&module).expect("creates");
+    fs::write(module.join("code"), "code\n").expect("writes");
+    for arguments in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-qm", "module"]] {
+        git_in(&module, &project.home(), arguments);
+    }
+    project.git(&["submodule", "--quiet", "add", &module.to_string_lossy(), "module"]);
+    let content = "large content\n";
+    let digest = modelseal::digest::Digest::sha256(content.as_bytes());
+    project.write(
+        "big.bin",
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {}\n", content.len()),
+    );
+    project.commit();
+    project.write("big.bin", content);
+    let archive = project.build_with(&["--clean"]);
+    let unpacked = project.unpack(&archive);
+    assert_eq!(
+        fs::read_to_string(unpacked.join("weights.safetensors")).expect("reads"),
+        "code\nlarge content\n"
+    );
+}
+
+#[test]
+fn a_command_that_fails_is_refused_and_its_output_kept() {
+    for arguments in [&[][..], &["--clean"]] {
+        let project =
+            project("mkdir model; echo half > model/weights.safetensors\necho the reason >&2\nexit 3\n");
+        let outcome = refused(&project, arguments);
+        outcome.says("error: the command `sh make.sh` failed: exit code 3");
+        outcome.says("hint: its output is kept in `dist/wine-1.0.0.tar.log`");
+        assert!(
+            fs::read_to_string(project.at("dist/wine-1.0.0.tar.log"))
+                .expect("reads")
+                .contains("the reason\n")
+        );
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_named() {
+    let project = project("");
+    project.edit_recipe("[\"sh\", \"make.sh\"]", "[\"no-such-program\"]");
+    project.commit();
+    let outcome = refused(&project, &["--insecure-no-isolation"]);
+    outcome
+        .says("error: the command `no-such-program` cannot be started")
+        .says("hint: is it installed, and in PATH?");
+    refused(&project, &[]).says("the command `no-such-program`");
+}
+
+#[test]
+fn an_artifact_that_is_not_made_is_refused() {
+    for arguments in [&[][..], &["--clean"]] {
+        refused(&project("true\n"), arguments).says("error: the command did not make the artifact");
+    }
+    refused(&project("mkdir model\n"), &[]).says("holds no files");
+}
+
+#[test]
+fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
+    for (script, named) in [
+        ("echo 4,a >> data/train.csv", "`data/train`"),
+        ("echo x = 1 >> params.toml", "`params/params.toml`"),
+        ("rm data/train.csv", "data/train.csv`"),
+        ("echo >> make.sh", "`make.sh`"),
+        ("echo >> modelseal.toml", "modelseal.toml`"),
+        ("git commit -q --allow-empty -m x", "`the commit`"),
+    ] {
+        let project = project(&format!(
+            "{MAKE}export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x\n{script}\n"
+        ));
+        let outcome = refused(&project, &[]);
+        outcome
+            .says("error: the command changed ")
+            .says(named)
+            .says("is kept in `dist/wine-1.0.0.tar.rejected`");
+        assert!(project.at("dist/wine-1.0.0.tar.rejected/weights.safetensors").is_file());
+        refused(&self::project(&format!("{MAKE}export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x\nchmod -R u+w data\n{script}\n")), &["--clean"]).says(named);
+    }
+}
+
+#[test]
+fn files_that_the_command_leaves_are_named_and_do_not_matter_otherwise() {
+    let project = project(&format!("{MAKE}echo x > metrics.json\n"));
+    let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(0);
+    outcome.says("warning: the command left files that git neither holds nor ignores: `metrics.json`");
+}
+
+#[test]
+fn limits_end_a_command_that_hangs_or_floods() {
+    let project = project_with("trap '' TERM\nwhile :; do sleep 0.1; done\n", "timeout = \"1s\"\n");
+    refused(&project, &[]).says("error: the command `sh make.sh` did not end within 1 second");
+    let project = project_with("yes\n", "max_output = \"100kB\"\n");
+    refused(&project, &[]).says("printed more than 100,000 bytes");
+    assert_eq!(fs::metadata(project.at("dist/wine-1.0.0.tar.log")).expect("is there").len(), 100_000);
+}
+
+/// Neither a process group, nor a session of its own, nor a parent that has ended hides a process.
+#[test]
+fn processes_that_a_command_leaves_running_are_ended_and_named() {
+    for isolation in [&[][..], &["--insecure-no-isolation"]] {
+        for daemon in ["sleep 4217 &", "setsid sleep 4217 &", "(setsid sh -c 'sleep 4217 &' &)"] {
+            let project = project(&format!("{MAKE}{daemon}\n"));
+            let outcome = refused(&project, isolation);
+            outcome.says("ended and left processes running").says("`sleep 4217`");
+        }
+    }
+    let running =
+        std::process::Command::new("pgrep").args(["-f", "^sleep 4217"]).output().expect("pgrep runs");
+    assert!(running.stdout.is_empty(), "still running: {}", String::from_utf8_lossy(&running.stdout));
+}
+
+#[test]
+fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {
+    let script = "{ env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat \"$HOME\"/.config/modelseal/* ../ci.key ../password; } > found 2>/dev/null\n";
+    let project = project(&format!("{script}{MAKE}cp found model/found; rm found\n"));
+    let (key, _) = (project.key(), project.modelseal(&["keygen", "-o", "x"]).expect(0));
+    fs::remove_file(project.at("x.key")).expect("removes");
+    fs::remove_file(project.at("x.pub")).expect("removes");
+    let local = project.home().join(".config/modelseal");
+    fs::create_dir_all(&local).expect("creates");
+    fs::copy(&key, local.join("local.key")).expect("copies");
+    let password = project.root().join("password");
+    fs::write(&password, "open sesame\n").expect("writes");
+    project
+        .modelseal(&["build", "--key", &key, "--password-file", &password.to_string_lossy()])
+        .env("MODELSEAL_PASSWORD", "open sesame")
+        .env("CI_SECRET", "open sesame")
+        .expect(0);
+    let found = fs::read_to_string(project.at("model/found")).expect("reads");
+    for secret in ["PRIVATE KEY", "open sesame", "CI_SECRET"] {
+        assert!(!found.contains(secret), "{secret} is in what was found");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_an_error_before_the_command_runs() {
+    let project = project("echo ran > ran.log\n");
+    let outcome = project.modelseal(&["build", "--key", "nothing.key"]).expect(2);
+    outcome.says("does not exist");
+    let key = project.key();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("sets");
+    project.modelseal(&["build", "--key", &key]).expect(2).says("can be read by others");
+    assert!(!project.at("ran.log").exists());
+    project.append_recipe("");
+    project.edit_recipe("command = [\"sh\"", "pass_env = [\"SIGNING\"]\ncommand = [\"sh\"");
+    project.commit();
+    let outcome = project.modelseal(&["build", "--key", "env://SIGNING"]).env("SIGNING", "x").expect(2);
+    outcome.says("this variable holds the key");
+}
+
+#[test]
+fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
+    let script = format!(
+        "{MAKE}cat /proc/net/dev | grep -v lo: | tail -n +3 > model/network\necho x > \"$HOME/escaped\" && exit 9\necho x > ../escaped && exit 9\necho x > \"$TMPDIR/fine\" || exit 8\ntrue\n"
+    );
+    for arguments in [&[][..], &["--clean"]] {
+        let project = project_with(&script, "network = false\n");
+        let key = project.key();
+        if arguments.is_empty() {
+            project.modelseal(&["build", "--key", &key]).expect(0);
+            assert_eq!(fs::read_to_string(project.at("model/network")).expect("reads"), "");
+            assert!(!project.home().join("escaped").exists());
+        } else {
+            // In a clone the home directory is its own, and goes with it.
+            project.edit_recipe("make.sh", "clean.sh");
+            project.write("clean.sh", script.replace("&& exit 9", "|| true"));
+            project.commit();
+            project.modelseal(&["build", "--clean", "--key", &key]).expect(0);
+        }
+        assert!(!project.root().join("escaped").exists());
+    }
+}
+
+#[test]
+fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
+    let project = project_with(MAKE, "network = false\n");
+    let (key, programs) = (project.key(), project.root().join("bin"));
+    fs::create_dir(&programs).expect("creates");
+    for program in ["sh", "mkdir", "cat", "git"] {
+        let found = std::process::Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("runs");
+        let path = String::from_utf8_lossy(&found.stdout).trim().to_string();
+        std::os::unix::fs::symlink(path, programs.join(program)).expect("links");
+    }
+    let path = programs.to_string_lossy().into_owned();
+    let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(2);
+    outcome
+        .says("demands isolation from the network")
+        .says("is not installed")
+        .says("hint: install bubblewrap");
+    project.modelseal(&["build", "--key", &key, "--insecure-no-isolation"]).env("PATH", &path).expect(0);
+}
+
+#[test]
+fn a_clean_build_needs_a_commit_and_a_command() {
+    let project = Project::new();
+    let key = project.key();
+    project.modelseal(&["build", "--clean", "--key", &key]).expect(2).says("there is nothing to run");
+    let project = self::project(MAKE);
+    project.write("new.py", "x");
+    project.modelseal(&["build", "--clean", "--key", &key]).expect(1).says("untracked: `new.py`");
+    project.modelseal(&["build", "--clean", "--allow-dirty", "--key", &key]).expect(2);
+    fs::remove_file(project.at("new.py")).expect("removes");
+    project.append_recipe("[code]\nnone = true\n");
+    project.modelseal(&["build", "--clean", "--key", &key]).expect(2).says("needs a code revision");
+}
+
+#[test]
+fn an_artifact_that_holds_inputs_cannot_be_made_anew() {
+    let project = project(MAKE);
+    project.edit_recipe("path = \"model\"", "path = \".\"");
+    project.commit();
+    let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(2);
+    outcome.says("the artifact holds inputs, too").says("modelseal.toml:6:8");
+}
+
+#[test]
+fn signals_end_the_command_and_put_the_tree_back() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        for isolation in [&[][..], &["--insecure-no-isolation"]] {
+            let project = project(
+                "trap '' INT\nmkdir model; echo new > model/weights.safetensors\ntouch begun.log\nsleep 4218\n",
+            );
+            let key = project.key();
+            let mut command =
+                project.modelseal(&[&["build", "--key", &key], isolation].concat()).into_command();
+            let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("starts");
+            while !project.at("begun.log").exists() {
+                assert!(child.try_wait().expect("is ours").is_none(), "it ended by itself");
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            let sent =
+                std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+            assert!(sent.expect("kill runs").success());
+            assert_eq!(child.wait().expect("ends").code(), Some(code));
+            assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("reads"), "old");
+        }
+    }
+    let running =
+        std::process::Command::new("pgrep").args(["-f", "^sleep 4218"]).output().expect("pgrep runs");
+    assert!(running.stdout.is_empty());
+}
+
+#[test]
+fn what_a_killed_build_left_aside_is_put_back_by_the_next() {
+    let project = project("exit 1\n");
+    fs::rename(project.at("model"), project.at(".model.modelseal-aside")).expect("renames");
+    refused(&project, &[]);
+}

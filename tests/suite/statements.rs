@@ -1,0 +1,66 @@
+//! Statements that are written in one job and signed in another.
+
+use std::fs;
+
+use crate::running::{MAKE, project};
+
+#[test]
+fn a_statement_is_signed_in_another_job() {
+    let project = project(MAKE);
+    let stated =
+        project.modelseal(&["build", "--statement", "../wine.json", "--format", "json"]).expect(0).json();
+    let payload = fs::read(project.root().join("wine.json")).expect("reads");
+    let digest = modelseal::digest::Digest::sha256(&payload);
+    assert_eq!(stated["release"], format!("sha256:{digest}"));
+    assert!(!project.at("dist").exists());
+    let key = project.key();
+    let sign = |expected| {
+        project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &key]).expect(expected)
+    };
+    // What lies about in the job that signs does not matter: nothing is run there.
+    project.write("untracked", "x");
+    sign(0).says(&format!("release  sha256:{digest}")).says("origin   executed");
+    project.verify(&project.at("dist/wine-1.0.0.tar"), &[]).says("pass: 1 file matches");
+
+    let good = fs::read_to_string(project.at("model/weights.safetensors")).expect("reads");
+    fs::remove_dir_all(project.at("dist")).expect("removes");
+    project.write("model/weights.safetensors", "other");
+    sign(1).says("`weights.safetensors` of the artifact is not the one that it states");
+    project.write("model/weights.safetensors", &good);
+    project.write("model/more", "x");
+    sign(1).says("`more` of the artifact");
+    fs::remove_file(project.at("model/more")).expect("removes");
+    project.write("make.sh", "other code");
+    project.commit();
+    sign(1).says("the code of this work tree is not the one that it states");
+    project.append_recipe("# x\n");
+    sign(1).says("is not the recipe that it states");
+    fs::write(project.root().join("wine.json"), [&payload[..], b" "].concat()).expect("writes");
+    sign(1).says("error: the statement cannot be sealed");
+    assert!(!project.at("dist").exists());
+}
+
+#[test]
+fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
+    let project = project(MAKE);
+    project
+        .modelseal(&["build", "--clean", "--statement", "../wine.json"])
+        .expect(0)
+        .says("origin     clean");
+    let key = project.key();
+    project
+        .modelseal(&["build", "--from-statement", "../wine.json", "--key", &key])
+        .expect(0)
+        .says("origin   clean");
+    let (other, _) = project.other_key("other");
+    let ed25519 = project.root().join("ed").to_string_lossy().into_owned();
+    project.modelseal(&["keygen", "-o", &ed25519, "--algorithm", "ed25519"]).expect(0);
+    let ed25519 = format!("{ed25519}.key");
+    let refused = project
+        .modelseal(&["build", "--from-statement", "../wine.json", "--key", &ed25519, "--force"])
+        .expect(1);
+    refused.says("it promises a `model.sig`").says("--no-model-signature");
+    project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &other, "--force"]).expect(0);
+    project.modelseal(&["build", "--statement", "../wine.json", "--no-model-signature"]).expect(0);
+    project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &ed25519, "--force"]).expect(0);
+}
