@@ -12,10 +12,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::inputs;
 use crate::recipe::{self, Recipe};
-use crate::run::Scratch;
 
 pub use git::Repository;
-pub use place::Input;
+pub use place::{Declared, declared};
 
 /// Why there is no checkout.
 #[derive(Debug, thiserror::Error)]
@@ -71,27 +70,28 @@ impl Error {
     }
 }
 
-/// A clone that nobody else uses. It is removed when this is dropped.
+/// A clone that nobody else uses, in a directory that its maker removes.
 pub struct Checkout {
-    scratch: Scratch,
+    directory: PathBuf,
     /// The work tree.
     root: PathBuf,
     recipe: Recipe,
 }
 
 impl Checkout {
-    /// Clones `repository` and checks `commit` out. `recipe` is the recipe's path in the work tree.
+    /// Clones `repository` below `directory` and checks `commit` out. `recipe` is the recipe's path in the
+    /// work tree.
     ///
     /// # Errors
     /// [`Error`].
     pub fn new(
-        scratch: Scratch,
+        directory: &Path,
         repository: &Repository<'_>,
         commit: &str,
         recipe: &str,
     ) -> Result<Self, Error> {
-        let home = scratch.directory("home").map_err(|source| Error::io(scratch.path(), source))?;
-        let work = scratch.directory("work").map_err(|source| Error::io(scratch.path(), source))?;
+        let home = make(directory, "home")?;
+        let work = make(directory, "work")?;
         let mut root = work.join("tree");
         git::clone(repository, commit, &home, &root)?;
         let loaded = load(&root, recipe)?;
@@ -105,7 +105,7 @@ impl Checkout {
             root = moved;
         }
         let recipe = load(&root, recipe)?;
-        Ok(Self { scratch, root, recipe })
+        Ok(Self { directory: directory.to_path_buf(), root, recipe })
     }
 
     /// The recipe of the clone: its directory is where its command runs.
@@ -123,7 +123,7 @@ impl Checkout {
     /// # Errors
     /// [`Error::Io`].
     pub fn home(&self) -> Result<PathBuf, Error> {
-        self.scratch.directory("home").map_err(|source| Error::io(self.scratch.path(), source))
+        make(&self.directory, "home")
     }
 
     /// A directory for temporary files.
@@ -131,13 +131,38 @@ impl Checkout {
     /// # Errors
     /// [`Error::Io`].
     pub fn temporary(&self) -> Result<PathBuf, Error> {
-        self.scratch.directory("tmp").map_err(|source| Error::io(self.scratch.path(), source))
+        make(&self.directory, "tmp")
     }
 
     /// All that belongs to it.
     pub fn directory(&self) -> &Path {
-        self.scratch.path()
+        &self.directory
     }
+
+    /// Where the command makes the artifact.
+    pub fn artifact(&self) -> PathBuf {
+        self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref())
+    }
+
+    /// Removes what the commit holds in the place of the artifact: it was not made by the command.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_artifact(&self) -> Result<(), Error> {
+        let artifact = self.artifact();
+        let removed = match artifact.symlink_metadata() {
+            Err(_) => return Ok(()),
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&artifact),
+            Ok(_) => fs::remove_file(&artifact),
+        };
+        removed.map_err(|source| Error::io(&artifact, source))
+    }
+}
+
+fn make(directory: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = directory.join(name);
+    fs::create_dir_all(&path).map_err(|source| Error::io(&path, source))?;
+    Ok(path)
 }
 
 fn load(root: &Path, recipe: &str) -> Result<Recipe, Error> {

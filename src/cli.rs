@@ -9,6 +9,7 @@ mod keygen;
 mod keys;
 mod output;
 mod progress;
+mod reproduce;
 mod running;
 mod show;
 mod signals;
@@ -34,6 +35,7 @@ Examples:
   modelseal build                                     seal the model: dist/NAME-VERSION.tar
   modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
   modelseal unpack wine-1.0.0.tar -o model --key ci.pub
+  modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it, and compare
 
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes."
 )]
@@ -56,6 +58,7 @@ enum Command {
     Verify(verify::Arguments),
     Unpack(unpack::Arguments),
     Show(show::Arguments),
+    Reproduce(reproduce::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments, talk),
         Command::Unpack(arguments) => unpack::run(&arguments, talk),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, talk),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     if let Some(code) = signals::exit_code() {

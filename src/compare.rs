@@ -7,6 +7,7 @@
 mod archives;
 mod bytes;
 mod json;
+mod lineage;
 mod npy;
 mod numbers;
 mod pickle;
@@ -17,6 +18,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+pub use lineage::{InputChange, compare_inputs};
 
 use crate::digest::{Symlinks, open_regular};
 use crate::manifest::{Demand, Rung};

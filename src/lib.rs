@@ -54,6 +54,7 @@ pub mod manifest;
 pub mod recipe;
 pub mod release;
 pub mod report;
+pub mod reproduce;
 pub mod run;
 pub mod sign;
 pub mod text;

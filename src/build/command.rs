@@ -53,6 +53,7 @@ impl Setting<'_> {
             writable: self.writable.clone(),
             hidden: self.hidden.to_vec(),
             insecure: self.insecure_no_isolation,
+            user: None,
         }
     }
 

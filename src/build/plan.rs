@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::aside::Aside;
 use super::produce::{Task, with_ending};
 use super::{Error, Options};
-use crate::checkout::Checkout;
 use crate::inputs::{self, Artifact, Inputs};
 use crate::manifest::{
     Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement, Subject,
 };
 use crate::recipe::Recipe;
+use crate::run::Scratch;
 
 /// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
 /// that every archive format can hold.
@@ -25,8 +25,8 @@ pub(super) struct Plan {
     pub(super) command_seconds: Option<f64>,
     /// Files that the command left beside the artifact.
     pub(super) left: Vec<String>,
-    /// The clone in which the artifact lies.
-    _checkout: Option<Box<Checkout>>,
+    /// The clone in which the artifact lies goes when this goes.
+    _scratch: Option<Scratch>,
 }
 
 /// Reads the inputs and has the artifact made.
@@ -38,7 +38,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             data: &options.data,
             written: &written,
             allow_dirty: options.allow_dirty,
-            now: options.now,
+            now: Some(options.now),
             progress: options.progress,
         },
     )?;
@@ -58,7 +58,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     }?;
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
-    let _checkout = product.accept();
+    let _scratch = product.accept();
     Ok(Plan {
         external: external(recipe, &inputs, origin),
         internal: InternalParameters {
@@ -74,7 +74,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         inputs,
         command_seconds,
         left,
-        _checkout,
+        _scratch,
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::aside::Aside;
 use super::command::Setting;
 use super::{Error, Making, Options};
-use crate::checkout::{self, Checkout, Input, Repository};
+use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Inputs, check_unchanged, work_tree};
 use crate::interrupt::Busy;
 use crate::manifest::{CommandOutput, Origin};
@@ -31,27 +31,27 @@ enum Place {
     /// In the work tree, the old one aside.
     Anew { aside: Aside, _scratch: Scratch, _busy: Busy },
     /// In a clone.
-    Clone(Box<Checkout>),
+    Clone { checkout: Box<Checkout>, scratch: Scratch },
 }
 
 impl Product {
     /// The recipe of the clone in which the artifact lies, if it lies in one.
     pub(super) fn recipe(&self) -> Option<&Recipe> {
         match &self.place {
-            Place::Clone(checkout) => Some(checkout.recipe()),
+            Place::Clone { checkout, .. } => Some(checkout.recipe()),
             _ => None,
         }
     }
 
     /// The artifact has been looked at and can be sealed.
-    pub(super) fn accept(self) -> Option<Box<Checkout>> {
+    pub(super) fn accept(self) -> Option<Scratch> {
         match self.place {
             Place::There => None,
             Place::Anew { aside, .. } => {
                 aside.accept();
                 None
             }
-            Place::Clone(checkout) => Some(checkout),
+            Place::Clone { scratch, .. } => Some(scratch),
         }
     }
 }
@@ -113,38 +113,35 @@ impl Task<'_> {
     }
 
     fn run_in_clone(&self) -> Result<Product, Error> {
-        let checkout = self.checkout()?;
+        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let checkout = self.checkout(scratch.path())?;
         let recipe = checkout.recipe();
-        let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
         let (home, temporary) = (checkout.home()?, checkout.temporary()?);
         let writable = vec![checkout.directory().to_path_buf()];
         let setting = self.setting(recipe, &home, &temporary, Some(writable));
         let environment = setting.describe().map_err(Error::run)?;
-        // What the commit holds in its place was not made by this command.
-        drop_artifact(&artifact)?;
+        checkout.remove_artifact()?;
         let seconds = self.make(&setting)?;
-        if artifact.symlink_metadata().is_err() {
+        if checkout.artifact().symlink_metadata().is_err() {
             return Err(Error::NotProduced(PathBuf::from(recipe.tables.artifact.path.get_ref())));
         }
         let left = self.check_inputs(recipe)?;
-        let place = Place::Clone(Box::new(checkout));
+        let place = Place::Clone { checkout: Box::new(checkout), scratch };
         Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
     }
 
     /// A clone of the commit, with every input where the recipe expects it.
-    fn checkout(&self) -> Result<Checkout, Error> {
+    fn checkout(&self, directory: &Path) -> Result<Checkout, Error> {
         let Some(work_tree) = work_tree(self.recipe)? else { return Err(Error::NoCode) };
         let commit = self.inputs.commit.as_deref().unwrap_or_default();
         let find = |name: &str| self.inputs.dependencies.iter().find(|input| input.name == name);
         let remote =
             find("code").and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
         let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
-        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let repository = Repository::Directory { root: work_tree.root(), remote };
-        let checkout = Checkout::new(scratch, &repository, commit, path)?;
-        for input in declared(self.recipe, &self.options.data) {
-            let expected = find(&input.name).map(|input| &input.digest);
-            checkout.place(&Input { expected: expected.filter(|_| input.is_plain), ..input.as_input() })?;
+        let checkout = Checkout::new(directory, &repository, commit, path)?;
+        for input in declared(self.recipe, self.recipe.directory(), &self.options.data) {
+            checkout.place(&input, find(&input.name).map(|input| &input.digest))?;
         }
         Ok(checkout)
     }
@@ -192,7 +189,7 @@ impl Task<'_> {
                 data: if in_clone { &nowhere_else } else { &self.options.data },
                 written: self.written,
                 allow_dirty: true,
-                now: self.options.now,
+                now: None,
                 progress: self.options.progress,
             },
         )?;
@@ -204,7 +201,8 @@ impl Task<'_> {
         let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
         let table = &self.recipe.tables;
         let mut others = vec![self.recipe.path.clone()];
-        others.extend(declared(self.recipe, &self.options.data).into_iter().map(|input| input.from));
+        let data = declared(self.recipe, self.recipe.directory(), &self.options.data);
+        others.extend(data.into_iter().map(|input| input.from));
         let files = table.params.files.iter().chain(&table.environment.files);
         others.extend(files.map(|file| self.recipe.directory().join(file.get_ref())));
         if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
@@ -228,60 +226,6 @@ impl Task<'_> {
     }
 }
 
-/// A declared input that git may not hold.
-pub(crate) struct Declared<'a> {
-    /// In the manifest.
-    pub(crate) name: String,
-    path: &'a str,
-    from: PathBuf,
-    symlinks: crate::digest::Symlinks,
-    /// Its digest is that of its bytes; a sealed archive's is not.
-    is_plain: bool,
-}
-
-impl<'a> Declared<'a> {
-    fn as_input(&self) -> Input<'a> {
-        let (kind, name) = self.name.split_once('/').unwrap_or((&self.name, ""));
-        Input {
-            what: format!("{kind} {}", crate::text::name(name)),
-            path: self.path,
-            from: self.from.clone(),
-            symlinks: self.symlinks,
-            expected: None,
-        }
-    }
-}
-
-/// Data, base models, parameter and environment files, with where they lie on this machine.
-fn declared<'a>(recipe: &'a Recipe, data: &std::collections::BTreeMap<String, PathBuf>) -> Vec<Declared<'a>> {
-    let at = |path: &str| recipe.directory().join(path);
-    let tables = &recipe.tables;
-    let sources = tables.data.iter().map(|source| Declared {
-        name: format!("data/{}", source.name.get_ref()),
-        path: source.path.get_ref(),
-        from: data.get(source.name.get_ref()).cloned().unwrap_or_else(|| at(source.path.get_ref())),
-        symlinks: source.symlinks,
-        is_plain: true,
-    });
-    let bases = tables.base.iter().map(|base| Declared {
-        name: format!("base/{}", base.name.get_ref()),
-        path: base.path.get_ref(),
-        from: at(base.path.get_ref()),
-        symlinks: base.symlinks,
-        is_plain: false,
-    });
-    let file = |kind: &str, path: &'a str| Declared {
-        name: format!("{kind}/{path}"),
-        path,
-        from: at(path),
-        symlinks: crate::digest::Symlinks::Refuse,
-        is_plain: true,
-    };
-    let params = tables.params.files.iter().map(|path| file("params", path.get_ref()));
-    let environment = tables.environment.files.iter().map(|path| file("environment", path.get_ref()));
-    sources.chain(bases).chain(params).chain(environment).collect()
-}
-
 /// The user's own home, for a command that runs where the user works.
 fn home(scratch: &Scratch) -> PathBuf {
     match std::env::var_os("HOME") {
@@ -296,15 +240,6 @@ fn keep(log: &mut File, path: &Path) -> io::Result<()> {
     }
     log.seek(io::SeekFrom::Start(0))?;
     io::copy(log, &mut File::create(path)?).map(|_| ())
-}
-
-fn drop_artifact(artifact: &Path) -> Result<(), Error> {
-    let removed = match artifact.symlink_metadata() {
-        Err(_) => return Ok(()),
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(artifact),
-        Ok(_) => std::fs::remove_file(artifact),
-    };
-    removed.map_err(|source| checkout::Error::io(artifact, source).into())
 }
 
 /// `PATH.ENDING`

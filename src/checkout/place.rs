@@ -1,5 +1,6 @@
 //! Inputs that git does not hold, copied to where the recipe of a clone expects them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,18 +12,54 @@ use crate::digest::{
 };
 use crate::inputs;
 use crate::manifest::DependencyDigest;
+use crate::recipe::Recipe;
 
-/// An input as the recipe of the clone names it.
-pub struct Input<'a> {
-    /// For messages: data `train`.
-    pub what: String,
+/// A declared input that git may not hold.
+pub struct Declared<'a> {
+    /// In the manifest: `data/NAME`, `base/NAME`, `params/PATH` or `environment/PATH`.
+    pub name: String,
     /// The path that the recipe says.
     pub path: &'a str,
     /// Where it lies on this machine.
     pub from: PathBuf,
-    pub symlinks: Symlinks,
-    /// What it must be; `None` where that is compared later, such as for a sealed archive.
-    pub expected: Option<&'a DependencyDigest>,
+    symlinks: Symlinks,
+    /// Its digest is that of its bytes; a sealed archive's is not.
+    is_plain: bool,
+}
+
+/// Data, base models, parameter and environment files of a recipe, as they lie around `directory`; data
+/// sources also where `data` says.
+pub fn declared<'a>(
+    recipe: &'a Recipe,
+    directory: &Path,
+    data: &BTreeMap<String, PathBuf>,
+) -> Vec<Declared<'a>> {
+    let at = |path: &str| directory.join(path);
+    let tables = &recipe.tables;
+    let sources = tables.data.iter().map(|source| Declared {
+        name: format!("data/{}", source.name.get_ref()),
+        path: source.path.get_ref(),
+        from: data.get(source.name.get_ref()).cloned().unwrap_or_else(|| at(source.path.get_ref())),
+        symlinks: source.symlinks,
+        is_plain: true,
+    });
+    let bases = tables.base.iter().map(|base| Declared {
+        name: format!("base/{}", base.name.get_ref()),
+        path: base.path.get_ref(),
+        from: at(base.path.get_ref()),
+        symlinks: base.symlinks,
+        is_plain: false,
+    });
+    let file = |kind: &str, path: &'a str| Declared {
+        name: format!("{kind}/{path}"),
+        path,
+        from: at(path),
+        symlinks: Symlinks::Refuse,
+        is_plain: true,
+    };
+    let params = tables.params.files.iter().map(|path| file("params", path.get_ref()));
+    let environment = tables.environment.files.iter().map(|path| file("environment", path.get_ref()));
+    sources.chain(bases).chain(params).chain(environment).collect()
 }
 
 impl Checkout {
@@ -31,7 +68,9 @@ impl Checkout {
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Differs`], [`Error::Io`].
-    pub fn place(&self, input: &Input<'_>) -> Result<(), Error> {
+    pub fn place(&self, input: &Declared<'_>, expected: Option<&DependencyDigest>) -> Result<(), Error> {
+        let (kind, name) = input.name.split_once('/').unwrap_or((&input.name, ""));
+        let what = || format!("{kind} {}", crate::text::name(name));
         if Path::new(input.path).is_absolute() {
             // It is where the recipe expects it, and is hashed there.
             return Ok(());
@@ -40,8 +79,8 @@ impl Checkout {
         if target.symlink_metadata().is_ok() {
             return Ok(());
         }
-        let absent = || Error::Absent { what: input.what.clone(), path: input.from.clone() };
-        let metadata = fs::metadata(&input.from).map_err(|_| absent())?;
+        let absent = |_| Error::Absent { what: what(), path: input.from.clone() };
+        let metadata = fs::metadata(&input.from).map_err(absent)?;
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
         }
@@ -50,9 +89,9 @@ impl Checkout {
         } else {
             DependencyDigest::file(copy_file(&input.from, &target, Symlinks::Follow)?)
         };
-        match input.expected {
+        match expected.filter(|_| input.is_plain) {
             Some(expected) if expected.tagged() != copied.tagged() => Err(Error::Differs {
-                what: input.what.clone(),
+                what: what(),
                 path: input.from.clone(),
                 expected: expected.tagged(),
                 actual: copied.tagged(),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Talk;
 use crate::report::Style;
 use crate::sign::KeyError;
-use crate::{build, recipe, verify};
+use crate::{build, recipe, reproduce, verify};
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
@@ -39,6 +39,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<verify::Error>() {
         return error.hint().or_else(|| recipe_hint(error));
+    }
+    if let Some(error) = error.downcast_ref::<reproduce::Error>() {
+        return error.hint();
     }
     if let Some(error) = error.downcast_ref::<KeyError>() {
         return error.hint();

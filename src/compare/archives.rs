@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use rawzip::{CompressionMethod, ZipArchive};
 
-use super::{Cause, Failed, Likeness, Pair, compare};
+use super::{Cause, Failed, Likeness, Pair, compare, text};
 use crate::manifest::Rung;
 use crate::text::name;
 
@@ -52,10 +52,8 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     for member in left.keys().chain(right.keys()) {
         let (sealed, rebuilt) = match (left.get(member), right.get(member)) {
             (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
-            (Some(_), None) => {
-                return Ok(Some(Likeness::different(format!("member {} is missing", name(member)))));
-            }
-            (None, _) => return Ok(Some(Likeness::different(format!("member {} is new", name(member))))),
+            (Some(_), None) => return Ok(Some(alone(member, "is missing"))),
+            (None, _) => return Ok(Some(alone(member, "is new"))),
         };
         let (Some(left), Some(right)) = (extract(pair.sealed, sealed)?, extract(pair.rebuilt, rebuilt)?)
         else {
@@ -68,6 +66,13 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         }
     }
     Ok(Some(whole))
+}
+
+/// A member that only one of the two has. skops names members after addresses.
+fn alone(member: &str, how: &str) -> Likeness {
+    let stem = member.rsplit('/').next().unwrap_or(member).split('.').next().unwrap_or_default();
+    let cause = text::is_address(stem).then_some(Cause::Address);
+    Likeness::different(format!("member {} {how}", name(member))).because(cause)
 }
 
 fn inside(pair: &Pair<'_>, name: &str, sealed: &File, rebuilt: &File) -> Result<Likeness, Failed> {

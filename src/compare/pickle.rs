@@ -144,7 +144,7 @@ impl Reading<'_> {
                 Ok(distance.likeness(&format!("array at {}", name(&self.place())), count))
             }
             (Argument::Region { offset: sealed, length }, Argument::Region { offset: rebuilt, .. }, kind) => {
-                self.compare_regions(*sealed, *rebuilt, *length, kind)
+                self.compare_regions(&self.place(), *sealed, *rebuilt, *length, kind)
             }
             _ => Ok(self.different(left, right)),
         }
@@ -152,12 +152,13 @@ impl Reading<'_> {
 
     fn compare_regions(
         &self,
+        place: &str,
         sealed: u64,
         rebuilt: u64,
         length: u64,
         kind: Option<Kind>,
     ) -> Result<Likeness, Failed> {
-        let place = name(&self.place());
+        let place = name(place);
         let Some(kind) = kind else {
             let found =
                 bytes::first_difference_in(self.pair.sealed, sealed, self.pair.rebuilt, rebuilt, length)?;
@@ -181,7 +182,7 @@ impl Reading<'_> {
         else {
             return Ok(Some(Likeness::different(format!("array at {} is cut off", name(&self.place())))));
         };
-        self.compare_regions(sealed, rebuilt, length, Some(kind)).map(Some)
+        self.compare_regions(&self.left.machine.place_of_top(), sealed, rebuilt, length, Some(kind)).map(Some)
     }
 }
 

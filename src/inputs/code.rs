@@ -204,6 +204,11 @@ impl WorkTree {
         })
     }
 
+    /// Whether the repository has this commit.
+    pub fn holds(&self, commit: &str) -> bool {
+        git2::Oid::from_str(commit).is_ok_and(|id| self.repository.find_commit(id).is_ok())
+    }
+
     /// The paths of the commit's submodules, each with the commit that belongs there.
     ///
     /// # Errors

@@ -19,8 +19,8 @@ pub struct Options<'a> {
     /// What the build writes, absolute.
     pub written: &'a [PathBuf],
     pub allow_dirty: bool,
-    /// Against which the age of data is judged. It is not sealed.
-    pub now: Timestamp,
+    /// Against which the age of data is judged; `None`: it is not. It is never sealed.
+    pub now: Option<Timestamp>,
     /// Is told how many bytes of an input were read.
     pub progress: Progress<'a>,
 }
@@ -143,8 +143,8 @@ impl Inputs {
         let facts = read_source(&path, data.symlinks, wanted, options.progress)?;
         if let Some(profile) = &facts.profile {
             self.warn_about(name, profile, &columns);
-            if let Some(limit) = &data.max_age {
-                check_age(name, profile, *limit.get_ref(), options.now)?;
+            if let (Some(limit), Some(now)) = (&data.max_age, options.now) {
+                check_age(name, profile, *limit.get_ref(), now)?;
             }
         }
         self.dependencies.push(ResourceDescriptor {

@@ -25,9 +25,17 @@ pub struct Sandbox {
     pub hidden: Vec<PathBuf>,
     /// Run without a sandbox even where one is demanded.
     pub insecure: bool,
+    /// Who the command seems to be, by number; `None`: whoever started it.
+    pub user: Option<u32>,
 }
 
 impl Sandbox {
+    /// Whether a command would run inside, rather than without a sandbox.
+    pub fn works(&self, directory: &Path, variables: &Variables) -> bool {
+        let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
+        !self.insecure && try_out(&self.arguments(&directory), variables).is_ok()
+    }
+
     /// The argument vector that runs a command inside, or the command's own where there is no sandbox.
     pub(super) fn wrap(
         &self,
@@ -72,6 +80,11 @@ impl Sandbox {
             for capability in CAPABILITIES {
                 add(&["--cap-add".as_ref(), capability.as_ref()]);
             }
+        }
+        if let Some(user) = self.user {
+            let user = user.to_string();
+            let who = ["--unshare-user", "--uid", &user, "--gid", &user];
+            add(&who.map(OsStr::new));
         }
         if !self.network {
             add(&["--unshare-net".as_ref()]);

@@ -16,6 +16,7 @@ mod lineage;
 mod properties;
 mod recipe_mistakes;
 mod repositories;
+mod reproducing;
 mod rooms;
 mod running;
 mod statements;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "text",
     "interrupt",
     "digest",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 16] = [
     "build",
     "report",
     "verify",
+    "reproduce",
     "cli",
 ];
 

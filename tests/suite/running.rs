@@ -12,7 +12,7 @@ pub fn project(script: &str) -> Project {
     project_with(script, "")
 }
 
-fn project_with(script: &str, run: &str) -> Project {
+pub fn project_with(script: &str, run: &str) -> Project {
     let project = Project::new();
     project.append_recipe(&format!("[run]\ncommand = [\"sh\", \"make.sh\"]\n{run}"));
     project.write("make.sh", script);

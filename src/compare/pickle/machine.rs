@@ -252,28 +252,12 @@ impl Machine {
 
     /// In whose attribute, key or position the next value belongs.
     pub(super) fn place(&self) -> String {
-        let mut parts: Vec<String> = Vec::new();
-        for (index, entry) in self.stack.iter().enumerate() {
-            let Entry::Item(item) = entry else { continue };
-            let rest = &self.stack[index + 1..];
-            match &**item {
-                // An object whose state is being read.
-                Item::Object { class, .. } if matches!(rest.first(), Some(Entry::Item(next)) if matches!(**next, Item::Dict(..))) =>
-                {
-                    parts.push(short_class(class));
-                }
-                Item::Dict(..) => parts.extend(open_key(rest)),
-                Item::List(_, count) if matches!(rest.first(), Some(Entry::Mark)) => {
-                    let more = segment(&rest[1..]).0.len();
-                    parts.push(format!("[{}]", count + more));
-                }
-                Item::Set(_) if matches!(rest.first(), Some(Entry::Mark)) => parts.push("a set".to_string()),
-                _ => {}
-            }
-        }
-        let skipped = parts.len().saturating_sub(DEEPEST);
-        parts.drain(..skipped);
-        if parts.is_empty() { "the object".to_string() } else { parts.join(".") }
+        place(&self.stack)
+    }
+
+    /// In whose attribute, key or position the value on top of the stack belongs.
+    pub(super) fn place_of_top(&self) -> String {
+        place(&self.stack[..self.stack.len().saturating_sub(1)])
     }
 
     /// Whether the values that come have no order of their own.
@@ -290,6 +274,31 @@ impl Machine {
             _ => None,
         }
     }
+}
+
+fn place(stack: &[Entry]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for (index, entry) in stack.iter().enumerate() {
+        let Entry::Item(item) = entry else { continue };
+        let rest = &stack[index + 1..];
+        match &**item {
+            // An object whose state is being read.
+            Item::Object { class, .. } if matches!(rest.first(), Some(Entry::Item(next)) if matches!(**next, Item::Dict(..))) =>
+            {
+                parts.push(short_class(class));
+            }
+            Item::Dict(..) => parts.extend(open_key(rest)),
+            Item::List(_, count) if matches!(rest.first(), Some(Entry::Mark)) => {
+                let more = segment(&rest[1..]).0.len();
+                parts.push(format!("[{}]", count + more));
+            }
+            Item::Set(_) if matches!(rest.first(), Some(Entry::Mark)) => parts.push("a set".to_string()),
+            _ => {}
+        }
+    }
+    let skipped = parts.len().saturating_sub(DEEPEST);
+    parts.drain(..skipped);
+    if parts.is_empty() { "the object".to_string() } else { parts.join(".") }
 }
 
 /// The items before the next mark, and whether there is one.

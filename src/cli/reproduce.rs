@@ -1,0 +1,154 @@
+mod json;
+mod text;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::Talk;
+use super::arguments::{DataPath, Format, data_path, data_paths};
+use super::failure::style;
+use super::keys::trusted_keys;
+use super::output::{print, say};
+use super::progress::Progress;
+use super::running::Running;
+use super::verify::{check_standard_input, print_report, target};
+use crate::manifest::Rung;
+use crate::report::Verdict;
+use crate::reproduce::{Circumstance, Options, reproduce};
+use crate::sign::local_key_path;
+
+/// Rebuild a release from its manifest, and compare
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal reproduce wine-1.0.0.tar --key keys/ci.pub
+  modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --source ~/wine --data train=/mnt/train.csv
+  modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --vary all
+  modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --level R2
+
+The release is verified first. Then the sealed command runs in a fresh clone of the sealed commit, and what
+it makes is compared: R0 the same bytes, R1 the same content, R2 the same numbers within the tolerance.
+Exit codes: 0 the demanded level is reached; 1 it is not, or the release is not accepted; 2 could not run;
+3 it was not tried, because something it needs is not there.")]
+pub(super) struct Arguments {
+    /// An archive, an unpacked directory, or - for an archive on standard input
+    #[arg(value_name = "TARGET")]
+    target: PathBuf,
+    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
+    #[arg(long, value_name = "PUB")]
+    key: Vec<String>,
+    /// Clone from here: a directory, https://… or ssh://… [default: this clone, or the sealed remote]
+    #[arg(long, value_name = "REPO")]
+    source: Option<String>,
+    /// Where a data source lies on this machine
+    #[arg(long, value_name = "NAME=PATH", value_parser = data_path)]
+    data: Vec<DataPath>,
+    /// Demand this level, instead of the sealed one
+    #[arg(long, value_enum, ignore_case = true)]
+    level: Option<Level>,
+    /// Rebuild again with one thing changed at a time: all, or some of nothing, path, home, user, umask,
+    /// timezone, locale, fileorder, cpus, hashseed, threads, time, seed
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = circumstances)]
+    vary: Vec<Vary>,
+    /// Run the command without isolation even where the recipe demands it
+    #[arg(long)]
+    insecure_no_isolation: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    /// The same bytes
+    #[value(name = "R0")]
+    R0,
+    /// The same content in another container
+    #[value(name = "R1")]
+    R1,
+    /// The same numbers within the tolerance
+    #[value(name = "R2")]
+    R2,
+}
+
+/// One of the things to vary, or all of them.
+#[derive(Debug, Clone, Copy)]
+enum Vary {
+    All,
+    One(Circumstance),
+}
+
+fn circumstances(text: &str) -> Result<Vary, String> {
+    if text == "all" {
+        return Ok(Vary::All);
+    }
+    let found = Circumstance::ALL.into_iter().find(|circumstance| circumstance.name() == text);
+    found.map(Vary::One).ok_or_else(|| {
+        let known: Vec<&str> = Circumstance::ALL.iter().map(|circumstance| circumstance.name()).collect();
+        format!("known are all, {}", known.join(", "))
+    })
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = target(&arguments.target);
+    let keys = trusted_keys(&arguments.key)?;
+    check_standard_input(&target, &arguments.key)?;
+    let data = data_paths(&arguments.data)?;
+    let vary: Vec<Circumstance> = if arguments.vary.iter().any(|vary| matches!(vary, Vary::All)) {
+        Circumstance::ALL.to_vec()
+    } else {
+        arguments
+            .vary
+            .iter()
+            .filter_map(|vary| if let Vary::One(one) = vary { Some(*one) } else { None })
+            .collect()
+    };
+    let hidden: Vec<PathBuf> =
+        local_key_path().ok().and_then(|path| path.parent().map(PathBuf::from)).into_iter().collect();
+    let progress = Progress::new("reading", talk);
+    let running = Running::new(talk);
+    let result = reproduce(
+        &target,
+        &Options {
+            keys: &keys,
+            source: arguments.source.as_deref(),
+            data: &data,
+            level: arguments.level.map(|level| match level {
+                Level::R0 => Rung::R0,
+                Level::R1 => Rung::R1,
+                Level::R2 => Rung::R2,
+            }),
+            vary: &vary,
+            insecure_no_isolation: arguments.insecure_no_isolation,
+            hidden: &hidden,
+            announce: &|varied, command| announce(varied, command, talk),
+            listener: &running,
+            now: Timestamp::now(),
+            progress: &|bytes| progress.advance(bytes),
+        },
+    )?;
+    if talk.verbose {
+        say(talk, &progress.summary());
+    }
+    drop((running, progress));
+    if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
+        return print_report(&result.report, arguments.format, talk);
+    }
+    match arguments.format {
+        Format::Json => print(&json::json(&result, &target.shown())?)?,
+        Format::Text if talk.quiet => print(&(result.summary() + "\n"))?,
+        Format::Text => print(&text::text(&result, style(&std::io::stdout())))?,
+    }
+    Ok(result.verdict().exit_code())
+}
+
+fn announce(varied: Option<Circumstance>, command: &[String], talk: Talk) {
+    let varying = match varied {
+        None => String::new(),
+        Some(Circumstance::Nothing) => "once more: ".to_string(),
+        Some(varied) => format!("varying {}: ", varied.name()),
+    };
+    say(talk, &format!("{varying}running {}", crate::text::command(command)));
+}

@@ -1,0 +1,250 @@
+//! Rebuilding a release from its manifest, and comparing.
+//!
+//! The release is verified first, and nothing of it is run: the command comes from the commit that the
+//! manifest names, and is the sealed one. A release whose provenance is not true, and one whose bytes come
+//! out differently, are two things, and never called alike.
+
+mod rebuild;
+mod seed;
+mod vary;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::compare::{self, InputChange, Likeness};
+use crate::digest::{Algorithms, Digest, Progress};
+use crate::inputs;
+use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
+use crate::report::{Report, Verdict};
+use crate::run::{Listener, Scratch};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+
+use rebuild::{Rebuilder, Stopped};
+pub use vary::{Circumstance, Varied, VariedStatus};
+
+/// How to rebuild.
+pub struct Options<'a> {
+    /// Any one of them must have signed the release; there is at least one.
+    pub keys: &'a [TrustedKey],
+    /// A clone on this machine, or an address; instead of the sealed remote.
+    pub source: Option<&'a str>,
+    /// Where data sources lie on this machine, by name.
+    pub data: &'a BTreeMap<String, PathBuf>,
+    /// Instead of the sealed level.
+    pub level: Option<Rung>,
+    /// What is varied, one thing at a time.
+    pub vary: &'a [Circumstance],
+    pub insecure_no_isolation: bool,
+    /// Files and directories that the command must not see.
+    pub hidden: &'a [PathBuf],
+    /// Is told which command is going to run, and what is varied.
+    pub announce: &'a dyn Fn(Option<Circumstance>, &[String]),
+    pub listener: &'a dyn Listener,
+    pub now: Timestamp,
+    pub progress: Progress<'a>,
+}
+
+/// Why nothing could be rebuilt or compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error(transparent)]
+    Compare(#[from] compare::Error),
+    #[error("no temporary directory can be made")]
+    Scratch(#[source] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Verify(error) => error.hint(),
+            Error::Input(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// How one file came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileResult {
+    pub path: String,
+    pub likeness: Likeness,
+}
+
+/// What a rebuild found.
+#[derive(Debug)]
+pub struct Reproduction {
+    /// The verification of the release. Where it did not pass, nothing else was done.
+    pub report: Report,
+    pub release: Option<Digest>,
+    pub model: Option<Model>,
+    pub origin: Option<Origin>,
+    pub command: Vec<String>,
+    /// Where the code came from.
+    pub source: Option<String>,
+    pub demand: Demand,
+    /// Why it was not tried, or could not be finished; and what can be done.
+    pub not_tried: Option<(String, Option<String>)>,
+    /// Inputs of the commit that are not what was sealed: the provenance is not true.
+    pub untrue: Vec<InputChange>,
+    /// What describes the environment: sealed, and here.
+    pub environment: Vec<(CommandOutput, String)>,
+    /// Every file of either artifact, in byte order.
+    pub files: Vec<FileResult>,
+    /// The rung that all files have reached; `None`: not compared, or beyond the tolerance.
+    pub rung: Option<Rung>,
+    pub command_seconds: Option<f64>,
+    pub varied: Vec<Varied>,
+    pub notes: Vec<String>,
+}
+
+impl Reproduction {
+    fn new(report: Report) -> Self {
+        Self {
+            report,
+            release: None,
+            model: None,
+            origin: None,
+            command: Vec::new(),
+            source: None,
+            demand: Demand::default(),
+            not_tried: None,
+            untrue: Vec::new(),
+            environment: Vec::new(),
+            files: Vec::new(),
+            rung: None,
+            command_seconds: None,
+            varied: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Fail if the release is not accepted, its provenance is not true, or the level is not reached;
+    /// inconclusive if it was not tried, or the control of the comparison did not differ.
+    pub fn verdict(&self) -> Verdict {
+        match self.report.verdict() {
+            Verdict::Pass => {}
+            other => return other,
+        }
+        if !self.untrue.is_empty() {
+            return Verdict::Fail;
+        }
+        if self.not_tried.is_some() {
+            return Verdict::Inconclusive;
+        }
+        match self.rung {
+            Some(rung) if rung <= self.demand.level => {}
+            _ => return Verdict::Fail,
+        }
+        let control_failed = self.varied.iter().any(Varied::is_failed_control);
+        if control_failed { Verdict::Inconclusive } else { Verdict::Pass }
+    }
+
+    /// The verdict in one sentence.
+    pub fn summary(&self) -> String {
+        let verdict = self.verdict();
+        if self.report.verdict() != Verdict::Pass {
+            return self.report.summary();
+        }
+        let name = verdict.name();
+        let demanded = self.demand.level.name();
+        match (&self.not_tried, self.rung) {
+            _ if !self.untrue.is_empty() => {
+                format!("{name}: the provenance is not true: {}", self.describe_untrue())
+            }
+            (Some((reason, _)), _) => format!("{name}: {reason}"),
+            (None, Some(rung)) if verdict == Verdict::Pass => {
+                format!("{name}: rebuilt as {}, {} (demanded {demanded})", rung.name(), rung.description())
+            }
+            (None, Some(_)) if verdict == Verdict::Inconclusive => {
+                format!(
+                    "{name}: another seed gives the same model, so nothing shows that the comparison is alive"
+                )
+            }
+            (None, Some(rung)) => format!(
+                "{name}: rebuilt only as {}, {} (demanded {demanded}): the provenance is true, the bytes differ",
+                rung.name(),
+                rung.description()
+            ),
+            (None, None) => {
+                format!("{name}: the rebuilt model is different: the provenance is true, the bytes differ")
+            }
+        }
+    }
+
+    fn describe_untrue(&self) -> String {
+        let names: Vec<String> = self.untrue.iter().map(|change| crate::text::name(&change.name)).collect();
+        format!(
+            "{} of the commit {} what was sealed",
+            names.join(", "),
+            if names.len() == 1 { "is not" } else { "are not" }
+        )
+    }
+}
+
+/// Verifies a release, rebuilds it and compares.
+///
+/// # Errors
+/// [`Error`]; whatever is wrong with what was looked at is in the result.
+pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
+    let scratch = Scratch::new().map_err(Error::Scratch)?;
+    let (report, sealed) = take_in(target, options, scratch.path())?;
+    let mut result = Reproduction::new(report);
+    if result.report.verdict() != Verdict::Pass {
+        return Ok(result);
+    }
+    let Some((manifest, release)) = read_manifest(&sealed)? else { return Ok(result) };
+    result.release = Some(release);
+    result.model = Some(manifest.model().clone());
+    result.origin = Some(manifest.internal().origin);
+    let external = manifest.external();
+    result.command = external.command.clone();
+    result.demand = external.reproduce.unwrap_or_default();
+    if let Some(level) = options.level {
+        result.demand.level = level;
+    }
+    let rebuilder = Rebuilder { manifest: &manifest, sealed: &sealed, scratch: scratch.path(), options };
+    match rebuilder.run(&mut result) {
+        Ok(()) => {}
+        Err(Stopped::NotTried(reason, hint)) => result.not_tried = Some((reason, hint)),
+        Err(Stopped::Untrue(changes)) => result.untrue = changes,
+        Err(Stopped::Error(error)) => return Err(error),
+    }
+    Ok(result)
+}
+
+/// Verifies the target; afterwards its files lie in a directory.
+fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
+    let verifying = verify::Options {
+        keys: options.keys,
+        release: None,
+        hash: Algorithms::ALL,
+        against: None,
+        now: options.now,
+        progress: options.progress,
+    };
+    match target {
+        Target::Path(path) if path.is_dir() => Ok((verify(target, &verifying)?, path.clone())),
+        _ => {
+            let directory = scratch.join("sealed");
+            Ok((unpack(target, &directory, &verifying)?, directory))
+        }
+    }
+}
+
+fn read_manifest(directory: &Path) -> Result<Option<(Statement, Digest)>, Error> {
+    match read_sealed(&Target::Path(directory.to_path_buf()))? {
+        Sealed::Read { seal, .. } => Ok(Some((seal.manifest, seal.release))),
+        Sealed::Unreadable(_) => Ok(None),
+    }
+}

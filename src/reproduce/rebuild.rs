@@ -1,0 +1,383 @@
+//! One rebuild: a clone, its inputs, the command, the comparison.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::vary::{self, Circumstance, Conditions};
+use super::{Error, FileResult, Options, Reproduction, seed};
+use crate::build::Setting;
+use crate::checkout::{self, Checkout, Repository, declared};
+use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
+use crate::digest::{self, EntryKind, Symlinks, walk};
+use crate::inputs::{self, Inputs, WorkTree, check_unchanged, gather};
+use crate::manifest::{CommandOutput, Origin, Rung, Statement};
+use crate::recipe::Recipe;
+use crate::run::{self, Silent, remove_all};
+
+/// Why a rebuild has no result.
+pub(super) enum Stopped {
+    /// Why it was not tried or could not be finished, and what can be done.
+    NotTried(String, Option<String>),
+    /// The commit does not hold what was sealed.
+    Untrue(Vec<InputChange>),
+    Error(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Stopped::Error(error)
+    }
+}
+
+impl From<run::Error> for Stopped {
+    fn from(error: run::Error) -> Self {
+        match error {
+            run::Error::Interrupted => Stopped::Error(Error::Interrupted),
+            run::Error::Scratch(source) | run::Error::Log(source) => Stopped::Error(Error::Scratch(source)),
+            other => Stopped::NotTried(other.to_string(), other.hint()),
+        }
+    }
+}
+
+impl From<checkout::Error> for Stopped {
+    fn from(error: checkout::Error) -> Self {
+        match error {
+            checkout::Error::Interrupted => Stopped::Error(Error::Interrupted),
+            checkout::Error::Input(error) => Stopped::Error(Error::Input(error)),
+            checkout::Error::Io { source, .. } => Stopped::Error(Error::Scratch(source)),
+            other => Stopped::NotTried(other.to_string(), other.hint()),
+        }
+    }
+}
+
+fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
+    Stopped::NotTried(reason.into(), (!hint.is_empty()).then(|| hint.to_string()))
+}
+
+pub(super) struct Rebuilder<'a> {
+    pub(super) manifest: &'a Statement,
+    /// The files that were sealed.
+    pub(super) sealed: &'a Path,
+    pub(super) scratch: &'a Path,
+    pub(super) options: &'a Options<'a>,
+}
+
+/// A rebuild that was made.
+pub(super) struct Rebuilt {
+    pub(super) artifact: PathBuf,
+    pub(super) environment: Vec<CommandOutput>,
+    pub(super) seconds: Option<f64>,
+}
+
+impl Rebuilder<'_> {
+    /// Rebuilds once and compares; then once more for each thing that is varied.
+    pub(super) fn run(&self, result: &mut Reproduction) -> Result<(), Stopped> {
+        let origin = self.manifest.internal().origin;
+        if origin == Origin::Adopted {
+            let reason = "the artifact was adopted: the manifest does not say which command made it";
+            return Err(not_tried(reason, "seal it with a `[run]` in the recipe"));
+        }
+        let code = self.manifest.dependencies().iter().find(|input| input.name == "code");
+        let Some(commit) = code.and_then(|code| code.digest.git_commit.as_deref()) else {
+            return Err(not_tried("no code revision was sealed", ""));
+        };
+        let dirty = code.and_then(|code| code.annotations.as_ref()).and_then(|facts| facts.dirty.as_ref());
+        if let Some(path) = dirty.and_then(|paths| paths.first()) {
+            let reason = format!("the work tree was not what the commit holds: {}", crate::text::name(path));
+            return Err(not_tried(
+                reason,
+                "the release was sealed with `--allow-dirty`: seal one from a commit",
+            ));
+        }
+        let source = self.source(commit, result)?;
+        result.source = Some(source.shown());
+        for name in &self.manifest.external().pass_env {
+            if std::env::var_os(name).is_none() {
+                result.notes.push(format!("the variable {} is not set here", crate::text::name(name)));
+            }
+        }
+        let first = self.rebuild(&source, commit, &Conditions::default(), "first")?;
+        result.command_seconds = first.seconds;
+        let sealed = &self.manifest.internal().environment;
+        let pairs = sealed.iter().zip(&first.environment);
+        result.environment = pairs.map(|(sealed, found)| (sealed.clone(), found.output.clone())).collect();
+        result.files = self.compare(self.sealed, &first.artifact, true)?;
+        result.rung = worst(&result.files);
+        result.varied = vary::vary(self, &source, commit, &first)?;
+        Ok(())
+    }
+
+    /// Where the commit is cloned from: what the caller names, the sealed remote, or the work tree that we
+    /// stand in.
+    fn source(&self, commit: &str, result: &mut Reproduction) -> Result<Source, Stopped> {
+        let sealed = self.manifest.dependencies().iter().find(|input| input.name == "code");
+        let remote = sealed.and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
+        let remote = remote.map(str::to_string);
+        match self.options.source {
+            Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),
+            Some(source) => {
+                let root = work_tree_root(Path::new(source))?;
+                return Ok(Source::Directory { root, remote });
+            }
+            None => {}
+        }
+        let here = work_tree_root(Path::new(".")).ok().filter(|root| holds(root, commit));
+        match (remote, here) {
+            (Some(remote), Some(here)) => {
+                // The remote is what others can reach; the clone at hand is what works without a network.
+                result.notes.push(format!(
+                    "the code is taken from the clone that you stand in; others clone {}",
+                    crate::text::Escaped(&remote)
+                ));
+                Ok(Source::Directory { root: here, remote: Some(remote) })
+            }
+            (Some(remote), None) => Ok(Source::Address(remote)),
+            (None, Some(root)) => Ok(Source::Directory { root, remote: None }),
+            (None, None) => Err(not_tried(
+                "no remote was sealed, and this directory does not hold the commit",
+                "`--source` names a clone of the repository",
+            )),
+        }
+    }
+
+    /// Clones, runs and keeps the artifact under this name.
+    pub(super) fn rebuild(
+        &self,
+        source: &Source,
+        commit: &str,
+        conditions: &Conditions,
+        keep: &str,
+    ) -> Result<Rebuilt, Stopped> {
+        // The same place every time, so that it is not the place that makes a difference.
+        let place = self.scratch.join(conditions.place());
+        remove_all(&place);
+        let checkout = self.checkout(source, commit, &place)?;
+        let mut recipe = checkout.recipe();
+        let mut before = self.gather(recipe)?;
+        self.check_true(recipe, &before)?;
+        let changed;
+        if conditions.circumstance == Some(Circumstance::Seed) {
+            seed::change(recipe, self.manifest)?;
+            changed = Recipe::load(&recipe.path).map_err(inputs::Error::from).map_err(Error::Input)?;
+            recipe = &changed;
+            before = self.gather(recipe)?;
+        }
+        let home = match conditions.circumstance {
+            Some(Circumstance::Home) => checkout.directory().join("another-home"),
+            _ => checkout.home()?,
+        };
+        fs::create_dir_all(&home).map_err(Error::Scratch)?;
+        let temporary = checkout.temporary()?;
+        let setting = Setting {
+            recipe,
+            home: &home,
+            temporary: &temporary,
+            epoch: self.manifest.internal().source_date_epoch,
+            writable: Some(vec![place.clone()]),
+            hidden: self.options.hidden,
+            insecure_no_isolation: self.options.insecure_no_isolation,
+            // Thirteen times the same output would hide what matters.
+            listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
+        };
+        let mut environment = Vec::new();
+        if conditions.circumstance.is_none() {
+            for command in &recipe.tables.environment.commands {
+                (self.options.announce)(None, command.get_ref());
+            }
+            environment = setting.describe()?;
+        }
+        let mut variables = setting.variables();
+        let mut sandbox = setting.sandbox();
+        let command = conditions.apply(&self.manifest.external().command, &mut variables, &mut sandbox);
+        checkout.remove_artifact()?;
+        (self.options.announce)(conditions.circumstance, &command);
+        let mounted = conditions.mount(checkout.root());
+        let ended = setting.run(&command, &variables, &sandbox, None);
+        drop(mounted);
+        let ended = ended?;
+        if checkout.artifact().symlink_metadata().is_err() {
+            return Err(not_tried("the command did not make the artifact", ""));
+        }
+        check_unchanged(recipe, &before, &self.reading()).map_err(|error| match error {
+            changed @ inputs::Error::ChangedByCommand(_) => {
+                Stopped::NotTried(changed.to_string(), changed.hint())
+            }
+            other => Stopped::Error(Error::Input(other)),
+        })?;
+        let artifact = checkout.artifact();
+        let within = artifact.strip_prefix(&place).unwrap_or(&artifact).to_path_buf();
+        let kept = self.scratch.join(keep);
+        fs::rename(&place, &kept).map_err(Error::Scratch)?;
+        let seconds = Some(ended.elapsed.as_secs_f64());
+        Ok(Rebuilt { artifact: kept.join(within), environment, seconds })
+    }
+
+    /// A clone of the commit with every input in its place, all of it what was sealed.
+    fn checkout(&self, source: &Source, commit: &str, place: &Path) -> Result<Checkout, Stopped> {
+        let find = |name: &str| self.manifest.dependencies().iter().find(|input| input.name == name);
+        let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+        let checkout = Checkout::new(place, &source.as_repository(), commit, path)?;
+        let around = source
+            .directory()
+            .map(|root| root.join(path))
+            .and_then(|recipe| recipe.parent().map(Path::to_path_buf));
+        let nowhere = self.scratch.join("nowhere");
+        for input in declared(checkout.recipe(), around.as_deref().unwrap_or(&nowhere), self.options.data) {
+            checkout.place(&input, find(&input.name).map(|input| &input.digest))?;
+        }
+        Ok(checkout)
+    }
+
+    fn reading(&self) -> inputs::Options<'_> {
+        inputs::Options {
+            data: nowhere_else(),
+            written: &[],
+            allow_dirty: true,
+            now: None,
+            progress: self.options.progress,
+        }
+    }
+
+    fn gather(&self, recipe: &Recipe) -> Result<Inputs, Stopped> {
+        Ok(gather(recipe, &self.reading()).map_err(Error::Input)?)
+    }
+
+    /// Everything in the clone is what was sealed.
+    fn check_true(&self, recipe: &Recipe, found: &Inputs) -> Result<(), Stopped> {
+        let external = self.manifest.external();
+        let mut changes = compare_inputs(self.manifest.dependencies(), &found.dependencies);
+        let mut differs = |name: &str| {
+            changes.push(InputChange { name: name.to_string(), sealed: None, found: None });
+        };
+        if found.hyperparameters != external.hyperparameters {
+            differs("hyperparameters");
+        }
+        if recipe.tables.run.as_ref().map(|run| run.command.get_ref()) != Some(&external.command) {
+            differs("command");
+        }
+        if changes.is_empty() { Ok(()) } else { Err(Stopped::Untrue(changes)) }
+    }
+
+    /// Compares two artifacts, file by file. The first may be an unpacked release.
+    pub(super) fn compare(
+        &self,
+        left: &Path,
+        right: &Path,
+        left_is_release: bool,
+    ) -> Result<Vec<FileResult>, Error> {
+        let sealed = self.manifest.files();
+        let left_paths = if left_is_release {
+            sealed.iter().map(|file| file.name.clone()).collect()
+        } else {
+            list(left, &self.excluded())?
+        };
+        let right_paths = list(right, &self.excluded())?;
+        let mut paths: Vec<&String> = left_paths.iter().chain(&right_paths).collect();
+        paths.sort();
+        paths.dedup();
+        let tolerance = self.manifest.external().reproduce.unwrap_or_default();
+        let mut results = Vec::new();
+        for path in paths {
+            let different =
+                |text: &str| Likeness { rung: None, difference: Some(text.to_string()), cause: None };
+            let likeness = match (left_paths.contains(path), right_paths.contains(path)) {
+                (true, false) => different("was not made"),
+                (false, _) => different("is new"),
+                (true, true) => {
+                    let (left, right) = (within(left, path), within(right, path));
+                    match executable(&left) == executable(&right) {
+                        true => compare_files(path, &left, &right, &tolerance)?,
+                        false => different("its mode: executable or not"),
+                    }
+                }
+            };
+            results.push(FileResult { path: path.clone(), likeness });
+        }
+        Ok(results)
+    }
+
+    fn excluded(&self) -> ignore::gitignore::Gitignore {
+        let mut builder = ignore::gitignore::GitignoreBuilder::new("");
+        for glob in &self.manifest.internal().excluded {
+            let _ = builder.add_line(None, glob);
+        }
+        builder.build().unwrap_or_else(|_| ignore::gitignore::Gitignore::empty())
+    }
+}
+
+/// Data lies where the recipe of the clone expects it.
+fn nowhere_else() -> &'static BTreeMap<String, PathBuf> {
+    static NOWHERE: BTreeMap<String, PathBuf> = BTreeMap::new();
+    &NOWHERE
+}
+
+/// The least alike of all.
+pub(super) fn worst(files: &[FileResult]) -> Option<Rung> {
+    files.iter().map(|file| file.likeness.rung).collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// The files of an artifact, which may be one file.
+fn list(root: &Path, excluded: &ignore::gitignore::Gitignore) -> Result<Vec<String>, Error> {
+    let leave_out = |path: &str, is_directory: bool| excluded.matched(path, is_directory).is_ignore();
+    let tree = walk(root, Symlinks::Refuse, &leave_out).map_err(inputs::Error::from)?;
+    let files = tree.entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+    files
+        .map(|entry| {
+            let shown = root.join(entry.shown());
+            let reason = crate::manifest::PathError::NotUtf8;
+            entry.path.ok_or(Error::Input(inputs::Error::Name { path: shown, reason }))
+        })
+        .collect()
+}
+
+fn within(root: &Path, path: &str) -> PathBuf {
+    if root.is_dir() { root.join(path) } else { root.to_path_buf() }
+}
+
+fn executable(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
+}
+
+/// Where the code comes from.
+pub(super) enum Source {
+    Directory { root: PathBuf, remote: Option<String> },
+    Address(String),
+}
+
+impl Source {
+    fn as_repository(&self) -> Repository<'_> {
+        match self {
+            Source::Directory { root, remote } => Repository::Directory { root, remote: remote.as_deref() },
+            Source::Address(address) => Repository::Address(address),
+        }
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            Source::Directory { root, .. } => Some(root),
+            Source::Address(_) => None,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Source::Directory { root, .. } => root.to_string_lossy().into_owned(),
+            Source::Address(address) => address.clone(),
+        }
+    }
+}
+
+fn work_tree_root(path: &Path) -> Result<PathBuf, Error> {
+    if !path.exists() {
+        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(inputs::Error::from(digest::Error::io(path, absent)).into());
+    }
+    let work_tree = WorkTree::discover(path).map_err(inputs::Error::from)?;
+    Ok(work_tree.root().to_path_buf())
+}
+
+fn holds(root: &Path, commit: &str) -> bool {
+    WorkTree::discover(root).is_ok_and(|work_tree| work_tree.holds(commit))
+}

@@ -1,0 +1,104 @@
+//! Another seed, for the control that must differ.
+
+use std::fs;
+use std::io;
+
+use super::Error;
+use super::rebuild::Stopped;
+use crate::manifest::{Statement, Value};
+use crate::recipe::Recipe;
+
+/// Names under which a seed is usually found.
+const USUAL: [&str; 5] = ["seed", "random_seed", "random_state", "rng_seed", "SEED"];
+
+/// Changes the seed in the clone: in the parameter file, the recipe, or wherever it stands there as a number.
+///
+/// # Errors
+/// [`Stopped::NotTried`]: there is no hyperparameter that is known to be one, or it does not stand in a file.
+pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stopped> {
+    let not_tried = |reason: String| Stopped::NotTried(reason, None);
+    let given = recipe.tables.reproduce.seed.as_ref().map(|seed| seed.get_ref().as_str());
+    let hyperparameters = &manifest.external().hyperparameters;
+    let find = |path: &str| -> Option<String> {
+        let mut parts = path.split('.');
+        let mut value = hyperparameters.get(parts.next()?)?;
+        for part in parts {
+            match value {
+                Value::Table(table) => value = table.get(part)?,
+                _ => return None,
+            }
+        }
+        match value {
+            Value::Integer(text) => Some(text.clone()),
+            _ => None,
+        }
+    };
+    let candidates = given.map_or(USUAL.to_vec(), |given| vec![given]);
+    let Some((path, text)) = candidates.iter().find_map(|path| Some((*path, find(path)?))) else {
+        let reason = match given {
+            Some(given) => {
+                format!("{} is not a whole number among the hyperparameters", crate::text::name(given))
+            }
+            None => "no hyperparameter is named `seed`: `seed` under `[reproduce]` says which one it is"
+                .to_string(),
+        };
+        return Err(not_tried(reason));
+    };
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let other = text.parse::<i64>().map_or(1, |seed| if seed < i64::MAX { seed + 1 } else { 0 }).to_string();
+    let files = recipe.tables.params.files.iter().map(|file| recipe.directory().join(file.get_ref()));
+    for file in files.chain([recipe.path.clone()]) {
+        let content = fs::read_to_string(&file).map_err(Error::Scratch)?;
+        let Some(changed) = replace(&content, key, &text, &other) else { continue };
+        // Inputs are placed read-only: this one is another on purpose.
+        let temporary = file.with_extension("changed");
+        let written = fs::write(&temporary, changed).and_then(|()| fs::rename(&temporary, &file));
+        written.map_err(|source: io::Error| Error::Scratch(source))?;
+        return Ok(());
+    }
+    Err(not_tried(format!("the seed {} does not stand in a parameter file", crate::text::name(path))))
+}
+
+/// Replaces the number behind a key, in TOML, JSON or YAML. `None`: it does not stand there exactly once.
+fn replace(content: &str, key: &str, text: &str, other: &str) -> Option<String> {
+    let mut found = None;
+    for (start, _) in content.match_indices(key) {
+        let before = content[..start].chars().next_back();
+        let rest = content[start + key.len()..].trim_start_matches(['"', '\'']);
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let Some(rest) = rest.strip_prefix(['=', ':']) else { continue };
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let Some(after) = rest.strip_prefix(text) else { continue };
+        let is_word =
+            |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || "_-.".contains(c));
+        if is_word(before) || is_word(after.chars().next()) {
+            continue;
+        }
+        if found.replace(content.len() - rest.len()).is_some() {
+            return None;
+        }
+    }
+    let place = found?;
+    Some(format!("{}{other}{}", &content[..place], &content[place + text.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_replaced_in_every_format_and_only_where_it_is_one() {
+        for (content, expected) in [
+            ("a = 42\nseed = 42\n", Some("a = 42\nseed = 43\n")),
+            ("{\"seed\": 42, \"b\": 42}", Some("{\"seed\": 43, \"b\": 42}")),
+            ("train:\n  seed: 42\n", Some("train:\n  seed: 43\n")),
+            ("values = { seed = 42 }", Some("values = { seed = 43 }")),
+            ("my_seed = 42\n", None),
+            ("seed = 421\n", None),
+            ("seed = 42\n[b]\nseed = 42\n", None),
+            ("# the seed is 42\n", None),
+        ] {
+            assert_eq!(replace(content, "seed", "42", "43").as_deref(), expected, "{content}");
+        }
+    }
+}

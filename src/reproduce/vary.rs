@@ -1,0 +1,352 @@
+//! Changing one thing at a time, to find what makes a rebuild come out differently.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::FileResult;
+use super::rebuild::{Rebuilder, Rebuilt, Source, Stopped};
+use crate::compare::Cause;
+use crate::digest::threads;
+use crate::run::{Sandbox, Variables};
+
+/// What can be varied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Circumstance {
+    /// Nothing: the command runs once more.
+    Nothing,
+    Path,
+    Home,
+    User,
+    Umask,
+    Timezone,
+    Locale,
+    Fileorder,
+    Cpus,
+    Hashseed,
+    Threads,
+    Time,
+    /// The control: another seed must give another model.
+    Seed,
+}
+
+/// Variables by which libraries are told how many threads to use.
+const THREADS: [&str; 5] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+];
+
+impl Circumstance {
+    pub const ALL: [Circumstance; 13] = [
+        Circumstance::Nothing,
+        Circumstance::Path,
+        Circumstance::Home,
+        Circumstance::User,
+        Circumstance::Umask,
+        Circumstance::Timezone,
+        Circumstance::Locale,
+        Circumstance::Fileorder,
+        Circumstance::Cpus,
+        Circumstance::Hashseed,
+        Circumstance::Threads,
+        Circumstance::Time,
+        Circumstance::Seed,
+    ];
+
+    /// On the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Circumstance::Nothing => "nothing",
+            Circumstance::Path => "path",
+            Circumstance::Home => "home",
+            Circumstance::User => "user",
+            Circumstance::Umask => "umask",
+            Circumstance::Timezone => "timezone",
+            Circumstance::Locale => "locale",
+            Circumstance::Fileorder => "fileorder",
+            Circumstance::Cpus => "cpus",
+            Circumstance::Hashseed => "hashseed",
+            Circumstance::Threads => "threads",
+            Circumstance::Time => "time",
+            Circumstance::Seed => "seed",
+        }
+    }
+
+    /// The variable that decides it, if the recipe may fix it.
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Circumstance::Timezone => Some("TZ"),
+            Circumstance::Locale => Some("LC_ALL"),
+            Circumstance::Hashseed => Some("PYTHONHASHSEED"),
+            Circumstance::Threads => Some(THREADS[0]),
+            _ => None,
+        }
+    }
+
+    /// What makes the difference, and what can be done about it.
+    fn cure(self) -> &'static str {
+        match self {
+            Circumstance::Nothing => {
+                "it comes out differently every time: something random or the clock gets in; set seeds, and write no times"
+            }
+            Circumstance::Path => "the path of the project gets in: write relative paths",
+            Circumstance::Home => "the home directory gets in: do not read or write it",
+            Circumstance::User => "the user gets in: do not write it",
+            Circumstance::Umask => "the umask gets in: set the modes of what you write",
+            Circumstance::Timezone => "`TZ` changes it: write times in UTC, or set `TZ` in `[run] env`",
+            Circumstance::Locale => {
+                "`LC_ALL` changes it: sort and format without the locale, or set it in `[run] env`"
+            }
+            Circumstance::Fileorder => "the order of directory entries changes it: sort what you list",
+            Circumstance::Cpus => {
+                "the number of processors changes it: set the number of threads in the parameters"
+            }
+            Circumstance::Hashseed => {
+                "`PYTHONHASHSEED` changes it: sort the set before writing, or set it in `[run] env`"
+            }
+            Circumstance::Threads => "the number of threads changes it: set `OMP_NUM_THREADS` in `[run] env`",
+            Circumstance::Time => "the clock changes it: take times from SOURCE_DATE_EPOCH, or write none",
+            Circumstance::Seed => "another seed gives another model, as it must",
+        }
+    }
+}
+
+/// How one variation came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Varied {
+    pub circumstance: Circumstance,
+    pub status: VariedStatus,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum VariedStatus {
+    Same,
+    Differs {
+        path: String,
+        difference: String,
+        /// What made the difference, and what can be done about it.
+        cure: String,
+    },
+    /// The files that differ are those that differ when nothing is varied.
+    AsNothing,
+    /// Why it was not varied.
+    Skipped(String),
+}
+
+impl Varied {
+    /// The control did not differ: nothing shows that the comparison is alive.
+    pub fn is_failed_control(&self) -> bool {
+        self.circumstance == Circumstance::Seed && self.status == VariedStatus::Same
+    }
+}
+
+/// The circumstances of one rebuild.
+#[derive(Default)]
+pub(super) struct Conditions {
+    pub(super) circumstance: Option<Circumstance>,
+    /// Put before the command.
+    prefix: Vec<String>,
+    variables: Vec<(&'static str, String)>,
+    user: Option<u32>,
+}
+
+impl Conditions {
+    /// Where it happens, below the scratch directory.
+    pub(super) fn place(&self) -> &'static str {
+        match self.circumstance {
+            Some(Circumstance::Path) => "another place/with a longer name",
+            _ => "place",
+        }
+    }
+
+    /// The command under these conditions.
+    pub(super) fn apply(
+        &self,
+        command: &[String],
+        variables: &mut Variables,
+        sandbox: &mut Sandbox,
+    ) -> Vec<String> {
+        for (name, value) in &self.variables {
+            variables.insert(OsString::from(name), OsString::from(value));
+        }
+        sandbox.user = self.user;
+        self.prefix.iter().chain(command).cloned().collect()
+    }
+
+    /// Shows the work tree with its directories in another order.
+    pub(super) fn mount(&self, root: &Path) -> Option<Mounted> {
+        (self.circumstance == Some(Circumstance::Fileorder)).then(|| Mounted::new(root)).flatten()
+    }
+}
+
+/// A file system over a directory; unmounted when this is dropped.
+pub(super) struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(root: &Path) -> Option<Self> {
+        let under = root.with_file_name("under");
+        std::fs::rename(root, &under).ok()?;
+        std::fs::create_dir(root).ok()?;
+        let options = ["--sort-dirents=yes", "--reverse-dirents=yes", "--multi-user=no", "--quiet"];
+        let mounted = Command::new("disorderfs").args(options).arg(&under).arg(root).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(root.to_path_buf()));
+        }
+        let _ = std::fs::remove_dir(root);
+        let _ = std::fs::rename(&under, root);
+        None
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("fusermount").arg("-u").arg(&self.0).output();
+        let under = self.0.with_file_name("under");
+        let _ = std::fs::remove_dir(&self.0);
+        let _ = std::fs::rename(under, &self.0);
+    }
+}
+
+/// Rebuilds once for each thing that is to be varied, and compares with the first rebuild.
+pub(super) fn vary(
+    rebuilder: &Rebuilder<'_>,
+    source: &Source,
+    commit: &str,
+    first: &Rebuilt,
+) -> Result<Vec<Varied>, Stopped> {
+    let wanted = rebuilder.options.vary;
+    let mut varied: Vec<Varied> = Vec::new();
+    let mut nothing: Vec<String> = Vec::new();
+    // Whether anything differs by itself has to be known to judge the rest.
+    let nothing_first = if wanted.is_empty() { &[][..] } else { &[Circumstance::Nothing] };
+    let others = wanted.iter().filter(|circumstance| **circumstance != Circumstance::Nothing);
+    for circumstance in nothing_first.iter().chain(others).copied() {
+        let status = match conditions(rebuilder, circumstance) {
+            Err(reason) => VariedStatus::Skipped(reason),
+            Ok(conditions) => match rebuilder.rebuild(source, commit, &conditions, circumstance.name()) {
+                Ok(rebuilt) => {
+                    let files = rebuilder.compare(&first.artifact, &rebuilt.artifact, false)?;
+                    if circumstance == Circumstance::Nothing {
+                        nothing = differing(&files);
+                    }
+                    judge(circumstance, &files, &nothing)
+                }
+                Err(Stopped::NotTried(reason, _)) => VariedStatus::Skipped(reason),
+                Err(other) => return Err(other),
+            },
+        };
+        varied.push(Varied { circumstance, status });
+    }
+    Ok(varied)
+}
+
+fn differing(files: &[FileResult]) -> Vec<String> {
+    let differing = files.iter().filter(|file| file.likeness.difference.is_some());
+    differing.map(|file| file.path.clone()).collect()
+}
+
+fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[String]) -> VariedStatus {
+    let new = files.iter().find(|file| file.likeness.difference.is_some() && !nothing.contains(&file.path));
+    let first = match circumstance {
+        Circumstance::Nothing => files.iter().find(|file| file.likeness.difference.is_some()),
+        _ => new,
+    };
+    match first {
+        None if circumstance != Circumstance::Nothing && !nothing.is_empty() => VariedStatus::AsNothing,
+        None => VariedStatus::Same,
+        Some(file) => VariedStatus::Differs {
+            path: file.path.clone(),
+            difference: file.likeness.difference.clone().unwrap_or_default(),
+            cure: match (circumstance, file.likeness.cause) {
+                (Circumstance::Nothing, Some(cause)) => cause.explain().to_string(),
+                (Circumstance::Threads | Circumstance::Cpus, Some(Cause::Threads)) => {
+                    Cause::Threads.explain().to_string()
+                }
+                _ => circumstance.cure().to_string(),
+            },
+        },
+    }
+}
+
+/// How to vary it; or why it cannot be varied here.
+fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<Conditions, String> {
+    let mut conditions = Conditions { circumstance: Some(circumstance), ..Conditions::default() };
+    let given = &rebuilder.manifest.external().env;
+    if let Some(variable) = circumstance.variable()
+        && given.contains_key(variable)
+    {
+        return Err(format!("the recipe sets `{variable}`"));
+    }
+    let mut set = |name: &'static str, value: &str| conditions.variables.push((name, value.to_string()));
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
+    match circumstance {
+        Circumstance::Nothing | Circumstance::Path | Circumstance::Home | Circumstance::Seed => {}
+        Circumstance::Timezone => set("TZ", "XYZ-13:45"),
+        Circumstance::Hashseed => set("PYTHONHASHSEED", "4217"),
+        Circumstance::Locale => set("LC_ALL", &other_locale()?),
+        Circumstance::Threads => {
+            let count = if threads() == 1 { "2" } else { "1" };
+            THREADS.into_iter().filter(|name| !given.contains_key(*name)).for_each(|name| set(name, count));
+        }
+        Circumstance::Umask => {
+            conditions.prefix = words(&["sh", "-c", "umask 027 && exec \"$@\"", "sh"]);
+        }
+        Circumstance::Cpus => {
+            if threads() == 1 {
+                return Err("there is only one processor".to_string());
+            }
+            needs("taskset", "--version")?;
+            conditions.prefix = words(&["taskset", "-c", &first_processor()]);
+        }
+        Circumstance::Time => {
+            needs("faketime", "--version")?;
+            conditions.prefix = words(&["faketime", "-f", "+400d"]);
+        }
+        Circumstance::Fileorder => {
+            needs("disorderfs", "--version")?;
+            if !Path::new("/dev/fuse").exists() {
+                return Err("there is no `/dev/fuse`".to_string());
+            }
+        }
+        Circumstance::User => {
+            conditions.user = Some(4217);
+            let sandbox = Sandbox {
+                network: true,
+                user: conditions.user,
+                insecure: rebuilder.options.insecure_no_isolation,
+                ..Sandbox::default()
+            };
+            let variables = Variables::from_iter(std::env::var_os("PATH").map(|path| ("PATH".into(), path)));
+            if !sandbox.works(Path::new("/"), &variables) {
+                return Err("it needs a sandbox, which cannot be had here".to_string());
+            }
+        }
+    }
+    Ok(conditions)
+}
+
+/// Whether a program is there.
+fn needs(program: &str, argument: &str) -> Result<(), String> {
+    let found = Command::new(program).arg(argument).stdin(Stdio::null()).output();
+    found.map(|_| ()).map_err(|_| format!("`{program}` is not installed"))
+}
+
+/// A locale that is installed and sorts otherwise than `C`; else `POSIX` with its narrower characters.
+fn other_locale() -> Result<String, String> {
+    let listed = Command::new("locale").arg("-a").output();
+    let listed =
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let other = listed.lines().find(|name| !matches!(*name, "C" | "POSIX" | "C.utf8" | "C.UTF-8"));
+    Ok(other.unwrap_or("POSIX").to_string())
+}
+
+/// The first processor that this process may use.
+fn first_processor() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = list.and_then(|list| list.trim().split([',', '-']).next());
+    first.unwrap_or("0").to_string()
+}

@@ -1,0 +1,312 @@
+//! Rebuilding a release from its manifest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::running::{MAKE, project, project_with};
+use crate::support::project::{Project, git_in};
+use crate::support::run::Outcome;
+
+/// Reproduces with the fixed key.
+fn reproduce(project: &Project, archive: &Path, arguments: &[&str], code: i32) -> Outcome {
+    let (key, archive) = (project.public_key(), archive.to_string_lossy());
+    let all = [&["reproduce", &archive, "--key", &key], arguments].concat();
+    let outcome = project.modelseal(&all).expect(code);
+    if code != 0 {
+        outcome.claims_no_success();
+    }
+    outcome
+}
+
+fn archive(project: &Project) -> PathBuf {
+    project.build()
+}
+
+#[test]
+fn a_deterministic_command_gives_the_same_bytes() {
+    let project = project(MAKE);
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &[], 0);
+    outcome
+        .says("running `sh make.sh`")
+        .says("demanded  R0, the same bytes")
+        .says("R0         `weights.safetensors`");
+    outcome.says("pass: rebuilt as R0, the same bytes (demanded R0)\n");
+    assert!(project.at("model/weights.safetensors").is_file());
+    let json = reproduce(&project, &archive, &["--format", "json"], 0).json();
+    assert_eq!((&json["verdict"], &json["reached"]), (&"pass".into(), &"R0".into()));
+    // An unpacked directory is as good.
+    let unpacked = project.unpack(&archive);
+    reproduce(&project, &unpacked, &[], 0);
+}
+
+/// Another clone, another path, another home.
+#[test]
+fn another_clone_is_enough() {
+    let project = project(MAKE);
+    let archive = archive(&project);
+    let elsewhere = project.root().join("elsewhere");
+    git_in(
+        project.root(),
+        &project.home(),
+        &["clone", "-q", &project.at("").to_string_lossy(), &elsewhere.to_string_lossy()],
+    );
+    let other = Project::empty();
+    let (key, target) = (project.public_key(), archive.to_string_lossy().into_owned());
+    let arguments = ["reproduce", &target, "--key", &key];
+    other
+        .modelseal(&arguments)
+        .expect(3)
+        .says("does not hold the commit")
+        .says("hint: `--source` names a clone");
+    let source = elsewhere.to_string_lossy().into_owned();
+    other.modelseal(&[&arguments[..], &["--source", &source]].concat()).expect(0).says("pass: rebuilt as R0");
+    let absent = project.root().join("absent").to_string_lossy().into_owned();
+    other.modelseal(&[&arguments[..], &["--source", &absent]].concat()).expect(2);
+    for address in ["ext::sh -c evil", "git://127.0.0.1:9/x", "http://127.0.0.1:9/x"] {
+        let outcome = other.modelseal(&[&arguments[..], &["--source", address]].concat()).run();
+        assert!(outcome.code != Some(0), "{address}");
+        outcome.claims_no_success();
+    }
+    let outcome =
+        other.modelseal(&[&arguments[..], &["--source", "https://127.0.0.1:9/x"]].concat()).expect(3);
+    outcome.says("cannot be cloned");
+}
+
+#[test]
+fn data_that_is_not_there_or_not_the_sealed_one_is_inconclusive() {
+    let script = "mkdir -p model && cat ../data.csv > model/weights.safetensors\n";
+    let project = project(script);
+    project.append_recipe("[[data]]\nname = \"far\"\npath = \"../data.csv\"\n");
+    project.commit();
+    let data = project.root().join("data.csv");
+    fs::write(&data, "1\n").expect("writes");
+    let archive = archive(&project);
+    reproduce(&project, &archive, &[], 0);
+    let moved = project.out("moved.csv");
+    fs::rename(&data, &moved).expect("moves");
+    let outcome = reproduce(&project, &archive, &[], 3);
+    outcome.says("inconclusive: data `far` is not there").says("hint: `--data NAME=PATH`");
+    reproduce(&project, &archive, &["--data", &format!("far={}", moved.display())], 0);
+    fs::write(&moved, "2\n").expect("writes");
+    let outcome = reproduce(&project, &archive, &["--data", &format!("far={}", moved.display())], 3);
+    outcome.says("is not the sealed one");
+}
+
+#[test]
+fn what_was_not_made_by_a_command_or_from_a_commit_is_not_tried() {
+    let project = project(MAKE);
+    let adopted = project.build_with(&["--adopt"]);
+    reproduce(&project, &adopted, &[], 3).says("inconclusive: the artifact was adopted");
+    project.write("make.sh", format!("{MAKE}# edited\n"));
+    let dirty = project.build_with(&["--allow-dirty", "-o", "dist/dirty.tar"]);
+    let outcome = reproduce(&project, &dirty, &[], 3);
+    outcome.says("the work tree was not what the commit holds: `make.sh`");
+}
+
+#[test]
+fn a_release_that_is_not_accepted_is_not_rebuilt() {
+    let project = project(&format!("{MAKE}echo ran > ../ran\n"));
+    let archive = archive(&project);
+    fs::remove_file(project.root().join("ran")).expect("removes");
+    let (_, other) = project.other_key("other");
+    let target = archive.to_string_lossy().into_owned();
+    let outcome = project.modelseal(&["reproduce", &target, "--key", &other]).expect(1);
+    outcome.says("none of the trusted keys signed this").claims_no_success();
+    project.modelseal(&["reproduce", &target]).expect(2).says("no key is trusted");
+    let mut bytes = fs::read(&archive).expect("reads");
+    let place = bytes.len() - 1600;
+    bytes[place] ^= 1;
+    fs::write(&archive, bytes).expect("writes");
+    reproduce(&project, &archive, &[], 1);
+    assert!(!project.root().join("ran").exists(), "nothing was run");
+}
+
+/// A manifest that does not tell the truth about its commit is a breach, not a reproducibility bug.
+#[test]
+fn a_provenance_that_is_not_true_is_named_as_that() {
+    let project = project(MAKE);
+    let archive = archive(&project);
+    let bytes = fs::read(&archive).expect("reads");
+    let entries = crate::support::archive::split(&bytes);
+    let payload = String::from_utf8(crate::support::archive::payload(&entries[0].content)).expect("is text");
+    let marker = "\"name\":\"params/params.toml\",\"digest\":{\"sha256\":\"";
+    let place = payload.find(marker).expect("is there") + marker.len();
+    let mut lie = payload.clone();
+    lie.replace_range(place..place + 8, "00000000");
+    // The signature is right, and so is everything else but what it says about an input.
+    let mut forged = crate::support::archive::split(&crate::support::archive::reseal(&bytes, lie.as_bytes()));
+    let release = modelseal::digest::Digest::sha256(lie.as_bytes());
+    let old = modelseal::digest::Digest::sha256(payload.as_bytes());
+    let signature = String::from_utf8(crate::support::archive::payload(&forged[1].content)).expect("is text");
+    let signature = signature.replace(&old.to_string(), &release.to_string());
+    let key = crate::support::archive::private_key();
+    let signed = modelseal::sign::write_bundle(signature.as_bytes(), &key).expect("signs");
+    crate::support::archive::set_content(&mut forged[1], signed);
+    fs::write(&archive, crate::support::archive::join(&forged)).expect("writes");
+    let outcome = reproduce(&project, &archive, &[], 1);
+    outcome
+        .says("fail: the provenance is not true: `params/params.toml` of the commit is not what was sealed");
+    assert!(!outcome.all().contains("the bytes differ"));
+}
+
+#[test]
+fn bytes_that_differ_are_explained_and_fail() {
+    let project = project(&format!("{MAKE}date +%s%N > model/when.txt\n"));
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &["--vary", "nothing"], 1);
+    outcome.says("different  `when.txt`").says("line 1: `").says("nothing    differs");
+    outcome.says("fail: the rebuilt model is different: the provenance is true, the bytes differ");
+    let json = reproduce(&project, &archive, &["--format", "json"], 1).json();
+    assert_eq!(json["verdict"], "fail");
+    assert_eq!(json.get("reached"), None);
+}
+
+#[test]
+fn files_that_come_and_go_and_their_modes_are_differences() {
+    let script = "mkdir -p model && echo same > model/same\nif [ -e /tmp/never ]; then :; fi\ncase \"$HOME\" in */place/home) echo x > model/new; touch model/mode ;; *) echo x > model/gone; touch model/mode; chmod +x model/mode ;; esac\n";
+    let project = project(script);
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &[], 1);
+    outcome.says("different  `gone`\n           was not made").says("different  `new`\n           is new");
+    outcome.says("different  `mode`\n           its mode: executable or not").says("R0         `same`");
+}
+
+#[test]
+fn the_level_comes_from_the_recipe_or_the_caller() {
+    let script = "mkdir -p model; case \"$HOME\" in */place/home) echo '{\"b\":1,\"a\":0.30000000001}' ;; *) echo '{\"a\":0.3,\"b\":1}' ;; esac > model/c.json\n";
+    let project = project(script);
+    project.append_recipe("[reproduce]\nlevel = \"R2\"\natol = 1e-6\n");
+    project.commit();
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &[], 0);
+    outcome.says("R2         `c.json`\n           at `a`: 0.3 / 0.30000000001");
+    outcome.says("pass: rebuilt as R2, the same numbers within the tolerance (demanded R2)");
+    let outcome = reproduce(&project, &archive, &["--level", "R0"], 1);
+    outcome.says("fail: rebuilt only as R2").says("the provenance is true, the bytes differ");
+}
+
+#[test]
+fn a_command_that_fails_or_is_not_there_is_inconclusive() {
+    for (script, said) in [
+        ("case \"$HOME\" in */place/home) exit 4 ;; esac\n", "failed: exit code 4"),
+        (
+            "case \"$HOME\" in */place/home) rm -r model; exit 0 ;; esac\n",
+            "the command did not make the artifact",
+        ),
+        ("case \"$HOME\" in */place/home) sleep 4219 & ;; esac\n", "left processes running"),
+        ("case \"$HOME\" in */place/home) echo >> params.toml ;; esac\n", "the command changed"),
+        ("case \"$HOME\" in */place/home) sleep 100 ;; esac\n", "did not end within 2 seconds"),
+    ] {
+        let project = project_with(&format!("{MAKE}{script}"), "timeout = \"2s\"\n");
+        let archive = archive(&project);
+        reproduce(&project, &archive, &[], 3).says("inconclusive: ").says(said);
+    }
+}
+
+#[test]
+fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
+    let project = project_with(MAKE, "network = false\n");
+    let archive = archive(&project);
+    let programs = project.root().join("bin");
+    fs::create_dir(&programs).expect("creates");
+    for program in ["sh", "mkdir", "cat", "git"] {
+        let found = std::process::Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("runs");
+        std::os::unix::fs::symlink(String::from_utf8_lossy(&found.stdout).trim(), programs.join(program))
+            .expect("links");
+    }
+    let (key, target) = (project.public_key(), archive.to_string_lossy().into_owned());
+    let arguments = ["reproduce", &target, "--key", &key];
+    let path = programs.to_string_lossy().into_owned();
+    project.modelseal(&arguments).env("PATH", &path).expect(3).says("demands isolation");
+    let without = [&arguments[..], &["--insecure-no-isolation"]].concat();
+    project.modelseal(&without).env("PATH", &path).expect(0);
+    reproduce(&project, &archive, &[], 0);
+}
+
+/// Each thing that can be varied changes what the command sees, and nothing else does.
+#[test]
+fn everything_that_is_varied_is_found_and_attributed() {
+    let see = "import json, os, sys, time, random, pathlib\n\
+               here = pathlib.Path('.')\n\
+               os.makedirs('model')\n\
+               path = here / 'model' / 'probe'\n\
+               path.write_text('')\n\
+               seen = {\n\
+                 'path': os.getcwd(),\n\
+                 'home': os.environ['HOME'],\n\
+                 'user': str(os.getuid()),\n\
+                 'umask': oct(path.stat().st_mode),\n\
+                 'timezone': time.strftime('%H', time.localtime(0)),\n\
+                 'locale': os.environ.get('LC_ALL', 'none'),\n\
+                 'fileorder': [n for n in os.listdir('listed')],\n\
+                 'cpus': len(os.sched_getaffinity(0)),\n\
+                 'hashseed': hash('x'),\n\
+                 'threads': os.environ.get('OMP_NUM_THREADS', 'none'),\n\
+                 'time': time.strftime('%Y-%m', time.gmtime()),\n\
+                 'seed': open('params.toml').read(),\n\
+               }\n\
+               path.unlink()\n\
+               for name, value in seen.items():\n\
+               \x20   (here / 'model' / f'{name}.json').write_text(json.dumps(value))\n";
+    let project = project("");
+    project.edit_recipe("[\"sh\", \"make.sh\"]", "[\"python3\", \"see.py\"]");
+    project.write("see.py", see);
+    for name in ["a", "b", "c", "d", "e"] {
+        project.write(&format!("listed/{name}"), name);
+    }
+    project.commit();
+    let archive = archive(&project);
+    let json = reproduce(&project, &archive, &["--vary", "all", "--format", "json"], 1).json();
+    let varied = json["varied"].as_array().expect("a list");
+    assert_eq!(varied.len(), 13);
+    for row in varied {
+        let (name, status) =
+            (row["varied"].as_str().expect("a name"), row["status"].as_str().expect("a status"));
+        match name {
+            "nothing" => assert_eq!(status, "same"),
+            // What cannot be varied here says so; each says why.
+            "fileorder" | "time" | "cpus" | "user" if status == "skipped" => {
+                assert!(!row["reason"].as_str().expect("a reason").is_empty());
+            }
+            _ => {
+                assert_eq!(status, "differs", "{row}");
+                let file = row["path"].as_str().expect("a path");
+                // Another path is another home, too: the first file in byte order is named.
+                let expected = if name == "path" { "home.json".to_string() } else { format!("{name}.json") };
+                assert_eq!(file, expected, "{row}");
+                assert!(row["cure"].as_str().is_some_and(|cure| !cure.is_empty()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_that_changes_nothing_shows_that_nothing_is_compared() {
+    let project = project("mkdir -p model; echo constant > model/weights.safetensors\n");
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &["--vary", "seed"], 3);
+    outcome
+        .says("another seed gives the same model: is the seed used?")
+        .says("inconclusive: another seed gives the same model");
+    project.write("params.toml", "learning_rate = 0.1\n");
+    project.commit();
+    let archive = project.build_with(&["--force"]);
+    reproduce(&project, &archive, &["--vary", "seed"], 0)
+        .says("seed       skipped  no hyperparameter is named `seed`");
+    project.modelseal(&["reproduce", "x", "--vary", "moon"]).expect(2).says("known are all, nothing, path");
+}
+
+#[test]
+fn what_the_environment_said_is_compared() {
+    let project = project(MAKE);
+    project
+        .append_recipe("[environment]\ncommands = [[\"sh\", \"-c\", \"echo $HOME\"], [\"echo\", \"1.0\"]]\n");
+    project.commit();
+    let archive = archive(&project);
+    let outcome = reproduce(&project, &archive, &[], 0);
+    outcome.says("differs   `sh -c echo $HOME`: sealed `/").says("same      `echo 1.0`: `1.0`");
+}
