@@ -29,7 +29,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         return Ok(Some(Likeness::different(text).because(cause)));
     }
     Ok(Some(match comparison.close {
-        Some(text) => Likeness::at(Rung::R2, text),
+        Some((text, cause)) => Likeness::at(Rung::R2, text).because(cause),
         None => Likeness::at(Rung::R1, "white space or the order of members; the values are the same")
             .because(Some(Cause::Order)),
     }))
@@ -43,8 +43,8 @@ fn read(file: &File) -> io::Result<Option<Value>> {
 
 struct Comparison<'a> {
     tolerance: &'a Demand,
-    /// The first number that is not the same, but close.
-    close: Option<String>,
+    /// The first number that is not the same, but close; and why, if that can be seen.
+    close: Option<(String, Option<Cause>)>,
 }
 
 /// Where two documents differ, and what stands there.
@@ -77,7 +77,11 @@ impl Comparison<'_> {
                 if apart > self.tolerance.atol + self.tolerance.rtol * sealed.abs() || apart.is_nan() {
                     return Some((place.to_string(), left.to_string(), right.to_string()));
                 }
-                self.close.get_or_insert_with(|| format!("at {}: {left} / {right}", name(place)));
+                let key = place.rsplit('.').next().unwrap_or_default();
+                self.close.get_or_insert_with(|| {
+                    let cause = text::cause(key, &left.to_string(), &right.to_string());
+                    (format!("at {}: {left} / {right}", name(place)), cause)
+                });
                 None
             }
             (left, right) if left == right => None,

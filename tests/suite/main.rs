@@ -21,4 +21,5 @@ mod rooms;
 mod running;
 mod statements;
 mod support;
+mod trainers;
 mod verifying;

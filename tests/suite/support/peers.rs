@@ -6,18 +6,23 @@ use std::process::Command;
 
 /// The `model_signing` program, the OMS reference implementation.
 pub fn model_signing() -> PathBuf {
-    python_environment().join("bin/model_signing")
+    python_environment("requirements").join("bin/model_signing")
 }
 
-/// A virtual environment with everything in `tests/peers/requirements.txt`. A lock makes tests that run side
+/// A virtual environment with real trainers.
+pub fn trainers() -> PathBuf {
+    python_environment("trainers")
+}
+
+/// A virtual environment with everything in `tests/peers/NAME.txt`. A lock makes tests that run side
 /// by side wait for the one that installs it; what cannot be installed fails the test that needs it.
-fn python_environment() -> PathBuf {
+fn python_environment(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let requirements = root.join("tests/peers/requirements.txt");
+    let requirements = root.join(format!("tests/peers/{name}.txt"));
     let wanted = fs::read_to_string(&requirements).expect("reads the requirements");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let environment = target.join("peers");
-    let lock = File::create(target.join("peers.lock")).expect("creates the lock");
+    let environment = target.join(format!("peers-{name}"));
+    let lock = File::create(target.join(format!("peers-{name}.lock"))).expect("creates the lock");
     lock.lock().expect("locks");
     let stamp = environment.join("installed.txt");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
