@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod completions;
+mod diff;
 mod failure;
 mod init;
 mod keygen;
@@ -36,6 +37,7 @@ Examples:
   modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
   modelseal unpack wine-1.0.0.tar -o model --key ci.pub
   modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it, and compare
+  modelseal diff wine-1.0.0.tar wine-1.1.0.tar        what changed
 
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes."
 )]
@@ -59,6 +61,7 @@ enum Command {
     Unpack(unpack::Arguments),
     Show(show::Arguments),
     Reproduce(reproduce::Arguments),
+    Diff(diff::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Unpack(arguments) => unpack::run(&arguments, talk),
         Command::Show(arguments) => show::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments, talk),
+        Command::Diff(arguments) => diff::run(&arguments, talk),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     if let Some(code) = signals::exit_code() {

@@ -8,6 +8,7 @@ mod archives;
 mod bytes;
 mod json;
 mod lineage;
+mod manifests;
 mod npy;
 mod numbers;
 mod pickle;
@@ -20,6 +21,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub use lineage::{InputChange, compare_inputs};
+pub use manifests::{Changed, Changes, Facts, compare_manifests};
 
 use crate::digest::{Symlinks, open_regular};
 use crate::manifest::{Demand, Rung};

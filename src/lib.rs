@@ -31,6 +31,7 @@
 //!     release: None,
 //!     hash: Algorithms::BLAKE3,
 //!     against: None,
+//!     attestations: &[],
 //!     now: jiff::Timestamp::now(),
 //!     progress: &|_bytes| {},
 //! };
@@ -47,6 +48,7 @@ pub mod checkout;
 #[doc(hidden)]
 pub mod cli;
 pub mod compare;
+pub mod diff;
 pub mod digest;
 pub mod inputs;
 pub mod interrupt;

@@ -8,6 +8,7 @@ mod model_signature;
 mod parse;
 mod path;
 mod provenance;
+mod reproduction;
 mod statement;
 mod validate;
 mod value;
@@ -20,6 +21,7 @@ pub use provenance::{
     Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
     InternalParameters, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails, Rung,
 };
+pub use reproduction::{REPRODUCTION_TYPE, Reproduction, ReproductionError};
 pub use statement::{FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;
 pub use value::Value;

@@ -4,6 +4,7 @@
 //! manifest names, and is the sealed one. A release whose provenance is not true, and one whose bytes come
 //! out differently, are two things, and never called alike.
 
+mod attest;
 mod rebuild;
 mod seed;
 mod vary;
@@ -20,8 +21,10 @@ use crate::inputs;
 use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
 use crate::report::{Report, Verdict};
 use crate::run::{Listener, Scratch};
+use crate::sign::KeyError;
 use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
 
+pub use attest::attest;
 use rebuild::{Rebuilder, Stopped};
 pub use vary::{Circumstance, Varied, VariedStatus};
 
@@ -59,6 +62,12 @@ pub enum Error {
     Compare(#[from] compare::Error),
     #[error("no temporary directory can be made")]
     Scratch(#[source] io::Error),
+    #[error("the level was not reached: there is nothing to attest")]
+    NothingToAttest,
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("cannot write {}", crate::text::path(path))]
+    Attest { path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
 }
@@ -69,6 +78,7 @@ impl Error {
         match self {
             Error::Verify(error) => error.hint(),
             Error::Input(error) => error.hint(),
+            Error::Key(error) => error.hint(),
             _ => None,
         }
     }
@@ -230,6 +240,7 @@ fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Re
         release: None,
         hash: Algorithms::ALL,
         against: None,
+        attestations: &[],
         now: options.now,
         progress: options.progress,
     };

@@ -18,6 +18,15 @@ pub fn name(name: &str) -> String {
     format!("`{}`", Escaped(name).to_string().replace('`', "\\u{60}"))
 }
 
+/// `a`, `a and b`, `a, b and c`.
+pub fn enumerate(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 /// A command between back-ticks, escaped, not longer than a line.
 pub fn command(words: &[String]) -> String {
     let line = words.join(" ");

@@ -6,6 +6,7 @@
 
 mod against;
 mod archive;
+mod attestation;
 mod directory;
 mod files;
 mod lineage;
@@ -57,6 +58,8 @@ pub struct Options<'a> {
     /// Which of the sealed digests are computed.
     pub hash: Algorithms,
     pub against: Option<Against>,
+    /// Statements about the release, beside those that lie next to the target.
+    pub attestations: &'a [PathBuf],
     pub now: Timestamp,
     /// Is told how many bytes were read.
     pub progress: Progress<'a>,
@@ -218,6 +221,7 @@ impl<'a> Verification<'a> {
     fn finish(&mut self, seal: &Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
         model_signature::check(self, seal, model_signature);
         lineage::check(self, seal)?;
+        attestation::check(self, seal)?;
         self.report.not_checked.push("policy (none given)".to_string());
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Talk;
 use crate::report::Style;
 use crate::sign::KeyError;
-use crate::{build, recipe, reproduce, verify};
+use crate::{build, diff, recipe, reproduce, verify};
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
@@ -21,7 +21,8 @@ pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
     if let Some(hint) = hint(error) {
         eprintln!("{} {hint}", style.paint("36", "hint:"));
     }
-    let refused = error.downcast_ref::<build::Error>().is_some_and(build::Error::is_refusal);
+    let refused = error.downcast_ref::<build::Error>().is_some_and(build::Error::is_refusal)
+        || error.downcast_ref::<diff::Error>().is_some_and(diff::Error::is_refusal);
     ExitCode::from(if refused { 1 } else { 2 })
 }
 
@@ -39,6 +40,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<verify::Error>() {
         return error.hint().or_else(|| recipe_hint(error));
+    }
+    if let Some(error) = error.downcast_ref::<diff::Error>() {
+        return error.hint();
     }
     if let Some(error) = error.downcast_ref::<reproduce::Error>() {
         return error.hint();

@@ -9,15 +9,16 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::failure::style;
-use super::keys::trusted_keys;
+use super::keys::{SigningKey, signing_key, trusted_keys};
 use super::output::{print, say};
 use super::progress::Progress;
 use super::running::Running;
 use super::verify::{check_standard_input, print_report, target};
 use crate::manifest::Rung;
 use crate::report::Verdict;
-use crate::reproduce::{Circumstance, Options, reproduce};
+use crate::reproduce::{Circumstance, Options, attest, reproduce};
 use crate::sign::local_key_path;
+use crate::verify::Target;
 
 /// Rebuild a release from its manifest, and compare
 #[derive(Debug, Args)]
@@ -52,6 +53,12 @@ pub(super) struct Arguments {
     /// timezone, locale, fileorder, cpus, hashseed, threads, time, seed
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = circumstances)]
     vary: Vec<Vary>,
+    /// If the level is reached, say so in a statement beside the archive, signed with this private key
+    #[arg(long, value_name = "KEY")]
+    attest: Option<String>,
+    /// The first line of this file opens an encrypted key
+    #[arg(long, value_name = "FILE", requires = "attest")]
+    password_file: Option<PathBuf>,
     /// Run the command without isolation even where the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
@@ -105,8 +112,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             .filter_map(|vary| if let Vary::One(one) = vary { Some(*one) } else { None })
             .collect()
     };
-    let hidden: Vec<PathBuf> =
-        local_key_path().ok().and_then(|path| path.parent().map(PathBuf::from)).into_iter().collect();
+    let signer = match &arguments.attest {
+        Some(_) if target == Target::StandardInput => {
+            anyhow::bail!("`--attest` writes beside the archive, and there is none on standard input");
+        }
+        Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), talk)?),
+        None => None,
+    };
+    let own = local_key_path().ok().and_then(|path| path.parent().map(PathBuf::from));
+    let hidden = signer.as_ref().map_or(own.into_iter().collect(), SigningKey::hidden);
     let progress = Progress::new("reading", talk);
     let running = Running::new(talk);
     let result = reproduce(
@@ -133,6 +147,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         say(talk, &progress.summary());
     }
     drop((running, progress));
+    if let (Some(signer), Verdict::Pass) = (&signer, result.verdict()) {
+        // Nothing of the command is left: the key is opened now.
+        let path = attest(&arguments.target, &result, &signer.open()?)?;
+        say(talk, &format!("attested in {}", crate::text::path(&path)));
+    }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
         return print_report(&result.report, arguments.format, talk);
     }

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Demand this very release
     #[arg(long, value_name = "DIGEST", value_parser = release)]
     release: Option<Digest>,
+    /// A statement about the release, beside those that lie next to it
+    #[arg(long, value_name = "FILE")]
+    attestation: Vec<PathBuf>,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -51,6 +54,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         // What stays on the disk is checked with everything there is.
         hash: Algorithms::ALL,
         against: None,
+        attestations: &arguments.attestation,
         now: Timestamp::now(),
         progress: &|bytes| progress.advance(bytes),
     };

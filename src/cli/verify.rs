@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// Which of the sealed digests to compute
     #[arg(long, value_enum, default_value_t)]
     hash: Hash,
+    /// A statement about the release, beside those that lie next to it
+    #[arg(long, value_name = "FILE")]
+    attestation: Vec<PathBuf>,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -63,6 +66,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             release: arguments.release,
             hash: arguments.hash.into(),
             against,
+            attestations: &arguments.attestation,
             now: Timestamp::now(),
             progress: &|bytes| progress.advance(bytes),
         },

@@ -77,7 +77,7 @@ struct Line {
 /// kind that all pass share a line.
 fn lines(checks: &[Check]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    for check in checks.iter().filter(|check| check.path.is_none()) {
+    for check in checks.iter().filter(|check| check.path.is_none() || check.status != Status::Fail) {
         let source = ["lineage.data.", "lineage.base."]
             .into_iter()
             .find_map(|kind| Some((kind.trim_end_matches('.'), check.id.strip_prefix(kind)?)));

@@ -119,7 +119,7 @@ impl Rebuilder<'_> {
             Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),
             Some(source) => {
                 let root = work_tree_root(Path::new(source))?;
-                return Ok(Source::Directory { root, remote });
+                return Ok(Source::Directory { root, remote, shown: source.to_string() });
             }
             None => {}
         }
@@ -131,10 +131,10 @@ impl Rebuilder<'_> {
                     "the code is taken from the clone that you stand in; others clone {}",
                     crate::text::Escaped(&remote)
                 ));
-                Ok(Source::Directory { root: here, remote: Some(remote) })
+                Ok(Source::Directory { root: here, remote: Some(remote), shown: HERE.to_string() })
             }
             (Some(remote), None) => Ok(Source::Address(remote)),
-            (None, Some(root)) => Ok(Source::Directory { root, remote: None }),
+            (None, Some(root)) => Ok(Source::Directory { root, remote: None, shown: HERE.to_string() }),
             (None, None) => Err(not_tried(
                 "no remote was sealed, and this directory does not hold the commit",
                 "`--source` names a clone of the repository",
@@ -340,16 +340,26 @@ fn executable(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
 }
 
+/// How the clone around the working directory is called.
+const HERE: &str = "this clone";
+
 /// Where the code comes from.
 pub(super) enum Source {
-    Directory { root: PathBuf, remote: Option<String> },
+    Directory {
+        root: PathBuf,
+        remote: Option<String>,
+        /// As the caller named it.
+        shown: String,
+    },
     Address(String),
 }
 
 impl Source {
     fn as_repository(&self) -> Repository<'_> {
         match self {
-            Source::Directory { root, remote } => Repository::Directory { root, remote: remote.as_deref() },
+            Source::Directory { root, remote, .. } => {
+                Repository::Directory { root, remote: remote.as_deref() }
+            }
             Source::Address(address) => Repository::Address(address),
         }
     }
@@ -363,7 +373,7 @@ impl Source {
 
     fn shown(&self) -> String {
         match self {
-            Source::Directory { root, .. } => root.to_string_lossy().into_owned(),
+            Source::Directory { shown, .. } => shown.clone(),
             Source::Address(address) => address.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! `--against DIR`: the sealed inputs compared with a checkout, one by one.
 
 use super::{Against, Error};
+use crate::compare::compare_inputs;
 use crate::digest::{self, Digest, Progress};
 use crate::inputs::{self, exempt, hash_small_file, read_base, read_source, work_tree};
 use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement};
@@ -148,12 +149,15 @@ fn found(
 }
 
 fn compare_digest(input: &ResourceDescriptor, found: &DependencyDigest) -> Compared {
-    let (expected, actual) = (input.digest.tagged(), found.tagged());
-    if expected == actual {
-        return Compared::Same;
+    let found = ResourceDescriptor { digest: found.clone(), ..input.clone() };
+    match compare_inputs(std::slice::from_ref(input), &[found]).pop() {
+        None => Compared::Same,
+        Some(change) => Compared::Differs {
+            expected: change.sealed.unwrap_or_default(),
+            actual: change.found.unwrap_or_default(),
+            message: format!("the {} of the checkout is not the sealed one", describe(&input.name)),
+        },
     }
-    let message = format!("the {} of the checkout is not the sealed one", describe(&input.name));
-    Compared::Differs { expected, actual, message }
 }
 
 fn describe(name: &str) -> String {

@@ -123,6 +123,13 @@ fn script(lines: &[&str], blocks: &[Block]) -> String {
 /// Digests, commits, times and this machine's places count as equal.
 fn normalised(text: &str, session: &Session) -> String {
     let text = text.replace(&session.directory.path().to_string_lossy().into_owned(), "");
+    // Whatever Python this machine has.
+    let mut parts = text.split("Python 3.");
+    let first = parts.next().unwrap_or_default().to_string();
+    let text = parts.fold(first, |text, part| {
+        text + "Python"
+            + part.trim_start_matches(|character: char| character.is_ascii_digit() || character == '.')
+    });
     let mut result = String::new();
     let mut word = String::new();
     for character in text.chars().chain(['\n']) {

@@ -2,8 +2,10 @@
 
 mod archive_bytes;
 mod arguments;
+mod attesting;
 mod crash;
 mod data;
+mod diff;
 mod documentation;
 mod git;
 mod hostile_archive;

@@ -25,6 +25,7 @@ fn verdict(bytes: &[u8], keys: &[TrustedKey], hash: Algorithms) -> Option<Verdic
         release: None,
         hash,
         against: None,
+        attestations: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
         progress: &|_| {},
     };

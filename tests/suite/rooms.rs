@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "text",
     "interrupt",
     "digest",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 17] = [
     "report",
     "verify",
     "reproduce",
+    "diff",
     "cli",
 ];
 

@@ -14,6 +14,7 @@ pub fn validate(document: &Value) {
         let schemas = [
             include_str!("../../../docs/schema/report.v1.json"),
             include_str!("../../../docs/schema/build.v1.json"),
+            include_str!("../../../docs/schema/diff.v1.json"),
             include_str!("../../../docs/schema/reproduce.v1.json"),
             include_str!("../../../docs/schema/show.v1.json"),
             include_str!("../../../docs/schema/statement.v1.json"),

@@ -1,0 +1,123 @@
+mod json;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Talk;
+use super::failure::style;
+use super::output::print;
+use super::progress::Progress;
+use super::verify::target;
+use crate::diff::{Difference, Options, Section, State, diff};
+use crate::report::Style;
+use crate::text::{Escaped, short};
+
+/// Show what changed between two releases: which of data, code, hyperparameters, environment
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal diff wine-1.0.0.tar wine-1.1.0.tar
+  modelseal diff old.sigstore.json new.sigstore.json        two bare seals are enough
+  modelseal diff wine-1.0.0.tar wine-1.1.0.tar --format markdown >> \"$GITHUB_STEP_SUMMARY\"
+  modelseal diff wine-1.0.0.tar wine-1.1.0.tar --exit-code && echo the same
+
+The first line names the single thing that changed, if it is one. Works offline; nothing is verified.
+Exit codes: 0; with --exit-code 1 if anything differs; 1 if one of the two is not a release; 2 could not run.")]
+pub(super) struct Arguments {
+    /// An archive, an unpacked directory, or a seal file
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The same
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// A clone that holds both commits, for the log and the packages between them
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    repository: PathBuf,
+    /// Exit 1 if anything differs
+    #[arg(long)]
+    exit_code: bool,
+    /// How to print the difference
+    #[arg(long, value_enum, default_value_t)]
+    format: DiffFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum DiffFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document, described by a published schema
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let progress = Progress::new("comparing", talk);
+    let difference = diff(
+        &target(&arguments.old),
+        &target(&arguments.new),
+        &Options { repository: &arguments.repository, progress: &|bytes| progress.advance(bytes) },
+    )?;
+    drop(progress);
+    match arguments.format {
+        DiffFormat::Text if talk.quiet => print(&(difference.headline() + "\n"))?,
+        DiffFormat::Text => print(&text(&difference, style(&std::io::stdout())))?,
+        DiffFormat::Json => print(&json::json(&difference)?)?,
+        DiffFormat::Markdown => print(&markdown(&difference))?,
+    }
+    Ok(u8::from(arguments.exit_code && difference.is_different()))
+}
+
+fn text(difference: &Difference, style: Style) -> String {
+    let mut text = format!("{}\n\n", style.paint("1", &difference.headline()));
+    for (label, side) in [("old", &difference.old), ("new", &difference.new)] {
+        let release = short(&side.release.to_string());
+        let target = Escaped(&side.target).to_string();
+        let _ =
+            writeln!(text, "{label}  {} {}  sha256:{release}  {target}", side.model.name, side.model.version);
+    }
+    text.push('\n');
+    for section in difference.sections() {
+        let state = match section.state {
+            State::Changed => style.paint("33", "changed"),
+            State::Same => style.paint("32", "same"),
+            State::NotSealed => style.paint("2", "not sealed"),
+        };
+        let _ = writeln!(text, "{:<15}  {state}", section.name);
+        for line in &section.details {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+fn markdown(difference: &Difference) -> String {
+    // What would be more than text to a renderer is shown as it is.
+    let plain = |text: &str| -> String {
+        text.chars()
+            .flat_map(|character| match character {
+                '|' | '<' | '>' | '*' | '_' | '[' | ']' | '#' | '@' | '\\' => vec!['\\', character],
+                other => vec![other],
+            })
+            .collect()
+    };
+    let mut text = format!("**{}**\n\n", plain(&difference.headline()));
+    let side = |side: &crate::diff::Side| {
+        format!(
+            "{} {} (`sha256:{}`)",
+            plain(&side.model.name),
+            plain(&side.model.version),
+            short(&side.release.to_string())
+        )
+    };
+    let _ = writeln!(text, "{} → {}\n", side(&difference.old), side(&difference.new));
+    text.push_str("| | | |\n|---|---|---|\n");
+    for Section { name, state, details } in difference.sections() {
+        let details: Vec<String> = details.iter().map(|line| plain(line.trim())).collect();
+        let _ = writeln!(text, "| {name} | {} | {} |", state.name(), details.join("<br>"));
+    }
+    text
+}

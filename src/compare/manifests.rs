@@ -1,0 +1,142 @@
+//! What changed between two releases, by their manifests alone.
+
+use std::collections::BTreeMap;
+
+use super::{InputChange, compare_inputs};
+use crate::manifest::{Annotations, Statement, Subject, Value};
+
+/// Two values under one name; `None`: there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed<T> {
+    pub name: String,
+    pub old: Option<T>,
+    pub new: Option<T>,
+}
+
+/// Everything that is not the same, by section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Data sources, with what is known about each.
+    pub data: Vec<Changed<Facts>>,
+    pub base: Vec<Changed<Facts>>,
+    /// `dirHash` of the code, if it is not the same.
+    pub code: Option<Changed<String>>,
+    /// The command, if it is not the same.
+    pub command: Option<Changed<Vec<String>>>,
+    /// By name, parts joined by dots.
+    pub hyperparameters: Vec<Changed<String>>,
+    /// Lock files, by digest.
+    pub lock_files: Vec<Changed<String>>,
+    /// Variables, the network, and what commands said about the environment.
+    pub environment: Vec<Changed<String>>,
+    /// Files of the artifact.
+    pub artifact: Vec<Changed<Subject>>,
+}
+
+/// A data set or base model: its digest, and what was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub digest: String,
+    pub annotations: Annotations,
+}
+
+/// Compares two manifests.
+pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
+    let inputs = compare_inputs(old.dependencies(), new.dependencies());
+    let of_kind = |kind: &str| -> Vec<&InputChange> {
+        inputs
+            .iter()
+            .filter(|change| change.name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/')))
+            .collect()
+    };
+    let facts = |statement: &Statement, name: &str| {
+        let input = statement.dependencies().iter().find(|input| input.name == name)?;
+        let annotations = input.annotations.clone().unwrap_or_default();
+        Some(Facts { digest: input.digest.tagged(), annotations })
+    };
+    let sources = |kind: &str| {
+        let change = |change: &&InputChange| Changed {
+            name: change.name[kind.len() + 1..].to_string(),
+            old: facts(old, &change.name),
+            new: facts(new, &change.name),
+        };
+        of_kind(kind).iter().map(change).collect()
+    };
+    let code = inputs.iter().find(|change| change.name == "code");
+    let (left, right) = (old.external(), new.external());
+    Changes {
+        data: sources("data"),
+        base: sources("base"),
+        code: code.map(|change| Changed {
+            name: "code".to_string(),
+            old: change.sealed.clone(),
+            new: change.found.clone(),
+        }),
+        command: (left.command != right.command).then(|| Changed {
+            name: "command".to_string(),
+            old: (!left.command.is_empty()).then(|| left.command.clone()),
+            new: (!right.command.is_empty()).then(|| right.command.clone()),
+        }),
+        hyperparameters: changed(&flat(&left.hyperparameters), &flat(&right.hyperparameters)),
+        lock_files: of_kind("environment")
+            .iter()
+            .map(|change| Changed {
+                name: change.name["environment/".len()..].to_string(),
+                old: change.sealed.clone(),
+                new: change.found.clone(),
+            })
+            .collect(),
+        environment: changed(&environment(old), &environment(new)),
+        artifact: artifact(old, new),
+    }
+}
+
+/// Values by name, what is nested with its path.
+fn flat(values: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    fn add(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Table(table) if !table.is_empty() => {
+                for (name, value) in table {
+                    add(&format!("{path}.{name}"), value, flat);
+                }
+            }
+            other => {
+                flat.insert(path.to_string(), other.to_string());
+            }
+        }
+    }
+    let mut result = BTreeMap::new();
+    for (name, value) in values {
+        add(name, value, &mut result);
+    }
+    result
+}
+
+fn environment(statement: &Statement) -> BTreeMap<String, String> {
+    let external = statement.external();
+    let variables = external.env.iter().map(|(name, value)| (format!("${name}"), value.clone()));
+    let passed = external.pass_env.iter().map(|name| (format!("${name}"), "passed on".to_string()));
+    let network = external
+        .network
+        .map(|network| ("network".to_string(), if network { "reachable" } else { "isolated" }.to_string()));
+    let described = statement.internal().environment.iter();
+    let described = described.map(|described| (described.command.join(" "), described.output.clone()));
+    variables.chain(passed).chain(network).chain(described).collect()
+}
+
+fn artifact(old: &Statement, new: &Statement) -> Vec<Changed<Subject>> {
+    let index = |statement: &Statement| -> BTreeMap<String, Subject> {
+        statement.files().iter().map(|file| (file.name.clone(), file.clone())).collect()
+    };
+    changed(&index(old), &index(new))
+}
+
+fn changed<T: Clone + PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Vec<Changed<T>> {
+    let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+    let mut changes: Vec<Changed<T>> = names
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| Changed { name: name.clone(), old: old.get(name).cloned(), new: new.get(name).cloned() })
+        .collect();
+    changes.sort_by(|left, right| left.name.cmp(&right.name));
+    changes
+}

@@ -1,0 +1,275 @@
+//! What changed between two releases: from their manifests, and from a clone and the artifacts where they are
+//! at hand. Works offline; nothing is verified.
+
+mod artifact;
+mod history;
+mod packages;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use crate::compare::{self, Changes, compare_manifests};
+use crate::digest::{Digest, Progress};
+use crate::inputs;
+use crate::manifest::{Model, Statement};
+use crate::release::Seal;
+use crate::verify::{self, Sealed, Target, read_sealed};
+
+pub use artifact::FileDifference;
+pub use history::History;
+pub use packages::PackageChange;
+pub use sections::Section;
+
+/// Why two releases could not be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Target(#[from] verify::Error),
+    #[error("{}: {reason}", crate::text::name(target))]
+    Unreadable { target: String, reason: String },
+    #[error(transparent)]
+    Compare(#[from] compare::Error),
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error("cannot keep what is compared")]
+    Scratch(#[source] std::io::Error),
+}
+
+impl Error {
+    /// Whether a target was looked at and is not a release.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Error::Unreadable { .. })
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Target(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What is compared.
+pub struct Options<'a> {
+    /// Where a clone may be that holds both commits.
+    pub repository: &'a Path,
+    pub progress: Progress<'a>,
+}
+
+/// One of the two releases.
+#[derive(Debug, Clone)]
+pub struct Side {
+    pub target: String,
+    pub release: Digest,
+    pub model: Model,
+    pub commit: Option<String>,
+}
+
+/// The factors that go into a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    Data,
+    Base,
+    Code,
+    Hyperparameters,
+    Environment,
+}
+
+impl Factor {
+    pub const ALL: [Factor; 5] =
+        [Factor::Data, Factor::Base, Factor::Code, Factor::Hyperparameters, Factor::Environment];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Factor::Data => "data",
+            Factor::Base => "base",
+            Factor::Code => "code",
+            Factor::Hyperparameters => "hyperparameters",
+            Factor::Environment => "environment",
+        }
+    }
+}
+
+/// Whether a section changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Changed,
+    Same,
+    /// At least one of the two says nothing about it.
+    NotSealed,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Changed => "changed",
+            State::Same => "same",
+            State::NotSealed => "not sealed",
+        }
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug)]
+pub struct Difference {
+    pub old: Side,
+    pub new: Side,
+    pub changes: Changes,
+    /// Each factor, in order.
+    pub factors: Vec<(Factor, State)>,
+    pub artifact: State,
+    /// Commits between the two, if a clone is at hand.
+    pub history: Option<History>,
+    /// Packages of lock files, if a clone is at hand that holds them.
+    pub packages: Vec<PackageChange>,
+    /// Changed files that both releases hold, compared.
+    pub files: Vec<FileDifference>,
+}
+
+impl Difference {
+    /// Whether anything differs at all.
+    pub fn is_different(&self) -> bool {
+        self.artifact == State::Changed || self.factors.iter().any(|(_, state)| *state == State::Changed)
+    }
+
+    /// The first line: the single factor, if it is one.
+    pub fn headline(&self) -> String {
+        let changed: Vec<Factor> = self
+            .factors
+            .iter()
+            .filter(|(_, state)| *state == State::Changed)
+            .map(|(factor, _)| *factor)
+            .collect();
+        let artifact = match self.artifact {
+            State::Changed => "",
+            _ => "; the artifact is the same",
+        };
+        match changed.as_slice() {
+            [] if self.artifact == State::Changed => {
+                "nothing that went in changed, but the artifact did: it does not come out the same"
+                    .to_string()
+            }
+            [] => "nothing changed".to_string(),
+            [only] => format!(
+                "only {} changed{}{artifact}",
+                self.describe_factor(*only),
+                self.describe_single(*only)
+            ),
+            several => {
+                let names: Vec<&str> = several.iter().map(|factor| factor.name()).collect();
+                format!("{} changed{artifact}", crate::text::enumerate(&names))
+            }
+        }
+    }
+
+    fn describe_factor(&self, factor: Factor) -> String {
+        let changes = &self.changes;
+        match (factor, changes.hyperparameters.as_slice(), changes.data.as_slice()) {
+            (Factor::Hyperparameters, [one], _) => {
+                format!("the hyperparameter {}", crate::text::name(&one.name))
+            }
+            (Factor::Hyperparameters, several, _) => format!("{} hyperparameters", several.len()),
+            (Factor::Data, _, [one]) => format!("data {}", crate::text::name(&one.name)),
+            (Factor::Data, _, several) => format!("{} data sources", several.len()),
+            (Factor::Base, ..) => "the base model".to_string(),
+            (Factor::Code, ..) => "the code".to_string(),
+            (Factor::Environment, ..) => "the environment".to_string(),
+        }
+    }
+
+    fn describe_single(&self, factor: Factor) -> String {
+        match (factor, self.changes.hyperparameters.as_slice()) {
+            (Factor::Hyperparameters, [one]) => {
+                let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_string());
+                format!(": {} → {}", shown(&one.old), shown(&one.new))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Compares two releases: archives, directories or bare seals.
+///
+/// # Errors
+/// [`Error`].
+pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Difference, Error> {
+    let (left, right) = (read(old)?, read(new)?);
+    let changes = compare_manifests(&left.manifest, &right.manifest);
+    let repository = history::open(options.repository, [&left.manifest, &right.manifest]);
+    let history =
+        repository.as_ref().and_then(|found| history::between(found, &left.manifest, &right.manifest));
+    let packages = match &repository {
+        Some(repository) => {
+            packages::compare(repository, &left.manifest, &right.manifest, &changes.lock_files)
+        }
+        None => Vec::new(),
+    };
+    let files = artifact::compare((old, &left), (new, &right), &changes.artifact, options.progress)?;
+    Ok(Difference {
+        factors: Factor::ALL
+            .into_iter()
+            .map(|factor| (factor, state(factor, &changes, &left.manifest, &right.manifest)))
+            .collect(),
+        artifact: if changes.artifact.is_empty() { State::Same } else { State::Changed },
+        old: side(old, &left),
+        new: side(new, &right),
+        changes,
+        history,
+        packages,
+        files,
+    })
+}
+
+fn read(target: &Target) -> Result<Seal, Error> {
+    match read_sealed(target)? {
+        Sealed::Read { seal, .. } => Ok(*seal),
+        Sealed::Unreadable(reason) => Err(Error::Unreadable { target: target.shown(), reason }),
+    }
+}
+
+fn side(target: &Target, seal: &Seal) -> Side {
+    Side {
+        target: target.shown(),
+        release: seal.release,
+        model: seal.manifest.model().clone(),
+        commit: history::commit(&seal.manifest).map(str::to_string),
+    }
+}
+
+fn state(factor: Factor, changes: &Changes, old: &Statement, new: &Statement) -> State {
+    let has = |statement: &Statement, prefix: &str| {
+        statement.dependencies().iter().any(|input| input.name.starts_with(prefix))
+    };
+    let both = |prefix: &str| has(old, prefix) || has(new, prefix);
+    let (is_changed, is_sealed) = match factor {
+        Factor::Data => (!changes.data.is_empty(), both("data/")),
+        Factor::Base => (!changes.base.is_empty(), both("base/")),
+        Factor::Code => {
+            (changes.code.is_some() || changes.command.is_some(), has(old, "code") && has(new, "code"))
+        }
+        Factor::Hyperparameters => {
+            let any = |statement: &Statement| !statement.external().hyperparameters.is_empty();
+            (!changes.hyperparameters.is_empty(), any(old) || any(new))
+        }
+        Factor::Environment => {
+            let described = |statement: &Statement| !statement.internal().environment.is_empty();
+            let is_sealed = both("environment/") || described(old) || described(new);
+            (!changes.lock_files.is_empty() || !changes.environment.is_empty(), is_sealed)
+        }
+    };
+    match (is_changed, is_sealed) {
+        (true, _) => State::Changed,
+        (false, true) => State::Same,
+        (false, false) => State::NotSealed,
+    }
+}
+
+/// Where the two releases lie, if their files are there.
+pub(crate) fn path_of(target: &Target) -> Option<PathBuf> {
+    match target {
+        Target::Path(path) => Some(path.clone()),
+        Target::StandardInput => None,
+    }
+}

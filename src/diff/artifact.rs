@@ -1,0 +1,134 @@
+//! Files of two artifacts that are both at hand.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Error, path_of};
+use crate::archive::{ArchiveReader, Entry, Frame};
+use crate::compare::{Changed, Likeness, compare_files};
+use crate::digest::{Algorithms, Consumer, Progress, Symlinks, hash_file, open_regular};
+use crate::manifest::{Demand, Subject};
+use crate::release::{Receiver, Seal, read_contents};
+use crate::run::Scratch;
+use crate::verify::Target;
+
+/// A file that both releases have, and that is not the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileDifference {
+    pub path: String,
+    pub likeness: Likeness,
+}
+
+/// Compares the changed files of two releases, where both hold them as they were sealed.
+pub(super) fn compare(
+    old: (&Target, &Seal),
+    new: (&Target, &Seal),
+    changed: &[Changed<Subject>],
+    progress: Progress<'_>,
+) -> Result<Vec<FileDifference>, Error> {
+    let in_both = changed.iter().filter(|change| change.old.is_some() && change.new.is_some());
+    let wanted: BTreeSet<String> = in_both.map(|change| change.name.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::new().map_err(Error::Scratch)?;
+    let gather = |name: &str, (target, seal): (&Target, &Seal)| {
+        let directory = scratch.directory(name).map_err(Error::Scratch)?;
+        at_hand(target, seal, &wanted, directory, progress)
+    };
+    let (Some(left), Some(right)) = (gather("old", old)?, gather("new", new)?) else {
+        return Ok(Vec::new());
+    };
+    let tolerance = Demand::default();
+    let compare = |path: &String| {
+        let likeness = compare_files(path, &left.join(path), &right.join(path), &tolerance)?;
+        Ok(FileDifference { path: path.clone(), likeness })
+    };
+    wanted.iter().map(compare).collect()
+}
+
+/// A directory with the wanted files; `None`: they are not there, or not as they were sealed.
+fn at_hand(
+    target: &Target,
+    seal: &Seal,
+    wanted: &BTreeSet<String>,
+    directory: PathBuf,
+    progress: Progress<'_>,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = path_of(target) else { return Ok(None) };
+    if path.is_dir() {
+        let files = seal.manifest.files().iter().filter(|file| wanted.contains(&file.name));
+        let is_sealed = |file: &Subject| {
+            let read =
+                hash_file(&path.join(&file.name), Algorithms::BLAKE3, Symlinks::Refuse, &mut [], progress);
+            read.is_ok_and(|read| read.digests.blake3 == file.digest.blake3)
+        };
+        return Ok(files.into_iter().all(is_sealed).then_some(path));
+    }
+    let Ok((file, _)) = open_regular(&path, Symlinks::Follow) else { return Ok(None) };
+    let opened = ArchiveReader::new(BufReader::new(file));
+    let Ok((reader, _)) = opened.and_then(|mut reader| reader.read_seal().map(|seal| (reader, seal))) else {
+        // A bare seal: there are no files.
+        return Ok(None);
+    };
+    let mut pick = Pick { wanted, directory, open: None, failed: None };
+    let contents = read_contents(reader, seal, Algorithms::BLAKE3, &mut pick, progress);
+    if let Some(error) = pick.failed {
+        return Err(Error::Scratch(error));
+    }
+    let mut files = seal.manifest.files().iter().zip(&contents.files);
+    let whole =
+        contents.stopped.is_none() && files.all(|(sealed, found)| sealed.digest.blake3 == found.blake3);
+    Ok(whole.then_some(pick.directory))
+}
+
+/// Keeps the wanted files of an archive.
+struct Pick<'a> {
+    wanted: &'a BTreeSet<String>,
+    directory: PathBuf,
+    open: Option<File>,
+    failed: Option<io::Error>,
+}
+
+impl Pick<'_> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let copy = io::Error::from(error.kind());
+            self.failed.get_or_insert(error);
+            copy
+        })
+    }
+
+    fn create(path: &Path) -> io::Result<File> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        File::create_new(path)
+    }
+}
+
+impl Receiver for Pick<'_> {
+    fn begin(&mut self, _: &Frame, entry: &Entry<'_>) -> io::Result<()> {
+        self.open = None;
+        if self.wanted.contains(entry.path) {
+            let created = Self::create(&self.directory.join(entry.path));
+            self.open = Some(self.note(created)?);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.open = None;
+        Ok(())
+    }
+}
+
+impl Consumer for Pick<'_> {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.open else { return Ok(()) };
+        let written = file.write_all(chunk);
+        self.note(written)
+    }
+}

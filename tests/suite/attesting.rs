@@ -1,0 +1,183 @@
+//! Statements that somebody else has rebuilt a release.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modelseal::digest::Digest;
+use modelseal::manifest::{Model, Reproduction, Rung};
+use modelseal::sign::{KeySource, read_private_key, write_bundle};
+
+use crate::running::{MAKE, project};
+use crate::support::project::Project;
+use crate::support::run::Outcome;
+
+/// A release, and the keys of somebody who rebuilds it.
+fn release() -> (Project, PathBuf, String, String) {
+    let project = project(MAKE);
+    let archive = project.build();
+    let (private, public) = project.other_key("rebuilder");
+    (project, archive, private, public)
+}
+
+fn attest(project: &Project, archive: &Path, private: &str, code: i32) -> Outcome {
+    let (key, archive) = (project.public_key(), archive.to_string_lossy());
+    project.modelseal(&["reproduce", &archive, "--key", &key, "--attest", private]).expect(code)
+}
+
+fn statements(archive: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(archive.parent().expect("a directory")).expect("reads");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.to_string_lossy().contains(".reproduction.")).collect()
+}
+
+#[test]
+fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
+    let (project, archive, private, public) = release();
+    attest(&project, &archive, &private, 0).says("attested in `");
+    let [statement] = statements(&archive).try_into().expect("one statement");
+    assert!(statement.to_string_lossy().ends_with(".sigstore.json"));
+
+    let outcome = project.verify(&archive, &["--key", &public]);
+    assert_eq!(outcome.code, Some(0));
+    outcome.says("lineage.origin       pass     reproduced as R0 by ").says("sealed as executed");
+    outcome.says("; no policy: origin reproduced accepted");
+    let json = project.verify(&archive, &["--key", &public, "--format", "json"]).json();
+    assert_eq!(json["origin"], "reproduced");
+    assert_eq!(json["signers"].as_array().map(Vec::len), Some(2));
+
+    // The same again is the same statement.
+    let before = fs::read(&statement).expect("reads");
+    attest(&project, &archive, &private, 0);
+    assert_eq!(fs::read(&statement).expect("reads"), before);
+
+    // Who is not trusted adds nothing, and takes nothing away.
+    let outcome = project.verify(&archive, &[]);
+    assert_eq!(outcome.code, Some(0));
+    outcome.says("lineage.origin       pass     executed");
+    let json = project.verify(&archive, &["--format", "json"]).json();
+    let check =
+        json["checks"].as_array().expect("a list").iter().find(|check| check["id"] == "attestation").cloned();
+    let check = check.expect("is listed");
+    assert_eq!(check["status"], "skip");
+    assert!(check["message"].as_str().expect("a text").contains("none of the trusted keys signed it"));
+}
+
+#[test]
+fn a_builder_cannot_vouch_for_itself() {
+    let (project, archive, _, _) = release();
+    attest(&project, &archive, &project.key(), 0);
+    let json = project.verify(&archive, &["--format", "json"]).json();
+    assert_eq!(json["origin"], "executed");
+    assert!(json.to_string().contains("cannot vouch for itself"));
+}
+
+#[test]
+fn a_statement_about_another_release_does_not_count() {
+    let (project, archive, private, public) = release();
+    attest(&project, &archive, &private, 0);
+    let [statement] = statements(&archive).try_into().expect("one statement");
+    // The same files, under another version.
+    project.edit_recipe("1.0.0", "1.0.1");
+    project.commit();
+    let other = project.build();
+    let moved = other.with_file_name("wine-1.0.1.tar.reproduction.00000000.sigstore.json");
+    fs::copy(&statement, &moved).expect("copies");
+    let json = project.verify(&other, &["--key", &public, "--format", "json"]).json();
+    assert_eq!(json["origin"], "executed");
+    assert!(json.to_string().contains("it is about another release"));
+    // Named by the caller, it is a warning; one that is not there is an error.
+    let statement = statement.to_string_lossy().into_owned();
+    let outcome = project.verify(&other, &["--key", &public, "--attestation", &statement]);
+    assert_eq!(outcome.code, Some(0));
+    let json =
+        project.verify(&other, &["--key", &public, "--attestation", &statement, "--format", "json"]).json();
+    assert!(
+        json["checks"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|check| check["id"] == "attestation" && check["status"] == "warn")
+    );
+    assert_eq!(project.verify(&other, &["--attestation", "nothing"]).code, Some(2));
+}
+
+#[test]
+fn a_statement_that_is_named_need_not_lie_beside_the_release() {
+    let (project, archive, private, public) = release();
+    attest(&project, &archive, &private, 0);
+    let [statement] = statements(&archive).try_into().expect("one statement");
+    let elsewhere = project.out("statement.json");
+    fs::rename(&statement, &elsewhere).expect("moves");
+    assert_eq!(
+        project.verify(&archive, &["--key", &public, "--format", "json"]).json()["origin"],
+        "executed"
+    );
+    let elsewhere = elsewhere.to_string_lossy().into_owned();
+    let json =
+        project.verify(&archive, &["--key", &public, "--attestation", &elsewhere, "--format", "json"]).json();
+    assert_eq!(json["origin"], "reproduced");
+}
+
+#[test]
+fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
+    let (project, archive, private, public) = release();
+    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads");
+    let shown = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
+    let release: Digest =
+        shown["release"].as_str().expect("a text")["sha256:".len()..].parse().expect("a digest");
+    let model = Model { name: "wine".into(), version: "1.0.0".into() };
+    let good =
+        write_bundle(&Reproduction::new(&model, release, Rung::R0, "0.1.0").payload(), &key).expect("signs");
+    let path = archive.with_file_name("wine-1.0.0.tar.reproduction.x.sigstore.json");
+    let origin = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("writes");
+        let outcome = project.verify(&archive, &["--key", &public, "--format", "json"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+        outcome.json()["origin"].as_str().expect("a text").to_string()
+    };
+    assert_eq!(origin(&good), "reproduced");
+    let text = String::from_utf8(good.clone()).expect("is text");
+    let mut flipped = good.clone();
+    let place = text.find("\"payload\":\"").expect("is there") + 40;
+    flipped[place] ^= 1;
+    let manifest = fs::read(&archive).expect("reads");
+    let seal = crate::support::archive::split(&manifest)[0].content.clone();
+    let provenance = crate::support::archive::payload(&seal);
+    for bad in [
+        flipped,
+        text.trim_end().as_bytes().to_vec(),
+        format!("{text}{text}").into_bytes(),
+        seal.clone(),
+        write_bundle(&provenance, &key).expect("signs"),
+        write_bundle(b"{}", &key).expect("signs"),
+        "[".repeat(100_000).into_bytes(),
+        vec![b' '; 2 << 20],
+        Vec::new(),
+    ] {
+        assert_eq!(origin(&bad), "executed");
+    }
+    fs::remove_file(&path).expect("removes");
+    fs::create_dir(&path).expect("creates");
+    for number in 0..100 {
+        fs::write(archive.with_file_name(format!("wine-1.0.0.tar.x.{number}.sigstore.json")), "x")
+            .expect("writes");
+    }
+    let outcome = project.verify(&archive, &[]);
+    assert_eq!(outcome.code, Some(0));
+    outcome.says("37 more statements beside the release");
+}
+
+#[test]
+fn nothing_is_attested_that_was_not_reached() {
+    let project = project(&format!("{MAKE}date +%s%N > model/when\n"));
+    let archive = project.build();
+    let (private, _) = project.other_key("rebuilder");
+    attest(&project, &archive, &private, 1).claims_no_success();
+    assert_eq!(statements(&archive), Vec::<PathBuf>::new());
+    attest(&project, &archive, "nothing.key", 2).says("does not exist");
+    let public = project.public_key();
+    project
+        .modelseal(&["reproduce", "-", "--key", &public, "--attest", &private])
+        .expect(2)
+        .says("standard input");
+}
