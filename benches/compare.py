@@ -43,7 +43,7 @@ GIBI = 1 << 30
 # another one as that one's.
 PIECE = MEBI
 STARTS = 50
-TOOLS = ["cat", "cp", "dd", "find", "gzip", "sha256sum", "sync", "tar", "xargs", "zstd"]
+TOOLS = ["cat", "cp", "dd", "find", "git", "gzip", "sha256sum", "sync", "tar", "xargs", "zstd"]
 
 RECIPE = """\
 model = { name = "bench", version = "1.0.0" }
@@ -54,6 +54,7 @@ code = { none = true }
 
 COPY_AND_SYNC = 'cp --reflink=never "$1" "$2" && sync "$2"'
 EXTRACT_AND_SYNC = 'mkdir "$2" && tar xf "$1" -C "$2" && sync -f "$2"'
+CLONE_AND_RUN = 'git clone -q --no-hardlinks "$1" "$2" && cd "$2" && sh make.sh'
 HASH_TREE = 'find "$1" -type f -print0 | xargs -0 -P2 -n 500 sha256sum'
 READ_TREE = 'find "$1" -type f -print0 | xargs -0 -P2 -n 500 cat'
 READ_HALVES = (
@@ -62,9 +63,9 @@ READ_HALVES = (
 )
 
 # Bytes of the two models, and how many files the other two have.
-Sizes = namedtuple("Sizes", "large_file compressed_model small_files many_files")
-FULL = Sizes(2 * GIBI, GIBI, 20_000, 100_000)
-QUICK = Sizes(64 * MEBI, 32 * MEBI, 500, 2_000)
+Sizes = namedtuple("Sizes", "large_file compressed_model small_files many_files work_tree")
+FULL = Sizes(2 * GIBI, GIBI, 20_000, 100_000, 1_000)
+QUICK = Sizes(64 * MEBI, 32 * MEBI, 500, 2_000, 100)
 # What a command makes is removed before each run, outside of the time that is measured.
 Command = namedtuple("Command", "arguments makes", defaults=[None])
 
@@ -102,6 +103,7 @@ class Bench:
     works: list = field(default_factory=list)
     peaks: list = field(default_factory=list)
     limits: list = field(default_factory=list)
+    alone: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
     def key(self, suffix):
@@ -144,6 +146,11 @@ class Bench:
         demanded = f"at most {limit // MEBI} MiB" if limit else ""
         judged = self.judge(demanded, limit is None or samples.peak <= limit)
         self.peaks.append([work, f"{samples.peak / MEBI:.0f} MiB", *judged])
+
+    def add_demand(self, work, seconds, most):
+        """A row for what has no peer: at most so many seconds."""
+        judged = self.judge(f"at most {most:.3g} s", seconds <= most)
+        self.alone.append([work, f"{seconds:.2f} s", *judged])
 
     def add_limit(self, work, ours, reader, reading):
         ours, reading = self.alternate(ours, reading)
@@ -328,6 +335,85 @@ def measure_compression(bench):
             bench.notes.append(f"{compression} of {name}: modelseal makes {lengths[0]}, `{peer}` {lengths[1]}.")
 
 
+def commit(project):
+    """Makes the project a repository with everything in it."""
+    identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "state"]):
+        subprocess.run(["git", "-C", project, *arguments], check=True, stdout=sys.stderr)
+
+
+def measure_reproduce(bench):
+    count = bench.sizes.work_tree
+    with stage(bench, f"a work tree of {count:,} files") as (model, build, archive, _):
+        project = model.parent
+        recipe = RECIPE.replace("code = { none = true }", 'run = { command = ["sh", "make.sh"] }')
+        (project / "modelseal.toml").write_text(recipe)
+        (project / "make.sh").write_text("mkdir model && echo made > model/weights\n")
+        (project / "code").mkdir()
+        write_small_files(project / "code", count, 5_000, 20)
+        model.rmdir()
+        commit(project)
+        run(build)
+        rebuild = Command([bench.modelseal, "reproduce", archive, "--key", bench.key("pub"), "--source", project, "-q"])
+        clone = archive.with_name("clone")
+        by_hand = Command(shell(CLONE_AND_RUN, project, clone), clone)
+        work = f"`reproduce`, a command that does nothing, {count:,} files"
+        samples, _ = bench.compare(work, rebuild, "`git clone` and the command", by_hand)
+        bench.add_demand(f"{work}: beyond the command", samples.median(), 1.0)
+
+
+def measure_diff(bench):
+    count = bench.sizes.many_files
+    with stage(bench, f"two releases of {count:,} files") as (model, build, archive, _):
+        write_small_files(model, count, 1_000, 1_000)
+        run(build)
+        other = archive.with_name("other.tar")
+        next(model.rglob("*.bin")).write_bytes(b"another")
+        run(bench.build(model.parent, other))
+        seals = []
+        for path in (archive, other):
+            seals.append(path.with_suffix(".json"))
+            name = "bench-1.0.0/.modelseal/manifest.sigstore.json"
+            seals[-1].write_bytes(subprocess.run(["tar", "xOf", path, name], capture_output=True, check=True).stdout)
+        samples = run_often(bench, Command([bench.modelseal, "diff", *seals, "-q"]))
+        bench.add_demand(f"`diff` of two manifests of {count:,} files", samples.median(), 1.0)
+
+    size = bench.sizes.compressed_model
+    with stage(bench, f"two tensors of {size / GIBI:.3g} GiB") as (model, build, archive, directory):
+        unpacked = []
+        for number in range(2):
+            write_safetensors(model / "weights.safetensors", size)
+            run(build)
+            unpacked.append(directory.with_name(f"unpacked-{number}"))
+            run(bench.unpack(archive, unpacked[-1]))
+        samples = run_often(bench, Command([bench.modelseal, "diff", *unpacked, "-q"]))
+        work = f"`diff` of two directories, a tensor of {size / GIBI:.3g} GiB in which every number differs"
+        bench.add_demand(f"{work}, hashing both", samples.median(), size / 1e9)
+        bench.add_peak(work, samples, 150 * MEBI)
+
+
+def run_often(bench, command):
+    run(command)
+    samples = Samples()
+    for _ in range(bench.rounds):
+        run(command, samples)
+    return samples
+
+
+def write_safetensors(path, size):
+    """One tensor of random numbers."""
+    count = size // 4
+    header = b'{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}' % (count, 4 * count)
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for start in range(0, 4 * count, PIECE):
+            piece = bytearray(os.urandom(min(PIECE, 4 * count - start)))
+            # Exponents of numbers around one: none is infinite or no number at all.
+            piece[3::4] = b"\x3f" * (len(piece) // 4)
+            file.write(piece)
+
+
 def measure_memory_of_many_files(bench):
     count = bench.sizes.many_files
     with stage(bench, f"{count:,} files") as (model, build, archive, directory):
@@ -441,6 +527,9 @@ def page(bench, machine_rows):
         "`model_signing` and `sha256sum` compute SHA-256, `filepack` BLAKE3; `modelseal verify` computes "
         "BLAKE3 unless told otherwise.",
         *bench.notes,
+        "## Rebuilding and comparing",
+        f"Nothing does the same: medians of {bench.rounds} rounds.",
+        table("work|time|demanded|met", bench.alone),
         "## Peak memory",
         "The largest of all rounds.",
         table("work|peak|demanded|met", bench.peaks),
@@ -466,6 +555,8 @@ def measure(arguments):
         measure_large_file(bench)
         measure_small_files(bench)
         measure_compression(bench)
+        measure_reproduce(bench)
+        measure_diff(bench)
         measure_memory_of_many_files(bench)
     print(page(bench, machine_rows))
     return 0 if bench.all_met else 1

@@ -195,7 +195,16 @@ impl Difference {
 /// # Errors
 /// [`Error`].
 pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Difference, Error> {
-    let (left, right) = (read(old)?, read(new)?);
+    // A manifest of many files takes a while to read: both at once.
+    let (left, right) = std::thread::scope(|scope| {
+        let left = scope.spawn(|| read(old));
+        let right = read(new);
+        match left.join() {
+            Ok(left) => (left, right),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+    let (left, right) = (left?, right?);
     let changes = compare_manifests(&left.manifest, &right.manifest);
     let repository = history::open(options.repository, [&left.manifest, &right.manifest]);
     let history =

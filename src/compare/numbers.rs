@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
-use super::{Likeness, read_some_at};
+use super::Likeness;
 use crate::digest::{map_files, threads};
 use crate::manifest::{Demand, Rung};
 use crate::text::number;
@@ -102,25 +103,31 @@ pub(super) fn compare(
     let width = kind.number.width() as u64;
     let length = count * width;
     let block = BLOCK / width * width;
-    let round = block * threads() as u64 * 4;
+    // Each thread has a stripe of its own, and two buffers that it fills again and again.
+    let stripe = (length.div_ceil(threads() as u64 * block) * block).max(block);
+    let stripes: Vec<u64> = (0..length).step_by(stripe as usize).collect();
+    let parts = map_files(&stripes, |start| {
+        let mut distance = Distance::default();
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let end = length.min(start + stripe);
+        for place in (*start..end).step_by(block as usize) {
+            crate::interrupt::check()?;
+            let size = block.min(end - place) as usize;
+            fill_at(sealed.file, sealed.offset + place, size, &mut left)?;
+            fill_at(rebuilt.file, rebuilt.offset + place, size, &mut right)?;
+            distance.add(&compare_blocks(&left, &right, kind, tolerance, place / width));
+        }
+        Ok::<_, io::Error>(distance)
+    })?;
     let mut distance = Distance::default();
-    let mut start = 0;
-    while start < length {
-        crate::interrupt::check()?;
-        let blocks: Vec<u64> = (start..length.min(start + round)).step_by(block as usize).collect();
-        let parts = map_files(&blocks, |place| {
-            let size = block.min(length - place) as usize;
-            let left = read_some_at(sealed.file, sealed.offset + place, size)?;
-            let right = read_some_at(rebuilt.file, rebuilt.offset + place, size)?;
-            if left.len() != size || right.len() != size {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok::<_, io::Error>(compare_blocks(&left, &right, kind, tolerance, place / width))
-        })?;
-        parts.iter().for_each(|part| distance.add(part));
-        start += round;
-    }
+    parts.iter().for_each(|part| distance.add(part));
     Ok(distance)
+}
+
+/// Reads exactly so many bytes at a place.
+fn fill_at(file: &File, offset: u64, size: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.resize(size, 0);
+    file.read_exact_at(buffer, offset)
 }
 
 /// Compares numbers at hand; the first has this index.
@@ -134,13 +141,163 @@ pub(super) fn compare_blocks(
     if sealed == rebuilt {
         return Distance::default();
     }
-    let pairs = sealed.chunks_exact(kind.number.width()).zip(rebuilt.chunks_exact(kind.number.width()));
-    let pairs = pairs.enumerate().filter(|(_, (left, right))| left != right);
-    let mut distance = Distance::default();
-    for (place, (left, right)) in pairs {
-        distance.take(index + place as u64, read(left, kind), read(right, kind), tolerance);
+    let blocks = Blocks { sealed, rebuilt, tolerance, index };
+    // One loop for each kind of number: nothing about the kind is decided again for every element.
+    match kind.number {
+        Number::F16 => {
+            blocks.compare(kind, |bits| float(half::f16::from_bits(bits as u16).to_f64(), bits, 2))
+        }
+        Number::Bf16 => {
+            blocks.compare(kind, |bits| float(f64::from(f32::from_bits((bits as u32) << 16)), bits, 2))
+        }
+        Number::F32 => blocks.compare(kind, |bits| float(f64::from(f32::from_bits(bits as u32)), bits, 4)),
+        Number::F64 => blocks.compare(kind, |bits| float(f64::from_bits(bits), bits, 8)),
+        Number::Signed(width) => blocks.compare(kind, move |bits| {
+            let shift = 64 - 8 * width as u32;
+            let value = ((bits << shift) as i64) >> shift;
+            Read { value: value as f64, ordinal: value, whole: true }
+        }),
+        Number::Unsigned(_) => {
+            blocks.compare(kind, |bits| Read { value: bits as f64, ordinal: bits as i64, whole: true })
+        }
+        // Never close, whatever its bits would be as a number.
+        Number::Opaque(_) => {
+            blocks.compare(kind, |bits| Read { value: bits as f64, ordinal: i64::MIN, whole: true })
+        }
     }
-    distance
+}
+
+/// Two blocks of numbers of one kind.
+struct Blocks<'a> {
+    sealed: &'a [u8],
+    rebuilt: &'a [u8],
+    tolerance: &'a Demand,
+    /// Of the first number.
+    index: u64,
+}
+
+impl Blocks<'_> {
+    fn compare(&self, kind: Kind, decode: impl Fn(u64) -> Read) -> Distance {
+        match (kind.number.width(), kind.big_endian) {
+            (1, _) => self.fold::<1>(|bytes| u64::from(bytes[0]), decode),
+            (2, false) => self.fold::<2>(|bytes| u64::from(u16::from_le_bytes(bytes)), decode),
+            (2, true) => self.fold::<2>(|bytes| u64::from(u16::from_be_bytes(bytes)), decode),
+            (4, false) => self.fold::<4>(|bytes| u64::from(u32::from_le_bytes(bytes)), decode),
+            (4, true) => self.fold::<4>(|bytes| u64::from(u32::from_be_bytes(bytes)), decode),
+            (8, false) => self.fold::<8>(u64::from_le_bytes, decode),
+            (8, true) => self.fold::<8>(u64::from_be_bytes, decode),
+            (width, _) => self.fold_opaque(width, decode),
+        }
+    }
+
+    fn fold<const WIDTH: usize>(
+        &self,
+        bits: impl Fn([u8; WIDTH]) -> u64,
+        decode: impl Fn(u64) -> Read,
+    ) -> Distance {
+        let (sealed, _) = self.sealed.as_chunks::<WIDTH>();
+        let (rebuilt, _) = self.rebuilt.as_chunks::<WIDTH>();
+        let mut distance = Distance::default();
+        let mut start = 0;
+        if let Some(first) = sealed.iter().zip(rebuilt).position(|(left, right)| left != right) {
+            let (left, right) = (decode(bits(sealed[first])), decode(bits(rebuilt[first])));
+            distance.first = Some((self.index + first as u64, left.value, right.value));
+            distance.whole = left.whole;
+            start = first;
+        }
+        let pairs = sealed[start..].chunks(LANES).zip(rebuilt[start..].chunks(LANES));
+        for (left, right) in pairs {
+            // Usually every number is finite: then nothing is decided for each of them.
+            match Lanes::compare(left, right, &bits, &decode, self.tolerance) {
+                Some(lanes) => lanes.add_to(&mut distance),
+                None => {
+                    for (left, right) in left.iter().zip(right).filter(|(left, right)| left != right) {
+                        distance.take(decode(bits(*left)), decode(bits(*right)), self.tolerance);
+                    }
+                }
+            }
+        }
+        distance
+    }
+
+    /// Of any width: the same or not, shown by the first bytes.
+    fn fold_opaque(&self, width: usize, decode: impl Fn(u64) -> Read) -> Distance {
+        let mut distance = Distance::default();
+        let first =
+            |bytes: &[u8]| bytes.iter().take(8).rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        let pairs = self.sealed.chunks_exact(width).zip(self.rebuilt.chunks_exact(width));
+        for (place, (left, right)) in pairs.enumerate().filter(|(_, (left, right))| left != right) {
+            let (left, right) = (decode(first(left)), decode(first(right)));
+            let index = self.index + place as u64;
+            distance.first.get_or_insert((index, left.value, right.value));
+            distance.take(left, right, self.tolerance);
+        }
+        distance
+    }
+}
+
+/// How many numbers are compared together.
+const LANES: usize = 64;
+
+/// What a few numbers have in common.
+#[derive(Default)]
+struct Lanes {
+    differing: u64,
+    beyond: u64,
+    absolute: f64,
+    relative: f64,
+    ulp: u64,
+}
+
+impl Lanes {
+    /// `None`: one of them is not finite, zero, or not a number that can be close to another.
+    #[inline]
+    fn compare<const WIDTH: usize>(
+        sealed: &[[u8; WIDTH]],
+        rebuilt: &[[u8; WIDTH]],
+        bits: impl Fn([u8; WIDTH]) -> u64,
+        decode: impl Fn(u64) -> Read,
+        tolerance: &Demand,
+    ) -> Option<Self> {
+        // One short loop after the other over arrays of a fixed length: each becomes a few wide instructions.
+        let (mut size, mut apart, mut ulp) = ([1.0f64; LANES], [0.0f64; LANES], [0u64; LANES]);
+        let mut usual = true;
+        for (lane, (left, right)) in sealed.iter().zip(rebuilt).enumerate() {
+            let (left, right) = (decode(bits(*left)), decode(bits(*right)));
+            size[lane] = left.value.abs();
+            apart[lane] = (left.value - right.value).abs();
+            ulp[lane] = left.ordinal.abs_diff(right.ordinal);
+            usual &= left.ordinal != i64::MIN;
+        }
+        let Demand { atol, rtol, .. } = *tolerance;
+        let mut lanes = Self::default();
+        for (apart, size) in apart.iter().zip(&size) {
+            usual &= (*apart < f64::INFINITY) & (*size > 0.0);
+        }
+        for (apart, size) in apart.iter().zip(&size) {
+            lanes.beyond += u64::from(*apart > atol + rtol * size);
+        }
+        for apart in &apart {
+            lanes.absolute = if *apart > lanes.absolute { *apart } else { lanes.absolute };
+        }
+        for (apart, size) in apart.iter().zip(&size) {
+            let relative = apart / size;
+            lanes.relative = if relative > lanes.relative { relative } else { lanes.relative };
+        }
+        for ulp in &ulp {
+            lanes.differing += u64::from(*ulp != 0);
+            lanes.ulp = lanes.ulp.max(*ulp);
+        }
+        usual.then_some(lanes)
+    }
+
+    fn add_to(self, distance: &mut Distance) {
+        distance.differing += self.differing;
+        distance.beyond += self.beyond;
+        distance.absolute = distance.absolute.max(self.absolute);
+        distance.relative = distance.relative.max(self.relative);
+        distance.ulp = distance.ulp.max(self.ulp);
+    }
 }
 
 /// A number as a double, and its place in the order of its kind's values.
@@ -151,9 +308,10 @@ struct Read {
 }
 
 impl Distance {
-    fn take(&mut self, index: u64, sealed: Read, found: Read, tolerance: &Demand) {
+    /// Adds a pair that may be anything.
+    #[cold]
+    fn take(&mut self, sealed: Read, found: Read, tolerance: &Demand) {
         self.differing += 1;
-        self.first = self.first.or(Some((index, sealed.value, found.value)));
         self.whole |= sealed.whole;
         let absolute = (sealed.value - found.value).abs();
         // A number that is none is never close to anything, nor is an infinity to another number.
@@ -179,34 +337,12 @@ impl Distance {
     }
 }
 
-fn read(bytes: &[u8], kind: Kind) -> Read {
-    let mut wide = [0u8; 8];
-    let used = bytes.len().min(8);
-    for (index, byte) in bytes.iter().take(used).enumerate() {
-        wide[if kind.big_endian { used - 1 - index } else { index }] = *byte;
-    }
-    let bits = u64::from_le_bytes(wide);
-    let whole = |value: f64, ordinal: i64| Read { value, ordinal, whole: true };
-    // The bits of floating-point numbers of one sign are ordered as their values are.
-    let float = |value: f64, width: u32| {
-        let sign = 1u64 << (8 * width - 1);
-        let magnitude = (bits & (sign - 1)) as i64;
-        Read { value, ordinal: if bits & sign == 0 { magnitude } else { -magnitude }, whole: false }
-    };
-    match kind.number {
-        Number::F16 => float(half::f16::from_bits(bits as u16).to_f64(), 2),
-        Number::Bf16 => float(half::bf16::from_bits(bits as u16).to_f64(), 2),
-        Number::F32 => float(f64::from(f32::from_bits(bits as u32)), 4),
-        Number::F64 => float(f64::from_bits(bits), 8),
-        Number::Signed(width) => {
-            let shift = 64 - 8 * width as u32;
-            let value = ((bits << shift) as i64) >> shift;
-            whole(value as f64, value)
-        }
-        Number::Unsigned(_) => whole(bits as f64, bits as i64),
-        // Never close, whatever its bits would be as a number.
-        Number::Opaque(_) => whole(bits as f64, i64::MIN),
-    }
+/// The bits of floating-point numbers of one sign are ordered as their values are.
+#[inline]
+fn float(value: f64, bits: u64, width: u32) -> Read {
+    let sign = 1u64 << (8 * width - 1);
+    let magnitude = (bits & (sign - 1)) as i64;
+    Read { value, ordinal: if bits & sign == 0 { magnitude } else { -magnitude }, whole: false }
 }
 
 #[cfg(test)]
