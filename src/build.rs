@@ -63,6 +63,8 @@ pub struct Options<'a> {
     /// Is told how many bytes were read.
     pub progress: Progress<'a>,
     pub making: Making,
+    /// Files that the caller writes beside the archive: they do not make the work tree dirty.
+    pub writes: Vec<PathBuf>,
     /// Files and directories that the command must not see: keys.
     pub hidden: Vec<PathBuf>,
     /// Run the command without isolation even where the recipe demands it.
@@ -112,23 +114,16 @@ pub enum Error {
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkout(#[from] checkout::Error),
-    #[error("{reason}")]
-    Run {
-        reason: run::Error,
-        /// Where its output is kept.
-        log: Option<PathBuf>,
-    },
+    /// Its output is kept, if there is any.
+    #[error(transparent)]
+    Run(Kept<run::Error>),
     #[error("the command did not make the artifact {}", crate::text::path(.0))]
     NotProduced(PathBuf),
     #[error("the artifact cannot be moved aside to {}", crate::text::path(path))]
     Aside { path: PathBuf, source: io::Error },
     /// The command has made something, and it cannot be sealed.
-    #[error("{reason}")]
-    Rejected {
-        /// Where what it made is kept.
-        kept: Option<PathBuf>,
-        reason: Box<Error>,
-    },
+    #[error(transparent)]
+    Rejected(Kept<Box<Error>>),
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
     NoCommand,
     #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
@@ -180,19 +175,47 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
     })
 }
 
+/// An error, and where something is kept that may explain it or that took long to make.
+#[derive(Debug)]
+pub struct Kept<E> {
+    pub reason: E,
+    pub kept: Option<PathBuf>,
+}
+
+impl<E> Kept<E> {
+    fn hint(&self, hint: Option<String>, what: &str) -> Option<String> {
+        let kept = self.kept.as_ref().map(|path| format!("{what} is kept in {}", crate::text::path(path)));
+        let parts = [hint, kept].into_iter().flatten().collect::<Vec<_>>();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for Kept<E> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reason.fmt(formatter)
+    }
+}
+
+impl<E: std::error::Error> std::error::Error for Kept<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.reason.source()
+    }
+}
+
 impl Error {
     fn run(reason: run::Error) -> Self {
-        Error::Run { reason, log: None }
+        Error::Run(Kept { reason, kept: None })
     }
 
     /// Whether the input was looked at and refused (exit 1), rather than the build not possible (exit 2).
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Input(error) => error.is_refusal(),
-            Error::Run { reason, .. } => reason.is_refusal(),
+            Error::Run(kept) => kept.reason.is_refusal(),
+            Error::Rejected(kept) => kept.reason.is_refusal(),
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
             Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
-            Error::NotProduced(_) | Error::Rejected { .. } | Error::Statement(_) => true,
+            Error::NotProduced(_) | Error::Statement(_) => true,
             _ => false,
         }
     }
@@ -203,22 +226,11 @@ impl Error {
             Error::Input(error) => error.hint(),
             Error::Key(error) => error.hint(),
             Error::Checkout(error) => error.hint(),
-            Error::Run { reason, log } => {
-                let kept =
-                    log.as_ref().map(|log| format!("its output is kept in {}", crate::text::path(log)));
-                let parts = [reason.hint(), kept].into_iter().flatten().collect::<Vec<_>>();
-                (!parts.is_empty()).then(|| parts.join("; "))
-            }
+            Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
             Error::NotProduced(_) => {
                 Some("does `path` under `[artifact]` say where the command writes?".into())
             }
-            Error::Rejected { kept, reason } => {
-                let kept = kept
-                    .as_ref()
-                    .map(|kept| format!("what the command made is kept in {}", crate::text::path(kept)));
-                let parts = [reason.hint(), kept].into_iter().flatten().collect::<Vec<_>>();
-                (!parts.is_empty()).then(|| parts.join("; "))
-            }
+            Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
             Error::NoCode => {
                 Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
             }

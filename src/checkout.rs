@@ -38,6 +38,8 @@ pub enum Error {
     Absent { what: String, path: PathBuf },
     #[error("{what} at {} is not the sealed one", crate::text::path(path))]
     Differs { what: String, path: PathBuf, expected: String, actual: String },
+    #[error("{} leads out of the clone by a link", crate::text::path(.0))]
+    Outside(PathBuf),
     #[error("cannot make {}", crate::text::path(path))]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -150,12 +152,25 @@ impl Checkout {
     /// [`Error::Io`].
     pub fn remove_artifact(&self) -> Result<(), Error> {
         let artifact = self.artifact();
+        self.check_within(&artifact)?;
         let removed = match artifact.symlink_metadata() {
             Err(_) => return Ok(()),
             Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&artifact),
             Ok(_) => fs::remove_file(&artifact),
         };
         removed.map_err(|source| Error::io(&artifact, source))
+    }
+}
+
+impl Checkout {
+    /// Nothing is removed or written through a link that leads out of the clone.
+    fn check_within(&self, path: &Path) -> Result<(), Error> {
+        let existing = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(&self.directory);
+        let resolve = |path: &Path| path.canonicalize().map_err(|source| Error::io(path, source));
+        if resolve(existing)?.starts_with(resolve(&self.directory)?) {
+            return Ok(());
+        }
+        Err(Error::Outside(path.to_path_buf()))
     }
 }
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Changes, compare_manifests};
 use crate::digest::{Digest, Progress};
-use crate::inputs;
 use crate::manifest::{Model, Statement};
 use crate::release::Seal;
 use crate::verify::{self, Sealed, Target, read_sealed};
@@ -30,8 +29,6 @@ pub enum Error {
     Unreadable { target: String, reason: String },
     #[error(transparent)]
     Compare(#[from] compare::Error),
-    #[error(transparent)]
-    Input(#[from] inputs::Error),
     #[error("cannot keep what is compared")]
     Scratch(#[source] std::io::Error),
 }
@@ -97,7 +94,7 @@ impl Factor {
 pub enum State {
     Changed,
     Same,
-    /// At least one of the two says nothing about it.
+    /// Neither of the two says anything about it.
     NotSealed,
 }
 
@@ -131,7 +128,7 @@ pub struct Difference {
 impl Difference {
     /// Whether anything differs at all.
     pub fn is_different(&self) -> bool {
-        self.artifact == State::Changed || self.factors.iter().any(|(_, state)| *state == State::Changed)
+        self.old.release != self.new.release
     }
 
     /// The first line: the single factor, if it is one.
@@ -149,6 +146,10 @@ impl Difference {
         match changed.as_slice() {
             [] if self.artifact == State::Changed => {
                 "nothing that went in changed, but the artifact did: it does not come out the same"
+                    .to_string()
+            }
+            [] if self.is_different() => {
+                "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did"
                     .to_string()
             }
             [] => "nothing changed".to_string(),

@@ -14,10 +14,10 @@
 //! ```
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
-//! [`sign`], [`archive`], [`release`], [`recipe`], [`inputs`], [`run`], [`checkout`], [`build`], [`report`],
-//! [`verify`]; a test
-//! holds them to it. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing of how
-//! a check was made. The command line, [`cli`], knows everything and is known by nothing.
+//! [`sign`], [`archive`], [`release`], [`recipe`], [`inputs`], [`run`], [`checkout`], [`compare`], [`build`],
+//! [`report`], [`verify`], [`reproduce`], [`diff`]; a test holds them to it. `manifest` knows nothing of
+//! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
+//! knows everything and is known by nothing.
 //!
 //! ```no_run
 //! use modelseal::digest::Algorithms;

@@ -57,9 +57,7 @@ impl Aside {
 
     /// Keeps the new artifact under this name; the old one is put back.
     pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
-        remove(kept);
-        fs::create_dir_all(kept.parent()?).ok()?;
-        fs::rename(&self.place, kept).ok().map(|()| kept.to_path_buf())
+        keep(&self.place, kept).then(|| kept.to_path_buf())
     }
 }
 
@@ -73,6 +71,35 @@ impl Drop for Aside {
             let _ = fs::rename(old, &self.place);
         }
     }
+}
+
+/// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
+/// is there, whole.
+pub(super) fn keep(from: &Path, to: &Path) -> bool {
+    remove(to);
+    let Some(directory) = to.parent() else { return false };
+    if fs::create_dir_all(directory).is_err() {
+        return false;
+    }
+    let kept = fs::rename(from, to).is_ok() || copy(from, to).is_ok();
+    if !kept {
+        remove(to);
+    }
+    kept
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
+        let target = if relative.as_os_str().is_empty() { to.to_path_buf() } else { to.join(relative) };
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target)?;
+        } else if entry.file_type().is_file() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) {

@@ -62,7 +62,7 @@ pub fn seal(
     let statement = manifest::parse(payload).map_err(|error| Error::Statement(error.to_string()))?;
     let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
     let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
-    let written = plan::written(recipe, &output);
+    let written = plan::written(recipe, &output, &options.writes);
     compare_recipe(recipe, &statement)?;
     compare_code(recipe, &statement, options, &written)?;
     let artifact = list_artifact(recipe, &written)?;

@@ -31,7 +31,7 @@ pub(super) struct Plan {
 
 /// Reads the inputs and has the artifact made.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
-    let written = written(recipe, output);
+    let written = written(recipe, output, &options.writes);
     let inputs = inputs::gather(
         recipe,
         &inputs::Options {
@@ -137,7 +137,7 @@ impl Plan {
 }
 
 /// What this build writes, absolute, links resolved as far as they exist.
-pub(super) fn written(recipe: &Recipe, output: &Path) -> Vec<PathBuf> {
+pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<PathBuf> {
     let resolve = |path: &Path| {
         let directory = match path.parent() {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -155,7 +155,7 @@ pub(super) fn written(recipe: &Recipe, output: &Path) -> Vec<PathBuf> {
         with_ending(output, "rejected"),
         Aside::path(&artifact),
     ];
-    paths.iter().filter_map(|path| resolve(path)).collect()
+    paths.iter().chain(more).filter_map(|path| resolve(path)).collect()
 }
 
 /// The directory of an archive that nobody named.

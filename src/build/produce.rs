@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
-use super::aside::Aside;
+use super::aside::{self, Aside};
 use super::command::Setting;
-use super::{Error, Making, Options};
+use super::{Error, Kept, Making, Options};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Inputs, check_unchanged, work_tree};
 use crate::interrupt::Busy;
@@ -56,6 +56,12 @@ impl Product {
     }
 }
 
+/// A command that has ended, and what it printed.
+struct Made {
+    seconds: Option<f64>,
+    log: File,
+}
+
 /// Everything that making the artifact depends on.
 pub(super) struct Task<'a> {
     pub(super) recipe: &'a Recipe,
@@ -97,17 +103,19 @@ impl Task<'_> {
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
         let aside = Aside::take(&artifact).map_err(|(path, source)| Error::Aside { path, source })?;
-        let seconds = self.make(&setting)?;
+        let mut made = self.make(&setting)?;
         if artifact.symlink_metadata().is_err() {
-            return Err(Error::NotProduced(artifact));
+            return Err(self.explain(Error::NotProduced(artifact), &mut made));
         }
         let left = match self.check_inputs(self.recipe) {
             Ok(left) => left,
             Err(error) => {
                 let kept = aside.reject(&with_ending(self.output, "rejected"));
-                return Err(Error::Rejected { kept, reason: Box::new(error) });
+                let reason = Box::new(self.explain(error, &mut made));
+                return Err(Error::Rejected(Kept { reason, kept }));
             }
         };
+        let seconds = made.seconds;
         let place = Place::Anew { aside, _scratch: scratch, _busy: busy };
         Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
     }
@@ -121,11 +129,18 @@ impl Task<'_> {
         let setting = self.setting(recipe, &home, &temporary, Some(writable));
         let environment = setting.describe().map_err(Error::run)?;
         checkout.remove_artifact()?;
-        let seconds = self.make(&setting)?;
+        let mut made = self.make(&setting)?;
         if checkout.artifact().symlink_metadata().is_err() {
-            return Err(Error::NotProduced(PathBuf::from(recipe.tables.artifact.path.get_ref())));
+            let path = PathBuf::from(recipe.tables.artifact.path.get_ref());
+            return Err(self.explain(Error::NotProduced(path), &mut made));
         }
-        let left = self.check_inputs(recipe)?;
+        let left = self.check_inputs(recipe).map_err(|error| {
+            let kept = with_ending(self.output, "rejected");
+            let kept = aside::keep(&checkout.artifact(), &kept).then_some(kept);
+            let reason = Box::new(self.explain(error, &mut made));
+            Error::Rejected(Kept { reason, kept })
+        })?;
+        let seconds = made.seconds;
         let place = Place::Clone { checkout: Box::new(checkout), scratch };
         Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
     }
@@ -166,17 +181,27 @@ impl Task<'_> {
     }
 
     /// Runs the command; what it printed is kept beside the archive if it failed.
-    fn make(&self, setting: &Setting<'_>) -> Result<Option<f64>, Error> {
-        let mut log = tempfile::tempfile().map_err(run::Error::Log).map_err(Error::run)?;
+    fn make(&self, setting: &Setting<'_>) -> Result<Made, Error> {
+        let log = tempfile::tempfile().map_err(run::Error::Log).map_err(Error::run)?;
         match setting.make(Some(&log)) {
-            Ok(ended) => Ok(ended.map(|ended| ended.elapsed.as_secs_f64())),
-            Err(source) if source.is_refusal() => {
-                let path = with_ending(self.output, "log");
-                let kept = keep(&mut log, &path).ok().map(|()| path);
-                Err(Error::Run { reason: source, log: kept })
+            Ok(ended) => Ok(Made { seconds: ended.map(|ended| ended.elapsed.as_secs_f64()), log }),
+            Err(reason) if reason.is_refusal() => {
+                let kept = self.keep_log(&mut Made { seconds: None, log });
+                Err(Error::Run(Kept { reason, kept }))
             }
-            Err(source) => Err(Error::run(source)),
+            Err(reason) => Err(Error::run(reason)),
         }
+    }
+
+    /// The command has ended well, and something is wrong all the same: what it printed may say why.
+    fn explain(&self, error: Error, made: &mut Made) -> Error {
+        self.keep_log(made);
+        error
+    }
+
+    fn keep_log(&self, made: &mut Made) -> Option<PathBuf> {
+        let path = with_ending(self.output, "log");
+        keep(&mut made.log, &path).ok().map(|()| path)
     }
 
     fn check_inputs(&self, recipe: &Recipe) -> Result<Vec<String>, Error> {

@@ -37,6 +37,23 @@ impl Repository<'_> {
     }
 }
 
+/// All of git's configuration, beside the home directory of the clone.
+const CONFIGURATION: &str = "gitconfig";
+
+/// Writes git's configuration: that a directory may belong to another user, whom libgit2 has accepted by the
+/// caller's own configuration.
+fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
+    let path = home.with_file_name(CONFIGURATION);
+    let text = match repository {
+        Repository::Directory { root, .. } => {
+            let quoted = root.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+            format!("[safe]\n\tdirectory = \"{quoted}\"\n\tdirectory = \"{quoted}/.git\"\n")
+        }
+        Repository::Address(_) => String::new(),
+    };
+    fs::write(&path, text).map_err(|source| Error::io(&path, source))
+}
+
 /// Clones and checks out one commit.
 pub(super) fn clone(
     repository: &Repository<'_>,
@@ -50,6 +67,11 @@ pub(super) fn clone(
     {
         return Err(Error::Protocol(shown));
     }
+    if let Repository::Directory { root, .. } = repository {
+        // Whether it may belong to somebody else, the caller's own configuration decides.
+        WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
+    }
+    configure(repository, home)?;
     let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
     let into = target.to_string_lossy().into_owned();
     // Hard links would let whatever runs in the clone write into the original's objects.
@@ -131,7 +153,7 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
         .env("HOME", home)
         .env("LC_ALL", "C")
         .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_GLOBAL", home.with_file_name(CONFIGURATION))
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ALLOW_PROTOCOL", "file:https:ssh")
         .env("GIT_LFS_SKIP_SMUDGE", "1");

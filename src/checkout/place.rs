@@ -79,6 +79,7 @@ impl Checkout {
         if target.symlink_metadata().is_ok() {
             return Ok(());
         }
+        self.check_within(&target)?;
         let absent = |_| Error::Absent { what: what(), path: input.from.clone() };
         let metadata = fs::metadata(&input.from).map_err(absent)?;
         if let Some(parent) = target.parent() {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
-use super::keys::{SigningKey, signing_key};
+use super::keys::{SigningKey, own_key, signing_key};
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
@@ -121,7 +121,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         now: Timestamp::now(),
         progress: &|bytes| progress.advance(bytes),
         making,
-        hidden: signer.as_ref().map(SigningKey::hidden).unwrap_or_default(),
+        writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
+        hidden: signer.as_ref().map_or_else(own_key, SigningKey::hidden),
         insecure_no_isolation: arguments.insecure_no_isolation,
         listener: &running,
     };

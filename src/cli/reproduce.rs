@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::failure::style;
-use super::keys::{SigningKey, signing_key, trusted_keys};
+use super::keys::{SigningKey, own_key, signing_key, trusted_keys};
 use super::output::{print, say};
 use super::progress::Progress;
 use super::running::Running;
@@ -17,7 +17,6 @@ use super::verify::{check_standard_input, print_report, target};
 use crate::manifest::Rung;
 use crate::report::Verdict;
 use crate::reproduce::{Circumstance, Options, attest, reproduce};
-use crate::sign::local_key_path;
 use crate::verify::Target;
 
 /// Rebuild a release from its manifest, and compare
@@ -119,8 +118,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), talk)?),
         None => None,
     };
-    let own = local_key_path().ok().and_then(|path| path.parent().map(PathBuf::from));
-    let hidden = signer.as_ref().map_or(own.into_iter().collect(), SigningKey::hidden);
+    let hidden = signer.as_ref().map_or_else(own_key, SigningKey::hidden);
     let progress = Progress::new("reading", talk);
     let running = Running::new(talk);
     let result = reproduce(

@@ -49,7 +49,7 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     };
     let container = "times, order or compression of the members differ; their content is the same";
     let mut whole = Likeness::at(Rung::R1, container).because(Some(Cause::Clock));
-    for member in left.keys().chain(right.keys()) {
+    for member in left.keys().chain(right.keys().filter(|member| !left.contains_key(*member))) {
         let (sealed, rebuilt) = match (left.get(member), right.get(member)) {
             (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
             (Some(_), None) => return Ok(Some(alone(member, "is missing"))),

@@ -205,18 +205,32 @@ impl Blocks<'_> {
             distance.whole = left.whole;
             start = first;
         }
-        let pairs = sealed[start..].chunks(LANES).zip(rebuilt[start..].chunks(LANES));
-        for (left, right) in pairs {
-            // Usually every number is finite: then nothing is decided for each of them.
-            match Lanes::compare(left, right, &bits, &decode, self.tolerance) {
-                Some(lanes) => lanes.add_to(&mut distance),
-                None => {
-                    for (left, right) in left.iter().zip(right).filter(|(left, right)| left != right) {
-                        distance.take(decode(bits(*left)), decode(bits(*right)), self.tolerance);
-                    }
-                }
+        let Demand { atol, rtol, .. } = *self.tolerance;
+        // Sums of their own: the compiler keeps them in registers.
+        let (mut differing, mut beyond, mut ulp) = (0, 0, 0);
+        let (mut absolute, mut relative) = (0.0, Ratio { part: 0.0, whole: 1.0 });
+        for (left, right) in sealed[start..].iter().zip(&rebuilt[start..]) {
+            let (left, right) = (bits(*left), bits(*right));
+            if left == right {
+                continue;
+            }
+            let (left, right) = (decode(left), decode(right));
+            let (apart, size) = ((left.value - right.value).abs(), left.value.abs());
+            if !(apart < f64::INFINITY && size > 0.0) || left.ordinal == i64::MIN {
+                distance.take(left, right, self.tolerance);
+                continue;
+            }
+            differing += 1;
+            beyond += u64::from(apart > atol + rtol * size);
+            ulp = left.ordinal.abs_diff(right.ordinal).max(ulp);
+            absolute = if apart > absolute { apart } else { absolute };
+            // A division for each number would cost more than everything else.
+            if apart * relative.whole > relative.part * size {
+                relative = Ratio { part: apart, whole: size };
             }
         }
+        let relative = relative.part / relative.whole;
+        distance.add(&Distance { differing, beyond, absolute, relative, ulp, ..Distance::default() });
         distance
     }
 
@@ -236,68 +250,10 @@ impl Blocks<'_> {
     }
 }
 
-/// How many numbers are compared together.
-const LANES: usize = 64;
-
-/// What a few numbers have in common.
-#[derive(Default)]
-struct Lanes {
-    differing: u64,
-    beyond: u64,
-    absolute: f64,
-    relative: f64,
-    ulp: u64,
-}
-
-impl Lanes {
-    /// `None`: one of them is not finite, zero, or not a number that can be close to another.
-    #[inline]
-    fn compare<const WIDTH: usize>(
-        sealed: &[[u8; WIDTH]],
-        rebuilt: &[[u8; WIDTH]],
-        bits: impl Fn([u8; WIDTH]) -> u64,
-        decode: impl Fn(u64) -> Read,
-        tolerance: &Demand,
-    ) -> Option<Self> {
-        // One short loop after the other over arrays of a fixed length: each becomes a few wide instructions.
-        let (mut size, mut apart, mut ulp) = ([1.0f64; LANES], [0.0f64; LANES], [0u64; LANES]);
-        let mut usual = true;
-        for (lane, (left, right)) in sealed.iter().zip(rebuilt).enumerate() {
-            let (left, right) = (decode(bits(*left)), decode(bits(*right)));
-            size[lane] = left.value.abs();
-            apart[lane] = (left.value - right.value).abs();
-            ulp[lane] = left.ordinal.abs_diff(right.ordinal);
-            usual &= left.ordinal != i64::MIN;
-        }
-        let Demand { atol, rtol, .. } = *tolerance;
-        let mut lanes = Self::default();
-        for (apart, size) in apart.iter().zip(&size) {
-            usual &= (*apart < f64::INFINITY) & (*size > 0.0);
-        }
-        for (apart, size) in apart.iter().zip(&size) {
-            lanes.beyond += u64::from(*apart > atol + rtol * size);
-        }
-        for apart in &apart {
-            lanes.absolute = if *apart > lanes.absolute { *apart } else { lanes.absolute };
-        }
-        for (apart, size) in apart.iter().zip(&size) {
-            let relative = apart / size;
-            lanes.relative = if relative > lanes.relative { relative } else { lanes.relative };
-        }
-        for ulp in &ulp {
-            lanes.differing += u64::from(*ulp != 0);
-            lanes.ulp = lanes.ulp.max(*ulp);
-        }
-        usual.then_some(lanes)
-    }
-
-    fn add_to(self, distance: &mut Distance) {
-        distance.differing += self.differing;
-        distance.beyond += self.beyond;
-        distance.absolute = distance.absolute.max(self.absolute);
-        distance.relative = distance.relative.max(self.relative);
-        distance.ulp = distance.ulp.max(self.ulp);
-    }
+/// A quotient that is not divided yet.
+struct Ratio {
+    part: f64,
+    whole: f64,
 }
 
 /// A number as a double, and its place in the order of its kind's values.
@@ -340,9 +296,11 @@ impl Distance {
 /// The bits of floating-point numbers of one sign are ordered as their values are.
 #[inline]
 fn float(value: f64, bits: u64, width: u32) -> Read {
-    let sign = 1u64 << (8 * width - 1);
-    let magnitude = (bits & (sign - 1)) as i64;
-    Read { value, ordinal: if bits & sign == 0 { magnitude } else { -magnitude }, whole: false }
+    let place = 8 * width - 1;
+    let magnitude = (bits & ((1u64 << place) - 1)) as i64;
+    // All bits are set if it is negative: then this negates, without a jump.
+    let sign = -((bits >> place) as i64 & 1);
+    Read { value, ordinal: (magnitude ^ sign) - sign, whole: false }
 }
 
 #[cfg(test)]

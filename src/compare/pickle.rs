@@ -33,12 +33,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
             return Ok(Some(likeness));
         }
         if left.is_stop() && reading.left.machine.is_done() {
-            let rest = |side: &Side<'_>| side.stream.rest();
-            return Ok(if rest(&reading.left)? == rest(&reading.right)? {
-                Some(reading.whole)
-            } else {
-                None
-            });
+            return reading.end();
         }
     }
 }
@@ -105,6 +100,18 @@ impl Reading<'_> {
             (Argument::Region { .. }, _) | (_, Argument::Region { .. }) => false,
             _ => true,
         }
+    }
+
+    /// Behind the pickle may stand more: other pickles, or anything else. It is the same, or the files are
+    /// compared as bytes.
+    fn end(self) -> Result<Option<Likeness>, Failed> {
+        let ((left, left_rest), (right, right_rest)) = (self.left.stream.rest(), self.right.stream.rest());
+        if left_rest != right_rest {
+            return Ok(None);
+        }
+        let (sealed, rebuilt) = (self.pair.sealed, self.pair.rebuilt);
+        let difference = bytes::first_difference_in(sealed, left, rebuilt, right, left_rest)?;
+        Ok(difference.is_none().then_some(self.whole))
     }
 
     fn place(&self) -> String {
@@ -176,7 +183,7 @@ impl Reading<'_> {
     /// The raw bytes of an array that joblib put between two operations.
     fn compare_interruption(&mut self, array: &machine::RawArray) -> Result<Option<Likeness>, Failed> {
         let Some(kind) = npy::kind(&array.descr) else { return Ok(None) };
-        let length = array.count * kind.number.width() as u64;
+        let Some(length) = array.count.checked_mul(kind.number.width() as u64) else { return Ok(None) };
         let (Some(sealed), Some(rebuilt)) =
             (self.left.stream.skip_array(array, length)?, self.right.stream.skip_array(array, length)?)
         else {

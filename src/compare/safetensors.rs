@@ -40,7 +40,8 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     if let Some(difference) = compare_metadata(&left.metadata, &right.metadata) {
         return Ok(Some(difference));
     }
-    for tensor in left.tensors.keys().chain(right.tensors.keys()) {
+    let only_right = right.tensors.keys().filter(|tensor| !left.tensors.contains_key(*tensor));
+    for tensor in left.tensors.keys().chain(only_right) {
         let (sealed, rebuilt) = match (left.tensors.get(tensor), right.tensors.get(tensor)) {
             (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
             (Some(_), None) => {
@@ -84,7 +85,7 @@ fn compare_metadata(
     sealed: &BTreeMap<String, String>,
     rebuilt: &BTreeMap<String, String>,
 ) -> Option<Likeness> {
-    for key in sealed.keys().chain(rebuilt.keys()) {
+    for key in sealed.keys().chain(rebuilt.keys().filter(|key| !sealed.contains_key(*key))) {
         let (left, right) = (sealed.get(key), rebuilt.get(key));
         if left == right {
             continue;
@@ -125,6 +126,25 @@ fn read(file: &File) -> io::Result<Option<Tensors>> {
             return Ok(None);
         }
         tensors.insert(tensor, entry);
+    }
+    // Every byte belongs to one tensor, as the format demands; anything else is not compared as tensors.
+    let mut places: Vec<(u64, u64)> = tensors.values().map(|tensor| tensor.data_offsets).collect();
+    places.sort_unstable();
+    let mut end = 0;
+    for (begin, next) in places {
+        if begin != end {
+            return Ok(None);
+        }
+        end = next;
+    }
+    let fits = |tensor: &Tensor| {
+        let (begin, end) = tensor.data_offsets;
+        let count = tensor.shape.iter().try_fold(1u64, |count, size| count.checked_mul(*size));
+        let width = kind(&tensor.dtype).map(|kind| kind.number.width() as u64);
+        width.is_none_or(|width| count.and_then(|count| count.checked_mul(width)) == Some(end - begin))
+    };
+    if end != size - start || !tensors.values().all(fits) {
+        return Ok(None);
     }
     Ok(Some(Tensors { tensors, metadata, start }))
 }

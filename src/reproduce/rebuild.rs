@@ -1,8 +1,7 @@
 //! One rebuild: a clone, its inputs, the command, the comparison.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::vary::{self, Circumstance, Conditions};
@@ -10,9 +9,9 @@ use super::{Error, FileResult, Options, Reproduction, seed};
 use crate::build::Setting;
 use crate::checkout::{self, Checkout, Repository, declared};
 use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
-use crate::digest::{self, EntryKind, Symlinks, walk};
-use crate::inputs::{self, Inputs, WorkTree, check_unchanged, gather};
-use crate::manifest::{CommandOutput, Origin, Rung, Statement};
+use crate::digest;
+use crate::inputs::{self, Artifact, Inputs, WorkTree, check_unchanged, gather, list_artifact};
+use crate::manifest::{CommandOutput, Origin, Rung, Statement, Subject};
 use crate::recipe::Recipe;
 use crate::run::{self, Silent, remove_all};
 
@@ -66,9 +65,30 @@ pub(super) struct Rebuilder<'a> {
 
 /// A rebuild that was made.
 pub(super) struct Rebuilt {
-    pub(super) artifact: PathBuf,
+    /// Everything that belongs to it.
+    pub(super) place: PathBuf,
+    artifact: Artifact,
     pub(super) environment: Vec<CommandOutput>,
     pub(super) seconds: Option<f64>,
+}
+
+impl Rebuilt {
+    pub(super) fn files(&self) -> Vec<Listed> {
+        let listed = |file: &inputs::ListedFile| {
+            let location = self.artifact.location(&file.path);
+            // A link is here only if the recipe says that links are followed.
+            let location = location.canonicalize().unwrap_or(location);
+            Listed { path: file.path.clone(), executable: file.facts.executable, location }
+        };
+        self.artifact.files.iter().map(listed).collect()
+    }
+}
+
+/// A file of an artifact, and where it lies.
+pub(super) struct Listed {
+    path: String,
+    executable: bool,
+    location: PathBuf,
 }
 
 impl Rebuilder<'_> {
@@ -91,6 +111,12 @@ impl Rebuilder<'_> {
                 "the release was sealed with `--allow-dirty`: seal one from a commit",
             ));
         }
+        for name in self.options.data.keys() {
+            let sealed = format!("data/{name}");
+            if !self.manifest.dependencies().iter().any(|input| input.name == sealed) {
+                return Err(Error::Input(inputs::Error::UnknownData(name.clone())).into());
+            }
+        }
         let source = self.source(commit, result)?;
         result.source = Some(source.shown());
         for name in &self.manifest.external().pass_env {
@@ -103,14 +129,14 @@ impl Rebuilder<'_> {
         let sealed = &self.manifest.internal().environment;
         let pairs = sealed.iter().zip(&first.environment);
         result.environment = pairs.map(|(sealed, found)| (sealed.clone(), found.output.clone())).collect();
-        result.files = self.compare(self.sealed, &first.artifact, true)?;
+        result.files = self.compare(&self.sealed_files(), &first.files())?;
         result.rung = worst(&result.files);
         result.varied = vary::vary(self, &source, commit, &first)?;
         Ok(())
     }
 
-    /// Where the commit is cloned from: what the caller names, the sealed remote, or the work tree that we
-    /// stand in.
+    /// Where the commit is cloned from: what the caller names, the clone that we stand in if it holds the
+    /// commit, or the sealed remote.
     fn source(&self, commit: &str, result: &mut Reproduction) -> Result<Source, Stopped> {
         let sealed = self.manifest.dependencies().iter().find(|input| input.name == "code");
         let remote = sealed.and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
@@ -193,7 +219,7 @@ impl Rebuilder<'_> {
         let command = conditions.apply(&self.manifest.external().command, &mut variables, &mut sandbox);
         checkout.remove_artifact()?;
         (self.options.announce)(conditions.circumstance, &command);
-        let mounted = conditions.mount(checkout.root());
+        let mounted = conditions.mount(checkout.root()).map_err(|reason| Stopped::NotTried(reason, None))?;
         let ended = setting.run(&command, &variables, &sandbox, None);
         drop(mounted);
         let ended = ended?;
@@ -206,12 +232,15 @@ impl Rebuilder<'_> {
             }
             other => Stopped::Error(Error::Input(other)),
         })?;
-        let artifact = checkout.artifact();
-        let within = artifact.strip_prefix(&place).unwrap_or(&artifact).to_path_buf();
+        let within = recipe.path.strip_prefix(&place).unwrap_or(&recipe.path).to_path_buf();
         let kept = self.scratch.join(keep);
         fs::rename(&place, &kept).map_err(Error::Scratch)?;
+        let recipe = Recipe::load(&kept.join(within)).map_err(inputs::Error::from).map_err(Error::Input)?;
+        // What a build would refuse to seal is not a rebuild either.
+        let artifact = list_artifact(&recipe, &[])
+            .map_err(|error| Stopped::NotTried(error.to_string(), error.hint()))?;
         let seconds = Some(ended.elapsed.as_secs_f64());
-        Ok(Rebuilt { artifact: kept.join(within), environment, seconds })
+        Ok(Rebuilt { place: kept, artifact, environment, seconds })
     }
 
     /// A clone of the commit with every input in its place, all of it what was sealed.
@@ -260,50 +289,41 @@ impl Rebuilder<'_> {
         if changes.is_empty() { Ok(()) } else { Err(Stopped::Untrue(changes)) }
     }
 
-    /// Compares two artifacts, file by file. The first may be an unpacked release.
-    pub(super) fn compare(
-        &self,
-        left: &Path,
-        right: &Path,
-        left_is_release: bool,
-    ) -> Result<Vec<FileResult>, Error> {
-        let sealed = self.manifest.files();
-        let left_paths = if left_is_release {
-            sealed.iter().map(|file| file.name.clone()).collect()
-        } else {
-            list(left, &self.excluded())?
+    /// The files of the release.
+    fn sealed_files(&self) -> Vec<Listed> {
+        let listed = |file: &Subject| Listed {
+            path: file.name.clone(),
+            executable: file.executable(),
+            location: self.sealed.join(&file.name),
         };
-        let right_paths = list(right, &self.excluded())?;
-        let mut paths: Vec<&String> = left_paths.iter().chain(&right_paths).collect();
-        paths.sort();
-        paths.dedup();
+        self.manifest.files().iter().map(listed).collect()
+    }
+
+    /// Compares two artifacts, file by file.
+    pub(super) fn compare(&self, left: &[Listed], right: &[Listed]) -> Result<Vec<FileResult>, Error> {
+        let index = |files: &[Listed]| -> BTreeMap<String, usize> {
+            files.iter().enumerate().map(|(index, file)| (file.path.clone(), index)).collect()
+        };
+        let (left_index, right_index) = (index(left), index(right));
+        let paths: BTreeSet<&String> = left_index.keys().chain(right_index.keys()).collect();
         let tolerance = self.manifest.external().reproduce.unwrap_or_default();
-        let mut results = Vec::new();
-        for path in paths {
-            let different =
-                |text: &str| Likeness { rung: None, difference: Some(text.to_string()), cause: None };
-            let likeness = match (left_paths.contains(path), right_paths.contains(path)) {
-                (true, false) => different("was not made"),
-                (false, _) => different("is new"),
-                (true, true) => {
-                    let (left, right) = (within(left, path), within(right, path));
-                    match executable(&left) == executable(&right) {
-                        true => compare_files(path, &left, &right, &tolerance)?,
+        let different = |text: &str| Likeness { rung: None, difference: Some(text.to_string()), cause: None };
+        let compare = |path: &String| {
+            let find = |index: &BTreeMap<String, usize>| index.get(path).copied();
+            let likeness = match (find(&left_index), find(&right_index)) {
+                (Some(_), None) => different("was not made"),
+                (None, _) => different("is new"),
+                (Some(left_place), Some(right_place)) => {
+                    let (left, right) = (&left[left_place], &right[right_place]);
+                    match left.executable == right.executable {
+                        true => compare_files(path, &left.location, &right.location, &tolerance)?,
                         false => different("its mode: executable or not"),
                     }
                 }
             };
-            results.push(FileResult { path: path.clone(), likeness });
-        }
-        Ok(results)
-    }
-
-    fn excluded(&self) -> ignore::gitignore::Gitignore {
-        let mut builder = ignore::gitignore::GitignoreBuilder::new("");
-        for glob in &self.manifest.internal().excluded {
-            let _ = builder.add_line(None, glob);
-        }
-        builder.build().unwrap_or_else(|_| ignore::gitignore::Gitignore::empty())
+            Ok(FileResult { path: path.clone(), likeness })
+        };
+        paths.into_iter().map(compare).collect()
     }
 }
 
@@ -316,28 +336,6 @@ fn nowhere_else() -> &'static BTreeMap<String, PathBuf> {
 /// The least alike of all.
 pub(super) fn worst(files: &[FileResult]) -> Option<Rung> {
     files.iter().map(|file| file.likeness.rung).collect::<Option<Vec<_>>>()?.into_iter().max()
-}
-
-/// The files of an artifact, which may be one file.
-fn list(root: &Path, excluded: &ignore::gitignore::Gitignore) -> Result<Vec<String>, Error> {
-    let leave_out = |path: &str, is_directory: bool| excluded.matched(path, is_directory).is_ignore();
-    let tree = walk(root, Symlinks::Refuse, &leave_out).map_err(inputs::Error::from)?;
-    let files = tree.entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
-    files
-        .map(|entry| {
-            let shown = root.join(entry.shown());
-            let reason = crate::manifest::PathError::NotUtf8;
-            entry.path.ok_or(Error::Input(inputs::Error::Name { path: shown, reason }))
-        })
-        .collect()
-}
-
-fn within(root: &Path, path: &str) -> PathBuf {
-    if root.is_dir() { root.join(path) } else { root.to_path_buf() }
-}
-
-fn executable(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
 }
 
 /// How the clone around the working directory is called.

@@ -8,7 +8,7 @@ use super::FileResult;
 use super::rebuild::{Rebuilder, Rebuilt, Source, Stopped};
 use crate::compare::Cause;
 use crate::digest::threads;
-use crate::run::{Sandbox, Variables};
+use crate::run::{Sandbox, Variables, remove_all};
 
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +139,8 @@ pub enum VariedStatus {
 impl Varied {
     /// The control did not differ: nothing shows that the comparison is alive.
     pub fn is_failed_control(&self) -> bool {
-        self.circumstance == Circumstance::Seed && self.status == VariedStatus::Same
+        self.circumstance == Circumstance::Seed
+            && matches!(self.status, VariedStatus::Same | VariedStatus::AsNothing)
     }
 }
 
@@ -177,8 +178,14 @@ impl Conditions {
     }
 
     /// Shows the work tree with its directories in another order.
-    pub(super) fn mount(&self, root: &Path) -> Option<Mounted> {
-        (self.circumstance == Some(Circumstance::Fileorder)).then(|| Mounted::new(root)).flatten()
+    ///
+    /// # Errors
+    /// Why that does not work here.
+    pub(super) fn mount(&self, root: &Path) -> Result<Option<Mounted>, String> {
+        match self.circumstance {
+            Some(Circumstance::Fileorder) => Mounted::new(root).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -186,25 +193,28 @@ impl Conditions {
 pub(super) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(root: &Path) -> Option<Self> {
-        let under = root.with_file_name("under");
-        std::fs::rename(root, &under).ok()?;
-        std::fs::create_dir(root).ok()?;
+    fn new(root: &Path) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("the clone cannot be moved: {error}");
+        std::fs::rename(root, root.with_file_name(UNDER)).map_err(failed)?;
+        // From here on, whatever fails, dropping this puts the clone back.
+        let mounted = Self(root.to_path_buf());
+        std::fs::create_dir(root).map_err(failed)?;
         let options = ["--sort-dirents=yes", "--reverse-dirents=yes", "--multi-user=no", "--quiet"];
-        let mounted = Command::new("disorderfs").args(options).arg(&under).arg(root).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(root.to_path_buf()));
+        let run = Command::new("disorderfs").args(options).arg(root.with_file_name(UNDER)).arg(root).output();
+        match run {
+            Ok(output) if output.status.success() => Ok(mounted),
+            _ => Err("`disorderfs` cannot mount here".to_string()),
         }
-        let _ = std::fs::remove_dir(root);
-        let _ = std::fs::rename(&under, root);
-        None
     }
 }
+
+/// The clone's name while something else is shown in its place.
+const UNDER: &str = "under";
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("fusermount").arg("-u").arg(&self.0).output();
-        let under = self.0.with_file_name("under");
+        let under = self.0.with_file_name(UNDER);
         let _ = std::fs::remove_dir(&self.0);
         let _ = std::fs::rename(under, &self.0);
     }
@@ -217,9 +227,11 @@ pub(super) fn vary(
     commit: &str,
     first: &Rebuilt,
 ) -> Result<Vec<Varied>, Stopped> {
-    let wanted = rebuilder.options.vary;
+    let mut wanted = rebuilder.options.vary.to_vec();
+    wanted.sort();
+    wanted.dedup();
     let mut varied: Vec<Varied> = Vec::new();
-    let mut nothing: Vec<String> = Vec::new();
+    let mut nothing: Vec<FileResult> = Vec::new();
     // Whether anything differs by itself has to be known to judge the rest.
     let nothing_first = if wanted.is_empty() { &[][..] } else { &[Circumstance::Nothing] };
     let others = wanted.iter().filter(|circumstance| **circumstance != Circumstance::Nothing);
@@ -228,11 +240,13 @@ pub(super) fn vary(
             Err(reason) => VariedStatus::Skipped(reason),
             Ok(conditions) => match rebuilder.rebuild(source, commit, &conditions, circumstance.name()) {
                 Ok(rebuilt) => {
-                    let files = rebuilder.compare(&first.artifact, &rebuilt.artifact, false)?;
+                    let files = rebuilder.compare(&first.files(), &rebuilt.files())?;
+                    remove_all(&rebuilt.place);
+                    let status = judge(circumstance, &files, &nothing);
                     if circumstance == Circumstance::Nothing {
-                        nothing = differing(&files);
+                        nothing = files;
                     }
-                    judge(circumstance, &files, &nothing)
+                    status
                 }
                 Err(Stopped::NotTried(reason, _)) => VariedStatus::Skipped(reason),
                 Err(other) => return Err(other),
@@ -243,19 +257,17 @@ pub(super) fn vary(
     Ok(varied)
 }
 
-fn differing(files: &[FileResult]) -> Vec<String> {
-    let differing = files.iter().filter(|file| file.likeness.difference.is_some());
-    differing.map(|file| file.path.clone()).collect()
-}
-
-fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[String]) -> VariedStatus {
-    let new = files.iter().find(|file| file.likeness.difference.is_some() && !nothing.contains(&file.path));
-    let first = match circumstance {
-        Circumstance::Nothing => files.iter().find(|file| file.likeness.difference.is_some()),
-        _ => new,
+/// A difference counts if it is worse than what the same file shows when nothing is varied.
+fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[FileResult]) -> VariedStatus {
+    let badness = |file: &FileResult| match (&file.likeness.difference, file.likeness.rung) {
+        (None, _) => 0,
+        (Some(_), Some(rung)) => 1 + rung as usize,
+        (Some(_), None) => usize::MAX,
     };
+    let usual = |file: &FileResult| nothing.iter().find(|other| other.path == file.path).map_or(0, badness);
+    let first = files.iter().find(|file| badness(file) > usual(file));
     match first {
-        None if circumstance != Circumstance::Nothing && !nothing.is_empty() => VariedStatus::AsNothing,
+        None if nothing.iter().any(|file| badness(file) > 0) => VariedStatus::AsNothing,
         None => VariedStatus::Same,
         Some(file) => VariedStatus::Differs {
             path: file.path.clone(),

@@ -69,10 +69,21 @@ pub(super) fn stop(group: Pid, before: &BTreeSet<i32>, signal: Signal, patience:
 
 /// The processes of the group, and the children that were not there before, with all below them.
 fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
+    loop {
+        // A child that has ended may have given its own children to us after they were listed.
+        let (found, reaped) = look(group, before);
+        if !found.is_empty() || !reaped {
+            return found;
+        }
+    }
+}
+
+/// What is there now, and whether something had ended and was asked how.
+fn look(group: Pid, before: &BTreeSet<i32>) -> (Vec<i32>, bool) {
     if !ADOPTING.load(Ordering::Relaxed) {
         let _ = waitpid(Some(group), WaitOptions::NOHANG);
         let alive = rustix::process::test_kill_process_group(group).is_ok();
-        return if alive { vec![group.as_raw_nonzero().get()] } else { Vec::new() };
+        return (if alive { vec![group.as_raw_nonzero().get()] } else { Vec::new() }, false);
     }
     let me = getpid().as_raw_nonzero().get();
     let processes = processes();
@@ -81,17 +92,19 @@ fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
         .filter(|(child, parent)| *parent == me && !before.contains(child))
         .map(|(child, _)| *child)
         .collect();
+    let listed = found.len();
     // Those that have ended only wait to be asked how.
     found.retain(|child| match Pid::from_raw(*child).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG)) {
         Some(Ok(None)) => true,
         Some(_) | None => false,
     });
+    let reaped = found.len() < listed;
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {
         found.extend(processes.iter().filter(|(_, other)| *other == parent).map(|(child, _)| *child));
         next += 1;
     }
-    found
+    (found, reaped)
 }
 
 /// Every process with its parent.

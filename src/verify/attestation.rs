@@ -26,14 +26,15 @@ const ID: &str = "attestation";
 
 /// Reads the statements beside the target and those that the caller named, and lets them add to the report.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
-    let named = verification.options.attestations;
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let named: Vec<PathBuf> = verification.options.attestations.iter().map(absolute).collect();
     let beside = beside(verification.target);
     let more = beside.len().saturating_sub(MOST);
     if more > 0 {
         verification.not_reached(&format!("{more} more statements beside the release"));
     }
     let beside = beside.into_iter().take(MOST).filter(|path| !named.contains(path)).map(|path| (path, false));
-    let all: Vec<(PathBuf, bool)> = named.iter().cloned().map(|path| (path, true)).chain(beside).collect();
+    let all: Vec<(PathBuf, bool)> = named.iter().map(|path| (path.clone(), true)).chain(beside).collect();
     for (path, is_named) in all {
         if is_named && path.symlink_metadata().is_err() {
             return Err(Error::Missing(path));
@@ -92,8 +93,9 @@ fn judge(
 
 fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {
     let report = &mut verification.report;
-    report.origin = Some(Origin::Reproduced);
-    if let Some(check) = report.checks.iter_mut().find(|check| check.id == "lineage.origin") {
+    let is_first = report.origin.replace(Origin::Reproduced) != Some(Origin::Reproduced);
+    // Several may have rebuilt it: the first is named here, and each has a check of its own.
+    if is_first && let Some(check) = report.checks.iter_mut().find(|check| check.id == "lineage.origin") {
         check.message = message.to_string();
     }
     if !report.signers.contains(&signer) {

@@ -48,7 +48,12 @@ fn the_single_factor_is_the_first_line() {
 
     project.write("params.toml", "# a comment\nlearning_rate = 0.2\nseed = 42\n");
     let third = next(&project);
-    headline(&project, &second, &third, "nothing changed");
+    headline(
+        &project,
+        &second,
+        &third,
+        "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did",
+    );
 
     project.write("train.py", "print('other')\n");
     let fourth = next(&project);

@@ -12,6 +12,7 @@ mod hostile_archive;
 mod hostile_seal;
 mod input_tree;
 mod interoperability;
+mod isolation;
 mod keys;
 mod limits;
 mod lineage;

@@ -310,3 +310,85 @@ fn what_the_environment_said_is_compared() {
     let outcome = reproduce(&project, &archive, &[], 0);
     outcome.says("differs   `sh -c echo $HOME`: sealed `/").says("same      `echo 1.0`: `1.0`");
 }
+
+#[test]
+fn what_a_format_does_not_cover_is_compared_as_bytes() {
+    for (name, write) in [
+        ("m.pkl", "import pickle\nf.write(pickle.dumps(1) + noise)"),
+        ("w.safetensors", "import struct\nf.write(struct.pack('<Q', 2) + b'{}' + noise)"),
+        (
+            "w.safetensors",
+            "import json, struct\nh = json.dumps({'w': {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 64]}}).encode()\nf.write(struct.pack('<Q', len(h)) + h + noise)",
+        ),
+    ] {
+        let project = project("");
+        project.edit_recipe("[\"sh\", \"make.sh\"]", "[\"python3\", \"make.py\"]");
+        project.write("make.py", format!("import os\nnoise = os.urandom(64)\nos.makedirs('model')\nf = open('model/{name}', 'wb')\n{write}\n"));
+        project.commit();
+        let outcome = reproduce(&project, &archive(&project), &[], 1);
+        outcome.says(&format!("different  `{name}`\n           from byte "));
+    }
+}
+
+#[test]
+fn hostile_files_are_compared_without_harm() {
+    let files = [
+        ("deep.pkl", "b'\\x80\\x04)' + b'\\x85' * 500000 + tail"),
+        ("marks.pkl", "b'\\x80\\x04' + b'(' * 500000 + tail"),
+        ("huge.pkl", "b'\\x80\\x04\\x8e' + b'\\xff' * 8 + tail"),
+        ("deep.json", "b'[' * 500000 + tail"),
+        ("huge.safetensors", "b'\\xff' * 8 + tail"),
+        ("odd.npy", "b'\\x93NUMPY\\x01\\x00\\xff\\xff' + tail"),
+        ("cut.zip", "b'PK\\x03\\x04' + tail"),
+        ("bomb.gz", "__import__('gzip').compress(b'0' * 200000000 + tail, 1, mtime=0)"),
+        ("cut.gz", "b'\\x1f\\x8b\\x08' + tail"),
+    ];
+    let mut script = String::from("import os\ntail = os.urandom(32)\nos.makedirs('model')\n");
+    for (name, bytes) in files {
+        script += &format!("open('model/{name}', 'wb').write({bytes})\n");
+    }
+    let project = project("");
+    project.edit_recipe("[\"sh\", \"make.sh\"]", "[\"python3\", \"make.py\"]");
+    project.write("make.py", script);
+    project.commit();
+    let outcome = reproduce(&project, &archive(&project), &[], 1);
+    for (name, _) in files {
+        outcome.says(&format!("different  `{name}`"));
+    }
+}
+
+#[test]
+fn links_are_followed_as_the_build_followed_them() {
+    let script = "mkdir -p store model; echo w > store/w; ln -s ../store/w model/w\n";
+    let project = project(script);
+    project.edit_recipe("path = \"model\"", "path = \"model\"\nsymlinks = \"follow\"");
+    project.write(".gitignore", "store\nmodel\ndist\n");
+    project.commit();
+    let archive = archive(&project);
+    reproduce(&project, &archive, &[], 0).says("R0         `w`");
+}
+
+#[test]
+fn what_a_build_would_refuse_is_no_rebuild() {
+    let project = project(&format!("{MAKE}case \"$HOME\" in */place/home) mkfifo model/pipe ;; esac\n"));
+    reproduce(&project, &archive(&project), &[], 3).says("is a FIFO");
+}
+
+#[test]
+fn a_variation_that_is_named_twice_is_made_once() {
+    let project = project(MAKE);
+    let archive = archive(&project);
+    let json = reproduce(&project, &archive, &["--vary", "path,path,nothing", "--format", "json"], 0).json();
+    assert_eq!(json["varied"].as_array().map(Vec::len), Some(2));
+    project
+        .modelseal(&[
+            "reproduce",
+            &archive.to_string_lossy(),
+            "--key",
+            &project.public_key(),
+            "--data",
+            "moon=x",
+        ])
+        .expect(2)
+        .says("no data with this name");
+}

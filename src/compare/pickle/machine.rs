@@ -8,6 +8,9 @@ use super::opcodes::{Argument, Operation};
 /// Of long lists only the first are kept; the rest is counted.
 const KEPT: usize = 16;
 
+/// Values are followed this deep: a NumPy array's type inside joblib's wrapper needs four.
+const DEEPEST_KEPT: usize = 64;
+
 /// No object is named deeper.
 const DEEPEST: usize = 8;
 
@@ -19,25 +22,62 @@ pub(super) enum Item {
     /// What was made by calling something: its name, with what, and its state.
     Object {
         class: String,
-        arguments: Rc<Item>,
-        state: Option<Rc<Item>>,
+        arguments: Shadow,
+        state: Option<Shadow>,
     },
     Text(String),
     /// A number, a boolean or nothing.
     Scalar(String),
-    Tuple(Vec<Rc<Item>>, usize),
-    List(Vec<Rc<Item>>, usize),
+    Tuple(Vec<Shadow>, usize),
+    List(Vec<Shadow>, usize),
     Set(usize),
-    Dict(Vec<(Rc<Item>, Rc<Item>)>, usize),
+    Dict(Vec<(Shadow, Shadow)>, usize),
     /// Bytes, or something that nobody needs.
     Other,
+}
+
+/// A value that several others may hold.
+#[derive(Debug, Clone)]
+pub(super) struct Shadow {
+    item: Rc<Item>,
+    /// How deep it is nested.
+    depth: usize,
+}
+
+impl From<Item> for Shadow {
+    /// What is nested too deep is forgotten: dropping it would take as many calls as it is deep.
+    fn from(item: Item) -> Self {
+        let deepest = |items: &[Shadow]| items.iter().map(|item| item.depth).max().unwrap_or(0);
+        let depth = 1 + match &item {
+            Item::Object { arguments, state, .. } => {
+                arguments.depth.max(state.as_ref().map_or(0, |state| state.depth))
+            }
+            Item::Tuple(items, _) | Item::List(items, _) => deepest(items),
+            Item::Dict(entries, _) => {
+                entries.iter().map(|(key, value)| key.depth.max(value.depth)).max().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        if depth > DEEPEST_KEPT {
+            return Self { item: Item::Other.into(), depth: 1 };
+        }
+        Self { item: item.into(), depth }
+    }
+}
+
+impl std::ops::Deref for Shadow {
+    type Target = Item;
+
+    fn deref(&self) -> &Item {
+        &self.item
+    }
 }
 
 /// An entry of the stack.
 #[derive(Debug, Clone)]
 enum Entry {
     Mark,
-    Item(Rc<Item>),
+    Item(Shadow),
 }
 
 /// An array whose bytes follow the operation that described it.
@@ -53,7 +93,7 @@ pub(super) struct RawArray {
 #[derive(Default)]
 pub(super) struct Machine {
     stack: Vec<Entry>,
-    memo: HashMap<u64, Rc<Item>>,
+    memo: HashMap<u64, Shadow>,
     /// Pickles inside the pickle that have begun: joblib writes arrays of objects that way.
     inner: usize,
     done: bool,
@@ -94,7 +134,7 @@ impl Machine {
             0x8f => self.push(Item::Set(0).into()),
             0x85..=0x87 => {
                 let count = usize::from(operation.code - 0x84);
-                let mut items: Vec<Rc<Item>> = (0..count).map(|_| self.pop()).collect();
+                let mut items: Vec<Shadow> = (0..count).map(|_| self.pop()).collect();
                 items.reverse();
                 self.push(Item::Tuple(items, count).into());
             }
@@ -137,18 +177,18 @@ impl Machine {
         None
     }
 
-    fn push(&mut self, item: Rc<Item>) {
+    fn push(&mut self, item: Shadow) {
         self.stack.push(Entry::Item(item));
     }
 
-    fn pop(&mut self) -> Rc<Item> {
+    fn pop(&mut self) -> Shadow {
         match self.stack.pop() {
             Some(Entry::Item(item)) => item,
             _ => Item::Other.into(),
         }
     }
 
-    fn top(&self) -> Rc<Item> {
+    fn top(&self) -> Shadow {
         match self.stack.last() {
             Some(Entry::Item(item)) => item.clone(),
             _ => Item::Other.into(),
@@ -159,7 +199,7 @@ impl Machine {
         self.memo.insert(index, self.top());
     }
 
-    fn above_mark(&mut self) -> Vec<Rc<Item>> {
+    fn above_mark(&mut self) -> Vec<Shadow> {
         let mark = self.stack.iter().rposition(|entry| matches!(entry, Entry::Mark)).unwrap_or(0);
         let above = self.stack.split_off(mark);
         above
@@ -302,7 +342,7 @@ fn place(stack: &[Entry]) -> String {
 }
 
 /// The items before the next mark, and whether there is one.
-fn segment(entries: &[Entry]) -> (Vec<&Rc<Item>>, bool) {
+fn segment(entries: &[Entry]) -> (Vec<&Shadow>, bool) {
     let mark = entries.iter().position(|entry| matches!(entry, Entry::Mark));
     let before = &entries[..mark.unwrap_or(entries.len())];
     let items =
@@ -349,7 +389,7 @@ fn short_class(class: &str) -> String {
     class.rsplit('.').next().unwrap_or(class).to_string()
 }
 
-fn pairs(items: Vec<Rc<Item>>) -> Vec<(Rc<Item>, Rc<Item>)> {
+fn pairs(items: Vec<Shadow>) -> Vec<(Shadow, Shadow)> {
     let mut items = items.into_iter();
     let mut pairs = Vec::new();
     while let (Some(key), Some(value)) = (items.next(), items.next()) {

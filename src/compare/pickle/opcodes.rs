@@ -89,9 +89,9 @@ impl<'a> Stream<'a> {
         Ok(Self { file, size: file.metadata()?.len(), position: 0, ahead: Vec::new(), start: 0 })
     }
 
-    /// How many bytes are left.
-    pub(super) fn rest(&self) -> io::Result<u64> {
-        Ok(self.size - self.position)
+    /// Where the next byte is, and how many are left.
+    pub(super) fn rest(&self) -> (u64, u64) {
+        (self.position, self.size - self.position)
     }
 
     /// `None`: this is no operation of a pickle, or it is cut off.

@@ -1,0 +1,90 @@
+//! What a command can reach.
+
+use std::fs;
+
+use crate::running::{MAKE, project, project_with};
+
+#[test]
+fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {
+    let script = "{ env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat \"$HOME\"/.config/modelseal/* ../ci.key ../password; } > found 2>/dev/null\n";
+    let project = project(&format!("{script}{MAKE}cp found model/found; rm found\n"));
+    let (key, _) = (project.key(), project.modelseal(&["keygen", "-o", "x"]).expect(0));
+    fs::remove_file(project.at("x.key")).expect("removes");
+    fs::remove_file(project.at("x.pub")).expect("removes");
+    let local = project.home().join(".config/modelseal");
+    fs::create_dir_all(&local).expect("creates");
+    fs::copy(&key, local.join("local.key")).expect("copies");
+    let password = project.root().join("password");
+    fs::write(&password, "open sesame\n").expect("writes");
+    project
+        .modelseal(&["build", "--key", &key, "--password-file", &password.to_string_lossy()])
+        .env("MODELSEAL_PASSWORD", "open sesame")
+        .env("CI_SECRET", "open sesame")
+        .expect(0);
+    let found = fs::read_to_string(project.at("model/found")).expect("reads");
+    for secret in ["PRIVATE KEY", "open sesame", "CI_SECRET"] {
+        assert!(!found.contains(secret), "{secret} is in what was found");
+    }
+}
+
+#[test]
+fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
+    let script = format!(
+        "{MAKE}cat /proc/net/dev | grep -v lo: | tail -n +3 > model/network\necho x > \"$HOME/escaped\" && exit 9\necho x > ../escaped && exit 9\necho x > \"$TMPDIR/fine\" || exit 8\ntrue\n"
+    );
+    for arguments in [&[][..], &["--clean"]] {
+        let project = project_with(&script, "network = false\n");
+        let key = project.key();
+        if arguments.is_empty() {
+            project.modelseal(&["build", "--key", &key]).expect(0);
+            assert_eq!(fs::read_to_string(project.at("model/network")).expect("reads"), "");
+            assert!(!project.home().join("escaped").exists());
+        } else {
+            // In a clone the home directory is its own, and goes with it.
+            project.edit_recipe("make.sh", "clean.sh");
+            project.write("clean.sh", script.replace("&& exit 9", "|| true"));
+            project.commit();
+            project.modelseal(&["build", "--clean", "--key", &key]).expect(0);
+        }
+        assert!(!project.root().join("escaped").exists());
+    }
+}
+
+#[test]
+fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
+    let project = project_with(MAKE, "network = false\n");
+    let (key, programs) = (project.key(), project.root().join("bin"));
+    fs::create_dir(&programs).expect("creates");
+    for program in ["sh", "mkdir", "cat", "git"] {
+        let found = std::process::Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("runs");
+        let path = String::from_utf8_lossy(&found.stdout).trim().to_string();
+        std::os::unix::fs::symlink(path, programs.join(program)).expect("links");
+    }
+    let path = programs.to_string_lossy().into_owned();
+    let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(2);
+    outcome
+        .says("demands isolation from the network")
+        .says("is not installed")
+        .says("hint: install bubblewrap");
+    project.modelseal(&["build", "--key", &key, "--insecure-no-isolation"]).env("PATH", &path).expect(0);
+}
+
+/// Nothing is removed or written through a link that a commit holds.
+#[test]
+fn a_link_out_of_the_clone_leads_nowhere() {
+    let project = project("mkdir -p store/model; echo w > store/model/w\n");
+    let outside = project.root().join("precious/model");
+    fs::create_dir_all(&outside).expect("creates");
+    fs::write(outside.join("w"), "precious").expect("writes");
+    std::os::unix::fs::symlink(project.root().join("precious"), project.at("store")).expect("links");
+    project.edit_recipe("path = \"model\"", "path = \"store/model\"\nsymlinks = \"follow\"");
+    project.commit();
+    let key = project.key();
+    let outcome = project.modelseal(&["build", "--clean", "--key", &key]).run();
+    assert!(!matches!(outcome.code, Some(0)), "{}", outcome.all());
+    outcome.says("leads out of the clone by a link");
+    assert_eq!(fs::read_to_string(outside.join("w")).expect("reads"), "precious");
+}
