@@ -15,6 +15,7 @@ mod pickle;
 mod safetensors;
 mod text;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -115,6 +116,8 @@ struct Pair<'a> {
     rebuilt: &'a File,
     tolerance: &'a Demand,
     depth: usize,
+    /// How many bytes may still be decompressed, of all members and levels together.
+    budget: &'a Cell<u64>,
 }
 
 /// Compares two files: `sealed` is the one that is referred to.
@@ -135,7 +138,9 @@ pub fn compare_files(
         opened.map(|(file, _)| file).map_err(failed)
     };
     let (left, right) = (open(sealed)?, open(rebuilt)?);
-    let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, depth: 0 };
+    let size = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
+    let budget = Cell::new(archives::budget(size(&left).max(size(&right))));
+    let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, depth: 0, budget: &budget };
     compare(&pair).map_err(|error| match error {
         Failed::Io(source) if crate::interrupt::is_interruption(&source) => Error::Interrupted,
         Failed::Io(source) => Error::Read { path: rebuilt.to_path_buf(), source },

@@ -223,7 +223,12 @@ pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction,
     if let Some(level) = options.level {
         result.demand.level = level;
     }
-    let rebuilder = Rebuilder { manifest: &manifest, sealed: &sealed, scratch: scratch.path(), options };
+    let archive = match target {
+        Target::Path(path) => Some(path.clone()),
+        Target::StandardInput => None,
+    };
+    let rebuilder =
+        Rebuilder { manifest: &manifest, sealed: &sealed, archive, scratch: scratch.path(), options };
     match rebuilder.run(&mut result) {
         Ok(()) => {}
         Err(Stopped::NotTried(reason, hint)) => result.not_tried = Some((reason, hint)),

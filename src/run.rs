@@ -35,6 +35,8 @@ pub enum Error {
     Leftovers { command: Vec<String>, names: Vec<String> },
     #[error("the command demands isolation from the network, which cannot be had here: {0}")]
     NoIsolation(String),
+    #[error("{}, which the command must not see, is not where it was any more", crate::text::path(.0))]
+    Moved(std::path::PathBuf),
     #[error("the command cannot run in {}", crate::text::path(path))]
     Directory { path: std::path::PathBuf, source: std::io::Error },
     #[error("the command's output cannot be kept")]
@@ -55,6 +57,7 @@ impl Error {
                 | Error::Timeout { .. }
                 | Error::TooMuchOutput { .. }
                 | Error::Leftovers { .. }
+                | Error::Moved(_)
         )
     }
 

@@ -65,6 +65,9 @@ pub fn seal(
     let written = plan::written(recipe, &output, &options.writes);
     compare_recipe(recipe, &statement)?;
     compare_code(recipe, &statement, options, &written)?;
+    plan::compare_external(recipe, &statement).map_err(|what| {
+        Error::Statement(format!("it states another {what} than {}", crate::text::path(&recipe.path)))
+    })?;
     let artifact = list_artifact(recipe, &written)?;
     let found = artifact.hash(options.progress)?;
     if found != statement.files() {

@@ -1,5 +1,6 @@
 //! Everything that is known before a file of the artifact is read.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::aside::Aside;
@@ -8,6 +9,7 @@ use super::{Error, Options};
 use crate::inputs::{self, Artifact, Inputs};
 use crate::manifest::{
     Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement, Subject,
+    Value,
 };
 use crate::recipe::Recipe;
 use crate::run::Scratch;
@@ -60,7 +62,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     let (environment, left) = (product.environment.clone(), product.left.clone());
     let _scratch = product.accept();
     Ok(Plan {
-        external: external(recipe, &inputs, origin),
+        external: external(recipe, inputs.hyperparameters.clone(), origin),
         internal: InternalParameters {
             format: FORMAT,
             origin,
@@ -78,7 +80,23 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     })
 }
 
-fn external(recipe: &Recipe, inputs: &Inputs, origin: Origin) -> ExternalParameters {
+/// Whether a statement says what this recipe says; if not, what it says differently.
+pub(super) fn compare_external(recipe: &Recipe, statement: &Statement) -> Result<(), &'static str> {
+    let stated = statement.external();
+    let expected = external(recipe, stated.hyperparameters.clone(), statement.internal().origin);
+    let run = |external: &ExternalParameters| {
+        let network = external.network;
+        (external.command.clone(), external.env.clone(), external.pass_env.clone(), network)
+    };
+    match () {
+        () if stated.model != expected.model => Err("model or version"),
+        () if run(stated) != run(&expected) => Err("command"),
+        () if stated.reproduce != expected.reproduce => Err("level or tolerance"),
+        () => Ok(()),
+    }
+}
+
+fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: Origin) -> ExternalParameters {
     let model = &recipe.tables.model;
     // What was not run is not sealed: it would look as if it had made the artifact.
     let run = recipe.tables.run.as_ref().filter(|_| origin > Origin::Adopted);
@@ -86,7 +104,7 @@ fn external(recipe: &Recipe, inputs: &Inputs, origin: Origin) -> ExternalParamet
     let reproduce = &recipe.tables.reproduce;
     ExternalParameters {
         model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
-        hyperparameters: inputs.hyperparameters.clone(),
+        hyperparameters,
         command: run.map(|run| run.command.get_ref().clone()).unwrap_or_default(),
         env: run
             .into_iter()

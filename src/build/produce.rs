@@ -259,12 +259,15 @@ fn home(scratch: &Scratch) -> PathBuf {
     }
 }
 
+/// Under a new name first: a link that a command put in the place of the log is replaced, not written through.
 fn keep(log: &mut File, path: &Path) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut kept = tempfile::NamedTempFile::new_in(directory)?;
     log.seek(io::SeekFrom::Start(0))?;
-    io::copy(log, &mut File::create(path)?).map(|_| ())
+    io::copy(log, &mut kept)?;
+    kept.persist(path)?;
+    Ok(())
 }
 
 /// `PATH.ENDING`

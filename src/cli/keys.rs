@@ -93,14 +93,15 @@ impl SigningKey {
             KeySource::File(path) => Some(path.clone()),
             _ => None,
         };
-        file.into_iter().chain(self.password_file.clone()).chain(own_key()).collect()
+        let files = file.into_iter().chain(self.password_file.clone());
+        files.filter_map(|path| path.canonicalize().ok()).chain(own_key()).collect()
     }
 }
 
 /// The directory of the user's own key, which no command must see, whoever signs.
 pub(super) fn own_key() -> Vec<PathBuf> {
     let path = local_key_path().ok();
-    path.and_then(|path| path.parent().map(Path::to_path_buf)).into_iter().collect()
+    path.and_then(|path| path.parent()?.canonicalize().ok()).into_iter().collect()
 }
 
 /// Makes the user's own key if there is none, and says so.

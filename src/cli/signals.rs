@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM end the work tidily: exit 130 and 143, nothing half-written.
+//! SIGHUP, SIGINT and SIGTERM end the work tidily: exit 129, 130 and 143, nothing half-written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::interrupt;
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub(super) fn watch() {
     // A limit on the size of files is an error of the write, not the death of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+    let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
         return;
     };
     let listen = move || {

@@ -1,5 +1,6 @@
 //! Files inside files: zip (`.pt`, `.npz`, skops, Keras) and gzip.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -10,9 +11,15 @@ use super::{Cause, Failed, Likeness, Pair, compare, text};
 use crate::manifest::Rung;
 use crate::text::name;
 
-/// What is decompressed for comparing is not longer than this, or this many times the file: whichever is more.
+/// What is decompressed for comparing two files is not longer than this, or this many times the larger one:
+/// whichever is more.
 const LARGEST: u64 = 1 << 30;
 const EXPANSION: u64 = 64;
+
+/// How many bytes may be decompressed for comparing two files, of which the larger has this many.
+pub(super) fn budget(size: u64) -> u64 {
+    size.saturating_mul(EXPANSION).max(LARGEST)
+}
 
 /// No archive with more members is looked into.
 const MOST_MEMBERS: usize = 1_000_000;
@@ -28,10 +35,9 @@ struct Member {
 /// `None`: one of the two is not such a file, or it cannot be decompressed.
 pub(super) fn compare_gzip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let decompress = |file: &File| -> Result<Option<File>, Failed> {
-        let limit = limit(file)?;
         let mut file = BufReader::new(file);
         file.seek(SeekFrom::Start(0))?;
-        keep(&mut flate2::bufread::MultiGzDecoder::new(file), limit)
+        keep(&mut flate2::bufread::MultiGzDecoder::new(file), pair.budget)
     };
     let (Some(sealed), Some(rebuilt)) = (decompress(pair.sealed)?, decompress(pair.rebuilt)?) else {
         return Ok(None);
@@ -55,7 +61,8 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
             (Some(_), None) => return Ok(Some(alone(member, "is missing"))),
             (None, _) => return Ok(Some(alone(member, "is new"))),
         };
-        let (Some(left), Some(right)) = (extract(pair.sealed, sealed)?, extract(pair.rebuilt, rebuilt)?)
+        let (Some(left), Some(right)) =
+            (extract(pair.sealed, sealed, pair.budget)?, extract(pair.rebuilt, rebuilt, pair.budget)?)
         else {
             return Ok(None);
         };
@@ -76,17 +83,13 @@ fn alone(member: &str, how: &str) -> Likeness {
 }
 
 fn inside(pair: &Pair<'_>, name: &str, sealed: &File, rebuilt: &File) -> Result<Likeness, Failed> {
-    compare(&Pair { name, sealed, rebuilt, tolerance: pair.tolerance, depth: pair.depth + 1 })
+    compare(&Pair { name, sealed, rebuilt, depth: pair.depth + 1, ..*pair })
 }
 
 /// What is the same inside a container that differs is the same content, not the same bytes.
 fn below_bytes(likeness: Likeness, place: &str) -> Likeness {
     let rung = likeness.rung.map(|rung| rung.max(Rung::R1));
     Likeness { rung, difference: likeness.difference.map(|text| format!("{place}{text}")), ..likeness }
-}
-
-fn limit(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.len().saturating_mul(EXPANSION).max(LARGEST))
 }
 
 /// The members by name. `None`: not a zip archive, or one with two members of one name.
@@ -117,9 +120,8 @@ fn members(file: &File) -> Result<Option<BTreeMap<String, Member>>, Failed> {
     }
 }
 
-fn extract(file: &File, member: &Member) -> Result<Option<File>, Failed> {
-    let limit = limit(file)?;
-    if member.size > limit {
+fn extract(file: &File, member: &Member, budget: &Cell<u64>) -> Result<Option<File>, Failed> {
+    if member.size > budget.get() {
         return Ok(None);
     }
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
@@ -127,10 +129,10 @@ fn extract(file: &File, member: &Member) -> Result<Option<File>, Failed> {
     let Ok(entry) = archive.get_entry(member.wayfinder) else { return Ok(None) };
     let raw = BufReader::new(entry.reader());
     let kept = match member.method {
-        CompressionMethod::STORE => keep(&mut { raw }, limit)?,
-        CompressionMethod::DEFLATE => keep(&mut flate2::bufread::DeflateDecoder::new(raw), limit)?,
+        CompressionMethod::STORE => keep(&mut { raw }, budget)?,
+        CompressionMethod::DEFLATE => keep(&mut flate2::bufread::DeflateDecoder::new(raw), budget)?,
         CompressionMethod::ZSTD => match zstd::stream::read::Decoder::with_buffer(raw) {
-            Ok(mut decoder) => keep(&mut decoder, limit)?,
+            Ok(mut decoder) => keep(&mut decoder, budget)?,
             Err(_) => None,
         },
         _ => None,
@@ -139,11 +141,10 @@ fn extract(file: &File, member: &Member) -> Result<Option<File>, Failed> {
     Ok((kept.metadata()?.len() == member.size && checksum(&kept)? == member.crc32).then_some(kept))
 }
 
-/// Decompresses into a file without a name. `None`: it is damaged, or longer than the limit.
-fn keep(source: &mut dyn Read, limit: u64) -> Result<Option<File>, Failed> {
+/// Decompresses into a file without a name. `None`: it is damaged, or there would be too much.
+fn keep(source: &mut dyn Read, budget: &Cell<u64>) -> Result<Option<File>, Failed> {
     let mut kept = tempfile::tempfile().map_err(Failed::Scratch)?;
     let mut buffer = vec![0; 1 << 20];
-    let mut total = 0;
     loop {
         crate::interrupt::check()?;
         let length = match source.read(&mut buffer) {
@@ -152,9 +153,9 @@ fn keep(source: &mut dyn Read, limit: u64) -> Result<Option<File>, Failed> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return Ok(None),
         };
-        total += length as u64;
-        if total > limit {
-            return Ok(None);
+        match budget.get().checked_sub(length as u64) {
+            Some(rest) => budget.set(rest),
+            None => return Ok(None),
         }
         kept.write_all(&buffer[..length]).map_err(Failed::Scratch)?;
     }

@@ -138,6 +138,10 @@ impl Reading<'_> {
         if let (Argument::Float(sealed), Argument::Float(rebuilt)) = (&left.argument, &right.argument) {
             let (sealed, rebuilt) = (sealed.to_be_bytes(), rebuilt.to_be_bytes());
             let distance = numbers::compare_blocks(&sealed, &rebuilt, double, self.pair.tolerance, 0);
+            if distance.beyond == 0 && self.whole.rung >= Some(Rung::R2) {
+                // Another one has been named already; to find the place of each would take long.
+                return Ok(Likeness::same());
+            }
             return Ok(distance.likeness(&format!("at {}", name(&self.place())), 1));
         }
         // The bytes of an array inside the state of a NumPy array, which says what they are.

@@ -15,6 +15,9 @@ use crate::manifest::{CommandOutput, Origin, Rung, Statement, Subject};
 use crate::recipe::Recipe;
 use crate::run::{self, Silent, remove_all};
 
+/// Where the first rebuild is kept.
+const FIRST: &str = "first";
+
 /// Why a rebuild has no result.
 pub(super) enum Stopped {
     /// Why it was not tried or could not be finished, and what can be done.
@@ -59,6 +62,8 @@ pub(super) struct Rebuilder<'a> {
     pub(super) manifest: &'a Statement,
     /// The files that were sealed.
     pub(super) sealed: &'a Path,
+    /// The archive that they came from.
+    pub(super) archive: Option<PathBuf>,
     pub(super) scratch: &'a Path,
     pub(super) options: &'a Options<'a>,
 }
@@ -124,7 +129,7 @@ impl Rebuilder<'_> {
                 result.notes.push(format!("the variable {} is not set here", crate::text::name(name)));
             }
         }
-        let first = self.rebuild(&source, commit, &Conditions::default(), "first")?;
+        let first = self.rebuild(&source, commit, &Conditions::default(), FIRST)?;
         result.command_seconds = first.seconds;
         let sealed = &self.manifest.internal().environment;
         let pairs = sealed.iter().zip(&first.environment);
@@ -196,13 +201,18 @@ impl Rebuilder<'_> {
         };
         fs::create_dir_all(&home).map_err(Error::Scratch)?;
         let temporary = checkout.temporary()?;
+        // What comes out is to be made, not copied from what is there already.
+        let others = [self.sealed.to_path_buf(), self.scratch.join(FIRST)];
+        let others =
+            others.into_iter().chain(self.archive.clone()).filter_map(|path| path.canonicalize().ok());
+        let hidden: Vec<PathBuf> = self.options.hidden.iter().cloned().chain(others).collect();
         let setting = Setting {
             recipe,
             home: &home,
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
             writable: Some(vec![place.clone()]),
-            hidden: self.options.hidden,
+            hidden: &hidden,
             insecure_no_isolation: self.options.insecure_no_isolation,
             // Thirteen times the same output would hide what matters.
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },

@@ -1,7 +1,8 @@
 //! Another seed, for the control that must differ.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::path::Path;
 
 use super::Error;
 use super::rebuild::Stopped;
@@ -50,13 +51,19 @@ pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stoppe
     for file in files.chain([recipe.path.clone()]) {
         let content = fs::read_to_string(&file).map_err(Error::Scratch)?;
         let Some(changed) = replace(&content, key, &text, &other) else { continue };
-        // Inputs are placed read-only: this one is another on purpose.
-        let temporary = file.with_extension("changed");
-        let written = fs::write(&temporary, changed).and_then(|()| fs::rename(&temporary, &file));
-        written.map_err(|source: io::Error| Error::Scratch(source))?;
+        write(&file, &changed).map_err(Error::Scratch)?;
         return Ok(());
     }
     Err(not_tried(format!("the seed {} does not stand in a parameter file", crate::text::name(path))))
+}
+
+/// Replaces a file that may be read-only; a link in its place is replaced, not written through.
+fn write(file: &Path, content: &str) -> io::Result<()> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    let mut changed = tempfile::NamedTempFile::new_in(directory)?;
+    changed.write_all(content.as_bytes())?;
+    changed.persist(file)?;
+    Ok(())
 }
 
 /// Replaces the number behind a key, in TOML, JSON or YAML. `None`: it does not stand there exactly once.

@@ -171,7 +171,7 @@ impl Conditions {
         sandbox: &mut Sandbox,
     ) -> Vec<String> {
         for (name, value) in &self.variables {
-            variables.insert(OsString::from(name), OsString::from(value));
+            variables.given.insert(OsString::from(name), OsString::from(value));
         }
         sandbox.user = self.user;
         self.prefix.iter().chain(command).cloned().collect()
@@ -331,7 +331,8 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
                 insecure: rebuilder.options.insecure_no_isolation,
                 ..Sandbox::default()
             };
-            let variables = Variables::from_iter(std::env::var_os("PATH").map(|path| ("PATH".into(), path)));
+            let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+            let variables = Variables { own: path.into_iter().collect(), ..Variables::default() };
             if !sandbox.works(Path::new("/"), &variables) {
                 return Err("it needs a sandbox, which cannot be had here".to_string());
             }

@@ -3,7 +3,21 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// A complete environment, by name.
-pub type Variables = BTreeMap<OsString, OsString>;
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// What the caller has, and what is fixed: it may reach the program that isolates the command, too.
+    pub own: BTreeMap<OsString, OsString>,
+    /// What the recipe says, in place of those: it reaches the command alone. It could have that other
+    /// program load or start something of the project.
+    pub given: BTreeMap<OsString, OsString>,
+}
+
+impl Variables {
+    /// All that the command sees.
+    pub fn all(&self) -> BTreeMap<OsString, OsString> {
+        self.own.iter().chain(&self.given).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
 
 /// Variables of an active virtual environment: without them the command would find another interpreter.
 const VIRTUAL_ENVIRONMENT: [&str; 3] = ["VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"];
@@ -24,9 +38,9 @@ pub fn variables<'a>(
     given: impl IntoIterator<Item = (&'a str, &'a str)>,
     passed: impl IntoIterator<Item = &'a str>,
 ) -> Variables {
-    let mut variables = Variables::new();
+    let mut variables = Variables::default();
     let mut set = |name: &str, value: &OsStr| {
-        variables.insert(name.into(), value.into());
+        variables.own.insert(name.into(), value.into());
     };
     for name in ["PATH"].into_iter().chain(VIRTUAL_ENVIRONMENT) {
         if let Some(value) = std::env::var_os(name) {
@@ -44,9 +58,7 @@ pub fn variables<'a>(
             set(name, &value);
         }
     }
-    for (name, value) in given {
-        set(name, value.as_ref());
-    }
+    variables.given = given.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     variables
 }
 
@@ -59,6 +71,7 @@ mod tests {
         let given = [("TZ", "Asia/Tokyo"), ("SEED", "1")];
         let passed = ["CARGO_PKG_NAME", "MODELSEAL_PASSWORD", "NO_SUCH_VARIABLE"];
         let variables = variables(Path::new("/home"), Path::new("/tmp/x"), 7, given, passed);
+        let variables = variables.all();
         let names: Vec<&str> = variables.keys().filter_map(|name| name.to_str()).collect();
         let optional = VIRTUAL_ENVIRONMENT;
         let expected: Vec<&str> = names.iter().copied().filter(|name| !optional.contains(name)).collect();

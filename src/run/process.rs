@@ -89,14 +89,15 @@ pub struct Ended {
 pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
     let wrapped = job.sandbox.wrap(&command, job.directory, job.variables)?;
+    let variables = if wrapped.isolated { job.variables.own.clone() } else { job.variables.all() };
     let _busy = interrupt::Busy::new();
     let before = leftovers::children();
     let begun = Instant::now();
-    let mut child = Command::new(&wrapped[0])
-        .args(&wrapped[1..])
+    let mut child = Command::new(&wrapped.command[0])
+        .args(&wrapped.command[1..])
         .current_dir(job.directory)
         .env_clear()
-        .envs(job.variables)
+        .envs(variables)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -21,7 +21,7 @@ pub struct Sandbox {
     pub network: bool,
     /// The only directories that can be written to; `None`: all that the user can write to.
     pub writable: Option<Vec<PathBuf>>,
-    /// Files and directories that seem empty: keys.
+    /// Files and directories that seem empty, links resolved: keys. They have to be there.
     pub hidden: Vec<PathBuf>,
     /// Run without a sandbox even where one is demanded.
     pub insecure: bool,
@@ -33,7 +33,8 @@ impl Sandbox {
     /// Whether a command would run inside, rather than without a sandbox.
     pub fn works(&self, directory: &Path, variables: &Variables) -> bool {
         let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
-        !self.insecure && try_out(&self.arguments(&directory), variables).is_ok()
+        let arguments = self.arguments(&directory, variables);
+        !self.insecure && arguments.is_ok_and(|arguments| try_out(&arguments, variables).is_ok())
     }
 
     /// The argument vector that runs a command inside, or the command's own where there is no sandbox.
@@ -42,23 +43,27 @@ impl Sandbox {
         command: &[OsString],
         directory: &Path,
         variables: &Variables,
-    ) -> Result<Vec<OsString>, Error> {
+    ) -> Result<Wrapped, Error> {
+        let plain = || Wrapped { command: command.to_vec(), isolated: false };
         if self.insecure {
-            return Ok(command.to_vec());
+            return Ok(plain());
         }
         // Inside, a relative path would begin at the root.
         let directory = directory
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
-        let arguments = self.arguments(&directory);
+        let arguments = self.arguments(&directory, variables)?;
         match try_out(&arguments, variables) {
-            Ok(()) => Ok(arguments.into_iter().chain(command.iter().cloned()).collect()),
-            Err(_) if self.network => Ok(command.to_vec()),
+            Ok(()) => {
+                let command = arguments.into_iter().chain(command.iter().cloned()).collect();
+                Ok(Wrapped { command, isolated: true })
+            }
+            Err(_) if self.network => Ok(plain()),
             Err(reason) => Err(Error::NoIsolation(reason)),
         }
     }
 
-    fn arguments(&self, directory: &Path) -> Vec<OsString> {
+    fn arguments(&self, directory: &Path, variables: &Variables) -> Result<Vec<OsString>, Error> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
         let root = if self.writable.is_some() { "--ro-bind" } else { "--bind" };
@@ -69,13 +74,18 @@ impl Sandbox {
         for path in self.writable.iter().flatten() {
             add(&["--bind".as_ref(), path.as_ref(), path.as_ref()]);
         }
-        for path in self.hidden.iter().filter_map(|path| path.canonicalize().ok()) {
+        for path in &self.hidden {
+            // It was there when the first command began: one that is gone lies somewhere else now.
+            if path.symlink_metadata().is_err() {
+                return Err(Error::Moved(path.clone()));
+            }
             match path.is_dir() {
                 true => add(&["--tmpfs".as_ref(), path.as_ref()]),
                 false => add(&["--ro-bind".as_ref(), "/dev/null".as_ref(), path.as_ref()]),
             }
         }
-        add(&["--unshare-pid".as_ref(), "--cap-drop".as_ref(), "ALL".as_ref()]);
+        // A session of its own: nothing can be typed into the caller's terminal.
+        add(&["--unshare-pid", "--new-session", "--cap-drop", "ALL"].map(OsStr::new));
         if rustix::process::geteuid().is_root() {
             for capability in CAPABILITIES {
                 add(&["--cap-add".as_ref(), capability.as_ref()]);
@@ -89,9 +99,18 @@ impl Sandbox {
         if !self.network {
             add(&["--unshare-net".as_ref()]);
         }
+        for (name, value) in &variables.given {
+            add(&["--setenv".as_ref(), name, value]);
+        }
         add(&["--chdir".as_ref(), directory.as_ref(), "--".as_ref()]);
-        arguments
+        Ok(arguments)
     }
+}
+
+/// A command as it is started.
+pub(super) struct Wrapped {
+    pub(super) command: Vec<OsString>,
+    pub(super) isolated: bool,
 }
 
 fn accelerators() -> Vec<PathBuf> {
@@ -111,7 +130,7 @@ fn try_out(arguments: &[OsString], variables: &Variables) -> Result<(), String> 
         .args(&arguments[1..])
         .arg("true")
         .env_clear()
-        .envs(variables)
+        .envs(&variables.own)
         .stdin(Stdio::null())
         .output();
     match tried {
