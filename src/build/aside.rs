@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::run::remove_all;
 
 /// The old artifact under another name. It is put back when this is dropped.
 pub(super) struct Aside {
     /// Where the artifact belongs.
     place: PathBuf,
+    /// The directory around it, links resolved when it was looked at.
+    parent: Option<PathBuf>,
     /// Where the old one lies; `None`: there was none.
     old: Option<PathBuf>,
     /// The new one is to stay.
@@ -17,16 +21,29 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// The name that an artifact gets while its successor is made.
-    pub(super) fn path(place: &Path) -> PathBuf {
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        place.with_file_name(format!(".{name}.modelseal-aside"))
+    /// The name that an artifact gets while its successor is made: in the repository's own directory, where
+    /// no `git clean` comes, if that is on the same file system; else beside it.
+    pub(super) fn path(place: &Path, repository: Option<&Path>) -> PathBuf {
+        let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+        let around = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match repository {
+            Some(repository) if device(repository).is_some() && device(repository) == device(around) => {
+                let path = around.canonicalize().unwrap_or_else(|_| around.to_path_buf());
+                let path = path.join(place.file_name().unwrap_or_default());
+                let name = Digest::sha256(path.as_os_str().as_encoded_bytes()).to_string();
+                repository.join(format!("modelseal-aside-{}", &name[..16]))
+            }
+            _ => {
+                let name = place.file_name().unwrap_or_default().to_string_lossy();
+                place.with_file_name(format!(".{name}.modelseal-aside"))
+            }
+        }
     }
 
     /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
     /// first.
-    pub(super) fn take(place: &Path) -> Result<Self, (PathBuf, io::Error)> {
-        let old = Self::path(place);
+    pub(super) fn take(place: &Path, repository: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+        let old = Self::path(place, repository);
         let failed = |error| (old.clone(), error);
         let there = |path: &Path| path.symlink_metadata().is_ok();
         if there(&old) {
@@ -44,7 +61,13 @@ impl Aside {
             }
             false => None,
         };
-        Ok(Self { place: place.to_path_buf(), old, accepted: false })
+        Ok(Self { place: place.to_path_buf(), parent: resolved_parent(place), old, accepted: false })
+    }
+
+    /// Whether the artifact's place is still where it was: a command may have put a link above it, and
+    /// nothing is removed or moved through that.
+    fn is_in_place(&self) -> bool {
+        self.parent.is_none() || resolved_parent(&self.place) == self.parent
     }
 
     /// The new artifact stays, and the old one goes.
@@ -57,20 +80,29 @@ impl Aside {
 
     /// Keeps the new artifact under this name; the old one is put back.
     pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
-        keep(&self.place, kept).then(|| kept.to_path_buf())
+        (self.is_in_place() && keep(&self.place, kept)).then(|| kept.to_path_buf())
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if self.accepted {
+        // What cannot be put back now stays aside; the next build finds it there.
+        if self.accepted || !self.is_in_place() {
             return;
         }
         remove(&self.place);
+        if let Some(parent) = &self.parent {
+            let _ = fs::create_dir_all(parent);
+        }
         if let Some(old) = &self.old {
             let _ = fs::rename(old, &self.place);
         }
     }
+}
+
+fn resolved_parent(place: &Path) -> Option<PathBuf> {
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parent.canonicalize().ok()
 }
 
 /// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
@@ -126,36 +158,36 @@ mod tests {
             fs::write(place.join("w"), text).expect("writes");
         };
         write("old");
-        let aside = Aside::take(&place).expect("moves");
+        let aside = Aside::take(&place, None).expect("moves");
         assert!(!place.exists());
         write("new");
         drop(aside);
         assert_eq!(read(), "old");
 
-        let aside = Aside::take(&place).expect("moves");
+        let aside = Aside::take(&place, None).expect("moves");
         write("new");
         let kept = directory.path().join("rejected");
         assert_eq!(aside.reject(&kept), Some(kept.clone()));
         assert_eq!(read(), "old");
         assert_eq!(fs::read_to_string(kept.join("w")).expect("reads"), "new");
 
-        let aside = Aside::take(&place).expect("moves");
+        let aside = Aside::take(&place, None).expect("moves");
         write("new");
         aside.accept();
         assert_eq!(read(), "new");
-        assert!(!Aside::path(&place).exists());
+        assert!(!Aside::path(&place, None).exists());
     }
 
     #[test]
     fn what_a_killed_build_left_is_put_back_and_never_overwritten() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("model.bin");
-        fs::write(Aside::path(&place), "old").expect("writes");
-        let aside = Aside::take(&place).expect("moves");
+        fs::write(Aside::path(&place, None), "old").expect("writes");
+        let aside = Aside::take(&place, None).expect("moves");
         drop(aside);
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
-        fs::write(Aside::path(&place), "older").expect("writes");
-        assert!(Aside::take(&place).is_err());
+        fs::write(Aside::path(&place, None), "older").expect("writes");
+        assert!(Aside::take(&place, None).is_err());
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         Some(recipe) => inputs::list_artifact(recipe, &[]),
         None => inputs::list_artifact(recipe, &written),
     }?;
+    if let Some(root) = product.root() {
+        check_links(&artifact, root, &options.hidden)?;
+    }
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
     let _scratch = product.accept();
@@ -78,6 +81,21 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         left,
         _scratch,
     })
+}
+
+/// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
+/// whoever follows its links can.
+fn check_links(artifact: &Artifact, root: &Path, hidden: &[PathBuf]) -> Result<(), Error> {
+    let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
+    for file in &artifact.files {
+        let path = artifact.location(&file.path);
+        let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
+        if !leads.starts_with(&root) || hidden.iter().any(|hidden| leads.starts_with(hidden)) {
+            let kind = "a link out of the work tree";
+            return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a statement says what this recipe says; if not, what it says differently.
@@ -126,7 +144,7 @@ impl Plan {
     /// the statement needs it.
     pub(super) fn keep_artifact(&self, recipe: &Recipe) -> Result<(), Error> {
         let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
-        let aside = Aside::take(&place).map_err(|(path, source)| Error::Aside { path, source })?;
+        let aside = Aside::take(&place, None).map_err(|(path, source)| Error::Aside { path, source })?;
         for file in &self.artifact.files {
             let from = self.artifact.location(&file.path);
             let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };
@@ -171,7 +189,7 @@ pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<P
         output.to_path_buf(),
         with_ending(output, "log"),
         with_ending(output, "rejected"),
-        Aside::path(&artifact),
+        Aside::path(&artifact, None),
     ];
     paths.iter().chain(more).filter_map(|path| resolve(path)).collect()
 }

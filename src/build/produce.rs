@@ -29,7 +29,7 @@ enum Place {
     /// In the work tree, as it was.
     There,
     /// In the work tree, the old one aside.
-    Anew { aside: Aside, _scratch: Scratch, _busy: Busy },
+    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy },
     /// In a clone.
     Clone { checkout: Box<Checkout>, scratch: Scratch },
 }
@@ -40,6 +40,15 @@ impl Product {
         match &self.place {
             Place::Clone { checkout, .. } => Some(checkout.recipe()),
             _ => None,
+        }
+    }
+
+    /// The directory that a made artifact lies in with all that it may link to.
+    pub(super) fn root(&self) -> Option<&Path> {
+        match &self.place {
+            Place::There => None,
+            Place::Anew { root, .. } => Some(root),
+            Place::Clone { checkout, .. } => Some(checkout.directory()),
         }
     }
 
@@ -102,7 +111,9 @@ impl Task<'_> {
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
-        let aside = Aside::take(&artifact).map_err(|(path, source)| Error::Aside { path, source })?;
+        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
+        let aside = Aside::take(&artifact, repository.as_deref())
+            .map_err(|(path, source)| Error::Aside { path, source })?;
         let mut made = self.make(&setting)?;
         if artifact.symlink_metadata().is_err() {
             return Err(self.explain(Error::NotProduced(artifact), &mut made));
@@ -116,7 +127,8 @@ impl Task<'_> {
             }
         };
         let seconds = made.seconds;
-        let place = Place::Anew { aside, _scratch: scratch, _busy: busy };
+        let root = self.work_tree_root()?;
+        let place = Place::Anew { aside, root, _scratch: scratch, _busy: busy };
         Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
     }
 

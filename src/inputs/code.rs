@@ -179,6 +179,11 @@ impl WorkTree {
         &self.root
     }
 
+    /// Where git keeps the repository itself.
+    pub fn repository_directory(&self) -> PathBuf {
+        self.repository.path().to_path_buf()
+    }
+
     /// Compares the disk with the commit that is checked out.
     ///
     /// # Errors

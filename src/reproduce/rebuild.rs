@@ -249,6 +249,13 @@ impl Rebuilder<'_> {
         // What a build would refuse to seal is not a rebuild either.
         let artifact = list_artifact(&recipe, &[])
             .map_err(|error| Stopped::NotTried(error.to_string(), error.hint()))?;
+        for file in &artifact.files {
+            let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
+            if !leads.starts_with(&kept) {
+                let name = crate::text::name(&file.path);
+                return Err(not_tried(format!("{name} is a link out of the clone"), ""));
+            }
+        }
         let seconds = Some(ended.elapsed.as_secs_f64());
         Ok(Rebuilt { place: kept, artifact, environment, seconds })
     }

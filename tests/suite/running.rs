@@ -366,6 +366,9 @@ fn signals_end_the_command_and_put_the_tree_back() {
 #[test]
 fn what_a_killed_build_left_aside_is_put_back_by_the_next() {
     let project = project("exit 1\n");
-    fs::rename(project.at("model"), project.at(".model.modelseal-aside")).expect("renames");
+    let place = project.at("").canonicalize().expect("is there").join("model");
+    let name = modelseal::digest::Digest::sha256(place.as_os_str().as_encoded_bytes()).to_string();
+    fs::rename(project.at("model"), project.at(&format!(".git/modelseal-aside-{}", &name[..16])))
+        .expect("renames");
     refused(&project, &[]);
 }

@@ -27,6 +27,18 @@ fn a_statement_is_signed_in_another_job() {
     sign(0).says(&format!("release  sha256:{digest}")).says("origin   executed");
     project.verify(&project.at("dist/wine-1.0.0.tar"), &[]).says("pass: 1 file matches");
 
+    for (from, to) in [
+        ("\"version\":\"1.0.0\"", "\"version\":\"9.9.9\""),
+        ("\"level\":\"R0\"", "\"level\":\"R2\""),
+        ("\"make.sh\"]", "\"make.sh\",\"x\"]"),
+    ] {
+        let text = String::from_utf8(payload.clone()).expect("is text");
+        assert!(text.contains(from));
+        fs::write(project.root().join("wine.json"), text.replace(from, to)).expect("writes");
+        sign(1).says("it states another ");
+    }
+    fs::write(project.root().join("wine.json"), &payload).expect("writes");
+
     let good = fs::read_to_string(project.at("model/weights.safetensors")).expect("reads");
     fs::remove_dir_all(project.at("dist")).expect("removes");
     project.write("model/weights.safetensors", "other");
