@@ -387,8 +387,12 @@ def measure_diff(bench):
             unpacked.append(directory.with_name(f"unpacked-{number}"))
             run(bench.unpack(archive, unpacked[-1]))
         samples = run_often(bench, Command([bench.modelseal, "diff", *unpacked, "-q"]))
+        hashing = run_often(bench, bench.verify(unpacked[0]))
         work = f"`diff` of two directories, a tensor of {size / GIBI:.3g} GiB in which every number differs"
-        bench.add_demand(f"{work}, hashing both", samples.median(), size / 1e9)
+        bench.alone.append([f"{work}, hashing both", f"{samples.median():.2f} s", "report", ""])
+        # `diff` hashes both files before it compares them.
+        comparing = samples.median() - 2 * hashing.median()
+        bench.add_demand(f"{work}: less two `verify`", comparing, size / 1e9)
         bench.add_peak(work, samples, 150 * MEBI)
 
 
