@@ -1,8 +1,9 @@
 //! What differs between two files: as bytes, as content, as numbers.
 //!
 //! Formats are read as far as needed to name the first difference in the words of whoever made the file: a
-//! tensor, a member, an attribute, a line. Nothing is ever loaded or unpickled, memory does not grow with a
-//! file's size, and a file that is not what its name says is compared as bytes.
+//! tensor, a member, an attribute, a line. Nothing is ever loaded or unpickled, memory is bounded (JSON and
+//! pickles that would need much are compared as text or bytes), and so is a file that is not what its name
+//! says.
 
 mod archives;
 mod bytes;

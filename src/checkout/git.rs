@@ -1,8 +1,13 @@
 //! The `git` program, with none of the user's configuration and environment.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Error;
 use crate::digest::{Algorithms, Symlinks, hash_file};
@@ -10,6 +15,9 @@ use crate::inputs::{WorkTree, lfs_pointer};
 
 /// Variables that git and ssh need to reach others; nothing in them configures git.
 const PASSED: [&str; 3] = ["PATH", "SSH_AUTH_SOCK", "USER"];
+
+/// The time between two looks at git.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Pointers are smaller than this.
 const LARGEST_POINTER: u64 = 1024;
@@ -155,6 +163,7 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", home.with_file_name(CONFIGURATION))
         .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
         .env("GIT_ALLOW_PROTOCOL", "file:https:ssh")
         .env("GIT_LFS_SKIP_SMUDGE", "1");
     for setting in ["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "gc.auto=0"] {
@@ -163,15 +172,49 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
     if let Some(directory) = directory {
         command.arg("-C").arg(directory);
     }
-    let output = command.args(arguments).stdin(std::process::Stdio::null()).output().map_err(Error::NoGit)?;
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(Error::NoGit)?;
+    let group = Pid::from_child(&child);
+    let (succeeded, said) = std::thread::scope(|scope| {
+        let errors = child.stderr.take();
+        let reader = scope.spawn(|| {
+            let mut said = Vec::new();
+            // More than this nobody reads; git must not wait for it, so the rest is read and forgotten.
+            if let Some(mut errors) = errors {
+                let _ = errors.by_ref().take(64 << 10).read_to_end(&mut said);
+                let _ = std::io::copy(&mut errors, &mut std::io::sink());
+            }
+            said
+        });
+        let succeeded = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status.success()),
+                Ok(None) if crate::interrupt::requested() => {
+                    // Its helpers, too: they wait for a server that may never answer.
+                    let _ = kill_process_group(group, Signal::TERM);
+                    let _ = child.wait();
+                    break Err(Error::Interrupted);
+                }
+                Ok(None) => std::thread::sleep(PAUSE),
+                Err(error) => break Err(Error::NoGit(error)),
+            }
+        };
+        (succeeded, reader.join().unwrap_or_default())
+    });
     if crate::interrupt::requested() {
         return Err(Error::Interrupted);
     }
-    Ok(if output.status.success() { Ok(()) } else { Err(last_line(&output)) })
+    Ok(if succeeded? { Ok(()) } else { Err(last_line(&said)) })
 }
 
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
+fn last_line(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let line = lines.iter().find(|line| line.starts_with("fatal: ")).or(lines.last());
     crate::text::Escaped(line.map_or("git failed", |line| line.trim_start_matches("fatal: "))).to_string()

@@ -104,7 +104,7 @@ fn members(file: &File) -> Result<Option<BTreeMap<String, Member>>, Failed> {
             Ok(None) => return Ok(Some(members)),
             Err(_) => return Ok(None),
         };
-        if entry.is_dir() {
+        if entry.is_dir() && entry.uncompressed_size_hint() == 0 {
             continue;
         }
         let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();

@@ -1,16 +1,19 @@
 //! JSON: the same content whatever the order of members and the white space.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader};
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Cause, Failed, Likeness, Pair, text};
 use crate::manifest::{Demand, Rung};
 use crate::text::name;
 
-/// Longer documents are compared line by line: they would take many times their size in memory.
-const LONGEST: u64 = 64 << 20;
+/// Longer documents are compared line by line: in memory they take some twenty times their size.
+const LONGEST: u64 = 32 << 20;
 
 /// `None`: one of the two is not JSON.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
@@ -38,7 +41,68 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
 fn read(file: &File) -> io::Result<Option<Value>> {
     let mut file = BufReader::new(file);
     io::Seek::seek(&mut file, io::SeekFrom::Start(0))?;
-    Ok(serde_json::from_reader(file).ok())
+    Ok(serde_json::from_reader(file).ok().map(|Unique(value)| value))
+}
+
+/// A value in which no object has two members of one name: readers differ on what such a document says.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Unique)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some((name, Unique(value))) = members.next_entry::<String, Unique>()? {
+            if object.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a member stands twice"));
+            }
+        }
+        Ok(object.into())
+    }
 }
 
 struct Comparison<'a> {

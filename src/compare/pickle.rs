@@ -32,6 +32,9 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         if let Some(likeness) = reading.step(&left, &right)? {
             return Ok(Some(likeness));
         }
+        if reading.left.machine.is_full() {
+            return Ok(None);
+        }
         if left.is_stop() && reading.left.machine.is_done() {
             return reading.end();
         }

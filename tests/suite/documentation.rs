@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::peers;
 use crate::support::project::git_in;
 use crate::support::run::finish;
 
@@ -205,6 +206,7 @@ fn documents() -> Vec<PathBuf> {
 
 #[test]
 fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
+    peers::program("openssl", "openssl");
     let update = std::env::var_os("UPDATE_DOCS").is_some();
     for path in documents() {
         if let Some(updated) = check(&path, update) {

@@ -63,6 +63,7 @@ fn model_signing_verifies_what_we_sealed_and_notices_what_was_changed() {
 /// `docs/format.md` shows the same steps in a shell.
 #[test]
 fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
+    peers::program("openssl", "openssl");
     let project = project();
     let key = project.key();
     let public = project.public_key();

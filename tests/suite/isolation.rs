@@ -2,7 +2,19 @@
 
 use std::fs;
 
-use crate::running::{MAKE, project, project_with};
+use crate::running::{self, MAKE};
+use crate::support::peers;
+use crate::support::project::Project;
+
+/// Projects whose commands run in a sandbox.
+fn project(script: &str) -> Project {
+    project_with(script, "")
+}
+
+fn project_with(script: &str, run: &str) -> Project {
+    peers::program("bwrap", "bubblewrap");
+    running::project_with(script, run)
+}
 
 #[test]
 fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {

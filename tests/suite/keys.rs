@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::Project;
 use crate::support::project::sample;
+use crate::support::{Project, peers};
 
 fn openssl(arguments: &[&str]) -> String {
+    peers::program("openssl", "openssl");
     let output = Command::new("openssl").args(arguments).output().expect("openssl runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "openssl {arguments:?}: {error}");

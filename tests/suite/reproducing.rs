@@ -316,6 +316,7 @@ fn what_a_format_does_not_cover_is_compared_as_bytes() {
     for (name, write) in [
         ("m.pkl", "import pickle\nf.write(pickle.dumps(1) + noise)"),
         ("w.safetensors", "import struct\nf.write(struct.pack('<Q', 2) + b'{}' + noise)"),
+        ("c.bin.gz", "import gzip\nf.write(gzip.compress(bytes(8), mtime=0) + noise)"),
         (
             "w.safetensors",
             "import json, struct\nh = json.dumps({'w': {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 64]}}).encode()\nf.write(struct.pack('<Q', len(h)) + h + noise)",

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::support::peers;
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
@@ -292,6 +293,7 @@ fn processes_that_a_command_leaves_running_are_ended_and_named() {
             outcome.says("ended and left processes running").says("`sleep 4217`");
         }
     }
+    peers::program("pgrep", "procps");
     let running =
         std::process::Command::new("pgrep").args(["-f", "^sleep 4217"]).output().expect("pgrep runs");
     assert!(running.stdout.is_empty(), "still running: {}", String::from_utf8_lossy(&running.stdout));
@@ -358,6 +360,7 @@ fn signals_end_the_command_and_put_the_tree_back() {
             assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("reads"), "old");
         }
     }
+    peers::program("pgrep", "procps");
     let running =
         std::process::Command::new("pgrep").args(["-f", "^sleep 4218"]).output().expect("pgrep runs");
     assert!(running.stdout.is_empty());

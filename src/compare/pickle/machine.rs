@@ -11,6 +11,9 @@ const KEPT: usize = 16;
 /// Values are followed this deep: a NumPy array's type inside joblib's wrapper needs four.
 const DEEPEST_KEPT: usize = 64;
 
+/// A pickle that needs more places on its stack, or remembers more, is not followed.
+const MOST_ENTRIES: usize = 4 << 20;
+
 /// No object is named deeper.
 const DEEPEST: usize = 8;
 
@@ -100,6 +103,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// It has become too large to be followed.
+    pub(super) fn is_full(&self) -> bool {
+        self.stack.len() > MOST_ENTRIES || self.memo.len() > MOST_ENTRIES
+    }
+
     /// The outermost pickle has ended.
     pub(super) fn is_done(&self) -> bool {
         self.done

@@ -9,6 +9,27 @@ pub fn model_signing() -> PathBuf {
     python_environment("requirements").join("bin/model_signing")
 }
 
+/// Demands a program of the system, and installs its Debian package where that is possible and it lacks.
+pub fn program(name: &str, package: &str) {
+    let is_there = || {
+        let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output();
+        found.is_ok_and(|output| output.status.success())
+    };
+    if is_there() {
+        return;
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let lock = File::create(target.join("packages.lock")).expect("creates the lock");
+    lock.lock().expect("locks");
+    if !is_there() {
+        let install = "apt-get update -q && apt-get install -qy --no-install-recommends \"$0\"";
+        let script =
+            format!("if [ \"$(id -u)\" = 0 ]; then {install}; else sudo -n sh -c '{install}' \"$0\"; fi");
+        let _ = Command::new("sh").args(["-c", &script, package]).output();
+    }
+    assert!(is_there(), "the tests need `{name}`: install the package `{package}`");
+}
+
 /// A virtual environment with real trainers.
 pub fn trainers() -> PathBuf {
     python_environment("trainers")
