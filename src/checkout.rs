@@ -38,6 +38,11 @@ pub enum Error {
     Absent { what: String, path: PathBuf },
     #[error("{what} at {} is not the sealed one", crate::text::path(path))]
     Differs { what: String, path: PathBuf, expected: String, actual: String },
+    #[error(
+        "{what} cannot be placed in a clone: the recipe names an absolute path, {}",
+        crate::text::path(path)
+    )]
+    Absolute { what: String, path: PathBuf },
     #[error("{} leads out of the clone by a link", crate::text::path(.0))]
     Outside(PathBuf),
     #[error("cannot make {}", crate::text::path(path))]
@@ -65,7 +70,10 @@ impl Error {
                 Some("the commit was never pushed: `--source` names a clone that has it".into())
             }
             Error::Clone { .. } => Some("`--source` names another clone".into()),
-            Error::Absent { .. } => Some("`--data NAME=PATH` says where a data source lies".into()),
+            Error::Absent { what, .. } if what.starts_with("data") => {
+                Some("`--data NAME=PATH` says where a data source lies".into())
+            }
+            Error::Absolute { .. } => Some("let the recipe name a path relative to itself".into()),
             Error::Input(error) => error.hint(),
             _ => None,
         }

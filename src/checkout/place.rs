@@ -72,8 +72,7 @@ impl Checkout {
         let (kind, name) = input.name.split_once('/').unwrap_or((&input.name, ""));
         let what = || format!("{kind} {}", crate::text::name(name));
         if Path::new(input.path).is_absolute() {
-            // It is where the recipe expects it, and is hashed there.
-            return Ok(());
+            return check_absolute(input, expected, what());
         }
         let target = self.recipe.directory().join(input.path);
         if target.symlink_metadata().is_ok() {
@@ -100,6 +99,27 @@ impl Checkout {
             _ => Ok(()),
         }
     }
+}
+
+/// An input with an absolute path is where the recipe expects it, or it cannot be had in a clone.
+fn check_absolute(
+    input: &Declared<'_>,
+    expected: Option<&DependencyDigest>,
+    what: String,
+) -> Result<(), Error> {
+    let path = PathBuf::from(input.path);
+    if input.from != path {
+        return Err(Error::Absolute { what, path });
+    }
+    if !path.exists() {
+        return Err(Error::Absent { what, path });
+    }
+    let Some(expected) = expected.filter(|_| input.is_plain) else { return Ok(()) };
+    let found = inputs::read_source(&path, input.symlinks, None, &|_| {})?.digest.tagged();
+    if found == expected.tagged() {
+        return Ok(());
+    }
+    Err(Error::Differs { what, path, expected: expected.tagged(), actual: found })
 }
 
 fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {

@@ -95,14 +95,15 @@ fn text(difference: &Difference, style: Style) -> String {
 }
 
 fn markdown(difference: &Difference) -> String {
-    // What would be more than text to a renderer is shown as it is.
+    // What would be more than text to a renderer is shown as it is; between back-ticks only a bar is more.
     let plain = |text: &str| -> String {
-        text.chars()
-            .flat_map(|character| match character {
-                '|' | '<' | '>' | '*' | '_' | '[' | ']' | '#' | '@' | '\\' => vec!['\\', character],
-                other => vec![other],
-            })
-            .collect()
+        let mut in_code = false;
+        let escape = |character: char| {
+            in_code ^= character == '`';
+            let special = if in_code { "|" } else { "|<>*_[]#@\\" };
+            if special.contains(character) { vec!['\\', character] } else { vec![character] }
+        };
+        text.chars().flat_map(escape).collect()
     };
     let mut text = format!("**{}**\n\n", plain(&difference.headline()));
     let side = |side: &crate::diff::Side| {

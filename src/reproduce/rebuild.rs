@@ -38,7 +38,7 @@ impl From<run::Error> for Stopped {
         match error {
             run::Error::Interrupted => Stopped::Error(Error::Interrupted),
             run::Error::Scratch(source) | run::Error::Log(source) => Stopped::Error(Error::Scratch(source)),
-            other => Stopped::NotTried(other.to_string(), other.hint()),
+            other => Stopped::NotTried(with_causes(&other), other.hint()),
         }
     }
 }
@@ -49,9 +49,20 @@ impl From<checkout::Error> for Stopped {
             checkout::Error::Interrupted => Stopped::Error(Error::Interrupted),
             checkout::Error::Input(error) => Stopped::Error(Error::Input(error)),
             checkout::Error::Io { source, .. } => Stopped::Error(Error::Scratch(source)),
-            other => Stopped::NotTried(other.to_string(), other.hint()),
+            other => Stopped::NotTried(with_causes(&other), other.hint()),
         }
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {}", crate::text::Escaped(&error.to_string()));
+        cause = error.source();
+    }
+    text
 }
 
 fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {

@@ -393,3 +393,23 @@ fn a_variation_that_is_named_twice_is_made_once() {
         .expect(2)
         .says("no data with this name");
 }
+
+#[test]
+fn data_at_an_absolute_path_is_where_the_recipe_says_or_nowhere() {
+    let project = project("");
+    let data = project.root().join("absolute.csv");
+    fs::write(&data, "1\n").expect("writes");
+    project.write("make.sh", format!("mkdir -p model && cat '{}' > model/w\n", data.display()));
+    project.append_recipe(&format!("[[data]]\nname = \"far\"\npath = \"{}\"\n", data.display()));
+    project.commit();
+    let archive = archive(&project);
+    reproduce(&project, &archive, &[], 0);
+    let other = project.out("other.csv");
+    fs::copy(&data, &other).expect("copies");
+    let elsewhere = format!("far={}", other.display());
+    reproduce(&project, &archive, &["--data", &elsewhere], 3).says("the recipe names an absolute path");
+    fs::write(&data, "2\n").expect("writes");
+    reproduce(&project, &archive, &[], 3).says("is not the sealed one");
+    fs::remove_file(&data).expect("removes");
+    reproduce(&project, &archive, &[], 3).says("inconclusive: data `far` is not there");
+}
