@@ -63,11 +63,9 @@ impl Listener for Running {
             line.shown = Some(seconds);
         }
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let shown = self.line.lock().is_ok_and(|line| line.shown.is_some());
+    fn ended(&self) {
+        let shown = self.line.lock().is_ok_and(|mut line| line.shown.take().is_some());
         if shown {
             let _ = write!(std::io::stderr(), "{CLEAR}");
         }

@@ -42,6 +42,9 @@ pub trait Listener: Sync {
 
     /// Time has passed since the start.
     fn waiting(&self, elapsed: Duration);
+
+    /// Nothing of the command is left.
+    fn ended(&self) {}
 }
 
 /// Where a command printed.
@@ -124,6 +127,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         output.ended.store(true, Ordering::Relaxed);
         (stopped, names)
     });
+    job.listener.ended();
     let command = || job.command.to_vec();
     if let Ok(Some(error)) = output.failed.into_inner() {
         return Err(Error::Log(error));
