@@ -73,6 +73,15 @@ pub struct Options<'a> {
     pub listener: &'a dyn Listener,
 }
 
+impl Options<'_> {
+    /// How the archive is compressed and where it will be, by the caller's word or the recipe's.
+    fn target(&self, recipe: &Recipe) -> (Compression, PathBuf) {
+        let compression = self.compression.unwrap_or(recipe.tables.archive.compression);
+        let output = self.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+        (compression, output)
+    }
+}
+
 /// What a build made.
 #[derive(Debug)]
 pub struct Built {
@@ -137,8 +146,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; then there is nothing new under the archive's name, and the artifact is what it was.
 pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> Result<Built, Error> {
-    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
-    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let (compression, output) = options.target(recipe);
     let mut plan = plan::plan(recipe, options, &output)?;
     let key = open_key()?;
     plan.internal.model_signature = key.public_key().is_elliptic_curve();

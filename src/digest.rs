@@ -12,8 +12,8 @@ mod tree;
 use std::path::PathBuf;
 
 pub use algorithm::{Algorithm, Algorithms, Digest, ParseDigestError};
-pub(crate) use fan_out::fill;
 pub use fan_out::{Consumer, Progress, read_through};
+pub(crate) use fan_out::{Memory, fill};
 pub use file::{FileDigests, FileRead, Hasher, Stamp, hash_file, open_regular};
 pub use parallel::{map_files, threads};
 pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
-use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Progress};
+use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, Progress};
 use crate::manifest::{self, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
 use crate::sign::{self, Bundle, BundleError};
 
@@ -154,14 +154,4 @@ fn read_entries<R: Read>(
 
 fn as_consumer(receiver: &mut dyn Receiver) -> &mut dyn Consumer {
     receiver
-}
-
-/// Keeps what it is shown. Only for what has a bounded size.
-struct Memory(Vec<u8>);
-
-impl Consumer for Memory {
-    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(chunk);
-        Ok(())
-    }
 }

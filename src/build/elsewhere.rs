@@ -27,8 +27,7 @@ pub struct Stated {
 /// # Errors
 /// [`Error`].
 pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> Result<Stated, Error> {
-    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
-    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let (_, output) = options.target(recipe);
     let mut plan: Plan = plan::plan(recipe, options, &output)?;
     plan.internal.model_signature = model_signature;
     if plan.internal.origin == Origin::Clean {
@@ -60,8 +59,7 @@ pub fn seal(
     options: &Options<'_>,
 ) -> Result<Built, Error> {
     let statement = manifest::parse(payload).map_err(|error| Error::Statement(error.to_string()))?;
-    let compression = options.compression.unwrap_or(recipe.tables.archive.compression);
-    let output = options.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+    let (compression, output) = options.target(recipe);
     let written = plan::written(recipe, &output, &options.writes);
     compare_recipe(recipe, &statement)?;
     compare_code(recipe, &statement, options, &written)?;

@@ -9,7 +9,7 @@ use std::io;
 use super::Error;
 use super::plan::Plan;
 use crate::archive::{ArchiveFile, ArchiveWriter, Entry, WriteError};
-use crate::digest::{Consumer, Digest, Progress, map_files};
+use crate::digest::{Digest, Memory, Progress, map_files};
 use crate::inputs::{self, Artifact, ListedFile};
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload};
 use crate::release;
@@ -186,16 +186,6 @@ impl Failure {
             Failure::Input(error) => Error::Input(error),
             Failure::Output(source) => Error::Write(WriteError::io(path, source)),
         }
-    }
-}
-
-/// Keeps a small file.
-struct Memory(Vec<u8>);
-
-impl Consumer for Memory {
-    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(chunk);
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `build --statement` and `build --from-statement`: the file between two jobs.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -11,6 +11,7 @@ use super::Talk;
 use super::arguments::Format;
 use super::build::input_notes;
 use super::output::print;
+use crate::archive::write_whole;
 use crate::build::Stated;
 
 /// No statement is longer.
@@ -31,18 +32,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// Writes a statement, complete or not at all, and says what it is.
 pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk: Talk) -> anyhow::Result<u8> {
     let path = path.unwrap_or(Path::new("statement.json"));
-    let failed = || format!("cannot write {}", crate::text::path(path));
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(directory)
-        .with_context(failed)?;
-    file.write_all(&stated.payload).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).map_err(|error| error.error).with_context(failed)?;
+    write_whole(path, &stated.payload)
+        .with_context(|| format!("cannot write {}", crate::text::path(path)))?;
     input_notes(&stated.warnings, &stated.changes, &stated.left, talk);
     match format {
         Format::Text => print(&text(path, stated))?,

@@ -19,6 +19,16 @@ pub trait Consumer: Send {
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()>;
 }
 
+/// Keeps what it is shown. Only for what has a bounded size.
+pub(crate) struct Memory(pub(crate) Vec<u8>);
+
+impl Consumer for Memory {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
 /// Is told how many bytes were read since the last time.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
