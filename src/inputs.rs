@@ -10,7 +10,6 @@ mod gather;
 mod params;
 mod paths;
 mod pointer;
-mod profile;
 mod remote;
 mod source;
 mod unchanged;
@@ -24,12 +23,12 @@ pub use gather::{Inputs, Options, gather, hash_small_file};
 pub use params::ParamsError;
 pub use paths::{exempt, work_tree};
 pub use pointer::{Pointer, lfs_pointer};
-pub use profile::{Columns, Profile, ProfileError};
 pub use source::{SourceFacts, read_source};
 pub use unchanged::check_unchanged;
 
 use crate::digest;
 use crate::manifest::PathError;
+use crate::profile::ProfileError;
 use crate::recipe::{self, Age};
 
 /// Why an input cannot be sealed.

@@ -4,6 +4,7 @@
 //! key. `docs/format.md` is its specification.
 
 mod canonical;
+mod evidence;
 mod model_signature;
 mod parse;
 mod path;
@@ -14,6 +15,7 @@ mod validate;
 mod value;
 
 pub use canonical::{serialises_to, to_json};
+pub use evidence::{MOST_BUCKETS, RowSketch, SKETCH_SIZE, TimeForms, Timeline};
 pub use model_signature::{model_root, model_signature_payload, sealed_release};
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name};

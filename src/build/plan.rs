@@ -40,6 +40,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             data: &options.data,
             written: &written,
             allow_dirty: options.allow_dirty,
+            profile: true,
             now: Some(options.now),
             progress: options.progress,
         },

@@ -226,6 +226,7 @@ impl Task<'_> {
                 data: if in_clone { &nowhere_else } else { &self.options.data },
                 written: self.written,
                 allow_dirty: true,
+                profile: false,
                 now: None,
                 progress: self.options.progress,
             },

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{InputChange, compare_inputs};
 use crate::manifest::{Annotations, Statement, Subject, Value};
+use crate::profile::{Overlap, overlap};
 
 /// Two values under one name; `None`: there was none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub struct Changes {
 pub struct Facts {
     pub digest: String,
     pub annotations: Annotations,
+}
+
+/// How much of their rows the two sides of a data source share; `None` where that was not sealed.
+pub fn shared_rows(change: &Changed<Facts>) -> Option<Overlap> {
+    let sketch = |facts: &Option<Facts>| facts.as_ref()?.annotations.sketch.clone();
+    overlap(&sketch(&change.old)?, &sketch(&change.new)?)
 }
 
 /// Compares two manifests.

@@ -1,7 +1,7 @@
 //! The difference in words: one section for each factor, and for what came out.
 
 use super::{Difference, Factor, State};
-use crate::compare::{Changed, Facts};
+use crate::compare::{Changed, Facts, shared_rows};
 use crate::text::{Escaped, name, number, short};
 
 /// A section with its details, a line each.
@@ -161,6 +161,10 @@ fn source(change: &Changed<Facts>) -> Vec<String> {
     count("bytes", left.bytes, right.bytes);
     count("rows", left.rows, right.rows);
     count("rows without a label", left.nulls, right.nulls);
+    lines.extend(shared_rows(change).map(|overlap| {
+        let about = if overlap.is_exact { "" } else { "about " };
+        format!("  distinct rows in both  {about}{:.1} %", 100.0 * overlap.share)
+    }));
     if left.newest != right.newest {
         let shown = |newest: &Option<String>| newest.clone().unwrap_or_else(|| "none".to_string());
         lines.push(format!(

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::params::{self, LONGEST};
 use super::paths::{exempt, stay_inside, work_tree};
-use super::{Change, Code, Columns, Error, Profile, SourceFacts, WorkTree, read_base, read_source};
+use super::{Change, Code, Error, SourceFacts, WorkTree, read_base, read_source};
 use crate::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
 use crate::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
+use crate::profile::{Columns, Profile};
 use crate::recipe::{Age, Data, Recipe};
 
 /// How the inputs are to be read.
@@ -19,6 +20,8 @@ pub struct Options<'a> {
     /// What the build writes, absolute.
     pub written: &'a [PathBuf],
     pub allow_dirty: bool,
+    /// Whether the records of data are counted; if not, only the digests are those of the data.
+    pub profile: bool,
     /// Against which the age of data is judged; `None`: it is not. It is never sealed.
     pub now: Option<Timestamp>,
     /// Is told how many bytes of an input were read.
@@ -139,8 +142,11 @@ impl Inputs {
             None => recipe.directory().join(data.path.get_ref()),
         };
         let columns = Columns { label: data.label.clone(), timestamp: data.timestamp.clone() };
-        let wanted = (columns != Columns::default()).then_some(&columns);
-        let facts = read_source(&path, data.symlinks, wanted, options.progress)?;
+        let facts = read_source(&path, data.symlinks, options.profile.then_some(&columns), options.progress)?;
+        if let Some((path, reason)) = &facts.uncounted {
+            let path = crate::text::path(path);
+            self.warnings.push(format!("data `{name}`: the records of {path} are not counted: {reason}"));
+        }
         if let Some(profile) = &facts.profile {
             self.warn_about(name, profile, &columns);
             if let (Some(limit), Some(now)) = (&data.max_age, options.now) {
@@ -166,7 +172,7 @@ impl Inputs {
                 "data `{name}`: the labels {left} and {right} differ only by case or white space"
             ));
         }
-        if profile.labels_uncounted {
+        if columns.label.is_some() && profile.labels().is_none() {
             let message = "has more than 1,000 classes, or labels longer than 256 bytes: not counted";
             self.warnings.push(format!("data `{name}` {message}"));
         }
@@ -236,10 +242,11 @@ fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
         return annotations;
     };
     annotations.rows = Some(profile.rows);
+    annotations.sketch = Some(profile.sketch());
     if columns.label.is_some() {
         annotations.label = columns.label.clone();
-        annotations.labels = (!profile.labels_uncounted).then(|| profile.labels());
-        annotations.labels_uncounted = profile.labels_uncounted.then_some(true);
+        annotations.labels = profile.labels();
+        annotations.labels_uncounted = annotations.labels.is_none().then_some(true);
         annotations.nulls = Some(profile.nulls);
     }
     if columns.timestamp.is_some() {
@@ -247,6 +254,9 @@ fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
         annotations.oldest = profile.oldest.map(|time| time.to_string());
         annotations.newest = profile.newest.map(|time| time.to_string());
         annotations.unparsed = Some(profile.unparsed);
+        annotations.unparsed_examples = profile.unparsed_examples.clone();
+        annotations.time_forms = Some(profile.time_forms);
+        annotations.timeline = profile.timeline();
     }
     annotations
 }

@@ -1,35 +1,38 @@
 //! A file or a directory somewhere on this machine, hashed as one input.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::pointer::{self, LOOK, Pointer};
-use super::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler};
 use crate::digest::{
     self, Algorithms, Consumer, Digest, EntryKind, Progress, Symlinks, directory_hash, hash_file, map_files,
     walk,
 };
 use crate::manifest::{self, DependencyDigest, PathError};
+use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler};
 
 /// What a file or directory turned out to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SourceFacts {
     /// `sha256` of a file, `dirHash` of a directory.
     pub digest: DependencyDigest,
     pub bytes: u64,
     pub files: u64,
     pub profile: Option<Profile>,
+    /// Why there is no profile although nothing was asked of one: the file, and what is wrong with it.
+    pub uncounted: Option<(PathBuf, ProfileError)>,
 }
 
 /// One file, as a part of the whole.
 struct Part {
     sha256: Digest,
     bytes: u64,
-    profile: Option<Profile>,
+    profile: Option<Result<Profile, ProfileError>>,
 }
 
-/// Hashes a source, and counts its records if `columns` names any.
+/// Hashes a source, and counts its records where their format is known; `None` for `columns`: it does not.
+/// Where a column is named, records that cannot be counted are an error.
 ///
 /// # Errors
 /// [`Error`]: what it holds cannot be sealed, or cannot be read.
@@ -43,33 +46,45 @@ pub fn read_source(
     if !metadata.is_dir() {
         // The path itself is what the recipe names: a link there is followed.
         let part = read_file(root, Symlinks::Follow, columns, progress)?;
-        if columns.is_some() && part.profile.is_none() {
-            return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
-        }
-        return Ok(SourceFacts {
-            digest: DependencyDigest::file(part.sha256),
-            bytes: part.bytes,
-            files: 1,
-            profile: part.profile,
-        });
+        let (digest, bytes) = (DependencyDigest::file(part.sha256), part.bytes);
+        return facts(root, columns, digest, bytes, vec![(root.to_path_buf(), part)]);
     }
     let paths = list_files(root, symlinks)?;
     let parts = map_files(&paths, |path| read_file(&root.join(path), symlinks, columns, progress))?;
     let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
     let digest = DependencyDigest::directory(directory_hash(digests));
     let bytes = parts.iter().map(|part| part.bytes).sum();
-    let files = parts.len() as u64;
-    let mut profiles = parts.into_iter().filter_map(|part| part.profile);
-    let profile = profiles.next().map(|first| {
-        profiles.fold(first, |mut whole, part| {
-            whole.merge(part);
-            whole
-        })
-    });
-    if columns.is_some() && profile.is_none() {
+    let parts = paths.iter().map(|path| root.join(path)).zip(parts).collect();
+    facts(root, columns, digest, bytes, parts)
+}
+
+fn facts(
+    root: &Path,
+    columns: Option<&Columns>,
+    digest: DependencyDigest,
+    bytes: u64,
+    parts: Vec<(PathBuf, Part)>,
+) -> Result<SourceFacts, Error> {
+    let is_demanded = columns.is_some_and(|columns| !columns.is_empty());
+    let mut facts = SourceFacts { digest, bytes, files: parts.len() as u64, profile: None, uncounted: None };
+    for (path, part) in parts {
+        match (part.profile, &mut facts.profile) {
+            (None, _) => {}
+            (Some(Ok(profile)), None) => facts.profile = Some(profile),
+            (Some(Ok(profile)), Some(whole)) => whole.merge(profile),
+            (Some(Err(reason)), _) if is_demanded => return Err(Error::Records { path, reason }),
+            (Some(Err(reason)), _) => {
+                facts.uncounted.get_or_insert((path, reason));
+            }
+        }
+    }
+    if facts.uncounted.is_some() {
+        facts.profile = None;
+    }
+    if is_demanded && facts.profile.is_none() {
         return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
     }
-    Ok(SourceFacts { digest, bytes, files, profile })
+    Ok(facts)
 }
 
 /// A source that is not there; where a DVC file stands beside it, that explains it better.
@@ -130,12 +145,10 @@ fn read_file(
     }
     let digests = hash_file(path, Algorithms::SHA256, symlinks, &mut also, progress)?.digests;
     head.check(path, digests.size)?;
-    let profile = profiler.map(Profiler::finish).transpose();
     Ok(Part {
         sha256: digests.sha256.unwrap_or_else(|| Digest::sha256(b"")),
         bytes: digests.size,
-        profile: profile
-            .map_err(|reason: ProfileError| Error::Records { path: path.to_path_buf(), reason })?,
+        profile: profiler.map(Profiler::finish),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Value;
+use super::{RowSketch, TimeForms, Timeline, Value};
 use crate::digest::Digest;
 
 /// The predicate of a manifest.
@@ -303,6 +303,18 @@ pub struct Annotations {
     /// Rows without a time that could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unparsed: Option<u64>,
+    /// The first few of those, cut to 40 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unparsed_examples: Vec<String>,
+    /// In how many rows the time was written in which way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_forms: Option<TimeForms>,
+    /// Rows and classes by stretch of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// Which rows these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<RowSketch>,
 }
 
 /// Who built, and with which version.

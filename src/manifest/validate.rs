@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::{
     BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, Origin, PathError, ResourceDescriptor, STATEMENT_TYPE,
-    Statement, check_collisions, check_path, is_name, model_root,
+    Statement, check_collisions, check_path, evidence, is_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -35,6 +35,8 @@ pub enum InvalidManifest {
     Dependency(String),
     #[error("the input {} has the wrong digests", crate::text::name(.0))]
     Digest(String),
+    #[error("the counts of the input {} do not fit together", crate::text::name(.0))]
+    Counts(String),
     #[error("what it lists as missing is not what is missing")]
     Missing,
     #[error("its origin is `{0}`, which does not go with what it says about a command")]
@@ -161,7 +163,13 @@ fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManife
         ("data" | "base", true) => (content.0 ^ content.1) && git == (None, None),
         _ => return Err(InvalidManifest::Dependency(name.clone())),
     };
-    if fits { Ok(()) } else { Err(InvalidManifest::Digest(name.clone())) }
+    if !fits {
+        return Err(InvalidManifest::Digest(name.clone()));
+    }
+    match &dependency.annotations {
+        Some(facts) if !evidence::fits(facts) => Err(InvalidManifest::Counts(name.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// A git object id: SHA-1 or SHA-256 in lower-case hex.

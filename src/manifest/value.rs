@@ -142,7 +142,7 @@ const MALFORMED: &str = "a hyperparameter with a kind that does not fit its valu
 
 fn plain_table(table: BTreeMap<String, Wire>) -> Result<Value, &'static str> {
     let entries = table.into_iter().map(|(key, wire)| Ok((key, read(wire)?)));
-    Ok(Value::Table(entries.collect::<Result<_, _>>()?))
+    Ok(Value::Table(entries.collect::<Result<_, &'static str>>()?))
 }
 
 impl<'de> Deserialize<'de> for Wire {

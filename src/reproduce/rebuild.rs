@@ -292,6 +292,7 @@ impl Rebuilder<'_> {
             data: nowhere_else(),
             written: &[],
             allow_dirty: true,
+            profile: false,
             now: None,
             progress: self.options.progress,
         }

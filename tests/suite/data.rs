@@ -17,6 +17,15 @@ fn input(project: &Project, name: &str) -> Value {
     inputs.iter().find(|input| input["name"] == name).expect("is there").clone()
 }
 
+/// What was counted, without what only programs read.
+fn counts(input: &Value) -> Value {
+    let mut facts = input["annotations"].clone();
+    let facts_object = facts.as_object_mut().expect("an object");
+    facts_object.remove("sketch").expect("a sketch");
+    facts_object.remove("timeline");
+    facts
+}
+
 fn with_data(path: &str, content: impl AsRef<[u8]>, keys: &str) -> Project {
     let project = Project::with_artifact(&[("a", b"a")]);
     project.write(path, content);
@@ -30,7 +39,7 @@ fn a_file_and_a_directory_have_the_digests_of_sha256sum() {
     let file = input(&project, "data/d");
     let expected = modelseal::digest::Digest::sha256(b"a,b\n1,2\n").to_string();
     assert_eq!(file["digest"], json!({ "sha256": expected }));
-    assert_eq!(file["annotations"], json!({ "bytes": 8, "files": 1 }));
+    assert_eq!(counts(&file), json!({ "bytes": 8, "files": 1, "rows": 1 }));
     project.write("data/sub/y", "y");
     project.write("data/sub-z", "z");
     project.edit_recipe("path = \"data/x.csv\"", "path = \"data\"");
@@ -40,7 +49,7 @@ fn a_file_and_a_directory_have_the_digests_of_sha256sum() {
         std::process::Command::new("sh").args(["-c", script]).current_dir(project.at("data")).output();
     let expected = String::from_utf8_lossy(&output.expect("runs").stdout)[..64].to_string();
     assert_eq!(directory["digest"], json!({ "dirHash": expected }));
-    assert_eq!(directory["annotations"], json!({ "bytes": 10, "files": 3 }));
+    assert_eq!(counts(&directory), json!({ "bytes": 10, "files": 3, "rows": 1 }));
 }
 
 #[test]
@@ -50,9 +59,16 @@ fn labels_and_times_are_counted() {
     let project = with_data("d.csv", text, keys);
     let expected = json!({
         "bytes": text.len(), "files": 1, "rows": 4, "label": "class", "labels": { "no": 1, "yes": 2 }, "nulls": 1,
-        "timestamp": "when", "oldest": "2026-11-01T00:00:00Z", "newest": "2026-11-20T09:00:00Z", "unparsed": 1
+        "timestamp": "when", "oldest": "2026-11-01T00:00:00Z", "newest": "2026-11-20T09:00:00Z", "unparsed": 1,
+        "unparsedExamples": ["soon"], "timeForms": { "seconds": 1, "milliseconds": 0, "dates": 2 }
     });
-    assert_eq!(input(&project, "data/d")["annotations"], expected);
+    let found = input(&project, "data/d");
+    assert_eq!(counts(&found), expected);
+    let timeline = &found["annotations"]["timeline"];
+    assert_eq!(timeline["width"], 8192);
+    let late: u64 =
+        timeline["labels"]["no"].as_array().expect("counts").iter().filter_map(Value::as_u64).sum();
+    assert_eq!(late, 1);
     let key = project.key();
     project
         .modelseal(&["build", "--key", &key])
@@ -67,8 +83,9 @@ fn labels_and_times_are_counted() {
     parts.write("parts/README", "not data");
     parts.edit_recipe("path = \"parts/1.csv\"", "path = \"parts\"");
     let annotations = &input(&parts, "data/d")["annotations"];
-    for name in ["rows", "labels", "nulls", "oldest", "newest", "unparsed"] {
-        assert_eq!(annotations[name], expected[name], "{name}");
+    for name in ["rows", "labels", "nulls", "oldest", "newest", "unparsed", "timeForms", "timeline", "sketch"]
+    {
+        assert_eq!(annotations[name], found["annotations"][name], "{name}");
     }
 }
 
@@ -245,4 +262,16 @@ fn a_base_model_is_sealed_by_its_release_or_its_digest() {
     fs::create_dir(&path).expect("creates");
     fs::write(path.join("x"), "x").expect("writes");
     assert!(input(&project, "base/backbone")["digest"]["dirHash"].is_string());
+}
+
+#[test]
+fn records_that_nobody_asked_for_do_not_stop_a_build() {
+    let project = with_data("d.csv", "a,b\n1\n", "");
+    let key = project.key();
+    project
+        .modelseal(&["build", "--key", &key])
+        .expect(0)
+        .says("data `d`: the records of `d.csv` are not counted: line 2 has 1 fields, the header has 2");
+    let facts = input(&project, "data/d")["annotations"].clone();
+    assert_eq!(facts, json!({ "bytes": 6, "files": 1 }));
 }

@@ -63,7 +63,11 @@ fn the_single_factor_is_the_first_line() {
     let fifth = next(&project);
     headline(&project, &fourth, &fifth, "only data `train` changed; the artifact is the same");
     let outcome = diff(&project, &fourth, &fifth, &[]);
-    outcome.says("rows  3 → 4").says("label `a`  66.7 % → 25.0 %").says("label `b`  33.3 % → 75.0 %");
+    outcome
+        .says("rows  3 → 4")
+        .says("distinct rows in both  ")
+        .says("label `a`  66.7 % → 25.0 %")
+        .says("label `b`  33.3 % → 75.0 %");
 
     project.write("model/weights.safetensors", "u".repeat(4096));
     let sixth = next(&project);

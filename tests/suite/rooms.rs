@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "text",
     "interrupt",
     "digest",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 18] = [
     "archive",
     "release",
     "recipe",
+    "profile",
     "inputs",
     "run",
     "checkout",

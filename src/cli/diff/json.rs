@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::compare::{Changed, Facts};
+use crate::compare::{Changed, Facts, shared_rows};
 use crate::diff::{Difference, Side, State};
 
 #[derive(Serialize)]
@@ -45,12 +45,21 @@ struct WireSource<'a> {
     old: Option<WireFacts<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<WireFacts<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<WireOverlap>,
+}
+
+#[derive(Serialize)]
+struct WireOverlap {
+    share: f64,
+    exact: bool,
 }
 
 #[derive(Serialize)]
 struct WireFacts<'a> {
     digest: &'a str,
-    facts: &'a crate::manifest::Annotations,
+    /// Without what only programs read: the sketch and the timeline.
+    facts: crate::manifest::Annotations,
 }
 
 #[derive(Serialize)]
@@ -172,12 +181,16 @@ fn side(side: &Side) -> WireSide<'_> {
 
 fn source(change: &Changed<Facts>) -> WireSource<'_> {
     fn facts(facts: &Facts) -> WireFacts<'_> {
-        WireFacts { digest: &facts.digest, facts: &facts.annotations }
+        let annotations =
+            crate::manifest::Annotations { sketch: None, timeline: None, ..facts.annotations.clone() };
+        WireFacts { digest: &facts.digest, facts: annotations }
     }
     WireSource {
         name: &change.name,
         old: change.old.as_ref().map(facts),
         new: change.new.as_ref().map(facts),
+        overlap: shared_rows(change)
+            .map(|overlap| WireOverlap { share: overlap.share, exact: overlap.is_exact }),
     }
 }
 

@@ -1,25 +1,29 @@
-//! What the records of a data set look like: how many, how often each label, how old.
+//! What the records of a data set look like: how many, how often each label, when, and which.
 //!
-//! One streaming pass that shares the read with hashing, in bounded memory.
+//! One streaming pass that shares the read with hashing, in bounded memory. Profiles of the parts of a data
+//! set merge into the profile of the whole, whatever the order.
 
 mod csv;
 mod jsonl;
+mod labels;
+mod sketch;
 mod time;
+mod timeline;
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 
 use crate::digest::Consumer;
+use crate::manifest::{RowSketch, TimeForms, Timeline};
 use csv::CsvRecords;
 use jsonl::JsonRecords;
+use labels::Labels;
+use sketch::Sketch;
+use time::TimeReader;
+use timeline::Buckets;
 
-/// Beyond this many classes the label is not one to count.
-const MOST_CLASSES: usize = 1000;
-
-/// A label longer than this is not the name of a class.
-const LONGEST_LABEL: usize = 256;
+pub use sketch::{Overlap, overlap};
 
 /// No record and no header line is longer.
 const LONGEST_RECORD: usize = 16 << 20;
@@ -29,6 +33,13 @@ const LONGEST_RECORD: usize = 16 << 20;
 pub struct Columns {
     pub label: Option<String>,
     pub timestamp: Option<String>,
+}
+
+impl Columns {
+    /// Whether somebody wants to know something about the records.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why the records of a file cannot be counted.
@@ -57,27 +68,50 @@ fn list(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// What was counted. Profiles of the parts of a data set merge into the profile of the whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What was counted.
+#[derive(Debug, Clone, Default)]
 pub struct Profile {
     pub rows: u64,
     /// Rows without a label.
     pub nulls: u64,
-    labels: HashMap<String, u64>,
-    /// There were too many classes, or labels too long for one.
-    pub labels_uncounted: bool,
+    labels: Labels,
     pub oldest: Option<Timestamp>,
     pub newest: Option<Timestamp>,
     /// Rows without a time that could be read.
     pub unparsed: u64,
     /// The first few of those, for messages.
     pub unparsed_examples: Vec<String>,
+    pub time_forms: TimeForms,
+    times: TimeReader,
+    buckets: Buckets,
+    sketch: Sketch,
+}
+
+/// What a row says in the two columns that count; the outer `None`: nobody asked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cells<'a> {
+    label: Option<Option<&'a str>>,
+    time: Option<Option<&'a str>>,
 }
 
 impl Profile {
-    /// Rows by class, sorted; empty where counting stopped.
-    pub fn labels(&self) -> BTreeMap<String, u64> {
-        self.labels.iter().map(|(label, count)| (label.clone(), *count)).collect()
+    /// Rows by class; `None` where there were too many classes, or labels too long for one.
+    pub fn labels(&self) -> Option<std::collections::BTreeMap<String, u64>> {
+        self.labels.counts()
+    }
+
+    /// How the rows and classes are spread over time; `None` without a single readable time.
+    pub fn timeline(&self) -> Option<Timeline> {
+        self.buckets.timeline(&self.labels)
+    }
+
+    pub fn sketch(&self) -> RowSketch {
+        self.sketch.sealed()
+    }
+
+    /// Pairs of classes that a person would take for one: equal but for case and white space at the ends.
+    pub fn lookalikes(&self) -> Vec<(String, String)> {
+        lookalikes(self.labels().unwrap_or_default().keys().map(String::as_str))
     }
 
     /// Adds the profile of another part.
@@ -85,83 +119,80 @@ impl Profile {
         self.rows += other.rows;
         self.nulls += other.nulls;
         self.unparsed += other.unparsed;
-        self.labels_uncounted |= other.labels_uncounted;
-        for (label, count) in other.labels {
-            self.add_label(&label, count);
-        }
+        self.time_forms.seconds += other.time_forms.seconds;
+        self.time_forms.milliseconds += other.time_forms.milliseconds;
+        self.time_forms.dates += other.time_forms.dates;
         for time in [other.oldest, other.newest].into_iter().flatten() {
-            self.add_time(time);
+            self.widen(time);
         }
-        let room = 3usize.saturating_sub(self.unparsed_examples.len());
+        let room = EXAMPLES.saturating_sub(self.unparsed_examples.len());
         self.unparsed_examples.extend(other.unparsed_examples.into_iter().take(room));
-        self.drop_labels_if_uncounted();
+        let classes = self.labels.merge(&other.labels);
+        self.buckets.merge(&other.buckets, &classes);
+        self.sketch.merge(&other.sketch);
     }
 
-    /// Pairs of classes that a person would take for one: equal but for case and white space at the ends.
-    pub fn lookalikes(&self) -> Vec<(String, String)> {
-        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-        let mut pairs = Vec::new();
-        let mut labels: Vec<&String> = self.labels.keys().collect();
-        labels.sort();
-        for label in labels {
-            match seen.get(&label.trim().to_lowercase()) {
-                Some(other) => pairs.push((other.to_string(), label.clone())),
-                None => {
-                    seen.insert(label.trim().to_lowercase(), label);
+    /// Counts one row. `row` is its text without the line end, by which it is recognised again.
+    fn count(&mut self, row: &[u8], cells: Cells<'_>) {
+        self.count_hashed(sketch::hash(row), cells);
+    }
+
+    fn count_hashed(&mut self, hash: u64, cells: Cells<'_>) {
+        self.rows += 1;
+        self.sketch.add(hash);
+        let class = match cells.label {
+            None => None,
+            Some(None | Some("")) => {
+                self.nulls += 1;
+                None
+            }
+            Some(Some(label)) => self.labels.count(label),
+        };
+        if let Some(text) = cells.time {
+            match text.and_then(|text| self.times.read(text)) {
+                Some((time, form)) => {
+                    *form.of(&mut self.time_forms) += 1;
+                    self.widen(time);
+                    self.buckets.count(time.as_second(), class);
                 }
-            }
-        }
-        pairs
-    }
-
-    fn count_label(&mut self, label: Option<&str>) {
-        match label {
-            None | Some("") => self.nulls += 1,
-            Some(label) => self.add_label(label, 1),
-        }
-    }
-
-    fn add_label(&mut self, label: &str, count: u64) {
-        if self.labels_uncounted {
-            return;
-        }
-        match self.labels.get_mut(label) {
-            Some(counted) => *counted += count,
-            None => {
-                self.labels_uncounted = self.labels.len() == MOST_CLASSES || label.len() > LONGEST_LABEL;
-                self.labels.insert(label.to_string(), count);
-                self.drop_labels_if_uncounted();
+                None => self.count_unparsed(text),
             }
         }
     }
 
-    fn drop_labels_if_uncounted(&mut self) {
-        if self.labels_uncounted {
-            self.labels = HashMap::new();
+    fn count_unparsed(&mut self, text: Option<&str>) {
+        self.unparsed += 1;
+        if self.unparsed_examples.len() < EXAMPLES {
+            self.unparsed_examples.push(text.unwrap_or_default().chars().take(40).collect());
         }
     }
 
-    fn count_time(&mut self, text: Option<&str>) {
-        match text.and_then(time::parse) {
-            Some(time) => self.add_time(time),
-            None => {
-                self.unparsed += 1;
-                if self.unparsed_examples.len() < 3 {
-                    let shown: String = text.unwrap_or_default().chars().take(40).collect();
-                    self.unparsed_examples.push(shown);
-                }
-            }
-        }
-    }
-
-    fn add_time(&mut self, time: Timestamp) {
+    fn widen(&mut self, time: Timestamp) {
         self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         self.newest = Some(self.newest.map_or(time, |newest| newest.max(time)));
     }
 }
 
+/// How many times that could not be read are kept.
+const EXAMPLES: usize = 3;
+
+/// Pairs of names that a person would take for one: equal but for case and white space at the ends.
+pub fn lookalikes<'a>(sorted: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let mut seen: std::collections::BTreeMap<String, &str> = Default::default();
+    let mut pairs = Vec::new();
+    for label in sorted {
+        match seen.get(&label.trim().to_lowercase()) {
+            Some(other) => pairs.push((other.to_string(), label.to_string())),
+            None => {
+                seen.insert(label.trim().to_lowercase(), label);
+            }
+        }
+    }
+    pairs
+}
+
 /// Counts the records of one file while it is hashed.
-pub(super) struct Profiler {
+pub struct Profiler {
     decoder: Decoder,
     /// Found while reading; hashing goes on, so that the file is read to its end either way.
     error: Option<ProfileError>,
@@ -179,11 +210,11 @@ enum Records {
 }
 
 /// The formats whose records can be counted, by the file's ending, as messages list them.
-pub(super) const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.gz`";
+pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.gz`";
 
 impl Profiler {
     /// `None`: the ending of the file's name is not one of [`KNOWN_ENDINGS`].
-    pub(super) fn for_file(path: &str, columns: &Columns) -> Option<Self> {
+    pub fn for_file(path: &str, columns: &Columns) -> Option<Self> {
         let lower = path.to_ascii_lowercase();
         let (stem, compressed) = match lower.strip_suffix(".gz") {
             Some(stem) => (stem, true),
@@ -203,7 +234,10 @@ impl Profiler {
     }
 
     /// Ends the last record.
-    pub(super) fn finish(self) -> Result<Profile, ProfileError> {
+    ///
+    /// # Errors
+    /// [`ProfileError`]: the first thing that was wrong.
+    pub fn finish(self) -> Result<Profile, ProfileError> {
         if let Some(error) = self.error {
             return Err(error);
         }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::{Columns, LONGEST_RECORD, Profile, ProfileError};
+use super::{Cells, Columns, LONGEST_RECORD, Profile, ProfileError};
 
 /// Counts the records of JSON Lines, one object a line, that arrive in pieces.
 pub(super) struct JsonRecords {
@@ -20,7 +20,7 @@ impl JsonRecords {
 
     pub(super) fn push(&mut self, text: &[u8]) -> Result<(), ProfileError> {
         let mut text = text;
-        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', text) {
             let (line, rest) = (&text[..end], &text[end + 1..]);
             if self.rest.is_empty() {
                 self.count(line)?;
@@ -51,6 +51,7 @@ impl JsonRecords {
         let line = self.line;
         let text = std::str::from_utf8(text).map_err(|_| ProfileError::NotUtf8(line))?;
         let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        let text = text.strip_suffix('\r').unwrap_or(text);
         if text.trim().is_empty() {
             return Ok(());
         }
@@ -59,19 +60,18 @@ impl JsonRecords {
                 line,
                 reason: crate::text::Escaped(&error.to_string()).to_string(),
             })?;
-        self.profile.rows += 1;
-        let value = |column: &str, what| match record.get(column) {
+        let value = |column: &Option<String>, what| match column {
             None => Ok(None),
-            Some(raw) => scalar(raw).map_err(|()| ProfileError::NotAValue { line, what }),
+            Some(column) => match record.get(column.as_str()) {
+                None => Ok(Some(None)),
+                Some(raw) => scalar(raw).map(Some).map_err(|()| ProfileError::NotAValue { line, what }),
+            },
         };
-        if let Some(label) = &self.columns.label {
-            let label = value(label, "label")?;
-            self.profile.count_label(label.as_deref());
-        }
-        if let Some(timestamp) = &self.columns.timestamp {
-            let time = value(timestamp, "timestamp")?;
-            self.profile.count_time(time.as_deref());
-        }
+        let label = value(&self.columns.label, "label")?;
+        let time = value(&self.columns.timestamp, "timestamp")?;
+        let cells =
+            Cells { label: label.as_ref().map(Option::as_deref), time: time.as_ref().map(Option::as_deref) };
+        self.profile.count(text.as_bytes(), cells);
         Ok(())
     }
 }

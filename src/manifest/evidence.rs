@@ -1,0 +1,143 @@
+//! What is sealed about the records of a data set, beyond their number: it is judged at deploy time.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::Annotations;
+
+/// How many row hashes a sketch keeps.
+pub const SKETCH_SIZE: usize = 1024;
+
+/// How many buckets a timeline has at most.
+pub const MOST_BUCKETS: usize = 256;
+
+/// The smallest distinct hashes of a data set's rows: blind to the order of rows and to repeated ones. Two
+/// of them estimate how much two data sets share. It finds accidents; the digest of the data stays the
+/// identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowSketch {
+    /// Ascending, at most [`SKETCH_SIZE`]; fewer mean that these are all there are.
+    pub hashes: Vec<u64>,
+    /// The hashes of all rows, added up and wrapped: equal if and only if (but for chance) the same rows
+    /// stand there equally often, in any order.
+    pub sum: u64,
+}
+
+impl RowSketch {
+    /// Whether it has the hash of every distinct row.
+    pub fn is_complete(&self) -> bool {
+        self.hashes.len() < SKETCH_SIZE
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireSketch {
+    /// Base64 of the hashes, eight bytes each, the highest first.
+    hashes: String,
+    /// 16 hex digits.
+    sum: String,
+}
+
+impl Serialize for RowSketch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = self.hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect();
+        WireSketch { hashes: STANDARD.encode(bytes), sum: format!("{:016x}", self.sum) }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowSketch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireSketch::deserialize(deserializer)?;
+        let bad = || de::Error::custom("a row sketch is damaged");
+        let bytes = STANDARD.decode(&wire.hashes).map_err(|_| bad())?;
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        let hashes: Vec<u64> = chunks.iter().map(|chunk| u64::from_be_bytes(*chunk)).collect();
+        let ascending = hashes.windows(2).all(|pair| pair[0] < pair[1]);
+        let digits =
+            wire.sum.len() == 16 && wire.sum.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        if !rest.is_empty() || !ascending || hashes.len() > SKETCH_SIZE || !digits {
+            return Err(bad());
+        }
+        Ok(Self { hashes, sum: u64::from_str_radix(&wire.sum, 16).map_err(|_| bad())? })
+    }
+}
+
+/// How many rows, and how many of each class, fall into equal stretches of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeline {
+    /// Where the first bucket begins, in seconds since 1970; a multiple of the width.
+    pub start: i64,
+    /// Of each bucket, in seconds; a power of two.
+    pub width: u64,
+    /// Rows with a readable time, by bucket; at most [`MOST_BUCKETS`].
+    pub rows: Vec<u64>,
+    /// The same by class; absent where labels are not counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Vec<u64>>,
+}
+
+/// In how many rows the time was written in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeForms {
+    /// Numbers of seconds since 1970.
+    pub seconds: u64,
+    /// Numbers of milliseconds since 1970.
+    pub milliseconds: u64,
+    /// Dates, or dates and times.
+    pub dates: u64,
+}
+
+impl TimeForms {
+    /// Whether numbers of different units stand in one column.
+    pub fn are_mixed(&self) -> bool {
+        self.seconds > 0 && self.milliseconds > 0
+    }
+}
+
+/// Whether the counts of a data set fit together. What was counted by a builder that we trust fits; sums that
+/// overflow, or shares above one, would make the judgement at deploy time say anything.
+pub(super) fn fits(facts: &Annotations) -> bool {
+    let Some(rows) = facts.rows else {
+        let counted = facts.labels.is_some() || facts.nulls.is_some() || facts.unparsed.is_some();
+        return !counted && facts.timeline.is_none() && facts.sketch.is_none() && facts.time_forms.is_none();
+    };
+    let labelled = match (&facts.labels, facts.nulls) {
+        (None, _) => facts.nulls.is_none_or(|nulls| nulls <= rows),
+        (Some(labels), nulls) => total(labels.values().copied().chain(nulls)) == Some(rows),
+    };
+    let timed = match (&facts.timeline, facts.unparsed) {
+        (None, unparsed) => unparsed.is_none_or(|unparsed| unparsed <= rows),
+        (Some(timeline), unparsed) => {
+            total(timeline.rows.iter().copied().chain(unparsed)) == Some(rows)
+                && timeline_fits(timeline, facts.labels.as_ref())
+        }
+    };
+    labelled && timed
+}
+
+fn total(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
+    counts.try_fold(0, u64::checked_add)
+}
+
+fn timeline_fits(timeline: &Timeline, labels: Option<&BTreeMap<String, u64>>) -> bool {
+    let shape = (1..=MOST_BUCKETS).contains(&timeline.rows.len()) && timeline.width.is_power_of_two();
+    let span = i64::try_from(timeline.width)
+        .ok()
+        .and_then(|width| width.checked_mul(MOST_BUCKETS as i64)?.checked_add(timeline.start));
+    let by_class = timeline.labels.iter().all(|(label, counts)| {
+        let known = labels.and_then(|labels| labels.get(label).copied()).unwrap_or(0);
+        let sum = total(counts.iter().copied());
+        counts.len() == timeline.rows.len() && sum.is_some_and(|sum| sum <= known)
+    });
+    let by_bucket = timeline.rows.iter().enumerate().all(|(index, rows)| {
+        let counts = timeline.labels.values().filter_map(|counts| counts.get(index));
+        total(counts.copied()).is_some_and(|labelled| labelled <= *rows)
+    });
+    shape && span.is_some() && by_class && by_bucket
+}
