@@ -4,6 +4,7 @@
 //! used, and the archive appears under its name only when all of it is on the disk.
 
 mod aside;
+mod behaviour;
 mod command;
 mod elsewhere;
 mod plan;
@@ -20,11 +21,13 @@ use crate::archive::{ArchiveFile, Compression, Outcome, WriteError};
 use crate::checkout;
 use crate::digest::{Digest, Progress};
 use crate::inputs::{self, Change};
-use crate::manifest::{LAST_EPOCH, Missing, Model, Origin};
+use crate::manifest::{Byproduct, LAST_EPOCH, Missing, Model, Origin};
+use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Listener};
 use crate::sign::{KeyError, PrivateKey};
 
+pub use behaviour::Observer;
 pub use command::Setting;
 pub use elsewhere::{Stated, seal, state};
 
@@ -105,6 +108,8 @@ pub struct Built {
     pub command_seconds: Option<f64>,
     /// Files that the command left beside the artifact, and that git neither holds nor ignores.
     pub left: Vec<String>,
+    /// The probes that the artifact was asked, and how many inputs each has.
+    pub probes: Vec<(String, u64)>,
 }
 
 /// Why nothing was built.
@@ -137,6 +142,10 @@ pub enum Error {
     NoCommand,
     #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
     NoCode,
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    #[error("the probe `{probe}` refuses the model: {}", reasons.join("\n  "))]
+    Behaviour { probe: String, reasons: Vec<String> },
     #[error("the statement cannot be sealed: {0}")]
     Statement(String),
 }
@@ -180,7 +189,12 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
         model_signature: plan.internal.model_signature,
         command_seconds: plan.command_seconds,
         left: plan.left,
+        probes: plan.byproducts.iter().map(asked).collect(),
     })
+}
+
+fn asked(byproduct: &Byproduct) -> (String, u64) {
+    (byproduct.probe().to_string(), byproduct.annotations.inputs())
 }
 
 /// An error, and where something is kept that may explain it or that took long to make.
@@ -223,7 +237,8 @@ impl Error {
             Error::Rejected(kept) => kept.reason.is_refusal(),
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
             Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
-            Error::NotProduced(_) | Error::Statement(_) => true,
+            Error::Probe(error) => error.is_refusal(),
+            Error::NotProduced(_) | Error::Statement(_) | Error::Behaviour { .. } => true,
             _ => false,
         }
     }
@@ -234,6 +249,10 @@ impl Error {
             Error::Input(error) => error.hint(),
             Error::Key(error) => error.hint(),
             Error::Checkout(error) => error.hint(),
+            Error::Probe(error) => error.hint(),
+            Error::Behaviour { .. } => {
+                Some("the model, or the way in which it is asked, is not what it should be".into())
+            }
             Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
             Error::NotProduced(_) => {
                 Some("does `path` under `[artifact]` say where the command writes?".into())

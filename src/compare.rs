@@ -23,7 +23,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub use lineage::{InputChange, compare_inputs};
-pub use manifests::{Changed, Changes, Facts, compare_manifests, shared_rows};
+pub use manifests::{Changed, Changes, Facts, changed_answers, compare_manifests, shared_rows};
 
 use crate::digest::{Symlinks, open_regular};
 use crate::manifest::{Demand, Rung};

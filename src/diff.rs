@@ -117,6 +117,8 @@ pub struct Difference {
     /// Each factor, in order.
     pub factors: Vec<(Factor, State)>,
     pub artifact: State,
+    /// How the model answers the probes.
+    pub behaviour: State,
     /// Commits between the two, if a clone is at hand.
     pub history: Option<History>,
     /// Packages of lock files, if a clone is at hand that holds them.
@@ -223,6 +225,11 @@ pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Differe
             .map(|factor| (factor, state(factor, &changes, &left.manifest, &right.manifest)))
             .collect(),
         artifact: if changes.artifact.is_empty() { State::Same } else { State::Changed },
+        behaviour: match (left.manifest.probes(), right.manifest.probes()) {
+            ([], []) => State::NotSealed,
+            _ if changes.behaviour.is_empty() => State::Same,
+            _ => State::Changed,
+        },
         old: side(old, &left),
         new: side(new, &right),
         changes,

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
-//! [`sign`], [`archive`], [`release`], [`recipe`], [`profile`], [`inputs`], [`run`], [`checkout`], [`compare`], [`build`],
+//! [`sign`], [`archive`], [`release`], [`recipe`], [`profile`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
 //! [`report`], [`verify`], [`reproduce`], [`diff`]; a test holds them to it. `manifest` knows nothing of
 //! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
 //! knows everything and is known by nothing.
@@ -53,6 +53,7 @@ pub mod digest;
 pub mod inputs;
 pub mod interrupt;
 pub mod manifest;
+pub mod probe;
 pub mod profile;
 pub mod recipe;
 pub mod release;

@@ -3,6 +3,7 @@
 //! Wire types and the rules that hold between them, nothing else: this room opens no file and knows no
 //! key. `docs/format.md` is its specification.
 
+mod behaviour;
 mod canonical;
 mod evidence;
 mod model_signature;
@@ -14,6 +15,7 @@ mod statement;
 mod validate;
 mod value;
 
+pub use behaviour::{Basis, Byproduct, InputsDigest, ProbeFacts, SealedAnswer, Tally};
 pub use canonical::{serialises_to, to_json};
 pub use evidence::{MOST_BUCKETS, RowSketch, SKETCH_SIZE, TimeForms, Timeline};
 pub use model_signature::{model_root, model_signature_payload, sealed_release};

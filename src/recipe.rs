@@ -19,7 +19,9 @@ pub use age::Age;
 pub use discover::{Discovery, discover};
 pub use mistake::Mistake;
 pub use size::Size;
-pub use tables::{Archive, Artifact, Base, Code, Data, Environment, Model, Params, Reproduce, Run, Tables};
+pub use tables::{
+    Archive, Artifact, Base, Code, Data, Environment, Model, Params, Probe, Reproduce, Run, Tables,
+};
 pub use values::read_toml_values;
 
 use crate::archive::Compression;

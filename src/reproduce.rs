@@ -5,6 +5,7 @@
 //! out differently, are two things, and never called alike.
 
 mod attest;
+mod behaviour;
 mod rebuild;
 mod seed;
 mod vary;
@@ -111,6 +112,8 @@ pub struct Reproduction {
     pub environment: Vec<(CommandOutput, String)>,
     /// Every file of either artifact, in byte order.
     pub files: Vec<FileResult>,
+    /// How the rebuilt model answers the sealed probes, if it was asked; `Err`: what is not the same.
+    pub behaviour: Vec<(String, Result<(), String>)>,
     /// The rung that all files have reached; `None`: not compared, or beyond the tolerance.
     pub rung: Option<Rung>,
     pub command_seconds: Option<f64>,
@@ -132,6 +135,7 @@ impl Reproduction {
             untrue: Vec::new(),
             environment: Vec::new(),
             files: Vec::new(),
+            behaviour: Vec::new(),
             rung: None,
             command_seconds: None,
             varied: Vec::new(),

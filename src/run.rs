@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
-pub use process::{Ended, Job, Limits, Listener, Silent, Stream, run};
+pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
 pub use sandbox::Sandbox;
 pub use scratch::Scratch;
 pub(crate) use scratch::remove_all;
@@ -29,6 +29,8 @@ pub enum Error {
     Failed { command: Vec<String>, how: String },
     #[error("the command {} did not end within {}", crate::text::command(command), crate::text::duration(*limit))]
     Timeout { command: Vec<String>, limit: Duration },
+    #[error("the command {} said nothing for {}", crate::text::command(command), crate::text::duration(*limit))]
+    Silent { command: Vec<String>, limit: Duration },
     #[error("the command {} printed more than {} bytes", crate::text::command(command), crate::text::number(*limit))]
     TooMuchOutput { command: Vec<String>, limit: u64 },
     #[error("the command {} ended and left processes running: {}", crate::text::command(command), names.join(", "))]
@@ -55,6 +57,7 @@ impl Error {
             Error::Start { .. }
                 | Error::Failed { .. }
                 | Error::Timeout { .. }
+                | Error::Silent { .. }
                 | Error::TooMuchOutput { .. }
                 | Error::Leftovers { .. }
                 | Error::Moved(_)

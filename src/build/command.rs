@@ -11,7 +11,7 @@ use crate::recipe::Recipe;
 use crate::run::{self, Ended, Job, Limits, Listener, Sandbox, Stream, Variables, variables};
 
 /// What a command that describes the environment may take.
-const DESCRIBING: Limits = Limits { time: Some(Duration::from_secs(60)), output: 64 << 10 };
+const DESCRIBING: Limits = Limits { time: Some(Duration::from_secs(60)), output: 64 << 10, silence: None };
 
 /// Where the commands of a recipe run.
 pub struct Setting<'a> {
@@ -72,6 +72,7 @@ impl Setting<'_> {
                 variables: &variables,
                 sandbox: &sandbox,
                 limits: DESCRIBING,
+                input: &[],
                 log: None,
                 listener: &collected,
             })?;
@@ -109,7 +110,9 @@ impl Setting<'_> {
             limits: Limits {
                 time: run.and_then(|run| run.timeout).map(|age| age.0),
                 output: run.map_or(DESCRIBING.output, |run| run.max_output.0),
+                silence: None,
             },
+            input: &[],
             log,
             listener: self.listener,
         })

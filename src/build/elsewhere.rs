@@ -1,7 +1,7 @@
 //! A statement that is written here and signed elsewhere: what trains a model need not be near the key.
 
 use super::plan::{self, Plan};
-use super::{Built, Error, OpenKey, Options, write};
+use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::archive::ArchiveFile;
 use crate::digest::Digest;
 use crate::inputs::{self, WorkTree, exempt, list_artifact, work_tree};
@@ -66,6 +66,9 @@ pub fn seal(
     plan::compare_external(recipe, &statement).map_err(|what| {
         Error::Statement(format!("it states another {what} than {}", crate::text::path(&recipe.path)))
     })?;
+    if !behaviour::compare_probes(recipe, &statement)? {
+        return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
+    }
     let artifact = list_artifact(recipe, &written)?;
     let found = artifact.hash(options.progress)?;
     if found != statement.files() {
@@ -105,6 +108,7 @@ pub fn seal(
         model_signature: internal.model_signature,
         command_seconds: None,
         left: Vec::new(),
+        probes: statement.probes().iter().map(asked).collect(),
     })
 }
 

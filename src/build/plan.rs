@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::aside::Aside;
+use super::behaviour::observe;
 use super::produce::{Task, with_ending};
 use super::{Error, Options};
 use crate::inputs::{self, Artifact, Inputs};
 use crate::manifest::{
-    Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement, Subject,
-    Value,
+    Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
+    Subject, Value,
 };
 use crate::recipe::Recipe;
 use crate::run::Scratch;
@@ -24,6 +25,8 @@ pub(super) struct Plan {
     pub(super) inputs: Inputs,
     pub(super) external: ExternalParameters,
     pub(super) internal: InternalParameters,
+    /// How the artifact answers.
+    pub(super) byproducts: Vec<Byproduct>,
     pub(super) command_seconds: Option<f64>,
     /// Files that the command left beside the artifact.
     pub(super) left: Vec<String>,
@@ -34,7 +37,7 @@ pub(super) struct Plan {
 /// Reads the inputs and has the artifact made.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
     let written = written(recipe, output, &options.writes);
-    let inputs = inputs::gather(
+    let mut inputs = inputs::gather(
         recipe,
         &inputs::Options {
             data: &options.data,
@@ -62,6 +65,13 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     if let Some(root) = product.root() {
         check_links(&artifact, root, &options.hidden)?;
     }
+    let lies_with = product.recipe().unwrap_or(recipe);
+    let observed = observe(lies_with, recipe, &artifact, epoch, options);
+    let behaviour = match observed {
+        Ok(behaviour) => behaviour,
+        Err(error) => return Err(product.reject(error, &with_ending(output, "rejected"))),
+    };
+    inputs.warnings.extend(behaviour.warnings);
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
     let _scratch = product.accept();
@@ -78,6 +88,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         },
         artifact,
         inputs,
+        byproducts: behaviour.byproducts,
         command_seconds,
         left,
         _scratch,
@@ -168,6 +179,7 @@ impl Plan {
             self.external.clone(),
             self.internal.clone(),
             self.inputs.dependencies.clone(),
+            self.byproducts.clone(),
             env!("CARGO_PKG_VERSION"),
         )
     }

@@ -52,6 +52,18 @@ impl Product {
         }
     }
 
+    /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
+    pub(super) fn reject(self, reason: Error, kept: &Path) -> Error {
+        let kept = match self.place {
+            Place::There => return reason,
+            Place::Anew { aside, .. } => aside.reject(kept),
+            Place::Clone { checkout, .. } => {
+                aside::keep(&checkout.artifact(), kept).then(|| kept.to_path_buf())
+            }
+        };
+        Error::Rejected(Kept { reason: Box::new(reason), kept })
+    }
+
     /// The artifact has been looked at and can be sealed.
     pub(super) fn accept(self) -> Option<Scratch> {
         match self.place {

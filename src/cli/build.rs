@@ -150,15 +150,21 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 
 /// Says which commands are going to run, before they do.
 fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
-    if elsewhere || making == Making::Adopt {
+    if elsewhere {
         return;
     }
-    for command in &recipe.tables.environment.commands {
-        say(talk, &format!("running {}", crate::text::command(command.get_ref())));
+    if making != Making::Adopt {
+        for command in &recipe.tables.environment.commands {
+            say(talk, &format!("running {}", crate::text::command(command.get_ref())));
+        }
     }
-    if let Some(run) = &recipe.tables.run {
+    if let Some(run) = recipe.tables.run.as_ref().filter(|_| making != Making::Adopt) {
         let place = if making == Making::Clean { " in a fresh clone" } else { "" };
         say(talk, &format!("running {}{place}", crate::text::command(run.command.get_ref())));
+    }
+    for probe in &recipe.tables.probe {
+        let command = crate::text::command(probe.command.get_ref());
+        say(talk, &format!("then asking the model, probe {}: {command}", probe.name.get_ref()));
     }
 }
 
@@ -238,6 +244,10 @@ fn text(built: &Built, signer: &SigningKey) -> String {
         format!("  signer   {}", crate::text::Escaped(&signer.name)),
         format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
+    for (probe, inputs) in &built.probes {
+        let inputs = crate::text::count(*inputs, "input", "inputs");
+        lines.push(format!("  probe    {probe}: {inputs} answered"));
+    }
     if !built.missing.is_empty() {
         let missing: Vec<&str> = built.missing.iter().map(|part| part.description()).collect();
         lines.push(format!("  missing  {}: this release cannot show them", missing.join(", ")));
@@ -268,6 +278,7 @@ struct Wire<'a> {
     model: &'a crate::manifest::Model,
     origin: &'a str,
     missing: Vec<&'a str>,
+    probes: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command_seconds: Option<f64>,
     tool: &'a str,
@@ -282,6 +293,7 @@ fn json(built: &Built) -> anyhow::Result<String> {
         model: &built.model,
         origin: built.origin.name(),
         missing: built.missing.iter().map(|part| part.name()).collect(),
+        probes: built.probes.iter().map(|(probe, _)| probe.as_str()).collect(),
         command_seconds: built.command_seconds,
         tool: concat!("modelseal ", env!("CARGO_PKG_VERSION")),
     })?;

@@ -77,6 +77,9 @@ enum Level {
     /// The same numbers within the tolerance
     #[value(name = "R2")]
     R2,
+    /// Another model that answers the probes the same
+    #[value(name = "R3")]
+    R3,
 }
 
 /// One of the things to vary, or all of them.
@@ -131,6 +134,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
                 Level::R0 => Rung::R0,
                 Level::R1 => Rung::R1,
                 Level::R2 => Rung::R2,
+                Level::R3 => Rung::R3,
             }),
             vary: &vary,
             insecure_no_isolation: arguments.insecure_no_isolation,

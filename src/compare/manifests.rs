@@ -1,9 +1,9 @@
 //! What changed between two releases, by their manifests alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{InputChange, compare_inputs};
-use crate::manifest::{Annotations, Statement, Subject, Value};
+use crate::manifest::{Annotations, ProbeFacts, Statement, Subject, Value};
 use crate::profile::{Overlap, overlap};
 
 /// Two values under one name; `None`: there was none.
@@ -32,6 +32,8 @@ pub struct Changes {
     pub environment: Vec<Changed<String>>,
     /// Files of the artifact.
     pub artifact: Vec<Changed<Subject>>,
+    /// Probes that are not the same, or not answered the same.
+    pub behaviour: Vec<Changed<ProbeFacts>>,
 }
 
 /// A data set or base model: its digest, and what was counted.
@@ -45,6 +47,15 @@ pub struct Facts {
 pub fn shared_rows(change: &Changed<Facts>) -> Option<Overlap> {
     let sketch = |facts: &Option<Facts>| facts.as_ref()?.annotations.sketch.clone();
     overlap(&sketch(&change.old)?, &sketch(&change.new)?)
+}
+
+/// How many answers of a probe are not the same; `None`: not the same questions.
+pub fn changed_answers(change: &Changed<ProbeFacts>) -> Option<usize> {
+    let (old, new) = (change.old.as_ref()?, change.new.as_ref()?);
+    let mut pairs = old.answers.iter().zip(&new.answers);
+    let same_questions =
+        old.answers.len() == new.answers.len() && pairs.clone().all(|(left, right)| left.id == right.id);
+    same_questions.then(|| pairs.by_ref().filter(|(left, right)| left.digest != right.digest).count())
 }
 
 /// Compares two manifests.
@@ -95,6 +106,7 @@ pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
             .collect(),
         environment: changed(&environment(old), &environment(new)),
         artifact: artifact(old, new),
+        behaviour: behaviour(old, new),
     }
 }
 
@@ -129,6 +141,19 @@ fn environment(statement: &Statement) -> BTreeMap<String, String> {
     let described = statement.internal().environment.iter();
     let described = described.map(|described| (described.command.join(" "), described.output.clone()));
     variables.chain(passed).chain(network).chain(described).collect()
+}
+
+fn behaviour(old: &Statement, new: &Statement) -> Vec<Changed<ProbeFacts>> {
+    let find = |statement: &Statement, name: &str| {
+        let probe = statement.probes().iter().find(|probe| probe.probe() == name)?;
+        Some(probe.annotations.clone())
+    };
+    let names: BTreeSet<&str> = old.probes().iter().chain(new.probes()).map(|probe| probe.probe()).collect();
+    let pairs = names.into_iter().map(|name| (name, find(old, name), find(new, name)));
+    pairs
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| Changed { name: name.to_string(), old, new })
+        .collect()
 }
 
 fn artifact(old: &Statement, new: &Statement) -> Vec<Changed<Subject>> {

@@ -1,7 +1,8 @@
 //! The difference in words: one section for each factor, and for what came out.
 
 use super::{Difference, Factor, State};
-use crate::compare::{Changed, Facts, shared_rows};
+use crate::compare::{Changed, Facts, changed_answers, shared_rows};
+use crate::manifest::ProbeFacts;
 use crate::text::{Escaped, name, number, short};
 
 /// A section with its details, a line each.
@@ -38,7 +39,11 @@ impl Difference {
             state: self.artifact,
             details: limited(self.artifact_details()),
         });
-        sections.push(Section { name: "behaviour", state: State::NotSealed, details: Vec::new() });
+        sections.push(Section {
+            name: "behaviour",
+            state: self.behaviour,
+            details: limited(self.changes.behaviour.iter().flat_map(probe).collect()),
+        });
         sections
     }
 
@@ -178,6 +183,33 @@ fn source(change: &Changed<Facts>) -> Vec<String> {
         && left != right
     {
         lines.push(format!("  release  {} → {}", Escaped(&left.directory()), Escaped(&right.directory())));
+    }
+    lines
+}
+
+/// How many answers are not the same, and how many different ones there are.
+fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
+    let (old, new) = match (&change.old, &change.new) {
+        (Some(old), Some(new)) => (old, new),
+        (None, _) => return vec![format!("{} is new", name(&change.name))],
+        (_, None) => return vec![format!("{} is gone", name(&change.name))],
+    };
+    let mut lines = vec![match changed_answers(change) {
+        Some(changed) => format!("{}  {changed} of {} answers differ", name(&change.name), old.inputs()),
+        None => format!("{}  other questions", name(&change.name)),
+    }];
+    let mut count = |what: &str, left: u64, right: u64| {
+        if left != right {
+            lines.push(format!("  {what}  {} → {}", number(left), number(right)));
+        }
+    };
+    count("inputs", old.inputs(), new.inputs());
+    count("different answers", old.distinct, new.distinct);
+    count("times the commonest answer", old.commonest, new.commonest);
+    count("fallback answers", old.fallbacks, new.fallbacks);
+    if old.command != new.command {
+        let shown = crate::text::command;
+        lines.push(format!("  command  {} → {}", shown(&old.command), shown(&new.command)));
     }
     lines
 }

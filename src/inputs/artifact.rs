@@ -133,6 +133,11 @@ impl Artifact {
         self.root_is_file
     }
 
+    /// The directory, or the one file.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where a file of the artifact lies.
     pub fn location(&self, path: &str) -> PathBuf {
         if self.root_is_file { self.root.clone() } else { self.root.join(path) }

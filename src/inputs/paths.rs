@@ -43,7 +43,8 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
     };
     // An artifact that is to be followed through links may lie anywhere: that is what was asked for.
     check(&tables.artifact.path, tables.artifact.symlinks == Symlinks::Refuse)?;
-    for path in tables.params.files.iter().chain(&tables.environment.files) {
+    let probes = tables.probe.iter().map(|probe| &probe.inputs);
+    for path in tables.params.files.iter().chain(&tables.environment.files).chain(probes) {
         check(path, true)?;
     }
     Ok(())
@@ -55,7 +56,8 @@ pub fn exempt(recipe: &Recipe, data: &BTreeMap<String, PathBuf>, written: &[Path
     let tables = &recipe.tables;
     let sources = tables.data.iter().map(|data| &data.path).chain(tables.base.iter().map(|base| &base.path));
     let files = tables.params.files.iter().chain(&tables.environment.files);
-    let declared = sources.chain(files).chain([&tables.artifact.path]);
+    let probes = tables.probe.iter().map(|probe| &probe.inputs);
+    let declared = sources.chain(files).chain(probes).chain([&tables.artifact.path]);
     let elsewhere = data.values().filter_map(|path| canonical(path).ok());
     Exempt {
         declared: declared.map(|path| normalise(&directory.join(path.get_ref()))).collect(),

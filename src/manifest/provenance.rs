@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowSketch, TimeForms, Timeline, Value};
+use super::{Byproduct, RowSketch, TimeForms, Timeline, Value};
 use crate::digest::Digest;
 
 /// The predicate of a manifest.
@@ -141,6 +141,8 @@ pub enum Rung {
     R1,
     /// Numbers equal within the sealed tolerance.
     R2,
+    /// Another model, whose answers to the sealed probes are the same within the tolerance.
+    R3,
 }
 
 impl Rung {
@@ -149,6 +151,7 @@ impl Rung {
             Rung::R0 => "R0",
             Rung::R1 => "R1",
             Rung::R2 => "R2",
+            Rung::R3 => "R3",
         }
     }
 
@@ -158,6 +161,7 @@ impl Rung {
             Rung::R0 => "the same bytes",
             Rung::R1 => "the same content in another container",
             Rung::R2 => "the same numbers within the tolerance",
+            Rung::R3 => "another model that answers the probes the same",
         }
     }
 }
@@ -322,6 +326,9 @@ pub struct Annotations {
 #[serde(deny_unknown_fields)]
 pub struct RunDetails {
     pub builder: Builder,
+    /// The results of the probes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub byproducts: Vec<Byproduct>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::{
     to_json,
 };
 use super::{
-    Builder, BuilderVersion, InternalParameters, Model, ResourceDescriptor, RunDetails,
+    Builder, BuilderVersion, Byproduct, InternalParameters, Model, ResourceDescriptor, RunDetails,
     provenance::BuildDefinition,
 };
 use crate::digest::Digest;
@@ -60,6 +60,7 @@ impl Statement {
         external_parameters: ExternalParameters,
         internal_parameters: InternalParameters,
         resolved_dependencies: Vec<ResourceDescriptor>,
+        byproducts: Vec<Byproduct>,
         version: &str,
     ) -> Self {
         let model = Subject {
@@ -85,6 +86,7 @@ impl Statement {
                         id: LOCAL_BUILDER.to_string(),
                         version: BuilderVersion { modelseal: version.to_string() },
                     },
+                    byproducts,
                 },
             },
         }
@@ -119,6 +121,11 @@ impl Statement {
 
     pub fn dependencies(&self) -> &[ResourceDescriptor] {
         &self.predicate.build_definition.resolved_dependencies
+    }
+
+    /// The results of the probes.
+    pub fn probes(&self) -> &[Byproduct] {
+        &self.predicate.run_details.byproducts
     }
 
     /// The version of modelseal that made this manifest.

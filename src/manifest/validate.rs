@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::{
     BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, Origin, PathError, ResourceDescriptor, STATEMENT_TYPE,
-    Statement, check_collisions, check_path, evidence, is_name, model_root,
+    Statement, behaviour, check_collisions, check_path, evidence, is_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -35,6 +35,8 @@ pub enum InvalidManifest {
     Dependency(String),
     #[error("the input {} has the wrong digests", crate::text::name(.0))]
     Digest(String),
+    #[error("the byproduct {} is not one that this version knows, or its counts do not fit together", crate::text::name(.0))]
+    Byproduct(String),
     #[error("the counts of the input {} do not fit together", crate::text::name(.0))]
     Counts(String),
     #[error("what it lists as missing is not what is missing")]
@@ -71,6 +73,7 @@ pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
         }
         check_dependency(dependency)?;
     }
+    behaviour::fits(statement.probes()).map_err(InvalidManifest::Byproduct)?;
     if internal.missing != missing(statement) {
         return Err(InvalidManifest::Missing);
     }

@@ -20,7 +20,8 @@ impl Recipe {
         }
         let data = self.tables.data.iter().map(|data| &data.name);
         let base = self.tables.base.iter().map(|base| &base.name);
-        for names in [data.collect::<Vec<_>>(), base.collect()] {
+        let probes = self.tables.probe.iter().map(|probe| &probe.name);
+        for names in [data.collect::<Vec<_>>(), base.collect(), probes.collect()] {
             self.check_source_names(&names)?;
         }
         for data in &self.tables.data {
@@ -46,7 +47,8 @@ impl Recipe {
 
     fn check_commands(&self) -> Result<(), Error> {
         let environment = self.tables.environment.commands.iter();
-        for command in environment.chain(self.tables.run.iter().map(|run| &run.command)) {
+        let probes = self.tables.probe.iter().map(|probe| &probe.command);
+        for command in environment.chain(self.tables.run.iter().map(|run| &run.command)).chain(probes) {
             let bad = |text: &String| text.contains('\0');
             if command.get_ref().first().is_none_or(String::is_empty) || command.get_ref().iter().any(bad) {
                 let message =
@@ -115,6 +117,8 @@ impl Recipe {
         let tables = &self.tables;
         let inside = [&tables.artifact.path].into_iter().chain(&tables.params.files);
         let inside = inside.chain(&tables.environment.files).chain(&tables.code.path);
+        let probes = tables.probe.iter().map(|probe| &probe.inputs);
+        let inside = inside.chain(probes.clone());
         for path in inside {
             if Path::new(path.get_ref()).is_absolute() {
                 let message = "this path must be relative to the recipe and stay inside the work tree";
@@ -124,7 +128,13 @@ impl Recipe {
         let data = tables.data.iter().map(|data| &data.path);
         let base = tables.base.iter().map(|base| &base.path);
         let all = [&tables.artifact.path].into_iter().chain(&tables.params.files);
-        for path in all.chain(&tables.environment.files).chain(&tables.code.path).chain(data).chain(base) {
+        for path in all
+            .chain(&tables.environment.files)
+            .chain(&tables.code.path)
+            .chain(data)
+            .chain(base)
+            .chain(probes)
+        {
             let text = path.get_ref();
             if text.is_empty() || text.chars().any(char::is_control) {
                 return Err(self.mistake(path.span(), "this is not a path"));

@@ -30,8 +30,7 @@ pub struct Tables {
     #[serde(default)]
     pub reproduce: Reproduce,
     #[serde(default)]
-    #[expect(dead_code, reason = "it is refused while it is read")]
-    probe: Option<NotYet>,
+    pub probe: Vec<Probe>,
     #[serde(default)]
     pub archive: Archive,
 }
@@ -156,25 +155,31 @@ pub struct Code {
     pub none: bool,
 }
 
+/// `[[probe]]`: how the model is asked, and what it must answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    pub name: Spanned<String>,
+    /// The argument vector. No shell is involved.
+    pub command: Spanned<Vec<String>>,
+    /// A file of JSON Lines: `{"id":"…","input":…}`, optionally `"expected":…`.
+    pub inputs: Spanned<String>,
+    /// Answers that mean that the model did not answer.
+    #[serde(default)]
+    pub fallback: Vec<Spanned<serde_json::Value>>,
+    /// Members of the inputs that must make a difference.
+    #[serde(default)]
+    pub must_influence: Vec<Spanned<String>>,
+    /// How long all answers may take, instead of the usual limits.
+    pub timeout: Option<Age>,
+}
+
 /// `[archive]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     #[serde(default, deserialize_with = "compression")]
     pub compression: Compression,
-}
-
-/// A table that a later version will understand.
-#[derive(Debug)]
-struct NotYet;
-
-impl<'de> Deserialize<'de> for NotYet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer)?;
-        Err(serde::de::Error::custom(
-            "this version of modelseal runs no probes yet: `[[probe]]` cannot be used",
-        ))
-    }
 }
 
 fn symlinks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Symlinks, D::Error> {

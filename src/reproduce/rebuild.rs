@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::vary::{self, Circumstance, Conditions};
-use super::{Error, FileResult, Options, Reproduction, seed};
+use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
 use crate::build::Setting;
 use crate::checkout::{self, Checkout, Repository, declared};
 use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
@@ -55,7 +55,7 @@ impl From<checkout::Error> for Stopped {
 }
 
 /// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -83,7 +83,8 @@ pub(super) struct Rebuilder<'a> {
 pub(super) struct Rebuilt {
     /// Everything that belongs to it.
     pub(super) place: PathBuf,
-    artifact: Artifact,
+    pub(super) recipe: Recipe,
+    pub(super) artifact: Artifact,
     pub(super) environment: Vec<CommandOutput>,
     pub(super) seconds: Option<f64>,
 }
@@ -147,8 +148,18 @@ impl Rebuilder<'_> {
         result.environment = pairs.map(|(sealed, found)| (sealed.clone(), found.output.clone())).collect();
         result.files = self.compare(&self.sealed_files(), &first.files())?;
         result.rung = worst(&result.files);
+        if result.rung.is_none() {
+            behaviour::ask(self, &first, result)?;
+        }
         result.varied = vary::vary(self, &source, commit, &first)?;
         Ok(())
+    }
+
+    /// What comes out is to be made, not copied from what is there already.
+    pub(super) fn hidden(&self) -> Vec<PathBuf> {
+        let others = [self.sealed.to_path_buf()].into_iter().chain(self.archive.clone());
+        let others = others.filter_map(|path| path.canonicalize().ok());
+        self.options.hidden.iter().cloned().chain(others).collect()
     }
 
     /// Where the commit is cloned from: what the caller names, the clone that we stand in if it holds the
@@ -212,11 +223,8 @@ impl Rebuilder<'_> {
         };
         fs::create_dir_all(&home).map_err(Error::Scratch)?;
         let temporary = checkout.temporary()?;
-        // What comes out is to be made, not copied from what is there already.
-        let others = [self.sealed.to_path_buf(), self.scratch.join(FIRST)];
-        let others =
-            others.into_iter().chain(self.archive.clone()).filter_map(|path| path.canonicalize().ok());
-        let hidden: Vec<PathBuf> = self.options.hidden.iter().cloned().chain(others).collect();
+        let mut hidden = self.hidden();
+        hidden.extend(self.scratch.join(FIRST).canonicalize());
         let setting = Setting {
             recipe,
             home: &home,
@@ -268,7 +276,7 @@ impl Rebuilder<'_> {
             }
         }
         let seconds = Some(ended.elapsed.as_secs_f64());
-        Ok(Rebuilt { place: kept, artifact, environment, seconds })
+        Ok(Rebuilt { place: kept, recipe, artifact, environment, seconds })
     }
 
     /// A clone of the commit with every input in its place, all of it what was sealed.

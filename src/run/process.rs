@@ -33,6 +33,16 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// Standard output and standard error together, in bytes.
     pub output: u64,
+    /// How long standard output may be silent; `None`: as long as it likes.
+    pub silence: Option<Silence>,
+}
+
+/// How long a command may say nothing on its standard output.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    pub at_first: Duration,
+    /// After it has said something, until it has ended.
+    pub later: Duration,
 }
 
 /// Is told what happens while a command runs.
@@ -72,6 +82,8 @@ pub struct Job<'a> {
     pub variables: &'a Variables,
     pub sandbox: &'a Sandbox,
     pub limits: Limits,
+    /// Its standard input; empty: none at all.
+    pub input: &'a [u8],
     /// Keeps everything that is printed.
     pub log: Option<&'a File>,
     pub listener: &'a dyn Listener,
@@ -85,7 +97,7 @@ pub struct Ended {
 
 /// Runs a command to its end.
 ///
-/// It has a process group of its own and no standard input. Whatever it started is ended with it.
+/// It has a process group of its own. Whatever it started is ended with it.
 ///
 /// # Errors
 /// [`Error`], when nothing of the command runs any more.
@@ -101,17 +113,27 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         .current_dir(job.directory)
         .env_clear()
         .envs(variables)
-        .stdin(Stdio::null())
+        .stdin(if job.input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
     let group = Pid::from_child(&child);
-    let output =
-        Output { job, count: AtomicU64::new(0), ended: AtomicBool::new(false), failed: Mutex::new(None) };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let output = Output {
+        job,
+        count: AtomicU64::new(0),
+        spoke: AtomicU64::new(0),
+        begun,
+        ended: AtomicBool::new(false),
+        failed: Mutex::new(None),
+    };
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (stopped, names) = std::thread::scope(|scope| {
+        if let Some(mut stdin) = stdin {
+            // Whoever does not want to hear all of it closes the pipe, at the latest when it ends.
+            scope.spawn(move || stdin.write_all(job.input));
+        }
         scope.spawn(|| output.pump(Stream::Output, stdout));
         scope.spawn(|| output.pump(Stream::Error, stderr));
         let stopped = wait(job, &output, &mut child, begun);
@@ -135,6 +157,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     match stopped {
         Err(Stopped::Interrupted) => Err(Error::Interrupted),
         Err(Stopped::Timeout(limit)) => Err(Error::Timeout { command: command(), limit }),
+        Err(Stopped::Silent(limit)) => Err(Error::Silent { command: command(), limit }),
         Err(Stopped::TooMuchOutput) => {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
@@ -152,6 +175,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
 enum Stopped {
     Interrupted,
     Timeout(Duration),
+    Silent(Duration),
     TooMuchOutput,
     Lost(std::io::Error),
 }
@@ -175,6 +199,9 @@ fn wait(
         }
         if let Some(limit) = job.limits.time.filter(|limit| elapsed > *limit) {
             return Err(Stopped::Timeout(limit));
+        }
+        if let Some(limit) = output.silent_for_too_long(elapsed) {
+            return Err(Stopped::Silent(limit));
         }
         let log_failed = output.failed.lock().is_ok_and(|failed| failed.is_some());
         if log_failed || output.count.load(Ordering::Relaxed) > job.limits.output {
@@ -213,6 +240,9 @@ struct Output<'a> {
     job: &'a Job<'a>,
     /// In bytes.
     count: AtomicU64,
+    /// When standard output was heard last, in milliseconds since the start; zero: never.
+    spoke: AtomicU64,
+    begun: Instant,
     /// Nothing is left that could print.
     ended: AtomicBool,
     /// The log could not be written.
@@ -242,7 +272,20 @@ impl Output<'_> {
         }
     }
 
+    fn silent_for_too_long(&self, elapsed: Duration) -> Option<Duration> {
+        let silence = self.job.limits.silence?;
+        let limit = match self.spoke.load(Ordering::Relaxed) {
+            0 => (silence.at_first, Duration::ZERO),
+            spoke => (silence.later, Duration::from_millis(spoke)),
+        };
+        (elapsed > limit.0 + limit.1).then_some(limit.0)
+    }
+
     fn take(&self, stream: Stream, bytes: &[u8]) {
+        if stream == Stream::Output {
+            let now = self.begun.elapsed().as_millis() as u64;
+            self.spoke.store(now.max(1), Ordering::Relaxed);
+        }
         let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
         let bytes = &bytes[..room as usize];
@@ -284,6 +327,7 @@ mod tests {
             variables: &variables,
             sandbox: &sandbox,
             limits,
+            input: &[],
             log: None,
             listener: &collect,
         });
@@ -291,7 +335,7 @@ mod tests {
         (ended, String::from_utf8_lossy(&output).into_owned())
     }
 
-    const GENEROUS: Limits = Limits { time: Some(Duration::from_secs(60)), output: 1 << 20 };
+    const GENEROUS: Limits = Limits { time: Some(Duration::from_secs(60)), output: 1 << 20, silence: None };
 
     #[test]
     fn output_and_exit_codes_are_passed_on() {

@@ -16,6 +16,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod lineage;
+mod probing;
 mod properties;
 mod recipe_mistakes;
 mod repositories;

@@ -161,11 +161,22 @@ error: duplicate key
 }
 
 #[test]
-fn probes_are_refused_with_a_message_that_says_so() {
+fn a_probe_has_a_name_a_command_and_inputs() {
+    for (text, reason) in [
+        ("[[probe]]\nname = \"golden\"\ncommand = [\"x\"]\n", "missing field `inputs`"),
+        ("[[probe]]\nname = \"a.b\"\ncommand = [\"x\"]\ninputs = \"i\"\n", "a name is 1 to 64"),
+        ("[[probe]]\nname = \"a\"\ncommand = []\ninputs = \"i\"\n", "a command is a list of a program"),
+        ("[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninputs = \"/i\"\n", "must be relative to the recipe"),
+        ("[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninput = \"i\"\n", "unknown key `input`"),
+    ] {
+        let project = Project::new();
+        project.append_recipe(text);
+        project.modelseal(&["build"]).expect(2).says(reason).says("--> modelseal.toml:");
+    }
     let project = Project::new();
-    project.append_recipe("[[probe]]\nname = \"golden\"\ncommand = [\"x\"]\n");
-    let outcome = project.modelseal(&["build"]).expect(2);
-    outcome.says("this version of modelseal runs no probes yet").says("--> modelseal.toml:16:");
+    let probe = "[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninputs = \"i\"\n";
+    project.append_recipe(&probe.repeat(2));
+    project.modelseal(&["build"]).expect(2).says("this name stands twice");
 }
 
 #[test]

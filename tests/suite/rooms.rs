@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "text",
     "interrupt",
     "digest",
@@ -16,6 +16,7 @@ const ROOMS: [&str; 19] = [
     "profile",
     "inputs",
     "run",
+    "probe",
     "checkout",
     "compare",
     "build",

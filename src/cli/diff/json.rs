@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::compare::{Changed, Facts, shared_rows};
+use crate::compare::{Changed, Facts, changed_answers, shared_rows};
 use crate::diff::{Difference, Side, State};
+use crate::manifest::ProbeFacts;
 
 #[derive(Serialize)]
 struct Wire<'a> {
@@ -22,6 +23,7 @@ struct Wire<'a> {
     lock_files: Vec<WireValue<'a>>,
     packages: Vec<WirePackage<'a>>,
     artifact: Vec<WireFile<'a>>,
+    behaviour: Vec<WireProbe<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<WireCommand<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,25 @@ struct WireFile<'a> {
 }
 
 #[derive(Serialize)]
+struct WireProbe<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<WireBehaviour>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new: Option<WireBehaviour>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed_answers: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct WireBehaviour {
+    inputs: u64,
+    distinct: u64,
+    commonest: u64,
+    fallbacks: u64,
+}
+
+#[derive(Serialize)]
 struct WireCommand<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     old: Option<&'a [String]>,
@@ -156,6 +177,7 @@ pub(super) fn json(difference: &Difference) -> anyhow::Result<String> {
                 difference: compared(&file.name),
             })
             .collect(),
+        behaviour: changes.behaviour.iter().map(probe).collect(),
         command: changes
             .command
             .as_ref()
@@ -191,6 +213,21 @@ fn source(change: &Changed<Facts>) -> WireSource<'_> {
         new: change.new.as_ref().map(facts),
         overlap: shared_rows(change)
             .map(|overlap| WireOverlap { share: overlap.share, exact: overlap.is_exact }),
+    }
+}
+
+fn probe(change: &Changed<ProbeFacts>) -> WireProbe<'_> {
+    let behaviour = |facts: &ProbeFacts| WireBehaviour {
+        inputs: facts.inputs(),
+        distinct: facts.distinct,
+        commonest: facts.commonest,
+        fallbacks: facts.fallbacks,
+    };
+    WireProbe {
+        name: &change.name,
+        old: change.old.as_ref().map(behaviour),
+        new: change.new.as_ref().map(behaviour),
+        changed_answers: changed_answers(change),
     }
 }
 

@@ -30,6 +30,7 @@ struct Wire<'a> {
     untrue: Vec<WireChange<'a>>,
     environment: Vec<WireEnvironment<'a>>,
     files: Vec<WireFile<'a>>,
+    behaviour: Vec<WireBehaviour<'a>>,
     varied: Vec<WireVaried<'a>>,
     notes: &'a [String],
     tool: &'a str,
@@ -60,6 +61,14 @@ struct WireFile<'a> {
     difference: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WireBehaviour<'a> {
+    probe: &'a str,
+    same: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +126,15 @@ pub(super) fn json(result: &Reproduction, target: &str) -> anyhow::Result<String
                 reached: file.likeness.rung.map(Rung::name),
                 difference: file.likeness.difference.as_deref(),
                 cause: file.likeness.cause.map(|cause| cause.explain()),
+            })
+            .collect(),
+        behaviour: result
+            .behaviour
+            .iter()
+            .map(|(probe, same)| WireBehaviour {
+                probe,
+                same: same.is_ok(),
+                difference: same.as_ref().err().map(String::as_str),
             })
             .collect(),
         varied: result.varied.iter().map(wire_varied).collect(),

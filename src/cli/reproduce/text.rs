@@ -44,6 +44,13 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
         lines.push(String::new());
         lines.extend(files(result, style));
     }
+    for (probe, same) in &result.behaviour {
+        let (shown, message) = match same {
+            Ok(()) => (style.paint("32", "same     "), "the same answers".to_string()),
+            Err(reason) => (style.paint("1;31", "different"), reason.clone()),
+        };
+        lines.push(format!("{shown}  probe `{probe}`: {message}"));
+    }
     if !result.varied.is_empty() {
         lines.push(String::new());
         lines.extend(result.varied.iter().flat_map(|varied| table_row(varied, style)));

@@ -1,0 +1,174 @@
+//! How the artifact answers, before it is sealed.
+
+use std::path::{Path, PathBuf};
+
+use super::{Error, Options};
+use crate::inputs::{Artifact, work_tree};
+use crate::manifest::{Byproduct, Demand, InputsDigest, Statement};
+use crate::probe::{self, Asked, Asking, Bounds, Goldens, Verdict, ask, judge};
+use crate::recipe::{Probe, Recipe};
+use crate::run::{self, Scratch, variables};
+
+/// What was found, and what a person should know about it.
+pub(super) struct Behaviour {
+    pub(super) byproducts: Vec<Byproduct>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Asks the artifact every probe of the recipe that lies with it.
+///
+/// `other` is the recipe that the caller knows, where the artifact lies in a clone: its copies of the
+/// questions seem empty, too.
+pub(super) fn observe(
+    recipe: &Recipe,
+    other: &Recipe,
+    artifact: &Artifact,
+    epoch: u64,
+    options: &Options<'_>,
+) -> Result<Behaviour, Error> {
+    let mut behaviour = Behaviour { byproducts: Vec::new(), warnings: Vec::new() };
+    for probe in &recipe.tables.probe {
+        let name = probe.name.get_ref();
+        let observer = Observer {
+            recipe,
+            epoch,
+            hidden: hidden(other, probe).into_iter().chain(options.hidden.iter().cloned()).collect(),
+            insecure_no_isolation: options.insecure_no_isolation,
+            demand_isolation: false,
+            listener: options.listener,
+        };
+        let (asked, sha256) = observer.ask(probe, artifact)?;
+        refuse(name, &asked)?;
+        let findings = judge(&asked.facts, None, Bounds::default());
+        let unclear = findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
+        behaviour.warnings.extend(
+            unclear.map(|finding| format!("probe `{name}`, {}: {}", finding.aspect.name(), finding.message)),
+        );
+        if !asked.facts.isolated {
+            behaviour.warnings.push(format!(
+                "probe `{name}` was not isolated: it could have read the expected answers, or asked the network"
+            ));
+        }
+        behaviour.byproducts.push(Byproduct {
+            name: format!("probe/{name}"),
+            digest: InputsDigest { sha256 },
+            annotations: asked.facts,
+        });
+    }
+    Ok(behaviour)
+}
+
+/// What does not hold in every release does not become one.
+fn refuse(name: &str, asked: &Asked) -> Result<(), Error> {
+    let findings = judge(&asked.facts, None, Bounds::default());
+    let failed = findings.into_iter().filter(|finding| finding.verdict == Verdict::Fail);
+    let mut reasons: Vec<String> =
+        failed.map(|finding| format!("{}: {}", finding.aspect.name(), finding.message)).collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let shown = |text: &str| crate::text::name(&text.chars().take(80).collect::<String>());
+    let pair = |(id, left, right): &(String, String, String), first: &str, second: &str| {
+        format!("{}: {first} {}, {second} {}", crate::text::name(id), shown(left), shown(right))
+    };
+    reasons.extend(asked.wrong.iter().take(3).map(|wrong| pair(wrong, "expected", "found")));
+    reasons.extend(asked.undecided.iter().map(|twice| pair(twice, "once", "then")));
+    Err(Error::Behaviour { probe: name.to_string(), reasons })
+}
+
+/// The questions, and the repository that holds them as well.
+fn hidden(recipe: &Recipe, probe: &Probe) -> Vec<PathBuf> {
+    let questions = recipe.directory().join(probe.inputs.get_ref());
+    let repository = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.repository_directory());
+    [Some(questions), repository].into_iter().flatten().filter_map(|path| path.canonicalize().ok()).collect()
+}
+
+/// Where the probes of a recipe are run: the same way for a build and for a rebuild.
+pub struct Observer<'a> {
+    pub recipe: &'a Recipe,
+    /// SOURCE_DATE_EPOCH.
+    pub epoch: u64,
+    /// Files and directories that seem empty.
+    pub hidden: Vec<PathBuf>,
+    pub insecure_no_isolation: bool,
+    /// Stop rather than ask without isolation.
+    pub demand_isolation: bool,
+    pub listener: &'a dyn run::Listener,
+}
+
+impl Observer<'_> {
+    /// Asks an artifact one probe; the digest is that of the questions.
+    ///
+    /// # Errors
+    /// [`probe::Error`].
+    pub fn ask(
+        &self,
+        probe: &Probe,
+        artifact: &Artifact,
+    ) -> Result<(Asked, crate::digest::Digest), probe::Error> {
+        let path = self.recipe.directory().join(probe.inputs.get_ref());
+        let goldens = Goldens::read(&path)?;
+        let scratch = Scratch::new().map_err(run::Error::Scratch)?;
+        let directory = |name: &str| scratch.directory(name).map_err(run::Error::Scratch);
+        let (home, temporary) = (directory("home")?, directory("tmp")?);
+        let place = place(artifact, &directory("artifact")?).map_err(run::Error::Scratch)?;
+        let run = self.recipe.tables.run.as_ref();
+        let given = run.into_iter().flat_map(|run| &run.env);
+        let given = given.map(|(name, value)| (name.as_str(), value.get_ref().as_str()));
+        let reproduce = &self.recipe.tables.reproduce;
+        let standard = Demand::default();
+        let fallback: Vec<_> = probe.fallback.iter().map(|value| value.get_ref().clone()).collect();
+        let must_influence: Vec<_> = probe.must_influence.iter().map(|name| name.get_ref().clone()).collect();
+        let hidden: Vec<PathBuf> = self.hidden.iter().cloned().chain(hidden(self.recipe, probe)).collect();
+        let asked = ask(&Asking {
+            name: probe.name.get_ref(),
+            command: probe.command.get_ref(),
+            directory: self.recipe.directory(),
+            artifact: &place,
+            goldens: &goldens,
+            goldens_path: &path,
+            fallback: &fallback,
+            must_influence: &must_influence,
+            timeout: probe.timeout.map(|age| age.0),
+            tolerance: probe::Tolerance {
+                atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
+                rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
+            },
+            variables: variables(&home, &temporary, self.epoch, given, []),
+            temporary: &temporary,
+            hidden: &hidden,
+            insecure_no_isolation: self.insecure_no_isolation,
+            demand_isolation: self.demand_isolation,
+            listener: self.listener,
+        })?;
+        Ok((asked, goldens.sha256))
+    }
+}
+
+/// A directory that holds the artifact, also where that is one file.
+fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
+    match artifact.files.first() {
+        Some(file) if artifact.is_one_file() => {
+            let location = artifact.location(&file.path).canonicalize()?;
+            std::os::unix::fs::symlink(location, directory.join(&file.path))?;
+            Ok(directory.to_path_buf())
+        }
+        _ => artifact.root().canonicalize(),
+    }
+}
+
+/// Whether a statement has the probes of this recipe, asked with the questions that lie here.
+pub(super) fn compare_probes(recipe: &Recipe, statement: &Statement) -> Result<bool, Error> {
+    let sealed = statement.probes();
+    let probes = &recipe.tables.probe;
+    for (probe, sealed) in probes.iter().zip(sealed) {
+        let questions = Goldens::read(&recipe.directory().join(probe.inputs.get_ref()))?;
+        let same = probe.name.get_ref() == sealed.probe()
+            && probe.command.get_ref() == &sealed.annotations.command
+            && questions.sha256 == sealed.digest.sha256;
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(probes.len() == sealed.len())
+}

@@ -1,0 +1,181 @@
+//! Answers, compared: exactly, by their numbers, or within a tolerance.
+
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::manifest::{Demand, ProbeFacts, SealedAnswer};
+
+/// Answers with more numbers are compared exactly.
+const MOST_SCORES: usize = 1024;
+
+/// Numbers agree if they are no further apart than `atol + rtol * |expected|`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self::from(Demand::default())
+    }
+}
+
+impl From<Demand> for Tolerance {
+    fn from(demand: Demand) -> Self {
+        Self { atol: demand.atol, rtol: demand.rtol }
+    }
+}
+
+impl Tolerance {
+    fn allows(self, expected: f64, found: f64) -> bool {
+        // Not "further apart" would let NaN through.
+        (expected - found).abs() <= self.atol + self.rtol * expected.abs()
+    }
+
+    /// Whether two answers are the same but for numbers within the tolerance.
+    pub(super) fn accepts(self, expected: &Value, found: &Value) -> bool {
+        match (expected, found) {
+            (Value::Number(left), Value::Number(right)) => {
+                left == right
+                    || left.as_f64().zip(right.as_f64()).is_some_and(|(left, right)| self.allows(left, right))
+            }
+            (Value::Array(left), Value::Array(right)) => {
+                left.len() == right.len()
+                    && left.iter().zip(right).all(|(left, right)| self.accepts(left, right))
+            }
+            (Value::Object(left), Value::Object(right)) => {
+                left.len() == right.len()
+                    && left
+                        .iter()
+                        .all(|(name, value)| right.get(name).is_some_and(|other| self.accepts(value, other)))
+            }
+            _ => expected == found,
+        }
+    }
+}
+
+/// The numbers of an answer, members in byte order of their names.
+pub(super) fn scores(answer: &Value) -> Vec<f64> {
+    let mut found = Vec::new();
+    visit(answer, &mut |number| found.extend(number.as_f64()));
+    found
+}
+
+fn visit(value: &Value, take: &mut dyn FnMut(&serde_json::Number)) {
+    match value {
+        Value::Number(number) => take(number),
+        Value::Array(items) => items.iter().for_each(|item| visit(item, take)),
+        Value::Object(members) => sorted(members).into_iter().for_each(|(_, value)| visit(value, take)),
+        _ => {}
+    }
+}
+
+/// Whatever order the JSON reader keeps, this is the same.
+fn sorted(members: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_by(|left, right| left.0.cmp(right.0));
+    sorted
+}
+
+/// JSON without white space, members sorted by name.
+pub(super) fn canonical(value: &Value) -> String {
+    write(value, false)
+}
+
+fn write(value: &Value, hide_numbers: bool) -> String {
+    match value {
+        Value::Number(_) if hide_numbers => "null".to_string(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| write(item, hide_numbers)).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| {
+                format!("{}:{}", Value::String(name.clone()), write(value, hide_numbers))
+            };
+            let members: Vec<String> = sorted(members).into_iter().map(member).collect();
+            format!("{{{}}}", members.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// An answer as it is sealed.
+pub(super) fn seal(id: &str, answer: &Value) -> SealedAnswer {
+    let mut scores = scores(answer);
+    if scores.len() > MOST_SCORES {
+        scores.clear();
+    }
+    SealedAnswer {
+        id: id.to_string(),
+        digest: Digest::sha256(canonical(answer).as_bytes()),
+        shape: Digest::sha256(write(answer, true).as_bytes()),
+        scores,
+    }
+}
+
+/// Whether a model answers as the sealed one did.
+///
+/// # Errors
+/// The first answer that is not the same within the tolerance, in words.
+pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts, tolerance: Tolerance) -> Result<(), String> {
+    if sealed.answers.len() != found.answers.len() {
+        return Err("not as many questions were asked".to_string());
+    }
+    for (left, right) in sealed.answers.iter().zip(&found.answers) {
+        if left.digest == right.digest && left.id == right.id {
+            continue;
+        }
+        let id = crate::text::name(&left.id);
+        let is_comparable = left.id == right.id
+            && left.shape == right.shape
+            && !left.scores.is_empty()
+            && left.scores.len() == right.scores.len();
+        if !is_comparable {
+            return Err(format!("another answer to {id}"));
+        }
+        let pairs = left.scores.iter().zip(&right.scores);
+        if let Some((expected, found)) =
+            pairs.into_iter().find(|(left, right)| !tolerance.allows(**left, **right))
+        {
+            return Err(format!("another answer to {id}: {expected} → {found}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_agree_within_the_tolerance_and_nothing_else_does() {
+        let tolerance = Tolerance::default();
+        for (expected, found, agrees) in [
+            (json!(1.0), json!(1.000001), true),
+            (json!(1), json!(1.0), true),
+            (json!(1.0), json!(1.1), false),
+            (json!({"a": [1.0, "x"]}), json!({"a": [1.000001, "x"]}), true),
+            (json!({"a": [1.0, "x"]}), json!({"a": [1.0, "y"]}), false),
+            (json!({"a": 1}), json!({"a": 1, "b": 2}), false),
+            (json!([1]), json!([1, 2]), false),
+            (json!(null), json!(0), false),
+            (json!("1"), json!(1), false),
+            (json!(9007199254740993u64), json!(9007199254740993u64), true),
+        ] {
+            assert_eq!(tolerance.accepts(&expected, &found), agrees, "{expected} {found}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_members_makes_no_difference() {
+        let left: Value = serde_json::from_str(r#"{"b":1.5,"a":[2,"x\n"],"é":true}"#).expect("is JSON");
+        let right: Value = serde_json::from_str(r#"{"é":true,"a":[2,"x\n"],"b":1.5}"#).expect("is JSON");
+        assert_eq!(seal("i", &left), seal("i", &right));
+        assert_eq!(canonical(&left), r#"{"a":[2,"x\n"],"b":1.5,"é":true}"#);
+        assert_eq!(scores(&left), [2.0, 1.5]);
+    }
+}

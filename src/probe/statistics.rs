@@ -1,0 +1,180 @@
+//! From answers to what is sealed about them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::answer::{canonical, scores, seal};
+use super::ask::{Asked, Asking};
+use super::golden::Goldens;
+use crate::manifest::{Basis, ProbeFacts, Tally};
+
+/// What is asked: an input as it stands, the same once more, or with one member from another input.
+pub(super) struct Question {
+    pub(super) input: Box<RawValue>,
+    /// The input that it comes from, by its place.
+    pub(super) golden: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Again,
+    Without(String),
+}
+
+impl Question {
+    /// All questions of a run: each input; the first one again; and for each member that must make a
+    /// difference, each input that has it, with the value of another one.
+    pub(super) fn all(goldens: &Goldens, must_influence: &[String]) -> Vec<Question> {
+        let plain = goldens.inputs.iter().enumerate().map(|(golden, input)| Question {
+            input: input.input.clone(),
+            golden,
+            kind: Kind::Plain,
+        });
+        let again = goldens.inputs.first().map(|input| Question {
+            input: input.input.clone(),
+            golden: 0,
+            kind: Kind::Again,
+        });
+        let mut questions: Vec<Question> = plain.chain(again).collect();
+        let members: Vec<_> = goldens.inputs.iter().map(|input| input.members()).collect();
+        for feature in must_influence {
+            for (golden, own) in members.iter().enumerate() {
+                let Some((own, value)) = own.as_ref().and_then(|own| Some((own, own.get(feature)?))) else {
+                    continue;
+                };
+                // The next input that says something else.
+                let others = members[golden + 1..].iter().chain(&members[..golden]).flatten();
+                let other =
+                    others.filter_map(|other| other.get(feature)).find(|other| other.get() != value.get());
+                let Some(other) = other else { continue };
+                let mut changed = own.clone();
+                changed.insert(feature.clone(), other.clone());
+                let Ok(input) = serde_json::value::to_raw_value(&changed) else { continue };
+                questions.push(Question { input, golden, kind: Kind::Without(feature.clone()) });
+            }
+        }
+        questions
+    }
+}
+
+/// The answers of one run, in the order of the questions.
+#[derive(Default)]
+pub(super) struct Answers {
+    values: Vec<Value>,
+    fallback: Vec<bool>,
+}
+
+impl Answers {
+    pub(super) fn add(&mut self, value: Value, fallback: bool) {
+        self.values.push(value);
+        self.fallback.push(fallback);
+    }
+}
+
+pub(super) fn statistics(
+    asking: &Asking<'_>,
+    questions: &[Question],
+    first: &Answers,
+    second: &Answers,
+    isolated: bool,
+) -> Asked {
+    let inputs = &asking.goldens.inputs;
+    let plain = &first.values[..inputs.len()];
+    let basis = match plain.iter().all(|answer| !scores(answer).is_empty()) {
+        true => Basis::Scores,
+        false => Basis::Outputs,
+    };
+    let measure = |answer: &Value| match basis {
+        Basis::Scores => format!("{:?}", scores(answer)),
+        Basis::Outputs => canonical(answer),
+    };
+    let measured: Vec<String> = plain.iter().map(measure).collect();
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for answer in &measured {
+        *counts.entry(answer).or_default() += 1;
+    }
+    let wrong = wrong(asking, plain);
+    let undecided = undecided(asking, questions, first, second);
+    let with_expected = inputs.iter().filter(|input| input.expected.is_some()).count() as u64;
+    let facts = ProbeFacts {
+        command: asking.command.to_vec(),
+        isolated,
+        basis,
+        distinct: counts.len() as u64,
+        commonest: counts.values().copied().max().unwrap_or(0),
+        fallbacks: first.fallback[..inputs.len()].iter().filter(|fallback| **fallback).count() as u64,
+        swapped: swapped(asking.goldens, &measured),
+        influence: influence(asking, questions, first, &measure),
+        expected: Tally { tried: with_expected, hit: with_expected - wrong.len() as u64 },
+        deterministic: undecided.is_none(),
+        answers: inputs.iter().zip(plain).map(|(input, answer)| seal(&input.id, answer)).collect(),
+    };
+    Asked { facts, wrong, undecided }
+}
+
+/// Each input against the next one that is not the same: does the answer follow?
+fn swapped(goldens: &Goldens, measured: &[String]) -> Tally {
+    let mut tally = Tally::default();
+    let inputs = &goldens.inputs;
+    for place in 0..inputs.len() {
+        let others = (place + 1..inputs.len()).chain(0..place);
+        let other = others.into_iter().find(|other| inputs[*other].input.get() != inputs[place].input.get());
+        if let Some(other) = other {
+            tally.tried += 1;
+            tally.hit += u64::from(measured[place] != measured[other]);
+        }
+    }
+    tally
+}
+
+fn influence(
+    asking: &Asking<'_>,
+    questions: &[Question],
+    answers: &Answers,
+    measure: &dyn Fn(&Value) -> String,
+) -> BTreeMap<String, Tally> {
+    let mut tallies: BTreeMap<String, Tally> =
+        asking.must_influence.iter().map(|feature| (feature.clone(), Tally::default())).collect();
+    for (question, answer) in questions.iter().zip(&answers.values) {
+        let Kind::Without(feature) = &question.kind else { continue };
+        let tally = tallies.entry(feature.clone()).or_default();
+        tally.tried += 1;
+        tally.hit += u64::from(measure(answer) != measure(&answers.values[question.golden]));
+    }
+    tallies
+}
+
+fn wrong(asking: &Asking<'_>, plain: &[Value]) -> Vec<(String, String, String)> {
+    let pairs = asking.goldens.inputs.iter().zip(plain);
+    let wrong = pairs.filter_map(|(input, found)| {
+        let expected = input.expected.as_ref()?;
+        let same = asking.tolerance.accepts(expected, found);
+        (!same).then(|| (input.id.clone(), canonical(expected), canonical(found)))
+    });
+    wrong.collect()
+}
+
+/// The first question whose answer was not the same in the other run, or under another id.
+fn undecided(
+    asking: &Asking<'_>,
+    questions: &[Question],
+    first: &Answers,
+    second: &Answers,
+) -> Option<(String, String, String)> {
+    let id = |question: &Question| asking.goldens.inputs[question.golden].id.clone();
+    let differ = |left: &Value, right: &Value| !asking.tolerance.accepts(left, right);
+    let runs = questions.iter().zip(first.values.iter().zip(&second.values));
+    let by_run = runs.clone().find(|(_, (left, right))| differ(left, right));
+    let again = || {
+        let mut again = runs.clone().filter(|(question, _)| question.kind == Kind::Again);
+        let original = |question: &Question| &first.values[question.golden];
+        again
+            .find(|(question, (answer, _))| differ(original(question), answer))
+            .map(|(question, (answer, _))| (question, (original(question), answer)))
+    };
+    by_run.or_else(again).map(|(question, (left, right))| (id(question), canonical(left), canonical(right)))
+}

@@ -1,0 +1,46 @@
+//! The last rung: a rebuilt model that is another one, and answers the sealed probes the same.
+
+use super::rebuild::{Rebuilder, Rebuilt, Stopped, with_causes};
+use super::{Error, Reproduction};
+use crate::build::Observer;
+use crate::manifest::Rung;
+use crate::probe::{self, agree};
+use crate::run::{self, Silent};
+
+/// Asks the rebuilt model what the sealed one was asked: it may be another one and behave the same.
+pub(super) fn ask(
+    rebuilder: &Rebuilder<'_>,
+    rebuilt: &Rebuilt,
+    result: &mut Reproduction,
+) -> Result<(), Stopped> {
+    let tolerance = rebuilder.manifest.external().reproduce.unwrap_or_default().into();
+    for sealed in rebuilder.manifest.probes() {
+        let name = sealed.probe();
+        let probes = &rebuilt.recipe.tables.probe;
+        let Some(probe) = probes.iter().find(|probe| probe.name.get_ref() == name) else { continue };
+        (rebuilder.options.announce)(None, probe.command.get_ref());
+        let observer = Observer {
+            recipe: &rebuilt.recipe,
+            epoch: rebuilder.manifest.internal().source_date_epoch,
+            hidden: rebuilder.hidden(),
+            insecure_no_isolation: rebuilder.options.insecure_no_isolation,
+            demand_isolation: sealed.annotations.isolated && !rebuilder.options.insecure_no_isolation,
+            listener: &Silent,
+        };
+        let same = match observer.ask(probe, &rebuilt.artifact) {
+            Ok((_, questions)) if questions != sealed.digest.sha256 => {
+                Err("the questions are not the sealed ones".to_string())
+            }
+            Ok((asked, _)) => agree(&sealed.annotations, &asked.facts, tolerance),
+            Err(probe::Error::Run(run::Error::Interrupted)) => return Err(Error::Interrupted.into()),
+            Err(error) => Err(with_causes(&error)),
+        };
+        result.behaviour.push((name.to_string(), same));
+    }
+    let all_same = result.behaviour.iter().all(|(_, same)| same.is_ok());
+    if all_same && !result.behaviour.is_empty() && result.behaviour.len() == rebuilder.manifest.probes().len()
+    {
+        result.rung = Some(Rung::R3);
+    }
+    Ok(())
+}
