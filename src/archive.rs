@@ -15,7 +15,7 @@ mod write;
 use std::path::PathBuf;
 
 pub(crate) use flushing::Flushing;
-pub use output::{ArchiveFile, Outcome, write_whole};
+pub use output::{ArchiveFile, Outcome, write_new, write_whole};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;
 

@@ -9,6 +9,8 @@ mod init;
 mod keygen;
 mod keys;
 mod output;
+mod policy;
+mod probe;
 mod progress;
 mod reproduce;
 mod running;
@@ -36,6 +38,7 @@ Examples:
   modelseal build                                     seal the model: dist/NAME-VERSION.tar
   modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
   modelseal unpack wine-1.0.0.tar -o model --key ci.pub
+  modelseal policy init wine-1.0.0.tar --key ci.pub   write a strict policy from a good release
   modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it, and compare
   modelseal diff wine-1.0.0.tar wine-1.1.0.tar        what changed
 
@@ -62,6 +65,8 @@ enum Command {
     Show(show::Arguments),
     Reproduce(reproduce::Arguments),
     Diff(diff::Arguments),
+    Policy(policy::Arguments),
+    Probe(probe::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -94,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments, talk),
         Command::Diff(arguments) => diff::run(&arguments, talk),
+        Command::Policy(arguments) => policy::run(&arguments, talk),
+        Command::Probe(arguments) => probe::run(&arguments, talk),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     if let Some(code) = signals::exit_code() {

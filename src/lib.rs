@@ -15,7 +15,7 @@
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
 //! [`sign`], [`archive`], [`release`], [`recipe`], [`profile`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
-//! [`report`], [`verify`], [`reproduce`], [`diff`]; a test holds them to it. `manifest` knows nothing of
+//! [`report`], [`policy`], [`gate`], [`verify`], [`reproduce`], [`diff`], [`acceptance`]; a test holds them to it. `manifest` knows nothing of
 //! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
 //! knows everything and is known by nothing.
 //!
@@ -25,13 +25,15 @@
 //! use modelseal::verify::{Options, Target, TrustedKey, verify};
 //!
 //! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
-//! let keys = [TrustedKey { name: "ci".into(), shown: "`keys/ci.pub`".into(), key }];
+//! let keys = [TrustedKey::new("ci", "`keys/ci.pub`", key)];
 //! let options = Options {
 //!     keys: &keys,
 //!     release: None,
 //!     hash: Algorithms::BLAKE3,
 //!     against: None,
 //!     attestations: &[],
+//!     policy: None,
+//!     previous: None,
 //!     now: jiff::Timestamp::now(),
 //!     progress: &|_bytes| {},
 //! };
@@ -42,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acceptance;
 pub mod archive;
 pub mod build;
 pub mod checkout;
@@ -50,9 +53,11 @@ pub mod cli;
 pub mod compare;
 pub mod diff;
 pub mod digest;
+pub mod gate;
 pub mod inputs;
 pub mod interrupt;
 pub mod manifest;
+pub mod policy;
 pub mod probe;
 pub mod profile;
 pub mod recipe;

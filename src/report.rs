@@ -48,6 +48,8 @@ pub struct Check {
     pub expected: Option<String>,
     pub actual: Option<String>,
     pub hint: Option<String>,
+    /// It did not pass, and the policy excuses that for now.
+    pub is_waived: bool,
 }
 
 impl Check {
@@ -60,6 +62,7 @@ impl Check {
             expected: None,
             actual: None,
             hint: None,
+            is_waived: false,
         }
     }
 
@@ -135,6 +138,14 @@ pub struct Signer {
     pub name: String,
 }
 
+/// The policy that a release was judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedPolicy {
+    /// As the caller named it.
+    pub path: String,
+    pub sha256: Digest,
+}
+
 /// Everything that a verification found.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -142,6 +153,7 @@ pub struct Report {
     pub target: String,
     /// What the caller demanded, a phrase each.
     pub demanded: Vec<String>,
+    pub policy: Option<AppliedPolicy>,
     pub release: Option<Digest>,
     pub model: Option<Model>,
     pub model_digest: Option<Digest>,
@@ -190,9 +202,13 @@ impl Report {
                     .collect();
                 let origin = self.origin.map_or("", Origin::name);
                 format!(
-                    "pass: {files} release sha256:{} signed by {}; no policy: origin {origin} accepted",
+                    "pass: {files} release sha256:{} signed by {}; {}: origin {origin} accepted",
                     crate::text::short(&release),
-                    signers.join(", ")
+                    signers.join(", "),
+                    match &self.policy {
+                        None => "no policy".to_string(),
+                        Some(policy) => format!("as {} demands", crate::text::name(&policy.path)),
+                    }
                 )
             }
             Verdict::Fail => {

@@ -250,6 +250,8 @@ fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Re
         hash: Algorithms::ALL,
         against: None,
         attestations: &[],
+        policy: None,
+        previous: None,
         now: options.now,
         progress: options.progress,
     };

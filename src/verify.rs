@@ -11,6 +11,8 @@ mod directory;
 mod files;
 mod lineage;
 mod model_signature;
+mod policy;
+mod previous;
 mod seal;
 mod signature;
 mod unpack;
@@ -23,9 +25,10 @@ use jiff::Timestamp;
 
 use crate::digest::{self, Algorithms, Digest, Progress};
 use crate::inputs;
+use crate::policy::Policy;
 use crate::recipe;
 use crate::release::{Discard, Seal};
-use crate::report::{Check, Report, Signer};
+use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::sign::PublicKey;
 
 pub use seal::{Sealed, read_sealed};
@@ -39,6 +42,17 @@ pub struct TrustedKey {
     /// How the caller named it, for messages.
     pub shown: String,
     pub key: PublicKey,
+    /// Whether what it signs counts as built; if not, why.
+    pub may_build: Result<(), String>,
+    /// Whether it is believed that a release was rebuilt; if not, why.
+    pub may_reproduce: Result<(), String>,
+}
+
+impl TrustedKey {
+    /// A key that may do everything.
+    pub fn new(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
+        Self { name: name.into(), shown: shown.into(), key, may_build: Ok(()), may_reproduce: Ok(()) }
+    }
 }
 
 /// A checkout to compare the sealed inputs with.
@@ -60,6 +74,10 @@ pub struct Options<'a> {
     pub against: Option<Against>,
     /// Statements about the release, beside those that lie next to the target.
     pub attestations: &'a [PathBuf],
+    /// What the deployer demands of the evidence.
+    pub policy: Option<&'a Policy>,
+    /// The release that is deployed now, to compare with.
+    pub previous: Option<&'a Target>,
     pub now: Timestamp,
     /// Is told how many bytes were read.
     pub progress: Progress<'a>,
@@ -163,6 +181,8 @@ struct Verification<'a> {
     report: Report,
     /// The key whose signature was accepted.
     accepted: Option<&'a TrustedKey>,
+    /// The seal, when everything has been looked at.
+    seal: Option<Seal>,
 }
 
 impl<'a> Verification<'a> {
@@ -170,7 +190,8 @@ impl<'a> Verification<'a> {
         if options.keys.is_empty() {
             return Err(Error::NoKey);
         }
-        let keys: Vec<&str> = options.keys.iter().map(|key| key.shown.as_str()).collect();
+        let may_build = options.keys.iter().filter(|key| key.may_build.is_ok());
+        let keys: Vec<&str> = may_build.map(|key| key.shown.as_str()).collect();
         let mut demanded = vec![format!("a signature by {}", keys.join(" or "))];
         if let Some(release) = options.release {
             demanded.push(format!("release sha256:{release}"));
@@ -178,9 +199,14 @@ impl<'a> Verification<'a> {
         if let Some(against) = &options.against {
             demanded.push(format!("the inputs of {}", crate::text::path(&against.directory)));
         }
+        demanded.extend(options.policy.into_iter().flat_map(Policy::demands));
         let report = Report {
             target: target.shown(),
             demanded,
+            policy: options.policy.map(|policy| AppliedPolicy {
+                path: policy.path.to_string_lossy().into_owned(),
+                sha256: policy.sha256(),
+            }),
             release: None,
             model: None,
             model_digest: None,
@@ -193,7 +219,7 @@ impl<'a> Verification<'a> {
             checks: Vec::new(),
             not_checked: Vec::new(),
         };
-        Ok(Self { options, target, report, accepted: None })
+        Ok(Self { options, target, report, accepted: None, seal: None })
     }
 
     fn add(&mut self, check: Check) {
@@ -217,12 +243,13 @@ impl<'a> Verification<'a> {
         self.report.not_checked.push(what.to_string());
     }
 
-    /// Steps 5 and 6, the same for archives and directories.
-    fn finish(&mut self, seal: &Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
-        model_signature::check(self, seal, model_signature);
-        lineage::check(self, seal)?;
-        attestation::check(self, seal)?;
-        self.report.not_checked.push("policy (none given)".to_string());
+    /// Steps 5 to 7, the same for archives and directories.
+    fn finish(&mut self, seal: Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
+        model_signature::check(self, &seal, model_signature);
+        lineage::check(self, &seal)?;
+        attestation::check(self, &seal)?;
+        policy::check(self, &seal)?;
+        self.seal = Some(seal);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Talk;
 use crate::report::Style;
 use crate::sign::KeyError;
-use crate::{build, diff, recipe, reproduce, verify};
+use crate::{acceptance, build, diff, policy, recipe, reproduce, verify};
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
@@ -53,6 +53,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<Hinted>() {
         return Some(error.hint.clone());
     }
+    if let Some(error) = error.downcast_ref::<acceptance::Error>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<policy::Error>() {
+        return policy_hint(error);
+    }
     error.downcast_ref::<recipe::Error>().and_then(recipe_hint_of)
 }
 
@@ -64,6 +70,18 @@ fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
             Some(verify::Error::Against(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
             _ => None,
         },
+    }
+}
+
+fn policy_hint(error: &policy::Error) -> Option<String> {
+    match error {
+        policy::Error::Missing(_) => {
+            Some("`modelseal policy init` writes one from a good release".to_string())
+        }
+        policy::Error::Mistake(mistake) => {
+            mistake.nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+        }
+        _ => None,
     }
 }
 

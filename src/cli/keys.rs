@@ -140,7 +140,7 @@ pub(super) fn trusted_keys(given: &[String]) -> Result<Vec<TrustedKey>, KeyError
         })?;
         if keys.iter().all(|other| other.key != key) {
             let shown = source.shown().trim_matches('`').to_string();
-            keys.push(TrustedKey { name: source.name(), shown, key });
+            keys.push(TrustedKey::new(source.name(), shown, key));
         }
     }
     Ok(keys)

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::{Format, release};
-use super::keys::trusted_keys;
 use super::output::say;
+use super::policy::{previous, trusted};
 use super::progress::Progress;
 use super::verify::{check_standard_input, print_report, target};
 use crate::digest::{Algorithms, Digest};
@@ -32,6 +32,12 @@ pub(super) struct Arguments {
     /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
     #[arg(long, value_name = "PUB")]
     key: Vec<String>,
+    /// Judge the release by this policy; it says which signers are trusted, or --key does
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    #[arg(long, value_name = "TARGET", requires = "policy")]
+    previous: Option<PathBuf>,
     /// Demand this very release
     #[arg(long, value_name = "DIGEST", value_parser = release)]
     release: Option<Digest>,
@@ -45,7 +51,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.archive);
-    let keys = trusted_keys(&arguments.key)?;
+    let now = Timestamp::now();
+    let (policy, keys) = trusted(arguments.policy.as_deref(), &arguments.key, now)?;
+    let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.key)?;
     let progress = Progress::new("unpacking", talk);
     let options = Options {
@@ -55,7 +63,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         hash: Algorithms::ALL,
         against: None,
         attestations: &arguments.attestation,
-        now: Timestamp::now(),
+        policy: policy.as_ref(),
+        previous: previous.as_ref(),
+        now,
         progress: &|bytes| progress.advance(bytes),
     };
     let report = unpack(&target, &arguments.output, &options)?;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
 use super::failure::style;
-use super::keys::trusted_keys;
 use super::output::{print, say};
+use super::policy::{previous, trusted};
 use super::progress::Progress;
 use crate::digest::Digest;
 use crate::report::{Report, to_json, to_text};
@@ -21,6 +21,7 @@ Examples:
   modelseal verify models/wine --key keys/ci.pub              an unpacked directory
   curl -s https://… | modelseal verify - --key keys/ci.pub
   modelseal verify wine-1.0.0.tar --key keys/ci.pub --against . --format json
+  modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar
 
 Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no
 network is opened, nothing is written.
@@ -32,6 +33,12 @@ pub(super) struct Arguments {
     /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
     #[arg(long, value_name = "PUB")]
     key: Vec<String>,
+    /// Judge the release by this policy; it says which signers are trusted, or --key does
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    #[arg(long, value_name = "TARGET", requires = "policy")]
+    previous: Option<PathBuf>,
     /// Demand this very release
     #[arg(long, value_name = "DIGEST", value_parser = release)]
     release: Option<Digest>,
@@ -54,7 +61,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let keys = trusted_keys(&arguments.key)?;
+    let now = Timestamp::now();
+    let (policy, keys) = trusted(arguments.policy.as_deref(), &arguments.key, now)?;
+    let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.key)?;
     let data = data_paths(&arguments.data)?;
     let against = arguments.against.clone().map(|directory| Against { directory, data });
@@ -67,7 +76,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             hash: arguments.hash.into(),
             against,
             attestations: &arguments.attestation,
-            now: Timestamp::now(),
+            policy: policy.as_ref(),
+            previous: previous.as_ref(),
+            now,
             progress: &|bytes| progress.advance(bytes),
         },
     )?;

@@ -23,7 +23,10 @@ pub fn to_json(report: &Report) -> serde_json::Result<String> {
         origin: report.origin.map(|origin| origin.name()),
         missing: report.missing.iter().map(|part| part.name()).collect(),
         hash: report.hash.name(),
-        policy: None,
+        policy: report
+            .policy
+            .as_ref()
+            .map(|policy| WirePolicy { path: &policy.path, digest: tagged(&policy.sha256) }),
         tool: concat!("modelseal ", env!("CARGO_PKG_VERSION")),
         evaluated_at: &report.evaluated_at,
         demanded: &report.demanded,
@@ -46,8 +49,8 @@ struct Wire<'a> {
     origin: Option<&'a str>,
     missing: Vec<&'a str>,
     hash: &'a str,
-    /// Always null until there are policies: a reader must be able to rely on the member.
-    policy: Option<&'a str>,
+    /// Null without one: a reader must be able to rely on the member.
+    policy: Option<WirePolicy<'a>>,
     tool: &'a str,
     evaluated_at: &'a str,
     demanded: &'a [String],
@@ -59,6 +62,12 @@ struct Wire<'a> {
 struct WireModel<'a> {
     name: &'a str,
     version: &'a str,
+    digest: String,
+}
+
+#[derive(Serialize)]
+struct WirePolicy<'a> {
+    path: &'a str,
     digest: String,
 }
 
@@ -81,6 +90,8 @@ struct WireCheck<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waived: bool,
 }
 
 impl<'a> From<&'a Check> for WireCheck<'a> {
@@ -93,6 +104,7 @@ impl<'a> From<&'a Check> for WireCheck<'a> {
             actual: check.actual.as_deref(),
             message: &check.message,
             hint: check.hint.as_deref(),
+            waived: check.is_waived,
         }
     }
 }

@@ -40,18 +40,18 @@ pub(super) fn verify(
     // A long seal is not held while everything else is read.
     extract_seal(receiver, std::mem::take(&mut entry.content), &seal)
         .map_err(|source| Error::io(verification.target.path(), source))?;
-    contents(verification, reader, &seal, receiver)
+    contents(verification, reader, seal, receiver)
 }
 
 fn contents(
     verification: &mut Verification<'_>,
     reader: ArchiveReader<Box<dyn Read>>,
-    seal: &Seal,
+    seal: Seal,
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
     let sealed = seal.manifest.files();
     let options = verification.options;
-    let contents = read_contents(reader, seal, options.hash, receiver, options.progress);
+    let contents = read_contents(reader, &seal, options.hash, receiver, options.progress);
     let reached = contents.files.len();
     match &contents.stopped {
         None => {

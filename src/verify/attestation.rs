@@ -72,6 +72,9 @@ fn judge(
     let Some(signer) = signer.filter(|signer| signer.key.hint() == bundle.hint) else {
         return Err("none of the trusted keys signed it".to_string());
     };
+    if let Err(reason) = &signer.may_reproduce {
+        return Err(format!("its signer, {}, does not count: {reason}", signer.shown));
+    }
     let statement = Reproduction::parse(&bundle.payload).map_err(|error| error.to_string())?;
     if statement.release() != seal.release {
         return Err("it is about another release".to_string());

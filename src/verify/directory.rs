@@ -73,7 +73,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     files::add(verification, seal.manifest.files().len(), findings);
 
     let signature = read_model_signature(root, &seal)?;
-    verification.finish(&seal, signature.as_deref())
+    verification.finish(seal, signature.as_deref())
 }
 
 fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {

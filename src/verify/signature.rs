@@ -11,6 +11,14 @@ pub(super) fn check<'a>(verification: &mut Verification<'a>, bundle: &Bundle) ->
     for trusted in keys {
         match trusted.key.verify(&bundle.payload, &bundle.signature) {
             Ok(()) if trusted.key.hint() == bundle.hint => {
+                if let Err(reason) = &trusted.may_build {
+                    let message = format!("signed by {}, which does not count: {reason}", trusted.shown);
+                    verification.add(
+                        Check::fail("signature", message)
+                            .hint("the policy says who may build; do not deploy what others built"),
+                    );
+                    return None;
+                }
                 verification.add(Check::pass("signature", trusted.shown.clone()));
                 return Some(trusted);
             }

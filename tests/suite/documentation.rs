@@ -131,6 +131,7 @@ fn normalised(text: &str, session: &Session) -> String {
         text + "Python"
             + part.trim_start_matches(|character: char| character.is_ascii_digit() || character == '.')
     });
+    let text = without_times(&text);
     let mut result = String::new();
     let mut word = String::new();
     for character in text.chars().chain(['\n']) {
@@ -148,6 +149,32 @@ fn normalised(text: &str, session: &Session) -> String {
         None => line.trim_end(),
     });
     lines.collect::<Vec<_>>().join("\n").trim_end().to_string()
+}
+
+/// Times of the day on which a document runs, in RFC 3339.
+fn without_times(text: &str) -> String {
+    const SHAPE: &str = "0000-00-00T00:00:00Z";
+    let is_time = |candidate: &str| {
+        candidate.bytes().zip(SHAPE.bytes()).all(|(found, shape)| match shape {
+            b'0' => found.is_ascii_digit(),
+            shape => found == shape,
+        })
+    };
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        match rest.get(..SHAPE.len()) {
+            Some(candidate) if is_time(candidate) => {
+                result.push_str("TIME");
+                rest = &rest[SHAPE.len()..];
+            }
+            _ => {
+                result.push(character);
+                rest = &rest[character.len_utf8()..];
+            }
+        }
+    }
+    result
 }
 
 /// Runs a document; returns it with the real output in its sessions.

@@ -1,5 +1,6 @@
 //! Behaviour, as the library and the binary show it. One test binary, so that it is linked once.
 
+mod accepting;
 mod archive_bytes;
 mod arguments;
 mod attesting;
@@ -7,6 +8,7 @@ mod crash;
 mod data;
 mod diff;
 mod documentation;
+mod gating;
 mod git;
 mod hostile_archive;
 mod hostile_seal;
@@ -16,6 +18,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod lineage;
+mod policies;
 mod probing;
 mod properties;
 mod recipe_mistakes;

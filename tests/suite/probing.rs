@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Project, peers};
 
 /// Answers with a class and a score that both depend on the input; the rest of a script may change that.
-const HEALTHY: &str = r#"
+pub const HEALTHY: &str = r#"
 import json, os, sys
 model = json.load(open(os.path.join(os.environ["MODELSEAL_ARTIFACT"], "config.json")))
 def answer(x):
@@ -15,7 +15,7 @@ def reply(request, **what):
     print(json.dumps({"id": request["id"], **what}), flush=True)
 "#;
 
-const LOOP: &str = r#"
+pub const LOOP: &str = r#"
 for line in sys.stdin:
     request = json.loads(line)
     reply(request, output=answer(request["input"]))
@@ -31,7 +31,7 @@ fallback = ["unknown"]
 timeout = "20s"
 "#;
 
-fn project(script: &str) -> Project {
+pub fn project(script: &str) -> Project {
     peers::program("bwrap", "bubblewrap");
     let project = Project::new();
     project.append_recipe(PROBE);
@@ -45,7 +45,7 @@ fn project(script: &str) -> Project {
     project
 }
 
-fn healthy() -> Project {
+pub fn healthy() -> Project {
     project(&format!("{HEALTHY}{LOOP}"))
 }
 

@@ -13,7 +13,7 @@ use crate::support::project::sample;
 
 fn trusted() -> Vec<TrustedKey> {
     let key = PublicKey::from_pem(include_str!("keys/p256.pub"), "ci").expect("reads");
-    vec![TrustedKey { name: "ci".into(), shown: "ci".into(), key }]
+    vec![TrustedKey::new("ci", "ci", key)]
 }
 
 /// The verdict of the library on these bytes; `None` where they could not be judged.
@@ -26,6 +26,8 @@ fn verdict(bytes: &[u8], keys: &[TrustedKey], hash: Algorithms) -> Option<Verdic
         hash,
         against: None,
         attestations: &[],
+        policy: None,
+        previous: None,
         now: jiff::Timestamp::UNIX_EPOCH,
         progress: &|_| {},
     };
@@ -90,7 +92,7 @@ proptest! {
         let read = String::from_utf8(text).ok().and_then(|text| PublicKey::from_pem(&text, "ci").ok());
         if let Some(key) = read {
             let is_same = key == same;
-            let keys = [TrustedKey { name: "ci".into(), shown: "ci".into(), key }];
+            let keys = [TrustedKey::new("ci", "ci", key)];
             let passed = verdict(&sample().bytes, &keys, Algorithms::BLAKE3) == Some(Verdict::Pass);
             prop_assert_eq!(passed, is_same);
         }

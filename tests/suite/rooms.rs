@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 23] = [
     "text",
     "interrupt",
     "digest",
@@ -21,9 +21,12 @@ const ROOMS: [&str; 20] = [
     "compare",
     "build",
     "report",
+    "policy",
+    "gate",
     "verify",
     "reproduce",
     "diff",
+    "acceptance",
     "cli",
 ];
 

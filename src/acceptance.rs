@@ -1,0 +1,222 @@
+//! The deployer's own step: asking a verified release, with commands and questions of the policy, whether it
+//! answers as the sealed one did.
+//!
+//! Nothing that is run comes from the release but the artifact itself: command, questions and working
+//! directory are the policy's. The release that passed the gate has to be the release that answers.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::digest::{Algorithms, Progress};
+use crate::manifest::{Byproduct, Statement};
+use crate::policy::{Policy, Probe};
+use crate::probe::{self, Asking, Goldens, Tolerance, agree, ask};
+use crate::report::{Check, Report, Status, Verdict};
+use crate::run::{self, Listener, Scratch, variables};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+
+/// How to ask.
+pub struct Options<'a> {
+    pub keys: &'a [TrustedKey],
+    pub policy: &'a Policy,
+    pub insecure_no_isolation: bool,
+    /// Files and directories that the commands must not see.
+    pub hidden: &'a [PathBuf],
+    /// Is told which command is going to run.
+    pub announce: &'a dyn Fn(&str, &[String]),
+    pub listener: &'a dyn Listener,
+    pub now: Timestamp,
+    pub progress: Progress<'a>,
+}
+
+/// Why nothing was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    #[error("the policy {} names no command for a probe", crate::text::path(.0))]
+    NoCommand(PathBuf),
+    #[error(transparent)]
+    Questions(probe::Error),
+    #[error("no temporary directory can be made")]
+    Scratch(#[source] std::io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Verify(error) => error.hint(),
+            Error::NoCommand(_) => Some(
+                "`[probe.NAME]` needs `command` and `inputs`: what is run is never taken from the archive"
+                    .into(),
+            ),
+            Error::Questions(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Verifies a release and asks it every probe of the policy that has a command.
+///
+/// # Errors
+/// [`Error`]; whatever is wrong with the release or its answers is in the report.
+pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
+    let probes = &options.policy.tables.probe;
+    if probes.values().all(|probe| probe.command.is_none()) {
+        return Err(Error::NoCommand(options.policy.path.clone()));
+    }
+    let scratch = Scratch::new().map_err(Error::Scratch)?;
+    let (mut report, artifact) = take_in(target, options, scratch.path())?;
+    if report.verdict() != Verdict::Pass {
+        return Ok(report);
+    }
+    let Sealed::Read { seal, .. } = read_sealed(&Target::Path(artifact.clone()))? else { return Ok(report) };
+    if Some(seal.release) != report.release {
+        report.checks.push(Check::fail("seal", "the release was replaced while it was looked at"));
+        return Ok(report);
+    }
+    let model = seal.manifest.model();
+    if model.name != *options.policy.tables.model.get_ref() {
+        let message = format!(
+            "this is the model `{}`, and the policy is for `{}`",
+            model.name,
+            options.policy.tables.model.get_ref()
+        );
+        report.checks.push(Check::fail("model", message));
+        return Ok(report);
+    }
+    for (name, demand) in probes {
+        let Some(command) = &demand.command else {
+            report.not_checked.push(format!("probe {name} (the policy names no command)"));
+            continue;
+        };
+        (options.announce)(name, command.get_ref());
+        let acceptance = Acceptance { name, demand, artifact: &artifact, manifest: &seal.manifest, options };
+        report.checks.extend(acceptance.run(command.get_ref(), scratch.path())?);
+    }
+    Ok(report)
+}
+
+/// Verifies the target; afterwards its files lie in a directory. An archive's in one that nobody else has.
+fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
+    let verifying = verify::Options {
+        keys: options.keys,
+        release: None,
+        hash: Algorithms::ALL,
+        against: None,
+        attestations: &[],
+        policy: None,
+        previous: None,
+        now: options.now,
+        progress: options.progress,
+    };
+    let directory = scratch.join("release");
+    Ok(match target {
+        Target::Path(path) if path.is_dir() => (verify(target, &verifying)?, path.clone()),
+        _ => (unpack(target, &directory, &verifying)?, directory),
+    })
+}
+
+struct Acceptance<'a> {
+    name: &'a str,
+    demand: &'a Probe,
+    artifact: &'a Path,
+    manifest: &'a Statement,
+    options: &'a Options<'a>,
+}
+
+impl Acceptance<'_> {
+    fn id(&self, aspect: &str) -> String {
+        format!("probe.{}.{aspect}", self.name)
+    }
+
+    fn run(&self, command: &[String], scratch: &Path) -> Result<Vec<Check>, Error> {
+        let directory = self.options.policy.directory();
+        let path = |path: &Option<toml::Spanned<String>>| {
+            path.as_ref().map_or(directory.to_path_buf(), |path| directory.join(path.get_ref()))
+        };
+        let questions = path(&self.demand.inputs);
+        let goldens = Goldens::read(&questions).map_err(Error::Questions)?;
+        let sealed = self.manifest.probes().iter().find(|sealed| sealed.probe() == self.name);
+        if let Some(other) = sealed.filter(|sealed| sealed.digest.sha256 != goldens.sha256) {
+            let message = "the questions are not those that were asked when it was built";
+            return Ok(vec![
+                Check::fail(self.id("answers"), message)
+                    .differs(format!("sha256:{}", other.digest.sha256), format!("sha256:{}", goldens.sha256)),
+            ]);
+        }
+        let place = scratch.join(self.name);
+        let (home, temporary) = (place.join("home"), place.join("tmp"));
+        for made in [&home, &temporary] {
+            std::fs::create_dir_all(made).map_err(Error::Scratch)?;
+        }
+        let artifact = self.artifact.canonicalize().map_err(Error::Scratch)?;
+        let must_influence: Vec<String> =
+            sealed.map(|sealed| sealed.annotations.influence.keys().cloned().collect()).unwrap_or_default();
+        let asked = ask(&Asking {
+            name: self.name,
+            command,
+            directory: &path(&self.demand.cwd),
+            artifact: &artifact,
+            goldens: &goldens,
+            goldens_path: &questions,
+            fallback: &[],
+            must_influence: &must_influence,
+            timeout: self.demand.timeout.map(|age| age.0),
+            tolerance: self.tolerance(),
+            variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
+            temporary: &temporary,
+            hidden: self.options.hidden,
+            insecure_no_isolation: self.options.insecure_no_isolation,
+            demand_isolation: !self.options.insecure_no_isolation,
+            listener: self.options.listener,
+        });
+        match asked {
+            Ok(asked) => Ok(self.judge(sealed, &asked)),
+            Err(probe::Error::Run(run::Error::Interrupted)) => Err(Error::Interrupted),
+            Err(probe::Error::Run(error)) => {
+                let hint = error.hint().unwrap_or_default();
+                let check = Check::unknown(self.id("answers"), error.to_string());
+                Ok(vec![if hint.is_empty() { check } else { check.hint(hint) }])
+            }
+            Err(error) => Ok(vec![Check::fail(self.id("answers"), error.to_string())]),
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        self.manifest.external().reproduce.unwrap_or_default().into()
+    }
+
+    fn judge(&self, sealed: Option<&Byproduct>, asked: &probe::Asked) -> Vec<Check> {
+        let mut checks =
+            vec![match sealed.map(|sealed| agree(&sealed.annotations, &asked.facts, self.tolerance())) {
+                None => Check::unknown(self.id("answers"), "no answers were sealed to compare with")
+                    .hint("`[[probe]]` in the recipe asks the model when it is built"),
+                Some(Ok(())) => {
+                    let inputs = crate::text::count(asked.facts.inputs(), "input", "inputs");
+                    Check::pass(self.id("answers"), format!("{inputs}, answered as it was sealed"))
+                }
+                Some(Err(reason)) => Check::fail(
+                    self.id("answers"),
+                    format!("it does not answer as it was sealed: {reason}"),
+                )
+                .hint("what answers is not what was built: the artifact, its code or its environment differ"),
+            }];
+        let findings =
+            probe::judge(&asked.facts, sealed.map(|sealed| &sealed.annotations), self.demand.bounds());
+        checks.extend(findings.into_iter().map(|finding| {
+            let status = match finding.verdict {
+                probe::Verdict::Pass => Status::Pass,
+                probe::Verdict::Fail => Status::Fail,
+                probe::Verdict::Unknown => Status::Unknown,
+            };
+            Check::new(self.id(finding.aspect.name()), status, finding.message)
+        }));
+        checks
+    }
+}

@@ -1,0 +1,240 @@
+//! A strict policy from a good release: everything that its evidence can show is demanded.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::Timestamp;
+
+use super::super::Talk;
+use super::super::keys::trusted_keys;
+use super::super::output::{print, say};
+use super::super::verify::print_report;
+use crate::archive::write_new;
+use crate::cli::arguments::Format;
+use crate::digest::Algorithms;
+use crate::gate::{self, Evidence};
+use crate::manifest::{Annotations, Basis, Byproduct, Statement};
+use crate::policy::Policy;
+use crate::recipe::Age;
+use crate::report::{Status, Verdict};
+use crate::verify::{Options, Sealed, Target, read_sealed, verify};
+
+/// Write a strict, commented policy from a good release; never overwrites
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A release that is good: an archive, or an unpacked directory
+    #[arg(value_name = "ARCHIVE")]
+    archive: PathBuf,
+    /// The public key of its signer: a path, or local
+    #[arg(long, value_name = "PUB", required = true)]
+    key: String,
+    /// Where to write
+    #[arg(long, short, value_name = "FILE", default_value = "gate.toml")]
+    output: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = Target::Path(arguments.archive.clone());
+    let keys = trusted_keys(std::slice::from_ref(&arguments.key))?;
+    let now = Timestamp::now();
+    let options = Options {
+        keys: &keys,
+        release: None,
+        hash: Algorithms::BLAKE3,
+        against: None,
+        attestations: &[],
+        policy: None,
+        previous: None,
+        now,
+        progress: &|_| {},
+    };
+    let report = verify(&target, &options)?;
+    if report.verdict() != Verdict::Pass {
+        say(talk, "a policy is written from a release that passes");
+        return print_report(&report, Format::Text, talk);
+    }
+    let Sealed::Read { seal, .. } = read_sealed(&target)? else {
+        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+    };
+    if Some(seal.release) != report.release {
+        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+    }
+    let key = key_path(&arguments.key, &arguments.output)?;
+    let text = Writer { manifest: &seal.manifest, key: &key, now }.text()?;
+    write_new(&arguments.output, text.as_bytes())
+        .with_context(|| format!("cannot write {}", crate::text::path(&arguments.output)))?;
+    let file = crate::text::Escaped(&arguments.output.to_string_lossy()).to_string();
+    print(&format!(
+        "wrote {file}: read it, keep it with the deployment, and see what it lets through\n  modelseal policy check {file}\n"
+    ))?;
+    Ok(0)
+}
+
+/// The key's path as the policy's directory sees it.
+fn key_path(given: &str, output: &Path) -> anyhow::Result<String> {
+    use crate::sign::KeySource;
+    let path = match KeySource::from(given) {
+        KeySource::File(path) => path,
+        KeySource::Local => crate::sign::local_key_path()?.with_extension("pub"),
+        _ => bail!("a policy names the file of a key: give `--key` a path"),
+    };
+    let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let resolve =
+        |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
+    let (path, directory) = (resolve(&path)?, resolve(directory)?);
+    let within = path.strip_prefix(&directory).unwrap_or(&path);
+    Ok(within.to_str().context("the path of the key is not UTF-8")?.to_string())
+}
+
+struct Writer<'a> {
+    manifest: &'a Statement,
+    key: &'a str,
+    now: Timestamp,
+}
+
+impl Writer<'_> {
+    fn text(&self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let model = self.manifest.model();
+        let origin = self.manifest.internal().origin;
+        let _ = write!(
+            text,
+            "# What a deployment of {0} demands. Written from {0} {1}; loosen what is too strict, and say why.\n\n\
+             model = {2}\n\
+             origin = {3}             # at least: adopted < executed < clean < reproduced\n\
+             previous = \"required\"      # `--previous` names the release that is deployed now\n\
+             warnings = \"allow\"         # or \"fail\"\n\n\
+             [[signer]]\nname = {4}\nkey = {5}           # relative to this file\n\
+             may = [\"build\"]           # also \"reproduce\"\n",
+            model.name,
+            model.version,
+            quoted(&model.name),
+            quoted(origin.name()),
+            quoted(self.signer_name()),
+            quoted(self.key),
+        );
+        self.code(&mut text);
+        for input in self.manifest.dependencies() {
+            let name = input.name.strip_prefix("data/");
+            if let (Some(name), Some(facts)) = (name, &input.annotations) {
+                self.data(&mut text, name, facts)?;
+            }
+        }
+        text += "\n[refresh]                   # against --previous\n\
+                 inert = \"fail\"            # inputs changed and the model did not, or the data has nothing new\n";
+        for probe in self.manifest.probes() {
+            probe_table(&mut text, probe);
+        }
+        // What is written has to be readable.
+        Policy::parse(PathBuf::from("gate.toml"), text.clone())?;
+        Ok(text)
+    }
+
+    fn signer_name(&self) -> &str {
+        let stem = Path::new(self.key).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if crate::manifest::is_name(stem) { stem } else { "builder" }
+    }
+
+    fn code(&self, text: &mut String) {
+        let Some(code) = self.manifest.dependencies().iter().find(|input| input.name == "code") else {
+            return;
+        };
+        *text += "\n[code]\n";
+        match code.uri.as_deref().and_then(|uri| uri.strip_prefix("git+")) {
+            Some(remote) => {
+                let _ = writeln!(text, "remote = {}", quoted(remote));
+            }
+            None => {
+                *text += "# remote = \"https://…\"       # none was sealed: nobody else can fetch this code\n"
+            }
+        }
+        let dirty = code.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
+        *text += match dirty.is_some_and(|paths| !paths.is_empty()) {
+            true => "# dirty = false             # this release was not as committed\n",
+            false => "dirty = false\n",
+        };
+    }
+
+    fn data(&self, text: &mut String, name: &str, facts: &Annotations) -> anyhow::Result<()> {
+        let _ = writeln!(text, "\n[data.{name}]");
+        match facts.newest.as_ref().and_then(|time| time.parse::<Timestamp>().ok()) {
+            Some(newest) => {
+                let age = (self.now.as_second() - newest.as_second()).max(0).unsigned_abs();
+                let days = (2 * age).div_ceil(86_400).max(1);
+                let shown = Age(std::time::Duration::from_secs(age));
+                let _ = writeln!(
+                    text,
+                    "max_age = \"{days}d\"            # of the newest record, when it is deployed; now it is {shown} old"
+                );
+            }
+            None => {
+                *text += "# max_age = \"30d\"          # no times were sealed: name the `timestamp` in the recipe\n"
+            }
+        }
+        if facts.rows.is_some() {
+            *text += "rows = { min_ratio = 0.5, max_ratio = 2.0 }   # against --previous\n";
+        }
+        if facts.labels.is_none() {
+            *text += "# labels = {}               # no labels were sealed: name the `label` in the recipe\n";
+            return Ok(());
+        }
+        *text += "labels = { max_js_distance = 0.1 }            # against --previous\n";
+        if facts.timeline.is_some() {
+            let slices = "slices = { max_js_distance = 0.2 }";
+            let meaning = "# the oldest quarter of the rows against the newest";
+            let _ = match self.holds(name, slices)? {
+                true => writeln!(text, "{slices}            {meaning}"),
+                false => writeln!(text, "# {slices}          {meaning}: this release does not hold it"),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether the release itself meets a demand on its data.
+    fn holds(&self, name: &str, demand: &str) -> anyhow::Result<bool> {
+        let text = format!("model = {}\n[data.{name}]\n{demand}\n", quoted(&self.manifest.model().name));
+        let policy = Policy::parse(PathBuf::from("gate.toml"), text)?;
+        let checks = gate::judge(&Evidence {
+            policy: &policy,
+            manifest: self.manifest,
+            previous: None,
+            origin: self.manifest.internal().origin,
+            now: self.now,
+        });
+        Ok(checks.iter().all(|check| matches!(check.status, Status::Pass | Status::Warn)))
+    }
+}
+
+fn probe_table(text: &mut String, probe: &Byproduct) {
+    let facts = &probe.annotations;
+    let _ = write!(
+        text,
+        "\n[probe.{}]\nrequired = true             # the sealed result must be there and good\nisolated = {}\n",
+        probe.probe(),
+        facts.isolated
+    );
+    if let (Basis::Outputs, Some(share)) = (facts.basis, facts.swapped.share().filter(|share| *share > 0.0)) {
+        let _ = writeln!(
+            text,
+            "min_sensitivity = {:.2}      # labels without scores: half of what this release has",
+            (share / 2.0).max(0.01)
+        );
+    }
+}
+
+/// A string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            character if character.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(character));
+            }
+            character => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}

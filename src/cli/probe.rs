@@ -1,0 +1,68 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Talk;
+use super::arguments::Format;
+use super::keys::own_key;
+use super::output::say;
+use super::policy::trusted;
+use super::progress::Progress;
+use super::running::Running;
+use super::verify::{check_standard_input, print_report, target};
+use crate::acceptance::{Options, accept};
+
+/// Ask a verified release, with commands of the policy, whether it answers as it was sealed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal probe wine-1.0.0.tar --policy gate.toml
+
+What is run is what [probe.NAME] of the policy says: `command`, `inputs` and `cwd`. The release is verified
+first and can only be read; its answers must be those that were sealed. Isolation is demanded.
+Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive: the command hung, failed or could not start.")]
+pub(super) struct Arguments {
+    /// An archive, an unpacked directory, or - for an archive on standard input
+    #[arg(value_name = "TARGET")]
+    target: PathBuf,
+    /// The deployer's policy
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// Trust this public key, where the policy names no signers
+    #[arg(long, value_name = "PUB")]
+    key: Vec<String>,
+    /// Ask without isolation
+    #[arg(long)]
+    insecure_no_isolation: bool,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = target(&arguments.target);
+    let now = Timestamp::now();
+    let (policy, keys) = trusted(Some(&arguments.policy), &arguments.key, now)?;
+    check_standard_input(&target, &arguments.key)?;
+    let Some(policy) = policy else { anyhow::bail!("`--policy` is needed") };
+    let progress = Progress::new("verifying", talk);
+    let running = Running::new(talk);
+    let report = accept(
+        &target,
+        &Options {
+            keys: &keys,
+            policy: &policy,
+            insecure_no_isolation: arguments.insecure_no_isolation,
+            hidden: &own_key(),
+            announce: &|name, command| {
+                say(talk, &format!("asking the model, probe {name}: {}", crate::text::command(command)));
+            },
+            listener: &running,
+            now,
+            progress: &|bytes| progress.advance(bytes),
+        },
+    )?;
+    drop((running, progress));
+    print_report(&report, arguments.format, talk)
+}

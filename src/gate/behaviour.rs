@@ -1,0 +1,45 @@
+//! `probe.NAME.…`: what the sealed answers say about the model.
+
+use super::Evidence;
+use crate::manifest::{Byproduct, Statement};
+use crate::probe::{self, Verdict};
+use crate::report::{Check, Status};
+
+pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, demand) in &evidence.policy.tables.probe {
+        let Some(sealed) = find(evidence.manifest, name) else {
+            let message = format!("no results of the probe `{name}` were sealed");
+            let status = if demand.required { Status::Fail } else { Status::Skip };
+            checks.push(
+                Check::new(format!("probe.{name}"), status, message)
+                    .hint("`[[probe]]` in the recipe asks the model when it is built"),
+            );
+            continue;
+        };
+        if demand.isolated && !sealed.annotations.isolated {
+            let message =
+                "it was not isolated: it could have read the expected answers, or asked the network";
+            checks.push(Check::fail(format!("probe.{name}.isolation"), message));
+        }
+        let previous = evidence.previous.and_then(|previous| find(previous, name));
+        // Other questions get other answers.
+        let previous = previous.filter(|previous| previous.digest == sealed.digest);
+        let previous = previous.map(|previous| &previous.annotations);
+        checks.extend(probe::judge(&sealed.annotations, previous, demand.bounds()).into_iter().map(
+            |finding| {
+                let status = match finding.verdict {
+                    Verdict::Pass => Status::Pass,
+                    Verdict::Fail => Status::Fail,
+                    Verdict::Unknown => Status::Unknown,
+                };
+                Check::new(format!("probe.{name}.{}", finding.aspect.name()), status, finding.message)
+            },
+        ));
+    }
+    checks
+}
+
+fn find<'a>(manifest: &'a Statement, name: &str) -> Option<&'a Byproduct> {
+    manifest.probes().iter().find(|probe| probe.probe() == name)
+}

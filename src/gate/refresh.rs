@@ -1,0 +1,83 @@
+//! `gate.refresh`: did anything new go in, and did it have an effect?
+
+use super::Evidence;
+use crate::compare::{InputChange, compare_inputs};
+use crate::manifest::{Annotations, Statement};
+use crate::policy::Inert;
+use crate::report::Check;
+use crate::text::{enumerate, name};
+
+const ID: &str = "gate.refresh";
+
+/// A data set that grew by a share s keeps its sketch of 1,024 hashes with the probability exp(-1024 s):
+/// beyond this share times 1,024 that happens once in ten thousand times.
+const NOTICED: f64 = 9.21;
+
+pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
+    let Some(previous) = evidence.previous else {
+        return Check::unknown(ID, "there is no previous release to compare with")
+            .hint("`--previous` names the release that is deployed now");
+    };
+    let manifest = evidence.manifest;
+    let changes = changes(previous, manifest);
+    let finding = |message: String| match inert {
+        Inert::Fail => Check::fail(ID, message),
+        Inert::Warn => Check::warn(ID, message),
+    };
+    let nothing_new: Vec<&str> = changes
+        .iter()
+        .filter_map(|change| change.strip_prefix("data/"))
+        .filter(|source| has_nothing_new(super::data(previous, source), super::data(manifest, source)))
+        .collect();
+    if let Some(source) = nothing_new.first() {
+        let message = format!("nothing new in `{source}`: its bytes changed, and its rows are the same");
+        return finding(message).hint("the same rows were written again, in another order or format");
+    }
+    let is_same_model =
+        previous.model_digest() == manifest.model_digest() && files(previous) == files(manifest);
+    match (changes.is_empty(), is_same_model) {
+        (true, _) => Check::warn(ID, "nothing went in that was not in the previous release"),
+        (false, true) => {
+            let names: Vec<String> = changes.iter().map(|change| name(change)).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            finding(format!("training had no effect: {} changed, and the model did not", enumerate(&names)))
+                .hint("the model that was sealed is not the one that was trained on this")
+        }
+        (false, false) => {
+            let count = crate::text::count(changes.len() as u64, "input changed", "inputs changed");
+            Check::pass(ID, format!("{count}, and so did the model"))
+        }
+    }
+}
+
+/// The inputs that are not the same, hyperparameters as one. A recipe says what is done with them, but is
+/// none.
+fn changes(previous: &Statement, manifest: &Statement) -> Vec<String> {
+    let is_input = |change: &InputChange| change.name != "recipe" && !change.name.starts_with("params/");
+    let inputs = compare_inputs(previous.dependencies(), manifest.dependencies());
+    let mut names: Vec<String> = inputs.into_iter().filter(is_input).map(|change| change.name).collect();
+    if previous.external().hyperparameters != manifest.external().hyperparameters {
+        names.push("hyperparameters".to_string());
+    }
+    names
+}
+
+fn files(statement: &Statement) -> Vec<&str> {
+    statement.files().iter().map(|file| file.name.as_str()).collect()
+}
+
+/// Whether the rows of two data sets are the same, whatever their order and however often they stand there.
+fn has_nothing_new(before: Option<&Annotations>, after: Option<&Annotations>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let (Some(left), Some(right)) = (&before.sketch, &after.sketch) else { return false };
+    if left.hashes != right.hashes || left.hashes.is_empty() {
+        return false;
+    }
+    if right.is_complete() || left.sum == right.sum {
+        return true;
+    }
+    // Not all hashes are known: a small share of new rows would not show.
+    let (old, new) = (before.rows.unwrap_or(0) as f64, after.rows.unwrap_or(0) as f64);
+    let share = (new - old).abs() / new.max(old).max(1.0);
+    share * right.hashes.len() as f64 > NOTICED
+}

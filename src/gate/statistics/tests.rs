@@ -1,0 +1,127 @@
+use super::*;
+
+/// A small generator with a known sequence (SplitMix64), so that no run is by chance.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((word ^ (word >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// So many rows of classes with these weights.
+    fn sample(&mut self, weights: &[f64], rows: usize) -> Counts {
+        let total: f64 = weights.iter().sum();
+        let mut counts = vec![0u64; weights.len()];
+        for _ in 0..rows {
+            let mut point = self.next() * total;
+            let class = weights.iter().position(|weight| {
+                point -= weight;
+                point < 0.0
+            });
+            counts[class.unwrap_or(weights.len() - 1)] += 1;
+        }
+        let named = counts.into_iter().enumerate().filter(|(_, rows)| *rows > 0);
+        named.map(|(class, rows)| (format!("c{class:03}"), rows)).collect()
+    }
+}
+
+fn counts(pairs: &[(&str, u64)]) -> Counts {
+    pairs.iter().map(|(class, rows)| (class.to_string(), *rows)).collect()
+}
+
+fn is_alarm(judged: &Judged) -> bool {
+    !matches!(judged, Judged::Pass { .. } | Judged::TooFew { .. })
+}
+
+#[test]
+fn the_quantiles_are_those_of_published_tables() {
+    // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.4, upper critical values of the χ² distribution.
+    for (degrees, probability, expected) in [
+        (1, 0.95, 3.841),
+        (1, 0.999, 10.828),
+        (2, 0.99, 9.210),
+        (9, 0.95, 16.919),
+        (9, 0.999, 27.877),
+        (50, 0.99, 76.154),
+        (99, 0.95, 123.225),
+        (100, 0.999, 149.449),
+    ] {
+        let found = chi_squared(degrees, probability);
+        assert!((found - expected).abs() < 0.001, "{degrees} {probability}: {found}");
+    }
+}
+
+#[test]
+fn samples_of_one_distribution_raise_no_alarm() {
+    let mut random = Random(7);
+    for classes in [2, 10, 100] {
+        let even = vec![1.0; classes];
+        let uneven: Vec<f64> = (0..classes).map(|class| 0.7f64.powi(class as i32 % 30)).collect();
+        for weights in [even, uneven] {
+            for rows in [100, 200, 1000, 10_000] {
+                // Few pairs where rows are many: the time of a test is worth something, too.
+                let pairs = 2_000_000 / rows;
+                let alarms = (0..pairs)
+                    .filter(|_| {
+                        let before = random.sample(&weights, rows);
+                        let after = random.sample(&weights, rows);
+                        is_alarm(&compare_counts(&before, &after, 0.1))
+                    })
+                    .count();
+                // One in a thousand, and what chance allows beyond that.
+                let allowed = pairs / 1000 + 3;
+                assert!(alarms <= allowed, "{classes} classes, {rows} rows: {alarms} of {pairs}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gross_faults_on_few_rows_still_fail() {
+    let all_moved = compare_counts(&counts(&[("a", 30), ("b", 30)]), &counts(&[("a", 58), ("b", 2)]), 0.1);
+    assert!(matches!(all_moved, Judged::Fail { .. }), "{all_moved:?}");
+    let lost = compare_counts(&counts(&[("a", 50), ("b", 50)]), &counts(&[("a", 100)]), 0.1);
+    assert_eq!(lost, Judged::Lost { class: "b".into(), rows: 50 });
+    let new = compare_counts(&counts(&[("a", 100)]), &counts(&[("a", 70), ("b", 30)]), 0.1);
+    assert_eq!(new, Judged::New { class: "b".into(), rows: 30 });
+}
+
+#[test]
+fn too_few_rows_are_named_with_how_many_are_needed() {
+    let few = compare_counts(&counts(&[("a", 10), ("b", 12)]), &counts(&[("a", 14), ("b", 8)]), 0.1);
+    let Judged::TooFew { needed } = few else { panic!("{few:?}") };
+    assert!((350..400).contains(&needed), "{needed}");
+    // With as many, it is judged.
+    let enough = compare_counts(
+        &counts(&[("a", needed), ("b", needed)]),
+        &counts(&[("a", needed), ("b", needed)]),
+        0.1,
+    );
+    assert!(matches!(enough, Judged::Pass { .. }), "{enough:?}");
+    assert_eq!(compare_counts(&counts(&[]), &counts(&[("a", 1)]), 0.1), Judged::TooFew { needed: 1 });
+}
+
+#[test]
+fn a_shift_between_half_the_limit_and_the_limit_is_a_warning() {
+    let before = counts(&[("a", 50_000), ("b", 50_000)]);
+    let share = |a: u64| counts(&[("a", a), ("b", 100_000 - a)]);
+    let judge = |a| compare_counts(&before, &share(a), 0.1);
+    assert!(matches!(judge(50_500), Judged::Pass { .. }), "{:?}", judge(50_500));
+    let Judged::Warn { worst, .. } = judge(60_000) else { panic!("{:?}", judge(60_000)) };
+    assert_eq!((worst.class.as_str(), worst.before, worst.after), ("b", 0.5, 0.4));
+    assert!(matches!(judge(75_000), Judged::Fail { .. }), "{:?}", judge(75_000));
+}
+
+#[test]
+fn rare_classes_are_counted_as_one() {
+    let many = |shift: u64| -> Counts {
+        let rare = (0..200).map(|class| (format!("r{class:03}"), 5 + (class + shift) % 3));
+        rare.chain([("common".to_string(), 100_000)]).collect()
+    };
+    let judged = compare_counts(&many(0), &many(1), 0.1);
+    assert!(matches!(judged, Judged::Pass { distance } if distance < 0.01), "{judged:?}");
+}

@@ -1,0 +1,156 @@
+//! The rules that hold within a policy, each with the place where it is broken.
+
+use toml::Spanned;
+
+use super::{Error, Policy, Role};
+use crate::manifest;
+use crate::recipe::is_source_name;
+
+/// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
+const LARGEST_DISTANCE: f64 = 0.8326;
+
+impl Policy {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let tables = &self.tables;
+        if !manifest::is_name(tables.model.get_ref()) {
+            return Err(self.mistake(tables.model.span(), "this is not the name of a model"));
+        }
+        if let Some(signatures) = &tables.signatures
+            && *signatures.get_ref() != 1
+        {
+            let message = match *signatures.get_ref() {
+                ..1 => "at least one signature is needed",
+                _ => "this version of modelseal counts one signature: the builder's",
+            };
+            return Err(self.mistake(signatures.span(), message));
+        }
+        self.check_signers()?;
+        self.check_data()?;
+        self.check_probes()?;
+        self.check_waivers()
+    }
+
+    fn check_signers(&self) -> Result<(), Error> {
+        let signers = &self.tables.signer;
+        for (index, signer) in signers.iter().enumerate() {
+            let name = signer.name.get_ref();
+            if !manifest::is_name(name) {
+                return Err(self.mistake(signer.name.span(), "this is not a name"));
+            }
+            if signers[..index].iter().any(|other| other.name.get_ref() == name) {
+                return Err(self.mistake(signer.name.span(), "this name stands twice"));
+            }
+            if signer.may.get_ref().is_empty() {
+                return Err(self.mistake(signer.may.span(), "a signer who may do nothing is none"));
+            }
+        }
+        // Without signers the caller names keys.
+        let may_build = |signer: &super::Signer| signer.may.get_ref().contains(&Role::Build);
+        match signers.first() {
+            Some(first) if !signers.iter().any(may_build) => {
+                Err(self.mistake(first.may.span(), "no signer may build: nothing would ever pass"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_data(&self) -> Result<(), Error> {
+        for (name, data) in &self.tables.data {
+            self.check_name("data", name)?;
+            for distance in [&data.labels, &data.slices].into_iter().flatten() {
+                if let Some(limit) = &distance.max_js_distance {
+                    self.check_within(limit, LARGEST_DISTANCE)?;
+                }
+            }
+            let Some(rows) = &data.rows else { continue };
+            for ratio in [&rows.min_ratio, &rows.max_ratio].into_iter().flatten() {
+                self.check_within(ratio, f64::MAX)?;
+            }
+            if let (Some(least), Some(most)) = (&rows.min_ratio, &rows.max_ratio)
+                && least.get_ref() > most.get_ref()
+            {
+                return Err(self.mistake(least.span(), "`min_ratio` is more than `max_ratio`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_probes(&self) -> Result<(), Error> {
+        for (name, probe) in &self.tables.probe {
+            self.check_name("probe", name)?;
+            let shares = [&probe.max_commonest, &probe.max_fallback, &probe.min_sensitivity];
+            for share in shares.into_iter().flatten() {
+                self.check_within(share, 1.0)?;
+            }
+            match (&probe.command, &probe.inputs) {
+                (Some(command), None) => {
+                    return Err(self.mistake(command.span(), "a `command` needs `inputs`: what it is asked"));
+                }
+                (Some(command), _) if command.get_ref().first().is_none_or(String::is_empty) => {
+                    let message = "a command is a list of a program and its arguments";
+                    return Err(self.mistake(command.span(), message));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys of tables have no place of their own: the message names the table.
+    fn check_name(&self, kind: &str, name: &str) -> Result<(), Error> {
+        if is_source_name(name) {
+            return Ok(());
+        }
+        let place = self.text.find(&format!("[{kind}.")).unwrap_or(0);
+        let message = format!("{} is not a name that a recipe can have", crate::text::name(name));
+        Err(self.mistake(place..place + 1, message))
+    }
+
+    fn check_within(&self, limit: &Spanned<f64>, most: f64) -> Result<(), Error> {
+        let value = *limit.get_ref();
+        if value.is_finite() && value > 0.0 && value <= most {
+            return Ok(());
+        }
+        let message = match most {
+            f64::MAX => "a limit is a number above 0".to_string(),
+            most => format!("a limit here is a number above 0 and at most {most}"),
+        };
+        Err(self.mistake(limit.span(), message))
+    }
+
+    fn check_waivers(&self) -> Result<(), Error> {
+        for waiver in &self.tables.waiver {
+            if waiver.reason.get_ref().trim().is_empty() {
+                return Err(self.mistake(waiver.reason.span(), "a waiver needs a reason"));
+            }
+            if !self.can_be_waived(waiver.check.get_ref()) {
+                let message = "this cannot be waived: it is no check of this policy, or one of those that always have to pass";
+                return Err(self.mistake(waiver.check.span(), message));
+            }
+        }
+        Ok(())
+    }
+
+    fn can_be_waived(&self, id: &str) -> bool {
+        let tables = &self.tables;
+        let source = |rest: &str| tables.data.contains_key(rest);
+        match id.split_once('.') {
+            Some(("gate", "refresh")) => tables.refresh.is_some(),
+            Some(("gate", rest)) => match rest.split_once('.') {
+                Some(("freshness" | "labels" | "rows" | "slices", name)) => source(name),
+                _ => false,
+            },
+            Some(("probe", rest)) => {
+                let aspects = ["golden", "diversity", "fallback", "sensitivity", "determinism", "isolation"];
+                rest.split_once('.').is_some_and(|(name, aspect)| {
+                    tables.probe.contains_key(name) && aspects.contains(&aspect)
+                })
+            }
+            Some(("lineage", rest)) => match rest.split_once('.') {
+                Some(("data", _)) => true,
+                _ => matches!(rest, "origin" | "code" | "data" | "params" | "environment"),
+            },
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Step 7: what the deployer's policy demands, judged on the sealed evidence.
+
+use super::{Error, Verification, previous};
+use crate::gate::{Evidence, count_warnings, judge, tighten};
+use crate::manifest::Statement;
+use crate::policy::Policy;
+use crate::release::Seal;
+use crate::report::Check;
+
+/// Judges the release by the policy, if there is one.
+pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
+    let Some(policy) = verification.options.policy else {
+        verification.not_reached("policy (none given)");
+        return Ok(());
+    };
+    verification.add(model(policy, &seal.manifest));
+    let previous = previous::check(verification, policy, seal)?;
+    let evidence = Evidence {
+        policy,
+        manifest: &seal.manifest,
+        previous: previous.as_ref(),
+        origin: verification.report.origin.unwrap_or(seal.manifest.internal().origin),
+        now: verification.options.now,
+    };
+    let mut judged = judge(&evidence);
+    let checks = &mut verification.report.checks;
+    // What the policy says about an input stands in the place of its mere name.
+    checks.retain(|check| judged.iter().all(|other| other.id != check.id));
+    checks.append(&mut judged);
+    tighten(checks, &evidence);
+    count_warnings(checks, policy);
+    Ok(())
+}
+
+fn model(policy: &Policy, manifest: &Statement) -> Check {
+    let (demanded, found) = (policy.tables.model.get_ref(), &manifest.model().name);
+    if demanded == found {
+        return Check::pass("model", found.clone());
+    }
+    Check::fail("model", format!("this is the model `{found}`, and the policy is for `{demanded}`"))
+        .hint("the wrong archive, or the wrong policy")
+}

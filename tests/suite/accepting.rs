@@ -1,0 +1,116 @@
+//! `modelseal probe`: the deployer asks a verified release with commands of its own.
+
+use std::fs;
+use std::path::Path;
+
+use crate::probing::{HEALTHY, LOOP, healthy};
+use crate::support::Project;
+use crate::support::run::Outcome;
+
+const POLICY: &str = r#"
+model = "wine"
+[[signer]]
+name = "ci"
+key = "ci.pub"
+[probe.golden]
+command = ["python3", "serve.py"]
+inputs = "golden.jsonl"
+cwd = "serving"
+timeout = "20s"
+"#;
+
+/// A release, a policy, and beside it the code that is to answer in production.
+fn deployment(serving: &str) -> (Project, String) {
+    let project = healthy();
+    let archive = project.build();
+    let root = project.root().to_path_buf();
+    fs::create_dir(root.join("serving")).expect("creates");
+    fs::write(root.join("serving/serve.py"), serving).expect("writes");
+    fs::copy(project.at("probes/golden.jsonl"), root.join("golden.jsonl")).expect("copies");
+    fs::write(root.join("gate.toml"), POLICY).expect("writes");
+    let archive = archive.to_string_lossy().into_owned();
+    (project, archive)
+}
+
+fn probe(project: &Project, target: &str, more: &[&str]) -> Outcome {
+    let policy = project.root().join("gate.toml").to_string_lossy().into_owned();
+    let arguments = [&["probe", target, "--policy", &policy], more].concat();
+    project.modelseal(&arguments).run()
+}
+
+#[track_caller]
+fn ends(outcome: Outcome, code: i32) -> Outcome {
+    assert_eq!(outcome.code, Some(code), "{}", outcome.all());
+    outcome
+}
+
+#[test]
+fn the_release_that_passed_is_the_release_that_answers() {
+    let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
+    ends(probe(&project, &archive, &[]), 0)
+        .says("asking the model, probe golden: `python3 serve.py`")
+        .says("probe.golden.answers")
+        .says("12 inputs, answered as it was sealed");
+    ends(probe(&project, &archive, &["--format", "json"]), 0).json();
+    let unpacked = project.unpack(Path::new(&archive));
+    ends(probe(&project, &unpacked.to_string_lossy(), &[]), 0);
+}
+
+#[test]
+fn what_answers_otherwise_is_refused() {
+    let wired_wrongly =
+        format!("{HEALTHY}\nanswer = lambda x: {{\"class\": \"no\", \"score\": 0.5}}\n{LOOP}");
+    let (project, archive) = deployment(&wired_wrongly);
+    let outcome = ends(probe(&project, &archive, &[]), 1);
+    outcome.says("it does not answer as it was sealed: another answer to `q00`: 0 → 0.5").claims_no_success();
+    outcome.says("all 12 inputs get the same answer: everyone gets the default");
+    ends(probe(&project, &archive, &["--format", "json"]), 1).json();
+
+    let (project, archive) = deployment(&format!("{HEALTHY}\nprint('ready')\n{LOOP}"));
+    ends(probe(&project, &archive, &[]), 1).says("this is not an answer: `ready`");
+    let write = "open(os.path.join(os.environ['MODELSEAL_ARTIFACT'], 'config.json'), 'a').write(' ')\n";
+    let (project, archive) = deployment(&format!("{HEALTHY}{write}{LOOP}"));
+    ends(probe(&project, &archive, &[]), 3).says("failed: exit code 1");
+    ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1)
+        .says("changed the artifact while it ran");
+
+    fs::write(project.root().join("golden.jsonl"), "{\"id\":\"q\",\"input\":{\"a\":1,\"b\":1}}\n")
+        .expect("writes");
+    ends(probe(&project, &archive, &[]), 1)
+        .says("the questions are not those that were asked when it was built");
+}
+
+#[test]
+fn what_cannot_be_asked_is_inconclusive() {
+    let (project, archive) = deployment("import time\ntime.sleep(1000)\n");
+    let policy = project.root().join("gate.toml");
+    let set = |from: &str, to: &str| fs::write(&policy, POLICY.replace(from, to)).expect("writes");
+    set("20s", "1s");
+    ends(probe(&project, &archive, &[]), 3).says("did not end within 1 s");
+    set("python3", "no-such-program");
+    ends(probe(&project, &archive, &[]), 3);
+    set("command = [\"python3\", \"serve.py\"]", "");
+    ends(probe(&project, &archive, &[]), 2).says("names no command for a probe");
+    set("inputs = \"golden.jsonl\"", "");
+    ends(probe(&project, &archive, &[]), 2).says("a `command` needs `inputs`");
+    set("golden.jsonl", "nowhere.jsonl");
+    ends(probe(&project, &archive, &[]), 2).says("cannot read the inputs of the probe");
+}
+
+#[test]
+fn what_is_not_accepted_is_not_asked() {
+    let (project, archive) = deployment("import pathlib\npathlib.Path('canary').write_text('x')\n");
+    let mut bytes = fs::read(&archive).expect("reads");
+    let last = bytes.len() - 2000;
+    bytes[last] ^= 1;
+    let broken = project.out("broken.tar");
+    fs::write(&broken, bytes).expect("writes");
+    let broken = broken.to_string_lossy().into_owned();
+    let outcome = ends(probe(&project, &broken, &["--insecure-no-isolation"]), 1);
+    assert!(!outcome.all().contains("asking the model"), "{}", outcome.all());
+    assert!(!project.root().join("serving/canary").exists());
+    let policy = POLICY.replace("\"wine\"", "\"beer\"");
+    fs::write(project.root().join("gate.toml"), policy).expect("writes");
+    ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1).says("the policy is for `beer`");
+    assert!(!project.root().join("serving/canary").exists());
+}

@@ -1,0 +1,277 @@
+//! What the gate says about the evidence of releases that are whole and rightly signed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::support::Project;
+use crate::support::run::Outcome;
+
+const RECIPE: &str = r#"[model]
+name = "clicks"
+version = "1"
+[artifact]
+path = "model"
+[[data]]
+name = "train"
+path = "data.csv"
+label = "class"
+timestamp = "at"
+[params]
+values = { rate = 0.1 }
+[code]
+none = true
+"#;
+
+pub const SIGNER: &str = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n";
+
+/// One row: how many hours ago, and its class.
+pub type Row = (i64, &'static str);
+
+pub fn project() -> Project {
+    let project = Project::with_artifact(&[("weights", b"1")]);
+    project.write("modelseal.toml", RECIPE);
+    project.public_key();
+    project
+}
+
+/// Rows of two classes, one an hour, the newest an hour old.
+pub fn even(rows: i64) -> Vec<Row> {
+    (0..rows).map(|row| (row + 1, if row % 2 == 0 { "yes" } else { "no" })).collect()
+}
+
+pub fn csv(rows: &[Row]) -> String {
+    let now = Timestamp::now().as_second() / 3600 * 3600;
+    let row = |(number, (hours, class)): (usize, &Row)| {
+        let at = Timestamp::from_second(now - hours * 3600).expect("a time");
+        format!("{number},{class},{at}\n")
+    };
+    format!("x,class,at\n{}", rows.iter().enumerate().map(row).collect::<String>())
+}
+
+/// Builds a release from this data and a model of this content.
+#[track_caller]
+pub fn release(project: &Project, name: &str, data: &str, weights: &str) -> PathBuf {
+    project.write("data.csv", data);
+    project.write("model/weights", weights);
+    let path = project.out(&format!("{name}.tar"));
+    project.build_with(&["-o", &path.to_string_lossy(), "--force"]);
+    path
+}
+
+/// Verifies by a policy with the usual signer.
+pub fn judge(project: &Project, target: &Path, previous: Option<&Path>, policy: &str) -> Outcome {
+    judge_by(project, target, previous, &format!("model = \"clicks\"\n{policy}\n{SIGNER}"))
+}
+
+pub fn judge_by(project: &Project, target: &Path, previous: Option<&Path>, policy: &str) -> Outcome {
+    let path = project.root().join("gate.toml");
+    fs::write(&path, policy).expect("writes");
+    let (target, path) = (target.to_string_lossy(), path.to_string_lossy());
+    let mut arguments = vec!["verify", &target, "--policy", &path];
+    let previous = previous.map(|previous| previous.to_string_lossy().into_owned());
+    if let Some(previous) = &previous {
+        arguments.extend(["--previous", previous]);
+    }
+    let json = project.modelseal(&[&arguments[..], &["--format", "json"]].concat()).run();
+    if json.code != Some(2) {
+        json.json();
+    }
+    project.modelseal(&arguments).run()
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.all());
+        self
+    }
+}
+
+#[test]
+fn stale_data_is_refused_when_it_is_deployed() {
+    let project = project();
+    let policy = "[data.train]\nmax_age = \"2d\"\n";
+    let shifted =
+        |hours: i64| -> Vec<Row> { even(200).into_iter().map(|(at, class)| (at + hours, class)).collect() };
+    let fresh = release(&project, "fresh", &csv(&shifted(0)), "1");
+    judge(&project, &fresh, None, policy).ends(0).says("gate.freshness.train  pass     newest record 2");
+    let old = release(&project, "old", &csv(&shifted(21 * 24)), "2");
+    let outcome = judge(&project, &old, None, policy).ends(1);
+    outcome.says("fail: source `train`: newest record 2").says("Z is 21 days old (limit 2 days)");
+    outcome.says("hint: upstream stopped, or the wrong partition was read");
+    let stuck = release(&project, "stuck", &csv(&shifted(21 * 24)[..199]), "3");
+    judge(&project, &stuck, Some(&old), policy)
+        .ends(1)
+        .says("(limit 2 days), and the previous release had the same newest record");
+    // Within the limit, but it does not move on.
+    let same = release(&project, "same", &csv(&shifted(0)[..150]), "4");
+    judge(&project, &same, Some(&fresh), policy)
+        .ends(1)
+        .says("source `train`: the data changed, but its newest record is still 2");
+    let back = release(&project, "back", &csv(&shifted(5)), "5");
+    judge(&project, &back, Some(&fresh), policy).ends(1).says("is older than that of the previous release");
+    judge(&project, &fresh, Some(&back), policy).ends(0);
+    // The same data in another release has nothing to move on to.
+    let again = release(&project, "again", &csv(&shifted(0)), "6");
+    judge(&project, &again, Some(&fresh), policy).ends(0);
+
+    // What cannot be judged is not a failure, and not a pass.
+    let rows = csv(&shifted(0));
+    for (data, reason) in [
+        (rows.replace("T", "_"), "200 of 200 rows have no readable time, such as `2"),
+        (
+            format!("{rows}7,yes,1793599200\n8,no,1793599200000\n"),
+            "seconds and milliseconds stand in one column, in 1 and 1 rows",
+        ),
+        (csv(&shifted(-1000)), "all records lie in the future"),
+        (csv(&shifted(-100)), "lies in the future"),
+        ("x,class,at\n".to_string(), "no record has a time that can be read"),
+    ] {
+        let archive = release(&project, "odd", &data, "7");
+        judge(&project, &archive, None, policy)
+            .ends(3)
+            .says("the age of `train` cannot be judged: ")
+            .says(reason);
+    }
+    judge(&project, &fresh, None, "[data.other]\nmax_age = \"2d\"\n")
+        .ends(1)
+        .says("the release has no data `other`, which the policy judges");
+    project.edit_recipe("timestamp = \"at\"\n", "");
+    let without = release(&project, "without", &rows, "8");
+    judge(&project, &without, None, policy)
+        .ends(3)
+        .says("no times were sealed: the recipe names no `timestamp`");
+}
+
+#[test]
+fn labels_that_move_are_refused_and_noise_is_not() {
+    let project = project();
+    let policy = "[data.train]\nlabels = {}\n";
+    let share = |yes: i64, no: i64| -> Vec<Row> {
+        (0..yes + no).map(|row| (row % 50 + 1, if row < yes { "yes" } else { "no" })).collect()
+    };
+    let before = release(&project, "before", &csv(&share(500, 500)), "1");
+    judge(&project, &before, None, policy).ends(3).says("there is no previous release to compare with");
+    let healthy = release(&project, "healthy", &csv(&share(520, 490)), "2");
+    judge(&project, &healthy, Some(&before), policy)
+        .ends(0)
+        .says("gate.labels.train    pass     distance 0.0");
+    let drifting = release(&project, "drifting", &csv(&share(610, 390)), "3");
+    judge(&project, &drifting, Some(&before), policy)
+        .ends(0)
+        .says("gate.labels.train    warn     the labels of `train` move");
+    let moved = release(&project, "moved", &csv(&share(900, 100)), "4");
+    judge(&project, &moved, Some(&before), policy).ends(1).says(
+        "fail: the labels of `train` moved: `yes` was 50.0 % in the previous release and is 90.0 % now (distance 0.319, limit 0.1)",
+    );
+    let lost = release(&project, "lost", &csv(&share(1000, 0)), "5");
+    judge(&project, &lost, Some(&before), policy)
+        .ends(1)
+        .says("fail: `train` lost the class `no`: 500 rows in the previous release, none now");
+    let mut rows = share(500, 500);
+    rows.extend((0..40).map(|row| (row + 1, "maybe")));
+    let new = release(&project, "new", &csv(&rows), "6");
+    judge(&project, &new, Some(&before), policy)
+        .ends(1)
+        .says("fail: `train` has a new class `maybe`: none in the previous release, 40 rows now");
+    let mut rows = share(500, 500);
+    rows.extend((0..100).map(|row| (row + 1, "")));
+    let unlabelled = release(&project, "unlabelled", &csv(&rows), "7");
+    judge(&project, &unlabelled, Some(&before), policy).ends(1).says("a new class `(no label)`");
+    let few = release(&project, "few", &csv(&share(9, 11)), "8");
+    judge(&project, &few, Some(&few), policy)
+        .ends(3)
+        .says("too few rows of `train` to judge: about 379 would be needed");
+    project.edit_recipe("label = \"class\"\n", "");
+    let without = release(&project, "without", &csv(&share(5, 5)), "9");
+    judge(&project, &without, Some(&before), policy)
+        .ends(3)
+        .says("no labels were sealed: the recipe names no `label`");
+}
+
+#[test]
+fn data_that_is_not_stable_over_time_is_refused() {
+    let project = project();
+    let policy = "[data.train]\nslices = { max_js_distance = 0.2 }\n";
+    let stable = release(&project, "stable", &csv(&even(2000)), "1");
+    judge(&project, &stable, None, policy).ends(0);
+    let drifts: Vec<Row> = (0..2000).map(|row| (row + 1, if row < 900 { "yes" } else { "no" })).collect();
+    let unstable = release(&project, "unstable", &csv(&drifts), "2");
+    judge(&project, &unstable, None, policy)
+        .ends(1)
+        .says("fail: `train` lost the class `no`: ")
+        .says("rows in the oldest quarter of the rows, none in the newest");
+    // Nothing on weekends, and a backfill of a whole week at one moment.
+    let weekdays: Vec<Row> = even(3000).into_iter().filter(|(hours, _)| hours / 24 % 7 < 5).collect();
+    let weekdays = release(&project, "weekdays", &csv(&weekdays), "3");
+    judge(&project, &weekdays, None, policy).ends(0);
+    let moment: Vec<Row> = even(500).into_iter().map(|(_, class)| (5, class)).collect();
+    let moment = release(&project, "moment", &csv(&moment), "4");
+    judge(&project, &moment, None, policy).ends(3).says("the rows are not spread over time");
+}
+
+#[test]
+fn rows_that_vanish_or_multiply_are_refused() {
+    let project = project();
+    let policy = "[data.train]\nrows = { min_ratio = 0.5, max_ratio = 2.0 }\n";
+    let before = release(&project, "before", &csv(&even(1000)), "1");
+    let by = |name: &str, rows: i64| {
+        let archive = release(&project, name, &csv(&even(rows)), name);
+        judge(&project, &archive, Some(&before), policy)
+    };
+    by("same", 1100).ends(0).says("1,000 → 1,100 rows, 1.10 times");
+    by("half", 500).ends(0);
+    by("less", 499).ends(1).says("fail: `train` shrank: 1,000 → 499 rows, 0.50 times (at least 0.5)");
+    by("more", 2001).ends(1).says("fail: `train` grew: 1,000 → 2,001 rows");
+    judge(&project, &before, None, policy).ends(3);
+}
+
+#[test]
+fn a_refresh_that_is_none_is_refused() {
+    let project = project();
+    let policy = "[refresh]\ninert = \"fail\"\n";
+    let data = csv(&even(300));
+    let before = release(&project, "before", &data, "1");
+    judge(&project, &before, None, policy).ends(3);
+    let more = csv(&even(330));
+    let healthy = release(&project, "healthy", &more, "2");
+    judge(&project, &healthy, Some(&before), policy).ends(0).says("1 input changed, and so did the model");
+    let inert = release(&project, "inert", &more, "1");
+    judge(&project, &inert, Some(&before), policy)
+        .ends(1)
+        .says("fail: training had no effect: `data/train` changed, and the model did not");
+    judge(&project, &inert, Some(&before), "[refresh]\ninert = \"warn\"\n")
+        .ends(0)
+        .says("training had no effect");
+    let mut lines: Vec<&str> = data.lines().collect();
+    lines[1..].reverse();
+    let repeated = format!("{data}{}", data.split_once('\n').expect("a header").1);
+    for (name, rewritten) in
+        [("order", lines.join("\n")), ("ends", data.replace('\n', "\r\n")), ("twice", repeated)]
+    {
+        let archive = release(&project, name, &rewritten, name);
+        judge(&project, &archive, Some(&before), policy)
+            .ends(1)
+            .says("fail: nothing new in `train`: its bytes changed, and its rows are the same");
+    }
+    let same = release(&project, "same", &data, "3");
+    judge(&project, &same, Some(&before), policy)
+        .ends(0)
+        .says("nothing went in that was not in the previous release");
+}
+
+#[test]
+fn a_few_new_rows_among_many_are_not_called_none() {
+    let project = project();
+    let policy = "[refresh]\ninert = \"fail\"\n";
+    let many = csv(&even(20_000));
+    let before = release(&project, "before", &many, "1");
+    let one_more = release(&project, "more", &format!("{many}x,yes,2026-01-01\n"), "2");
+    judge(&project, &one_more, Some(&before), policy).ends(0);
+    let mut lines: Vec<&str> = many.lines().collect();
+    lines[1..].reverse();
+    let reordered = release(&project, "reordered", &lines.join("\n"), "3");
+    judge(&project, &reordered, Some(&before), policy).ends(1).says("nothing new in `train`");
+}

@@ -1,0 +1,259 @@
+//! The deployer's policy: how it is read, whom it trusts, and what it writes.
+
+use std::fs;
+use std::path::Path;
+
+use crate::gating::{SIGNER, csv, even, judge, judge_by, project, release};
+use crate::support::Project;
+
+#[test]
+fn a_policy_is_read_strictly() {
+    let project = project();
+    let archive = release(&project, "a", &csv(&even(10)), "1");
+    for (policy, reason) in [
+        ("", "missing field `model`"),
+        ("model = \"clicks\"\norigins = \"clean\"", "unknown key `origins`"),
+        ("model = \"clicks\"\norigin = \"cleen\"", "unknown value `cleen`"),
+        ("model = \"clicks\"\nsignatures = 0", "at least one signature is needed"),
+        ("model = \"clicks\"\nsignatures = 2", "counts one signature"),
+        ("model = \"clicks\"\nprevious = \"yes\"", "unknown value `yes`"),
+        ("model = \"a b\"", "this is not the name of a model"),
+        (
+            "model = \"clicks\"\n[data.train]\nlabels = { max_js_distance = 0 }",
+            "a limit here is a number above 0",
+        ),
+        ("model = \"clicks\"\n[data.train]\nlabels = { max_js_distance = 1.5 }", "at most 0.83"),
+        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = -1.0 }", "a limit is a number above 0"),
+        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = nan }", "a limit is a number above 0"),
+        (
+            "model = \"clicks\"\n[data.train]\nrows = { min_ratio = 2.0, max_ratio = 1.0 }",
+            "`min_ratio` is more than",
+        ),
+        ("model = \"clicks\"\n[data.train]\nmax_age = \"0d\"", "a length of time is"),
+        ("model = \"clicks\"\n[data.\"a.b\"]\nmax_age = \"1d\"", "is not a name that a recipe can have"),
+        (
+            "model = \"clicks\"\n[probe.golden]\nmax_fallback = 1.5",
+            "a limit here is a number above 0 and at most 1",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nuntil = 2030-01-01T00:00:00Z",
+            "missing field `reason`",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nreason = \" \"\nuntil = 2030-01-01T00:00:00Z",
+            "a waiver needs a reason",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nreason = \"x\"",
+            "missing field `until`",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nreason = \"x\"\nuntil = 2030-01-01",
+            "needs a date, a time and a zone",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"signature\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
+            "this cannot be waived",
+        ),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"gate.labels.train\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
+            "this cannot be waived",
+        ),
+        (
+            "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = []",
+            "a signer who may do nothing",
+        ),
+        (
+            "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = [\"reproduce\"]",
+            "no signer may build",
+        ),
+        (
+            "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nnot_after = 2030-01-01T00:00:00",
+            "needs a date, a time and a zone",
+        ),
+    ] {
+        judge_by(&project, &archive, None, policy).ends(2).says(reason).says("gate.toml");
+    }
+    let both = format!("model = \"clicks\"\n{SIGNER}{}", SIGNER.replace("\"ci\"", "\"other\""));
+    judge_by(&project, &archive, None, &both).ends(2).says("the signer `ci` has this key, too");
+    let absent = format!("model = \"clicks\"\n{}", SIGNER.replace("ci.pub", "nowhere.pub"));
+    judge_by(&project, &archive, None, &absent).ends(2).says("nowhere.pub");
+}
+
+#[test]
+fn the_policy_says_whose_signature_counts() {
+    let project = project();
+    let archive = release(&project, "a", &csv(&even(10)), "1");
+    judge(&project, &archive, None, "")
+        .ends(0)
+        .says("as `")
+        .says("gate.toml` demands: origin adopted accepted");
+    let signer = |more: &str| format!("model = \"clicks\"\n{SIGNER}{more}\n");
+    judge_by(&project, &archive, None, &signer("not_after = 2020-01-01T00:00:00Z"))
+        .ends(1)
+        .says("signed by ci, which does not count: its time ended at 2020-01-01T00:00:00Z")
+        .claims_no_success();
+    judge_by(&project, &archive, None, &signer("not_after = 2999-01-01T00:00:00Z")).ends(0);
+    project.other_key("other");
+    let roles = "[[signer]]\nname = \"other\"\nkey = \"other.pub\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = [\"reproduce\"]\n";
+    judge_by(&project, &archive, None, &format!("model = \"clicks\"\n{roles}"))
+        .ends(1)
+        .says("signed by ci, which does not count: the policy does not say that it may build");
+    let unknown = "model = \"clicks\"\n[[signer]]\nname = \"other\"\nkey = \"other.pub\"\n";
+    judge_by(&project, &archive, None, unknown).ends(1).says("none of the trusted keys signed this");
+
+    let policy = project.root().join("gate.toml").to_string_lossy().into_owned();
+    let (archive, key) = (archive.to_string_lossy().into_owned(), project.public_key());
+    project
+        .modelseal(&["verify", &archive, "--policy", &policy, "--key", &key])
+        .expect(2)
+        .says("cannot both say who is trusted");
+    fs::write(&policy, "model = \"clicks\"\n").expect("writes");
+    project.modelseal(&["verify", &archive, "--policy", &policy, "--key", &key]).expect(0);
+    project.modelseal(&["verify", &archive, "--policy", &policy]).expect(2).says("no key is trusted");
+    fs::write(&policy, "model = \"beer\"\n").expect("writes");
+    project
+        .modelseal(&["verify", &archive, "--policy", &policy, "--key", &key])
+        .expect(1)
+        .says("this is the model `clicks`, and the policy is for `beer`");
+    project
+        .modelseal(&["verify", &archive, "--previous", &archive, "--key", &key])
+        .expect(2)
+        .says("--policy");
+}
+
+#[test]
+fn origin_and_code_are_held_to_the_policy() {
+    let project = project();
+    let archive = release(&project, "a", &csv(&even(10)), "1");
+    let origin = "origin = \"clean\"\n";
+    judge(&project, &archive, None, origin)
+        .ends(1)
+        .says("fail: adopted: nobody watched it being made, and the policy demands clean");
+    let waiver = |until: &str| {
+        format!(
+            "{origin}[[waiver]]\ncheck = \"lineage.origin\"\nreason = \"ticket\\u001b OPS-1\"\nuntil = {until}\n"
+        )
+    };
+    judge(&project, &archive, None, &waiver("2999-01-01T00:00:00Z"))
+        .ends(0)
+        .says("lineage.origin       warn")
+        .says("(waived until 2999-01-01T00:00:00Z: ticket\\u{1b} OPS-1)");
+    judge(&project, &archive, None, &waiver("2020-01-01T00:00:00Z"))
+        .ends(1)
+        .says("(the waiver ended 2020-01-01T00:00:00Z: ticket");
+    judge(&project, &archive, None, "[code]\ndirty = false\n").ends(1).says("no code revision was sealed");
+    // A waived warning stays one where warnings fail; the code that lacks does not.
+    let strict = format!("warnings = \"fail\"\n{}", waiver("2999-01-01T00:00:00Z"));
+    judge(&project, &archive, None, &strict)
+        .ends(1)
+        .says("the code revision was not sealed (a warning, and the policy says `warnings = \"fail\"`)");
+
+    let with_code = Project::new();
+    with_code.git(&["remote", "add", "origin", "https://user:secret@github.com/acme/wine.git"]);
+    with_code.write("train.py", "other\n");
+    let path = with_code.out("dirty.tar");
+    with_code.build_with(&["--allow-dirty", "-o", &path.to_string_lossy()]);
+    let by =
+        |policy: &str| judge_by(&with_code, &path, None, &format!("model = \"wine\"\n{policy}\n{SIGNER}"));
+    by("[code]\nremote = \"https://github.com/acme/wine\"\n").ends(0);
+    by("[code]\nremote = \"https://github.com/evil/wine\"\n").ends(1).says(
+        "the code is at `https://github.com/acme/wine`, and the policy demands `https://github.com/evil/wine`",
+    );
+    by("[code]\ndirty = false\n")
+        .ends(1)
+        .says("`train.py` was not as committed, and the policy demands that");
+}
+
+#[test]
+fn the_previous_release_has_to_be_one() {
+    let project = project();
+    let policy = "previous = \"required\"\n[refresh]\ninert = \"fail\"\n";
+    let before = release(&project, "before", &csv(&even(100)), "1");
+    let after = release(&project, "after", &csv(&even(120)), "2");
+    judge(&project, &after, None, policy)
+        .ends(3)
+        .says("the policy demands a comparison with the previous release");
+    judge(&project, &after, Some(&before), policy)
+        .ends(0)
+        .says("previous             pass     clicks 1, release sha256:");
+    let unpacked = project.unpack(&before);
+    judge(&project, &after, Some(&unpacked), policy).ends(0);
+    let seal = unpacked.join(".modelseal/manifest.sigstore.json");
+    judge(&project, &after, Some(&seal), policy).ends(0);
+    judge(&project, &after, Some(&after), policy).ends(0).says("the very same release");
+    fs::write(unpacked.join("weights"), "9").expect("writes");
+    judge(&project, &after, Some(&unpacked), policy)
+        .ends(1)
+        .says("the previous release `")
+        .says("is not accepted: ");
+    let mut bytes = fs::read(&before).expect("reads");
+    bytes.truncate(bytes.len() - 512);
+    let cut = project.out("cut.tar");
+    fs::write(&cut, bytes).expect("writes");
+    judge(&project, &after, Some(&cut), policy).ends(1).says("is not accepted: ");
+    let (other, _) = project.other_key("other");
+    let foreign = project.out("foreign.tar");
+    project.modelseal(&["build", "--key", &other, "-o", &foreign.to_string_lossy()]).expect(0);
+    judge(&project, &after, Some(&foreign), policy).ends(1).says("none of the trusted keys signed this");
+    project.edit_recipe("\"clicks\"", "\"beer\"");
+    let beer = release(&project, "beer", &csv(&even(100)), "1");
+    judge(&project, &after, Some(&beer), policy).ends(1).says("is of the model `beer`");
+    judge(&project, &after, Some(Path::new("/nowhere")), policy).ends(2).says("does not exist");
+}
+
+#[test]
+fn what_the_policy_refuses_is_not_unpacked() {
+    let project = project();
+    let archive = release(&project, "a", &csv(&even(10)), "1");
+    judge(&project, &archive, None, "origin = \"clean\"\n").ends(1);
+    let (archive, policy) = (archive.to_string_lossy(), project.root().join("gate.toml"));
+    let (policy, directory) = (policy.to_string_lossy(), project.out("unpacked"));
+    let unpack = ["unpack", &archive, "-o", &directory.to_string_lossy(), "--policy", &policy];
+    project.modelseal(&unpack).expect(1).says("nothing was unpacked to ");
+    assert!(!directory.exists());
+    fs::write(project.root().join("gate.toml"), format!("model = \"clicks\"\n{SIGNER}")).expect("writes");
+    project.modelseal(&unpack).expect(0);
+    assert!(directory.join("weights").exists());
+}
+
+#[test]
+fn a_strict_policy_is_written_from_a_good_release() {
+    let project = project();
+    let earlier: Vec<_> = even(1000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
+    let before = release(&project, "before", &csv(&earlier), "1");
+    let key = project.public_key();
+    let gate = project.root().join("strict.toml").to_string_lossy().into_owned();
+    let archive = before.to_string_lossy().into_owned();
+    let init = ["policy", "init", &archive, "--key", &key, "-o", &gate];
+    project.modelseal(&init).expect(0).says("wrote ");
+    let text = fs::read_to_string(&gate).expect("reads");
+    for line in [
+        "model = \"clicks\"\n",
+        "origin = \"adopted\" ",
+        "previous = \"required\"",
+        "name = \"ci\"\nkey = \"ci.pub\"",
+        "max_age = \"1d\" ",
+        "rows = { min_ratio = 0.5, max_ratio = 2.0 }",
+        "labels = { max_js_distance = 0.1 }",
+        "slices = { max_js_distance = 0.2 }",
+        "inert = \"fail\"",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    project.modelseal(&init).expect(2).says("cannot write").says("exists");
+    assert_eq!(fs::read_to_string(&gate).expect("reads"), text);
+    let check = project.modelseal(&["policy", "check", &gate]).expect(0);
+    check
+        .says("demands  origin at least adopted")
+        .says("demands  data train: at most 24 hours old")
+        .says("signer   ci, may build");
+    let after = release(&project, "after", &csv(&even(1100)), "2");
+    let (after, gate) = (after.to_string_lossy(), gate.as_str());
+    project.modelseal(&["verify", &after, "--policy", gate, "--previous", &archive]).expect(0).says("as `");
+    project.modelseal(&["policy", "check", "/nowhere"]).expect(2).says("there is no policy `/nowhere`");
+    let (_, other) = project.other_key("other");
+    let elsewhere = project.out("elsewhere.toml").to_string_lossy().into_owned();
+    project.modelseal(&["policy", "init", &archive, "--key", &other, "-o", &elsewhere]).expect(1);
+    assert!(!project.out("elsewhere.toml").exists());
+}
