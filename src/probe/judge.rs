@@ -114,10 +114,11 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     let limit =
         before.map_or(bounds.max_commonest, |before| bounds.max_commonest.max(before + MORE_COMMONEST));
     let share = commonest as f64 / inputs as f64;
-    let message = format!(
-        "{} to {inputs} inputs, the commonest {commonest} times",
-        count(facts.distinct, "answer", "answers")
-    );
+    let answers = count(facts.distinct, "answer", "answers");
+    let message = match commonest {
+        1 => format!("{inputs} inputs, no two answers alike"),
+        times => format!("{answers} to {inputs} inputs, the commonest {times} times"),
+    };
     let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
     (verdict, format!("{message}{}", beyond(verdict, share, limit)))
 }
