@@ -4,6 +4,7 @@ mod arguments;
 mod build;
 mod completions;
 mod diff;
+mod drill;
 mod failure;
 mod init;
 mod keygen;
@@ -39,6 +40,7 @@ Examples:
   modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
   modelseal unpack wine-1.0.0.tar -o model --key ci.pub
   modelseal policy init wine-1.0.0.tar --key ci.pub   write a strict policy from a good release
+  modelseal drill wine-1.0.0.tar --policy gate.toml   see what it would let through
   modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it, and compare
   modelseal diff wine-1.0.0.tar wine-1.1.0.tar        what changed
 
@@ -67,6 +69,7 @@ enum Command {
     Diff(diff::Arguments),
     Policy(policy::Arguments),
     Probe(probe::Arguments),
+    Drill(drill::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(&arguments, talk),
         Command::Policy(arguments) => policy::run(&arguments, talk),
         Command::Probe(arguments) => probe::run(&arguments, talk),
+        Command::Drill(arguments) => drill::run(&arguments, talk),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     if let Some(code) = signals::exit_code() {

@@ -15,7 +15,7 @@
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
 //! [`sign`], [`archive`], [`release`], [`recipe`], [`profile`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
-//! [`report`], [`policy`], [`gate`], [`verify`], [`reproduce`], [`diff`], [`acceptance`]; a test holds them to it. `manifest` knows nothing of
+//! [`report`], [`policy`], [`gate`], [`verify`], [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
 //! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
 //! knows everything and is known by nothing.
 //!
@@ -53,6 +53,7 @@ pub mod cli;
 pub mod compare;
 pub mod diff;
 pub mod digest;
+pub mod drill;
 pub mod gate;
 pub mod inputs;
 pub mod interrupt;

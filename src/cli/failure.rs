@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Talk;
 use crate::report::Style;
 use crate::sign::KeyError;
-use crate::{acceptance, build, diff, policy, recipe, reproduce, verify};
+use crate::{acceptance, build, diff, drill, policy, recipe, reproduce, verify};
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
@@ -54,6 +54,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return Some(error.hint.clone());
     }
     if let Some(error) = error.downcast_ref::<acceptance::Error>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<drill::Error>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<policy::Error>() {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::is_name;
 use crate::digest::Digest;
 
 /// Something that the build made beside the artifact: `probe/NAME`.
@@ -108,12 +107,20 @@ pub struct SealedAnswer {
     pub scores: Vec<f64>,
 }
 
+/// As a recipe may call a probe: a dot would separate the parts of a check's id.
+fn is_probe_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(is_plain)
+        && name.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'))
+}
+
 /// Whether byproducts are probes, each once, whose numbers fit together.
 pub(super) fn fits(byproducts: &[Byproduct]) -> Result<(), String> {
     let mut names = HashSet::new();
     for byproduct in byproducts {
         let facts = &byproduct.annotations;
-        let known = byproduct.name.strip_prefix("probe/").is_some_and(is_name);
+        let known = byproduct.name.strip_prefix("probe/").is_some_and(is_probe_name);
         let inputs = facts.inputs();
         let sorted = facts.answers.windows(2).all(|pair| pair[0].id < pair[1].id);
         let finite = facts.answers.iter().flat_map(|answer| &answer.scores).all(|score| score.is_finite());

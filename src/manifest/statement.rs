@@ -123,6 +123,26 @@ impl Statement {
         &self.predicate.build_definition.resolved_dependencies
     }
 
+    /// To change what a statement says before it is signed.
+    pub fn internal_mut(&mut self) -> &mut InternalParameters {
+        &mut self.predicate.build_definition.internal_parameters
+    }
+
+    /// To change what a statement says before it is signed.
+    pub fn external_mut(&mut self) -> &mut ExternalParameters {
+        &mut self.predicate.build_definition.external_parameters
+    }
+
+    /// To change what a statement says before it is signed.
+    pub fn dependencies_mut(&mut self) -> &mut Vec<ResourceDescriptor> {
+        &mut self.predicate.build_definition.resolved_dependencies
+    }
+
+    /// To change what a statement says before it is signed.
+    pub fn probes_mut(&mut self) -> &mut Vec<Byproduct> {
+        &mut self.predicate.run_details.byproducts
+    }
+
     /// The results of the probes.
     pub fn probes(&self) -> &[Byproduct] {
         &self.predicate.run_details.byproducts

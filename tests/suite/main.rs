@@ -8,6 +8,7 @@ mod crash;
 mod data;
 mod diff;
 mod documentation;
+mod drilling;
 mod gating;
 mod git;
 mod hostile_archive;

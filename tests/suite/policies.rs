@@ -252,6 +252,12 @@ fn a_strict_policy_is_written_from_a_good_release() {
     let (after, gate) = (after.to_string_lossy(), gate.as_str());
     project.modelseal(&["verify", &after, "--policy", gate, "--previous", &archive]).expect(0).says("as `");
     project.modelseal(&["policy", "check", "/nowhere"]).expect(2).says("there is no policy `/nowhere`");
+    // With few rows a limit is written that can be judged.
+    let few = release(&project, "few", &csv(&even(100)), "3").to_string_lossy().into_owned();
+    let small = project.out("small.toml").to_string_lossy().into_owned();
+    project.modelseal(&["policy", "init", &few, "--key", &key, "-o", &small]).expect(0);
+    let text = fs::read_to_string(&small).expect("reads");
+    assert!(text.contains("\nlabels = { max_js_distance = 0.2 }"), "{text}");
     let (_, other) = project.other_key("other");
     let elsewhere = project.out("elsewhere.toml").to_string_lossy().into_owned();
     project.modelseal(&["policy", "init", &archive, "--key", &other, "-o", &elsewhere]).expect(1);

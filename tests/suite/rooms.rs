@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "text",
     "interrupt",
     "digest",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 23] = [
     "reproduce",
     "diff",
     "acceptance",
+    "drill",
     "cli",
 ];
 

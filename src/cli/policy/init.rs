@@ -180,15 +180,33 @@ impl Writer<'_> {
             *text += "# labels = {}               # no labels were sealed: name the `label` in the recipe\n";
             return Ok(());
         }
-        *text += "labels = { max_js_distance = 0.1 }            # against --previous\n";
+        self.distance(text, name, "labels", &[0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5], "against --previous")?;
         if facts.timeline.is_some() {
-            let slices = "slices = { max_js_distance = 0.2 }";
-            let meaning = "# the oldest quarter of the rows against the newest";
-            let _ = match self.holds(name, slices)? {
-                true => writeln!(text, "{slices}            {meaning}"),
-                false => writeln!(text, "# {slices}          {meaning}: this release does not hold it"),
-            };
+            let meaning = "the oldest quarter of the rows against the newest";
+            self.distance(text, name, "slices", &[0.2, 0.25, 0.3, 0.4, 0.5], meaning)?;
         }
+        Ok(())
+    }
+
+    /// The strictest of these limits that this release holds against itself: below that it has too few rows
+    /// for anything to be judged.
+    fn distance(
+        &self,
+        text: &mut String,
+        name: &str,
+        key: &str,
+        limits: &[f64],
+        meaning: &str,
+    ) -> anyhow::Result<()> {
+        for limit in limits {
+            let demand = format!("{key} = {{ max_js_distance = {limit} }}");
+            if self.holds(name, &demand)? {
+                let _ = writeln!(text, "{demand:<45} # {meaning}");
+                return Ok(());
+            }
+        }
+        let demand = format!("# {key} = {{ max_js_distance = {} }}", limits[0]);
+        let _ = writeln!(text, "{demand:<45} # {meaning}: this release does not hold it");
         Ok(())
     }
 
@@ -199,7 +217,7 @@ impl Writer<'_> {
         let checks = gate::judge(&Evidence {
             policy: &policy,
             manifest: self.manifest,
-            previous: None,
+            previous: Some(self.manifest),
             origin: self.manifest.internal().origin,
             now: self.now,
         });

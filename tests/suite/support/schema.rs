@@ -15,6 +15,7 @@ pub fn validate(document: &Value) {
             include_str!("../../../docs/schema/report.v1.json"),
             include_str!("../../../docs/schema/build.v1.json"),
             include_str!("../../../docs/schema/diff.v1.json"),
+            include_str!("../../../docs/schema/drill.v1.json"),
             include_str!("../../../docs/schema/reproduce.v1.json"),
             include_str!("../../../docs/schema/show.v1.json"),
             include_str!("../../../docs/schema/statement.v1.json"),

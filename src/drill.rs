@@ -1,0 +1,233 @@
+//! Seeing a gate fail: copies of a good release, each broken in one way, shown to the real `verify`.
+//!
+//! A throw-away key signs what needs a signature; for the time of the drill the policy's demands are held
+//! against what it signs. Large files are stood in for by their first bytes: what a policy judges is what is
+//! sealed about them. The original is only read.
+
+mod bytes;
+mod evidence;
+mod lineage;
+mod release;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::digest::{Algorithms, Progress};
+use crate::policy::Policy;
+use crate::report::{Report, Status, Verdict};
+use crate::run::Scratch;
+use crate::sign::{KeyAlgorithm, KeyError, PrivateKey};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+
+use release::Draft;
+
+/// How to drill.
+pub struct Options<'a> {
+    pub keys: &'a [TrustedKey],
+    pub policy: &'a Policy,
+    pub now: Timestamp,
+    pub progress: Progress<'a>,
+}
+
+/// Why nothing was drilled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("a copy cannot be made")]
+    Copy(#[source] std::io::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Verify(error) => error.hint(),
+            Error::Key(error) => error.hint(),
+            Error::Copy(_) => None,
+        }
+    }
+}
+
+/// What became of one fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// By the check with this id, which said this.
+    Caught { check: String, message: String },
+    /// What would catch it.
+    LetThrough { cure: String },
+    /// This release has nothing that could be broken in this way.
+    NotApplicable { reason: String },
+}
+
+/// One fault, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub fault: &'static str,
+    pub fate: Fate,
+}
+
+/// Everything that a drill showed.
+#[derive(Debug)]
+pub struct Drilled {
+    /// Of the release itself; where it did not pass, nothing was drilled.
+    pub original: Report,
+    /// Of a healthy successor: a gate that refuses it cries wolf. `None`: not reached.
+    pub healthy: Option<Report>,
+    pub rows: Vec<Row>,
+}
+
+impl Drilled {
+    /// Whether the original and its healthy successor pass, and no fault does.
+    pub fn verdict(&self) -> Verdict {
+        let healthy = self.healthy.as_ref().map_or(Verdict::Fail, Report::verdict);
+        let through = self.rows.iter().any(|row| matches!(row.fate, Fate::LetThrough { .. }));
+        match (self.original.verdict(), healthy) {
+            (Verdict::Pass, Verdict::Pass) if !through => Verdict::Pass,
+            _ => Verdict::Fail,
+        }
+    }
+}
+
+/// A way to break a release.
+struct Fault {
+    name: &'static str,
+    /// The line of a policy, or of a recipe, that is there against it.
+    cure: String,
+    /// Breaks a copy; `Err`: this release has nothing to break in this way.
+    attempt: Result<Attempt, String>,
+}
+
+/// A broken copy, and by whom it is signed.
+struct Attempt {
+    archive: Vec<u8>,
+    signer: SignerState,
+}
+
+/// What is known about the key that signed a copy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SignerState {
+    Trusted,
+    Unknown,
+    Expired,
+    OtherRole,
+}
+
+/// Breaks copies of a release in every known way and verifies each by the policy.
+///
+/// # Errors
+/// [`Error`]: it could not be done. Whatever came out is in the result.
+pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
+    let scratch = Scratch::new().map_err(Error::Copy)?;
+    let (original, directory) = take_in(target, options, scratch.path())?;
+    let mut drilled = Drilled { original, healthy: None, rows: Vec::new() };
+    if drilled.original.verdict() != Verdict::Pass {
+        return Ok(drilled);
+    }
+    let Sealed::Read { seal, .. } = read_sealed(&Target::Path(directory.clone()))? else {
+        return Ok(drilled);
+    };
+    if drilled.original.release != Some(seal.release) {
+        return Ok(drilled);
+    }
+    let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?;
+    let (previous, healthy) =
+        Draft::pair(&seal.manifest, &directory, &throw_away, options.now).map_err(Error::Copy)?;
+    let ground = Ground {
+        options,
+        key: &throw_away,
+        place: scratch.path(),
+        previous: scratch.path().join("previous.tar"),
+    };
+    std::fs::write(&ground.previous, previous.archive()?).map_err(Error::Copy)?;
+    let report = ground.verify(&Attempt { archive: healthy.archive()?, signer: SignerState::Trusted })?;
+    let is_healthy = report.verdict() == Verdict::Pass;
+    drilled.healthy = Some(report);
+    if !is_healthy {
+        return Ok(drilled);
+    }
+    let mut faults = bytes::faults(&healthy)?;
+    faults.extend(lineage::faults(&healthy)?);
+    faults.extend(evidence::faults(&healthy, &previous, options.now)?);
+    for fault in faults {
+        let fate = match &fault.attempt {
+            Err(reason) => Fate::NotApplicable { reason: reason.clone() },
+            Ok(attempt) => fate(&ground.verify(attempt)?, fault.cure),
+        };
+        drilled.rows.push(Row { fault: fault.name, fate });
+    }
+    Ok(drilled)
+}
+
+fn fate(report: &Report, cure: String) -> Fate {
+    if report.verdict() == Verdict::Pass {
+        return Fate::LetThrough { cure };
+    }
+    let first = |status| report.checks.iter().find(|check| check.status == status);
+    match first(Status::Fail).or_else(|| first(Status::Unknown)) {
+        Some(check) => Fate::Caught { check: check.id.clone(), message: check.message.clone() },
+        None => Fate::Caught { check: "files".to_string(), message: report.summary() },
+    }
+}
+
+/// Verifies the original, by signature and digests; afterwards its files lie in a directory.
+fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
+    let verifying = verifying(options.keys, None, None, options);
+    let directory = scratch.join("original");
+    Ok(match target {
+        Target::Path(path) if path.is_dir() => (verify(target, &verifying)?, path.clone()),
+        _ => (unpack(target, &directory, &verifying)?, directory),
+    })
+}
+
+fn verifying<'a>(
+    keys: &'a [TrustedKey],
+    policy: Option<&'a Policy>,
+    previous: Option<&'a Target>,
+    options: &Options<'a>,
+) -> verify::Options<'a> {
+    verify::Options {
+        keys,
+        release: None,
+        hash: Algorithms::ALL,
+        against: None,
+        attestations: &[],
+        policy,
+        previous,
+        now: options.now,
+        progress: options.progress,
+    }
+}
+
+/// Where copies are verified.
+struct Ground<'a> {
+    options: &'a Options<'a>,
+    key: &'a PrivateKey,
+    place: &'a Path,
+    previous: PathBuf,
+}
+
+impl Ground<'_> {
+    fn verify(&self, attempt: &Attempt) -> Result<Report, Error> {
+        let path = self.place.join("copy.tar");
+        std::fs::write(&path, &attempt.archive).map_err(Error::Copy)?;
+        let mut keys = self.options.keys.to_vec();
+        // The previous release is signed by it as well: only what it may do changes.
+        let mut drilled = TrustedKey::new("drill", "the drill's key", self.key.public_key());
+        match attempt.signer {
+            SignerState::Trusted | SignerState::Unknown => {}
+            SignerState::Expired => drilled.may_build = Err("its time ended".to_string()),
+            SignerState::OtherRole => {
+                drilled.may_build = Err("the policy does not say that it may build".to_string());
+            }
+        }
+        keys.push(drilled);
+        let previous = Target::Path(self.previous.clone());
+        let policy = Some(self.options.policy);
+        Ok(verify(&Target::Path(path), &verifying(&keys, policy, Some(&previous), self.options))?)
+    }
+}

@@ -1,0 +1,282 @@
+//! Faults of data and behaviour: whole, rightly signed, from the right place, and wrong.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::release::Draft;
+use super::{Attempt, Error, Fault};
+use crate::manifest::{Annotations, Basis, Tally, Timeline};
+
+const HOUR: i64 = 3600;
+
+pub(super) fn faults(healthy: &Draft<'_>, previous: &Draft<'_>, now: Timestamp) -> Result<Vec<Fault>, Error> {
+    let mut faults = data_faults(healthy, previous, now)?;
+    faults.extend(refresh_faults(healthy, previous)?);
+    faults.extend(probe_faults(healthy)?);
+    Ok(faults)
+}
+
+fn fault(name: &'static str, cure: &str, attempt: Option<Attempt>, lacks: &str) -> Fault {
+    Fault { name, cure: cure.to_string(), attempt: attempt.ok_or_else(|| lacks.to_string()) }
+}
+
+fn data_faults(healthy: &Draft<'_>, previous: &Draft<'_>, now: Timestamp) -> Result<Vec<Fault>, Error> {
+    const NO_TIMES: &str = "no times were sealed: name the `timestamp` in the recipe";
+    const NO_LABELS: &str = "no labels were sealed: name the `label` in the recipe";
+    let at = |seconds: i64| Timestamp::from_second(now.as_second() + seconds).unwrap_or(now).to_string();
+    let with_times = |change: &dyn Fn(&mut Annotations)| {
+        healthy.changed_data(|facts| {
+            let has = facts.newest.is_some();
+            if has {
+                change(facts);
+            }
+            has
+        })
+    };
+    let before: Option<String> =
+        previous.manifest.dependencies().iter().find_map(|input| input.annotations.as_ref()?.newest.clone());
+    let labels = |change: &dyn Fn(&mut Labels)| {
+        healthy.changed_data(|facts| {
+            let Some(labels) = facts.labels.clone().filter(|labels| labels.len() > 1) else { return false };
+            let mut counts = Labels { counts: labels, rows: facts.rows.unwrap_or(0) };
+            change(&mut counts);
+            facts.rows = Some(counts.counts.values().sum());
+            (facts.labels, facts.nulls) = (Some(counts.counts), Some(0));
+            spread(facts);
+            true
+        })
+    };
+    let max_age = "[data.NAME] max_age = \"…\"";
+    let against = "[data.NAME] labels = { max_js_distance = 0.1 }";
+    Ok(vec![
+        fault(
+            "records of ten years ago",
+            max_age,
+            with_times(&|facts| facts.newest = Some(at(-87_600 * HOUR)))?,
+            NO_TIMES,
+        ),
+        fault(
+            "new data without a newer record",
+            max_age,
+            with_times(&|facts| facts.newest.clone_from(&before))?,
+            NO_TIMES,
+        ),
+        fault(
+            "records of the future",
+            max_age,
+            with_times(&|facts| facts.newest = Some(at(1000 * HOUR)))?,
+            NO_TIMES,
+        ),
+        fault(
+            "times that cannot be read",
+            max_age,
+            with_times(&|facts| {
+                facts.unparsed = facts.rows;
+                facts.unparsed_examples = vec!["yesterday".to_string()];
+                (facts.oldest, facts.newest, facts.timeline, facts.time_forms) = (None, None, None, None);
+            })?,
+            NO_TIMES,
+        ),
+        fault("a class lost", against, labels(&|labels| labels.lose_largest())?, NO_LABELS),
+        fault("a new class", against, labels(&|labels| labels.add_class())?, NO_LABELS),
+        fault("labels shifted to one class", against, labels(&|labels| labels.shift())?, NO_LABELS),
+        fault(
+            "labels that move over time",
+            "[data.NAME] slices = { max_js_distance = 0.2 }",
+            healthy.changed_data(|facts| facts.timeline.as_mut().is_some_and(sort_by_time))?,
+            "no labels were sealed by time",
+        ),
+        fault(
+            "a tenth of the rows",
+            "[data.NAME] rows = { min_ratio = 0.5 }",
+            healthy.changed_data(|facts| scale(facts, |rows| rows.div_ceil(10)))?,
+            "no rows were counted",
+        ),
+        fault(
+            "ten times the rows",
+            "[data.NAME] rows = { max_ratio = 2.0 }",
+            healthy.changed_data(|facts| scale(facts, |rows| rows * 10))?,
+            "no rows were counted",
+        ),
+    ])
+}
+
+fn refresh_faults(healthy: &Draft<'_>, previous: &Draft<'_>) -> Result<Vec<Fault>, Error> {
+    let cure = "[refresh] inert = \"fail\"";
+    let old = |name: &str| {
+        let inputs = previous.manifest.dependencies();
+        inputs.iter().find(|input| input.name == name).and_then(|input| input.annotations.clone())
+    };
+    let has_sketch = previous
+        .manifest
+        .dependencies()
+        .iter()
+        .any(|input| input.annotations.as_ref().is_some_and(|facts| facts.sketch.is_some()));
+    let same_rows = healthy.changed(|manifest| {
+        for input in manifest.dependencies_mut() {
+            let before = old(&input.name).and_then(|facts| facts.sketch);
+            if let (Some(facts), Some(before)) = (&mut input.annotations, before) {
+                facts.sketch = Some(before);
+            }
+        }
+    })?;
+    let mut inert = healthy.clone();
+    inert.contents.clone_from(&previous.contents);
+    inert.seal_files();
+    let inert = Attempt { archive: inert.archive()?, signer: super::SignerState::Trusted };
+    let has_data = healthy.manifest.dependencies().iter().any(|input| input.name.starts_with("data/"));
+    Ok(vec![
+        fault("the same rows, written again", cure, has_sketch.then_some(same_rows), "no rows were counted"),
+        fault("a training that had no effect", cure, has_data.then_some(inert), "no data was sealed"),
+    ])
+}
+
+fn probe_faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
+    const NO_PROBES: &str = "no probe was sealed: `[[probe]]` in the recipe asks the model";
+    let cure = "[probe.NAME]";
+    let has_probes = !healthy.manifest.probes().is_empty();
+    let missing = healthy.changed(|manifest| manifest.probes_mut().clear())?;
+    let influenced =
+        healthy.manifest.probes().first().is_some_and(|probe| !probe.annotations.influence.is_empty());
+    let ignored = healthy.changed_probe(|facts| {
+        facts.influence.values_mut().for_each(|tally| *tally = Tally { tried: tally.tried.max(1), hit: 0 });
+    })?;
+    Ok(vec![
+        fault("a model that nobody asked", cure, has_probes.then_some(missing), NO_PROBES),
+        fault(
+            "one answer for everyone",
+            cure,
+            healthy.changed_probe(|facts| (facts.distinct, facts.commonest) = (1, facts.inputs()))?,
+            NO_PROBES,
+        ),
+        fault(
+            "the fallback for everyone",
+            cure,
+            healthy.changed_probe(|facts| facts.fallbacks = facts.inputs())?,
+            NO_PROBES,
+        ),
+        fault("inputs ignored", cure, healthy.changed_probe(|facts| facts.swapped.hit = 0)?, NO_PROBES),
+        fault(
+            "one feature ignored",
+            cure,
+            ignored.filter(|_| influenced),
+            "the recipe says of no feature that it `must_influence`",
+        ),
+        fault(
+            "another answer each time",
+            cure,
+            healthy.changed_probe(|facts| facts.deterministic = false)?,
+            NO_PROBES,
+        ),
+        fault(
+            "a fact answered wrongly",
+            cure,
+            healthy.changed_probe(|facts| facts.expected = Tally { tried: facts.inputs(), hit: 0 })?,
+            NO_PROBES,
+        ),
+        fault(
+            "labels without scores, all alike but one",
+            "[probe.NAME] max_commonest = 0.95",
+            healthy.changed_probe(|facts| {
+                let inputs = facts.inputs();
+                (facts.basis, facts.distinct, facts.commonest) = (Basis::Outputs, inputs.min(2), inputs);
+            })?,
+            NO_PROBES,
+        ),
+        fault(
+            "a model that was asked without isolation",
+            "[probe.NAME] isolated = true",
+            healthy.changed_probe(|facts| facts.isolated = false)?,
+            NO_PROBES,
+        ),
+    ])
+}
+
+struct Labels {
+    counts: BTreeMap<String, u64>,
+    rows: u64,
+}
+
+impl Labels {
+    fn largest(&self) -> Option<String> {
+        self.counts.iter().max_by_key(|(_, rows)| **rows).map(|(label, _)| label.clone())
+    }
+
+    fn lose_largest(&mut self) {
+        if let Some(label) = self.largest() {
+            let lost = self.counts.remove(&label).unwrap_or(0);
+            if let Some(other) = self.largest().and_then(|other| self.counts.get_mut(&other)) {
+                *other += lost;
+            }
+        }
+    }
+
+    fn add_class(&mut self) {
+        self.counts.insert("a class that was never seen".to_string(), self.rows.max(100));
+    }
+
+    fn shift(&mut self) {
+        let rows: u64 = self.counts.values().sum();
+        let smallest = self.counts.iter().min_by_key(|(_, rows)| **rows).map(|(label, _)| label.clone());
+        let others = self.counts.len() as u64 - 1;
+        for (label, count) in &mut self.counts {
+            *count = if Some(label) == smallest.as_ref() { rows.saturating_sub(others).max(1) } else { 1 };
+        }
+    }
+}
+
+/// Other counts of classes and rows, spread evenly over the same time: nothing but the counts is at fault.
+fn spread(facts: &mut Annotations) {
+    let Some(timeline) = &mut facts.timeline else { return };
+    let buckets = timeline.rows.len() as u64;
+    let share =
+        |total: u64| (0..buckets).map(move |place| total / buckets + u64::from(place < total % buckets));
+    facts.unparsed = facts.unparsed.map(|_| 0);
+    timeline.rows = share(facts.rows.unwrap_or(0)).collect();
+    let Some(labels) = &facts.labels else { return };
+    timeline.labels = labels.iter().map(|(label, rows)| (label.clone(), share(*rows).collect())).collect();
+    let mut rows: Vec<u64> = share(facts.nulls.unwrap_or(0)).collect();
+    for counts in timeline.labels.values() {
+        rows.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    timeline.rows = rows;
+}
+
+/// Rows in the order of their class, over the same time; `false`: there are no classes.
+fn sort_by_time(timeline: &mut Timeline) -> bool {
+    let buckets = timeline.rows.len();
+    if timeline.labels.len() < 2 || buckets < 4 {
+        return false;
+    }
+    let totals: Vec<(String, u64)> =
+        timeline.labels.iter().map(|(label, counts)| (label.clone(), counts.iter().sum())).collect();
+    timeline.labels.values_mut().for_each(|counts| counts.fill(0));
+    let mut room = timeline.rows.clone();
+    let mut bucket = 0;
+    for (label, mut rows) in totals {
+        while rows > 0 && bucket < buckets {
+            let taken = rows.min(room[bucket]);
+            if let Some(counts) = timeline.labels.get_mut(&label) {
+                counts[bucket] += taken;
+            }
+            (rows, room[bucket]) = (rows - taken, room[bucket] - taken);
+            if room[bucket] == 0 {
+                bucket += 1;
+            }
+        }
+    }
+    true
+}
+
+fn scale(facts: &mut Annotations, scaled: impl Fn(u64) -> u64) -> bool {
+    let Some(rows) = facts.rows else { return false };
+    facts.rows = Some(scaled(rows));
+    if let Some(labels) = &mut facts.labels {
+        labels.values_mut().for_each(|count| *count = scaled(*count));
+        facts.nulls = facts.nulls.map(&scaled);
+        facts.rows = Some(labels.values().sum::<u64>() + facts.nulls.unwrap_or(0));
+    }
+    spread(facts);
+    true
+}

@@ -1,0 +1,155 @@
+//! A release that can be changed in any part and sealed again.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Attempt, Error, SignerState};
+use crate::archive::ArchiveWriter;
+use crate::archive::Entry;
+use crate::digest::Digest;
+use crate::manifest::{
+    Annotations, FileFacts, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH, Statement,
+    Subject, model_root, model_signature_payload,
+};
+use crate::release::{entry, frame};
+use crate::sign::{PrivateKey, write_bundle};
+
+/// No stand-in for a file is longer.
+const LONGEST: u64 = 64 << 10;
+
+/// A manifest, and the content of its files.
+#[derive(Clone)]
+pub(super) struct Draft<'a> {
+    pub(super) manifest: Statement,
+    pub(super) contents: Vec<Vec<u8>>,
+    key: &'a PrivateKey,
+}
+
+impl<'a> Draft<'a> {
+    /// The original, sealed by the drill's key, and a healthy successor: other data, newer records, another
+    /// model.
+    pub(super) fn pair(
+        manifest: &Statement,
+        directory: &Path,
+        key: &'a PrivateKey,
+        now: Timestamp,
+    ) -> io::Result<(Self, Self)> {
+        let read = |file: &Subject| {
+            let mut content = Vec::new();
+            File::open(directory.join(&file.name))?.take(LONGEST).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let contents = manifest.files().iter().map(read).collect::<io::Result<Vec<_>>>()?;
+        let mut previous = Self { manifest: manifest.clone(), contents, key };
+        previous.manifest.internal_mut().model_signature = true;
+        previous.seal_files();
+        let mut healthy = previous.clone();
+        healthy.manifest.external_mut().model.version = "drill".to_string();
+        healthy.contents[0].push(b'\n');
+        for input in healthy.manifest.dependencies_mut() {
+            if input.name.starts_with("data/") {
+                refresh(input, now);
+            }
+        }
+        healthy.seal_files();
+        Ok((previous, healthy))
+    }
+
+    /// The digests of what the files hold now.
+    pub(super) fn seal_files(&mut self) {
+        let executable: Vec<(String, bool)> =
+            self.manifest.files().iter().map(|file| (file.name.clone(), file.executable())).collect();
+        let files: Vec<Subject> = executable
+            .into_iter()
+            .zip(&self.contents)
+            .map(|((name, executable), content)| {
+                let facts = FileFacts { size: content.len() as u64, executable };
+                Subject::file(name, Digest::sha256(content), Digest::blake3(content), facts)
+            })
+            .collect();
+        let subjects = &mut self.manifest.subject;
+        subjects[0].digest.sha256 = model_root(&files);
+        subjects.truncate(1);
+        subjects.extend(files);
+    }
+
+    /// The archive as a build would write it.
+    pub(super) fn archive(&self) -> Result<Vec<u8>, Error> {
+        self.archive_by(self.key)
+    }
+
+    pub(super) fn archive_by(&self, key: &PrivateKey) -> Result<Vec<u8>, Error> {
+        let payload = self.manifest.payload();
+        let seal = write_bundle(&payload, key)?;
+        let signature =
+            write_bundle(&model_signature_payload(&self.manifest, &Digest::sha256(&payload)), key)?;
+        let mut archive = ArchiveWriter::new(Vec::new(), frame(&self.manifest));
+        let special = |path, content: &[u8]| Entry { path, size: content.len() as u64, executable: false };
+        let mut append =
+            |entry: &Entry<'_>, content: &[u8]| archive.append(entry, content).map_err(Error::Copy);
+        append(&special(SEAL_PATH, &seal), &seal)?;
+        append(&special(MODEL_SIGNATURE_PATH, &signature), &signature)?;
+        for (file, content) in self.manifest.files().iter().zip(&self.contents) {
+            append(&entry(file), content)?;
+        }
+        archive.finish().map_err(Error::Copy)
+    }
+
+    /// This release after a change of its manifest, rightly signed.
+    pub(super) fn changed(&self, change: impl FnOnce(&mut Statement)) -> Result<Attempt, Error> {
+        let mut draft = self.clone();
+        change(&mut draft.manifest);
+        Ok(Attempt { archive: draft.archive()?, signer: SignerState::Trusted })
+    }
+
+    /// After a change of the first data source that has what is to be changed.
+    pub(super) fn changed_data(
+        &self,
+        change: impl Fn(&mut Annotations) -> bool,
+    ) -> Result<Option<Attempt>, Error> {
+        let mut draft = self.clone();
+        let sources =
+            draft.manifest.dependencies_mut().iter_mut().filter(|input| input.name.starts_with("data/"));
+        let mut facts = sources.filter_map(|input| input.annotations.as_mut());
+        if !facts.any(change) {
+            return Ok(None);
+        }
+        Ok(Some(Attempt { archive: draft.archive()?, signer: SignerState::Trusted }))
+    }
+
+    /// After a change of what its first probe found.
+    pub(super) fn changed_probe(
+        &self,
+        change: impl FnOnce(&mut ProbeFacts),
+    ) -> Result<Option<Attempt>, Error> {
+        let mut draft = self.clone();
+        let Some(probe) = draft.manifest.probes_mut().first_mut() else { return Ok(None) };
+        change(&mut probe.annotations);
+        Ok(Some(Attempt { archive: draft.archive()?, signer: SignerState::Trusted }))
+    }
+}
+
+/// The same source a little later: half of its rows are others, and the newest is a minute old.
+fn refresh(input: &mut ResourceDescriptor, now: Timestamp) {
+    let other = Digest::sha256(format!("{}, later", input.digest.tagged()).as_bytes());
+    match input.digest.sha256 {
+        Some(_) => input.digest.sha256 = Some(other),
+        None => input.digest.dir_hash = Some(other),
+    }
+    let Some(facts) = &mut input.annotations else { return };
+    if let Some(sketch) = &mut facts.sketch {
+        for hash in sketch.hashes.iter_mut().step_by(2) {
+            *hash ^= 1;
+        }
+        sketch.hashes.sort_unstable();
+        sketch.hashes.dedup();
+        sketch.sum ^= 1;
+    }
+    if facts.newest.is_some() {
+        let newest = Timestamp::from_second(now.as_second() - 60).unwrap_or(now);
+        facts.newest = Some(newest.to_string());
+    }
+}

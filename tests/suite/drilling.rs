@@ -1,0 +1,156 @@
+//! `modelseal drill`: a policy is seen to fail where it should.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::gating::{csv, even};
+use crate::probing::healthy;
+use crate::support::Project;
+use crate::support::run::Outcome;
+
+/// A release that has everything which can be judged, and the strict policy that is written from it.
+fn good() -> (Project, String, PathBuf) {
+    let project = healthy();
+    project.edit_recipe(
+        "path = \"data/train.csv\"\nlabel = \"class\"",
+        "path = \"data/train.csv\"\nlabel = \"class\"\ntimestamp = \"at\"",
+    );
+    project.append_recipe("[run]\ncommand = [\"sh\", \"-c\", \"mkdir -p model; echo '{\\\"weight\\\": 2}' > model/config.json\"]\n");
+    let rows: Vec<_> = even(2000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
+    project.write("data/train.csv", csv(&rows));
+    project.git(&["remote", "add", "origin", "https://github.com/acme/wine"]);
+    project.commit();
+    let archive = project.build_with(&["--clean"]).to_string_lossy().into_owned();
+    let policy = project.root().join("gate.toml");
+    let key = project.public_key();
+    project
+        .modelseal(&["policy", "init", &archive, "--key", &key, "-o", &policy.to_string_lossy()])
+        .expect(0);
+    (project, archive, policy)
+}
+
+fn drill(project: &Project, archive: &str, policy: &std::path::Path, more: &[&str]) -> Outcome {
+    let policy = policy.to_string_lossy();
+    project.modelseal(&[&["drill", archive, "--policy", &policy], more].concat()).run()
+}
+
+fn faults(json: &Value, status: &str) -> Vec<String> {
+    let faults = json["faults"].as_array().expect("a list").iter().filter(|fault| fault["status"] == status);
+    faults.map(|fault| fault["fault"].as_str().expect("a name").to_string()).collect()
+}
+
+#[test]
+fn the_strict_policy_lets_nothing_through() {
+    let (project, archive, policy) = good();
+    let before = fs::read(&archive).expect("reads");
+    let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
+    assert_eq!(faults(&json, "let-through"), Vec::<String>::new(), "{json:#}");
+    assert_eq!(faults(&json, "not-tried"), Vec::<String>::new(), "{json:#}");
+    assert!(faults(&json, "caught").len() >= 35, "{json:#}");
+    let outcome = drill(&project, &archive, &policy, &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome
+        .says("faults got through")
+        .says("a class lost")
+        .says("gate.labels.train: `train` lost the class ");
+    // Each is caught by the check that is there for it.
+    for (fault, check) in [
+        ("a byte of a model file changed", "files"),
+        ("a byte of the manifest changed", "seal"),
+        ("the archive cut short", "archive"),
+        ("bytes behind the archive", "archive"),
+        ("a file missing", "archive"),
+        ("a file twice", "archive"),
+        ("a file made executable", "archive"),
+        ("`model.sig` removed", "archive"),
+        ("another model under this seal", "files"),
+        ("signed by a stranger", "signature"),
+        ("signed with an expired key", "signature"),
+        ("signed by somebody who may not build", "signature"),
+        ("the release of another model", "model"),
+        ("an artifact that nobody watched being made", "lineage.origin"),
+        ("code that was not as committed", "lineage.code"),
+        ("code from another remote", "lineage.code"),
+        ("no code revision at all", "lineage.code"),
+        ("a data source that is not named", "lineage.data.train"),
+        ("records of ten years ago", "gate.freshness.train"),
+        ("new data without a newer record", "gate.freshness.train"),
+        ("records of the future", "gate.freshness.train"),
+        ("times that cannot be read", "gate.freshness.train"),
+        ("a class lost", "gate.labels.train"),
+        ("a new class", "gate.labels.train"),
+        ("labels shifted to one class", "gate.labels.train"),
+        ("labels that move over time", "gate.slices.train"),
+        ("a tenth of the rows", "gate.rows.train"),
+        ("ten times the rows", "gate.rows.train"),
+        ("the same rows, written again", "gate.refresh"),
+        ("a training that had no effect", "gate.refresh"),
+        ("a model that nobody asked", "probe.golden"),
+        ("one answer for everyone", "probe.golden.diversity"),
+        ("the fallback for everyone", "probe.golden.fallback"),
+        ("inputs ignored", "probe.golden.sensitivity"),
+        ("one feature ignored", "probe.golden.sensitivity"),
+        ("another answer each time", "probe.golden.determinism"),
+        ("a fact answered wrongly", "probe.golden.golden"),
+        ("a model that was asked without isolation", "probe.golden.isolation"),
+    ] {
+        let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
+        assert_eq!(found.expect(fault)["check"], check, "{fault}");
+    }
+    assert!(fs::read(&archive).expect("reads") == before, "the original changed");
+}
+
+#[test]
+fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
+    let (project, archive, policy) = good();
+    let text = fs::read_to_string(&policy).expect("reads");
+    for (line, fault, cure) in [
+        ("origin = ", "an artifact that nobody watched being made", "origin = \"clean\""),
+        ("remote = ", "code from another remote", "[code] remote = \"…\""),
+        ("labels = ", "a class lost", "[data.NAME] labels = { max_js_distance = 0.1 }"),
+        ("slices = ", "labels that move over time", "[data.NAME] slices = { max_js_distance = 0.2 }"),
+        ("rows = ", "ten times the rows", "[data.NAME] rows = { max_ratio = 2.0 }"),
+        ("max_age = ", "records of ten years ago", "[data.NAME] max_age = \"…\""),
+        ("isolated = ", "a model that was asked without isolation", "[probe.NAME] isolated = true"),
+    ] {
+        let loose: String =
+            text.lines().filter(|other| !other.starts_with(line)).map(|line| format!("{line}\n")).collect();
+        assert_ne!(loose, text, "{line}");
+        fs::write(&policy, loose).expect("writes");
+        let outcome = drill(&project, &archive, &policy, &[]);
+        assert_eq!(outcome.code, Some(1), "{line}: {}", outcome.all());
+        outcome.says(&format!("this would catch it: {cure}"));
+        let row = outcome.stdout.lines().find(|row| row.starts_with(fault)).expect(fault);
+        assert!(row.contains("let through"), "{row}");
+    }
+    fs::write(&policy, "model = \"wine\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n").expect("writes");
+    let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
+    assert!(faults(&json, "let-through").len() > 15, "{json:#}");
+    // What must never pass does not, by any policy.
+    assert!(
+        faults(&json, "caught").iter().any(|fault| fault == "a byte of a model file changed"),
+        "{json:#}"
+    );
+}
+
+#[test]
+fn a_drill_needs_a_good_release_and_a_policy_that_accepts_its_successor() {
+    let (project, archive, policy) = good();
+    let mut bytes = fs::read(&archive).expect("reads");
+    let last = bytes.len() - 1100;
+    bytes[last] ^= 1;
+    let broken = project.out("broken.tar").to_string_lossy().into_owned();
+    fs::write(&broken, bytes).expect("writes");
+    let outcome = drill(&project, &broken, &policy, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("a drill needs a release that is good").claims_no_success();
+    let text = fs::read_to_string(&policy).expect("reads");
+    fs::write(&policy, text.replace("origin = \"clean\"", "origin = \"reproduced\"")).expect("writes");
+    let outcome = drill(&project, &archive, &policy, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("the policy refuses a healthy successor of this release");
+    let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
+    assert!(json["refused"].as_str().expect("a reason").contains("demands reproduced"), "{json:#}");
+}
