@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::digest::{Algorithms, Progress};
+use crate::digest::Progress;
 use crate::manifest::{Byproduct, Statement};
 use crate::policy::{Policy, Probe};
 use crate::probe::{self, Asking, Goldens, Tolerance, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
 use crate::run::{self, Listener, Scratch, variables};
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
 
 /// How to ask.
 pub struct Options<'a> {
@@ -71,7 +71,8 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         return Err(Error::NoCommand(options.policy.path.clone()));
     }
     let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let (mut report, artifact) = take_in(target, options, scratch.path())?;
+    let verifying = verify::Options::new(options.keys, options.now, options.progress);
+    let (mut report, artifact) = take_in(target, scratch.path().join("release"), &verifying)?;
     if report.verdict() != Verdict::Pass {
         return Ok(report);
     }
@@ -100,26 +101,6 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         report.checks.extend(acceptance.run(command.get_ref(), scratch.path())?);
     }
     Ok(report)
-}
-
-/// Verifies the target; afterwards its files lie in a directory. An archive's in one that nobody else has.
-fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
-    let verifying = verify::Options {
-        keys: options.keys,
-        release: None,
-        hash: Algorithms::ALL,
-        against: None,
-        attestations: &[],
-        policy: None,
-        previous: None,
-        now: options.now,
-        progress: options.progress,
-    };
-    let directory = scratch.join("release");
-    Ok(match target {
-        Target::Path(path) if path.is_dir() => (verify(target, &verifying)?, path.clone()),
-        _ => (unpack(target, &directory, &verifying)?, directory),
-    })
 }
 
 struct Acceptance<'a> {

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::digest::{Algorithms, Progress};
+use crate::digest::Progress;
 use crate::policy::Policy;
 use crate::report::{Report, Status, Verdict};
 use crate::run::Scratch;
 use crate::sign::{KeyAlgorithm, KeyError, PrivateKey};
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in, verify};
 
 use release::Draft;
 
@@ -123,7 +123,8 @@ enum SignerState {
 /// [`Error`]: it could not be done. Whatever came out is in the result.
 pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let scratch = Scratch::new().map_err(Error::Copy)?;
-    let (original, directory) = take_in(target, options, scratch.path())?;
+    let verifying = verify::Options::new(options.keys, options.now, options.progress);
+    let (original, directory) = take_in(target, scratch.path().join("original"), &verifying)?;
     let mut drilled = Drilled { original, healthy: None, rows: Vec::new() };
     if drilled.original.verdict() != Verdict::Pass {
         return Ok(drilled);
@@ -174,35 +175,6 @@ fn fate(report: &Report, cure: String) -> Fate {
     }
 }
 
-/// Verifies the original, by signature and digests; afterwards its files lie in a directory.
-fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
-    let verifying = verifying(options.keys, None, None, options);
-    let directory = scratch.join("original");
-    Ok(match target {
-        Target::Path(path) if path.is_dir() => (verify(target, &verifying)?, path.clone()),
-        _ => (unpack(target, &directory, &verifying)?, directory),
-    })
-}
-
-fn verifying<'a>(
-    keys: &'a [TrustedKey],
-    policy: Option<&'a Policy>,
-    previous: Option<&'a Target>,
-    options: &Options<'a>,
-) -> verify::Options<'a> {
-    verify::Options {
-        keys,
-        release: None,
-        hash: Algorithms::ALL,
-        against: None,
-        attestations: &[],
-        policy,
-        previous,
-        now: options.now,
-        progress: options.progress,
-    }
-}
-
 /// Where copies are verified.
 struct Ground<'a> {
     options: &'a Options<'a>,
@@ -216,7 +188,6 @@ impl Ground<'_> {
         let path = self.place.join("copy.tar");
         std::fs::write(&path, &attempt.archive).map_err(Error::Copy)?;
         let mut keys = self.options.keys.to_vec();
-        // The previous release is signed by it as well: only what it may do changes.
         let mut drilled = TrustedKey::new("drill", "the drill's key", self.key.public_key());
         match attempt.signer {
             SignerState::Trusted | SignerState::Unknown => {}
@@ -227,7 +198,11 @@ impl Ground<'_> {
         }
         keys.push(drilled);
         let previous = Target::Path(self.previous.clone());
-        let policy = Some(self.options.policy);
-        Ok(verify(&Target::Path(path), &verifying(&keys, policy, Some(&previous), self.options))?)
+        let options = verify::Options {
+            policy: Some(self.options.policy),
+            previous: Some(&previous),
+            ..verify::Options::new(&keys, self.options.now, self.options.progress)
+        };
+        Ok(verify(&Target::Path(path), &options)?)
     }
 }

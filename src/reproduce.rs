@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::compare::{self, InputChange, Likeness};
-use crate::digest::{Algorithms, Digest, Progress};
+use crate::digest::{Digest, Progress};
 use crate::inputs;
 use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
 use crate::report::{Report, Verdict};
 use crate::run::{Listener, Scratch};
 use crate::sign::KeyError;
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, unpack, verify};
+use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
 
 pub use attest::attest;
 use rebuild::{Rebuilder, Stopped};
@@ -212,7 +212,8 @@ impl Reproduction {
 /// [`Error`]; whatever is wrong with what was looked at is in the result.
 pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
     let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let (report, sealed) = take_in(target, options, scratch.path())?;
+    let verifying = verify::Options::new(options.keys, options.now, options.progress);
+    let (report, sealed) = take_in(target, scratch.path().join("sealed"), &verifying)?;
     let mut result = Reproduction::new(report);
     if result.report.verdict() != Verdict::Pass {
         return Ok(result);
@@ -240,28 +241,6 @@ pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction,
         Err(Stopped::Error(error)) => return Err(error),
     }
     Ok(result)
-}
-
-/// Verifies the target; afterwards its files lie in a directory.
-fn take_in(target: &Target, options: &Options<'_>, scratch: &Path) -> Result<(Report, PathBuf), Error> {
-    let verifying = verify::Options {
-        keys: options.keys,
-        release: None,
-        hash: Algorithms::ALL,
-        against: None,
-        attestations: &[],
-        policy: None,
-        previous: None,
-        now: options.now,
-        progress: options.progress,
-    };
-    match target {
-        Target::Path(path) if path.is_dir() => Ok((verify(target, &verifying)?, path.clone())),
-        _ => {
-            let directory = scratch.join("sealed");
-            Ok((unpack(target, &directory, &verifying)?, directory))
-        }
-    }
 }
 
 fn read_manifest(directory: &Path) -> Result<Option<(Statement, Digest)>, Error> {

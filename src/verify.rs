@@ -83,6 +83,23 @@ pub struct Options<'a> {
     pub progress: Progress<'a>,
 }
 
+impl<'a> Options<'a> {
+    /// Everything that was sealed, signed by one of these keys; nothing beyond that.
+    pub fn new(keys: &'a [TrustedKey], now: Timestamp, progress: Progress<'a>) -> Self {
+        Self {
+            keys,
+            release: None,
+            hash: Algorithms::ALL,
+            against: None,
+            attestations: &[],
+            policy: None,
+            previous: None,
+            now,
+            progress,
+        }
+    }
+}
+
 /// Why a verification could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -172,6 +189,18 @@ pub fn verify(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         seal::Opened::Directory(root) => directory::verify(&mut verification, &root)?,
     }
     Ok(verification.report)
+}
+
+/// Verifies a target; afterwards its files lie in a directory: a directory's where they are, an archive's in
+/// `place`, which must not exist, if the report passes.
+///
+/// # Errors
+/// As [`verify`] and [`unpack`].
+pub fn take_in(target: &Target, place: PathBuf, options: &Options<'_>) -> Result<(Report, PathBuf), Error> {
+    Ok(match target {
+        Target::Path(path) if path.is_dir() => (verify(target, options)?, path.clone()),
+        _ => (unpack(target, &place, options)?, place),
+    })
 }
 
 /// A report in the making.

@@ -13,7 +13,6 @@ use super::super::output::{print, say};
 use super::super::verify::print_report;
 use crate::archive::write_new;
 use crate::cli::arguments::Format;
-use crate::digest::Algorithms;
 use crate::gate::{self, Evidence};
 use crate::manifest::{Annotations, Basis, Byproduct, Statement};
 use crate::policy::Policy;
@@ -39,17 +38,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
     let keys = trusted_keys(std::slice::from_ref(&arguments.key))?;
     let now = Timestamp::now();
-    let options = Options {
-        keys: &keys,
-        release: None,
-        hash: Algorithms::BLAKE3,
-        against: None,
-        attestations: &[],
-        policy: None,
-        previous: None,
-        now,
-        progress: &|_| {},
-    };
+    let options = Options::new(&keys, now, &|_| {});
     let report = verify(&target, &options)?;
     if report.verdict() != Verdict::Pass {
         say(talk, "a policy is written from a release that passes");
