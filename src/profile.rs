@@ -48,6 +48,8 @@ impl Columns {
 pub enum ProfileError {
     #[error("there is no column {}; there are {}", crate::text::name(name), list(columns))]
     NoColumn { name: String, columns: Vec<String> },
+    #[error("there are two columns {}", crate::text::name(.0))]
+    TwoColumns(String),
     #[error("line {line} has {found} fields, the header has {expected}")]
     Ragged { line: u64, found: usize, expected: usize },
     #[error("the record at line {0} is longer than 16 MiB")]

@@ -38,7 +38,10 @@ fn data_faults(healthy: &Draft<'_>, previous: &Draft<'_>, now: Timestamp) -> Res
         previous.manifest.dependencies().iter().find_map(|input| input.annotations.as_ref()?.newest.clone());
     let labels = |change: &dyn Fn(&mut Labels)| {
         healthy.changed_data(|facts| {
-            let Some(labels) = facts.labels.clone().filter(|labels| labels.len() > 1) else { return false };
+            let Some(labels) = facts.labels.clone().filter(|labels| labels.len() > 1 && has_sane_rows(facts))
+            else {
+                return false;
+            };
             let mut counts = Labels { counts: labels, rows: facts.rows.unwrap_or(0) };
             change(&mut counts);
             facts.rows = Some(counts.counts.values().sum());
@@ -226,6 +229,11 @@ impl Labels {
     }
 }
 
+/// Counts that can be multiplied without running over.
+fn has_sane_rows(facts: &Annotations) -> bool {
+    facts.rows.is_some_and(|rows| rows < 1 << 50)
+}
+
 /// Other counts of classes and rows, spread evenly over the same time: nothing but the counts is at fault.
 fn spread(facts: &mut Annotations) {
     let Some(timeline) = &mut facts.timeline else { return };
@@ -270,7 +278,7 @@ fn sort_by_time(timeline: &mut Timeline) -> bool {
 }
 
 fn scale(facts: &mut Annotations, scaled: impl Fn(u64) -> u64) -> bool {
-    let Some(rows) = facts.rows else { return false };
+    let Some(rows) = facts.rows.filter(|_| has_sane_rows(facts)) else { return false };
     facts.rows = Some(scaled(rows));
     if let Some(labels) = &mut facts.labels {
         labels.values_mut().for_each(|count| *count = scaled(*count));

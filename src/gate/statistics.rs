@@ -119,7 +119,7 @@ fn total(counts: &Counts) -> u64 {
 /// probability n/(n+m); all of them do with that to the power of their number. As many classes are looked at
 /// as there are.
 fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option<(String, u64)> {
-    let chance = n as f64 / (n + m) as f64;
+    let chance = n as f64 / (n as f64 + m as f64);
     let only_here =
         here.iter().filter(|(class, rows)| **rows > 0 && there.get(*class).is_none_or(|rows| *rows == 0));
     let (class, rows) = only_here.max_by_key(|(_, rows)| **rows)?;

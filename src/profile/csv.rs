@@ -184,6 +184,9 @@ impl CsvRecords {
         let find = |column: &Option<String>| match column {
             None => Ok(None),
             Some(name) => match names.iter().position(|other| other == name) {
+                Some(index) if names[index + 1..].contains(name) => {
+                    Err(ProfileError::TwoColumns(name.clone()))
+                }
                 Some(index) => Ok(Some(index)),
                 None => Err(ProfileError::NoColumn { name: name.clone(), columns: names.clone() }),
             },

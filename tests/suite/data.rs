@@ -114,6 +114,7 @@ fn what_cannot_be_counted_is_refused_with_its_line() {
     for (path, content, expected) in [
         ("d.csv", "class\na\na,b\n", "line 3 has 2 fields, the header has 1"),
         ("d.csv", "other\na\n", "there is no column `class`; there are `other`"),
+        ("d.csv", "class,class\na,b\n", "there are two columns `class`"),
         ("d.jsonl", "{\"class\":1}\n{\"class\"", "line 2 is not a JSON object"),
         ("d.csv.gz", "class\na\n", "the gzip stream is damaged"),
         ("d.parquet", "PAR1", "cannot be counted: known are `.csv`"),
