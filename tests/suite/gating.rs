@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::support::Project;
+use crate::support::archive::{payload, reseal, split};
 use crate::support::run::Outcome;
 
 const RECIPE: &str = r#"[model]
@@ -274,4 +275,35 @@ fn a_few_new_rows_among_many_are_not_called_none() {
     lines[1..].reverse();
     let reordered = release(&project, "reordered", &lines.join("\n"), "3");
     judge(&project, &reordered, Some(&before), policy).ends(1).says("nothing new in `train`");
+}
+
+#[test]
+fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signed() {
+    let project = project();
+    let archive = release(&project, "a", &csv(&even(40)), "1");
+    let bytes = fs::read(&archive).expect("reads");
+    let text = String::from_utf8(payload(&split(&bytes)[0].content)).expect("is text");
+    let hostile = project.out("hostile.tar");
+    let judge_text = |text: String| {
+        fs::write(&hostile, reseal(&bytes, text.as_bytes())).expect("writes");
+        judge(&project, &hostile, None, "[data.train]\nlabels = {}\n")
+    };
+    judge_text(text.clone()).ends(3);
+    for (from, to) in [
+        ("\"rows\":40", "\"rows\":41"),
+        ("\"rows\":40", "\"rows\":18446744073709551615"),
+        ("\"no\":20", "\"no\":18446744073709551615"),
+        ("\"nulls\":0", "\"nulls\":1"),
+        ("\"unparsed\":0", "\"unparsed\":1"),
+        ("\"width\":1024", "\"width\":1023"),
+        ("\"width\":1024", "\"width\":9223372036854775808"),
+        ("\"timeline\":{\"start\":1", "\"timeline\":{\"start\":-922337203685477580"),
+    ] {
+        assert!(text.contains(from), "{from} is not in {text}");
+        judge_text(text.replacen(from, to, 1)).ends(1).says("seal  ").claims_no_success();
+    }
+    let sum = text.split("\"sum\":\"").nth(1).expect("a sketch").split('"').next().expect("a sum");
+    for other in ["", "0123456789ABCDEF", "0123456789abcdef0"] {
+        judge_text(text.replacen(sum, other, 1)).ends(1).says("a row sketch is damaged");
+    }
 }
