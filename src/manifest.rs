@@ -20,7 +20,7 @@ pub use canonical::{serialises_to, to_json};
 pub use evidence::{MOST_BUCKETS, RowSketch, SKETCH_SIZE, TimeForms, Timeline};
 pub use model_signature::{model_root, model_signature_payload, sealed_release};
 pub use parse::{ParseError, parse};
-pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name};
+pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
 pub use provenance::{
     Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
     InternalParameters, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails, Rung,

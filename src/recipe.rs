@@ -15,6 +15,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use crate::manifest::is_source_name;
 pub use age::Age;
 pub use discover::{Discovery, discover};
 pub use mistake::Mistake;
@@ -126,11 +127,4 @@ impl Recipe {
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
     }
-}
-
-/// Names of data sources and base models: a dot would separate the parts of a check's id.
-pub fn is_source_name(text: &str) -> bool {
-    text.len() <= 64
-        && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }

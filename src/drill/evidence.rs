@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault};
-use crate::manifest::{Annotations, Basis, Tally, Timeline};
+use crate::manifest::{Annotations, Tally, Timeline};
 
 const HOUR: i64 = 3600;
 
@@ -176,15 +176,6 @@ fn probe_faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
             "a fact answered wrongly",
             cure,
             healthy.changed_probe(|facts| facts.expected = Tally { tried: facts.inputs(), hit: 0 })?,
-            NO_PROBES,
-        ),
-        fault(
-            "labels without scores, all alike but one",
-            "[probe.NAME] max_commonest = 0.95",
-            healthy.changed_probe(|facts| {
-                let inputs = facts.inputs();
-                (facts.basis, facts.distinct, facts.commonest) = (Basis::Outputs, inputs.min(2), inputs);
-            })?,
             NO_PROBES,
         ),
         fault(

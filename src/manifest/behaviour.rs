@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::is_source_name;
 use crate::digest::Digest;
 
 /// Something that the build made beside the artifact: `probe/NAME`.
@@ -107,12 +108,11 @@ pub struct SealedAnswer {
     pub scores: Vec<f64>,
 }
 
-/// As a recipe may call a probe: a dot would separate the parts of a check's id.
-fn is_probe_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=64).contains(&name.len())
-        && name.bytes().next().is_some_and(is_plain)
-        && name.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'))
+/// Whether so many different answers, the commonest so often, can be those to so many inputs.
+fn spread_fits(facts: &ProbeFacts) -> bool {
+    let (inputs, distinct, commonest) = (facts.inputs(), facts.distinct, facts.commonest);
+    // Neither is above the number of inputs: no sum and no product runs over.
+    commonest + distinct <= inputs + 1 && inputs <= commonest.saturating_mul(distinct)
 }
 
 /// Whether byproducts are probes, each once, whose numbers fit together.
@@ -120,7 +120,7 @@ pub(super) fn fits(byproducts: &[Byproduct]) -> Result<(), String> {
     let mut names = HashSet::new();
     for byproduct in byproducts {
         let facts = &byproduct.annotations;
-        let known = byproduct.name.strip_prefix("probe/").is_some_and(is_probe_name);
+        let known = byproduct.name.strip_prefix("probe/").is_some_and(is_source_name);
         let inputs = facts.inputs();
         let sorted = facts.answers.windows(2).all(|pair| pair[0].id < pair[1].id);
         let finite = facts.answers.iter().flat_map(|answer| &answer.scores).all(|score| score.is_finite());
@@ -128,7 +128,7 @@ pub(super) fn fits(byproducts: &[Byproduct]) -> Result<(), String> {
         let counts = facts.commonest <= inputs
             && facts.distinct <= inputs
             && facts.fallbacks <= inputs
-            && (inputs == 0 || (facts.commonest > 0 && facts.distinct > 0))
+            && spread_fits(facts)
             && tallies.into_iter().all(|tally| tally.hit <= tally.tried && tally.tried <= inputs);
         if !(known && names.insert(&byproduct.name) && sorted && finite && counts) {
             return Err(byproduct.name.clone());

@@ -132,6 +132,13 @@ fn fold(path: &str) -> String {
     path.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
 
+/// Names of data sources, base models and probes: a dot would separate the parts of a check's id.
+pub fn is_source_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

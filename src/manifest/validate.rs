@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::{
     BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, Origin, PathError, ResourceDescriptor, STATEMENT_TYPE,
-    Statement, behaviour, check_collisions, check_path, evidence, is_name, model_root,
+    Statement, behaviour, check_collisions, check_path, evidence, is_name, is_source_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -162,6 +162,9 @@ fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManife
         }
         ("recipe", false) | ("params" | "environment", true) => {
             content == (true, false) && git == (None, None)
+        }
+        ("data" | "base", true) if !is_source_name(&name[kind.len() + 1..]) => {
+            return Err(InvalidManifest::Dependency(name.clone()));
         }
         ("data" | "base", true) => (content.0 ^ content.1) && git == (None, None),
         _ => return Err(InvalidManifest::Dependency(name.clone())),

@@ -184,7 +184,7 @@ impl Probe {
         let value = |limit: &Option<Spanned<f64>>| limit.as_ref().map(|limit| *limit.get_ref());
         let standard = Bounds::default();
         Bounds {
-            max_commonest: value(&self.max_commonest).unwrap_or(standard.max_commonest),
+            max_commonest: value(&self.max_commonest),
             max_fallback: value(&self.max_fallback).unwrap_or(standard.max_fallback),
             min_sensitivity: value(&self.min_sensitivity),
         }

@@ -51,8 +51,9 @@ pub struct Finding {
 /// Which limits hold. Shares are 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// The commonest answer may be this share, or a tenth more than in the previous release.
-    pub max_commonest: f64,
+    /// The commonest answer may be this share; `None`: 0.95, or a tenth more than in the previous release if
+    /// that is more, because labels may be imbalanced.
+    pub max_commonest: Option<f64>,
     pub max_fallback: f64,
     /// So many answers must change when the input does; `None`: a fifth, where answers have scores.
     pub min_sensitivity: Option<f64>,
@@ -60,9 +61,12 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { max_commonest: 0.95, max_fallback: 0.05, min_sensitivity: None }
+        Self { max_commonest: None, max_fallback: 0.05, min_sensitivity: None }
     }
 }
+
+/// What share the commonest answer may be where nobody says otherwise.
+const MAX_COMMONEST: f64 = 0.95;
 
 /// How much more than in the previous release the commonest answer may be, as a share.
 const MORE_COMMONEST: f64 = 0.10;
@@ -111,8 +115,8 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     }
     let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
     let before = before.map(|previous| previous.commonest as f64 / previous.inputs() as f64);
-    let limit =
-        before.map_or(bounds.max_commonest, |before| bounds.max_commonest.max(before + MORE_COMMONEST));
+    let usual = || before.map_or(MAX_COMMONEST, |before| MAX_COMMONEST.max(before + MORE_COMMONEST));
+    let limit = bounds.max_commonest.unwrap_or_else(usual);
     let share = commonest as f64 / inputs as f64;
     let answers = count(facts.distinct, "answer", "answers");
     let message = match commonest {

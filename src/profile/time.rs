@@ -62,6 +62,8 @@ impl TimeReader {
         let midnight = match &self.day {
             Some((last, midnight)) if last == date => *midnight,
             _ => {
+                // Ten digits would be seconds since 1970.
+                let [.., b'-', _, _, b'-', _, _] = date else { return None };
                 let midnight = parse(std::str::from_utf8(date).ok()?)?.0.as_second();
                 self.day = Some((*date, midnight));
                 midnight
@@ -146,6 +148,7 @@ mod tests {
             "2026-11-02T06:60:00Z",
             "2026-11-02T06:0a:00Z",
             "2026-11-02T06:00:00Zjunk",
+            "1793599200 23:00:00Z",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -302,6 +302,12 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
         assert!(text.contains(from), "{from} is not in {text}");
         judge_text(text.replacen(from, to, 1)).ends(1).says("seal  ").claims_no_success();
     }
+    // A name goes into messages, ids of checks and the policy that is written from a release.
+    for name in ["a\\nb", "a.b", "A", "\\u001b[31m", "a]\\n[[waiver]]", ""] {
+        judge_text(text.replacen("\"data/train\"", &format!("\"data/{name}\""), 1))
+            .ends(1)
+            .says("is not one that this version knows");
+    }
     let sum = text.split("\"sum\":\"").nth(1).expect("a sketch").split('"').next().expect("a sum");
     for other in ["", "0123456789ABCDEF", "0123456789abcdef0"] {
         judge_text(text.replacen(sum, other, 1)).ends(1).says("a row sketch is damaged");

@@ -270,6 +270,20 @@ fn what_a_command_made_is_kept_when_a_probe_refuses_it() {
 }
 
 #[test]
+fn the_policys_limit_on_the_commonest_answer_holds_whatever_came_before() {
+    let project = with("answer = lambda x: {\"score\": x[\"a\"] if x[\"a\"] < 4 else 0.5}\n");
+    let archive = project.build().to_string_lossy().into_owned();
+    let gate = project.root().join("gate.toml").to_string_lossy().into_owned();
+    let judge = |limit: &str, code: i32| {
+        let text = "model = \"wine\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n[probe.golden]\n";
+        std::fs::write(&gate, format!("{text}{limit}")).expect("writes");
+        project.modelseal(&["verify", &archive, "--policy", &gate, "--previous", &archive]).expect(code)
+    };
+    judge("", 0);
+    judge("max_commonest = 0.5\n", 1).says("the commonest 8 times: 66.7 % (limit 50.0 %)");
+}
+
+#[test]
 fn questions_that_cannot_be_asked_are_named_with_their_line() {
     let project = healthy();
     for (golden, code, reason) in [
