@@ -41,6 +41,8 @@ pub enum Error {
     Moved(std::path::PathBuf),
     #[error("the command cannot run in {}", crate::text::path(path))]
     Directory { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the output of the command {} cannot be kept", crate::text::command(command))]
+    Output { command: Vec<String>, source: std::io::Error },
     #[error("the command's output cannot be kept")]
     Log(#[source] std::io::Error),
     #[error("no temporary directory can be made")]

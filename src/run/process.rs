@@ -152,7 +152,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     job.listener.ended();
     let command = || job.command.to_vec();
     if let Ok(Some(error)) = output.failed.into_inner() {
-        return Err(Error::Log(error));
+        return Err(Error::Output { command: command(), source: error });
     }
     match stopped {
         Err(Stopped::Interrupted) => Err(Error::Interrupted),

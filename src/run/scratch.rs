@@ -55,20 +55,45 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a directory in which some directories may forbid it.
+/// How deep a directory is removed at once: fewer levels than files may be open, or than a path may have.
+const DEPTH: usize = 64;
+
+/// Removes a directory in which some directories may forbid it, or lie deeper than can be reached at once.
 pub(crate) fn remove_all(path: &Path) {
-    if fs::remove_dir_all(path).is_ok() {
-        return;
-    }
-    // A parent comes before its children, so each can be entered by the time that it is read.
-    for entry in WalkDir::new(path).into_iter().flatten().filter(|entry| entry.file_type().is_dir()) {
-        let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-    }
-    // The walk could not enter what it had read before it was opened to it: once more.
-    for entry in WalkDir::new(path).into_iter().flatten().filter(|entry| entry.file_type().is_dir()) {
-        let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+    let mut round = 0;
+    while fs::remove_dir_all(path).is_err() && open_up(path) && flatten(path, round) {
+        round += 1;
     }
     let _ = fs::remove_dir_all(path);
+}
+
+/// Lets every directory be entered and written to, as deep as is looked at once; whether there is one.
+fn open_up(path: &Path) -> bool {
+    // A parent comes before its children, so each can be entered by the time that it is read; what the walk
+    // had read before it was opened is entered the second time.
+    for _ in 0..2 {
+        for entry in directories(path) {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+    }
+    path.is_dir()
+}
+
+/// Moves what lies deep to the top; whether there was anything.
+fn flatten(path: &Path, round: usize) -> bool {
+    let deep: Vec<PathBuf> = directories(path)
+        .filter(|entry| entry.depth() == DEPTH)
+        .map(|entry| entry.path().to_path_buf())
+        .collect();
+    let moved = deep.iter().enumerate().filter(|(index, deep)| {
+        fs::rename(deep, path.join(format!(".modelseal-deep-{round}-{index}"))).is_ok()
+    });
+    moved.count() > 0
+}
+
+fn directories(path: &Path) -> impl Iterator<Item = walkdir::DirEntry> {
+    let walk = WalkDir::new(path).max_depth(DEPTH).into_iter().flatten();
+    walk.filter(|entry| entry.file_type().is_dir())
 }
 
 #[cfg(test)]

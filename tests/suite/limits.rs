@@ -1,11 +1,12 @@
 //! Memory stays bounded, whatever the number of files and their size.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::running::{MAKE, project};
 use crate::support::project::Project;
-use crate::support::run::finish;
+use crate::support::run::{Outcome, finish};
 
 /// 150 MiB, in the kibibytes that the kernel counts.
 const LIMIT: u64 = 150 << 10;
@@ -68,4 +69,42 @@ fn a_sparse_file_of_9_gib() {
         let peak = peak(&project, arguments);
         assert!(peak < LIMIT, "{arguments:?} held {peak} KiB");
     }
+}
+
+/// Builds with a temporary directory that can be looked at afterwards, behind a shell that sets a limit.
+fn build_behind(project: &Project, shell: &str) -> (Outcome, PathBuf) {
+    let temporary = project.root().join("temporary");
+    fs::create_dir(&temporary).expect("creates");
+    let key = project.key();
+    let plain = project.modelseal(&["build", "--clean", "--key", &key]).into_command();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", shell]).arg(&temporary);
+    command.arg(plain.get_program()).args(plain.get_args()).current_dir(project.at("")).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("TMPDIR", &temporary);
+    (finish(command, Vec::new()), temporary)
+}
+
+#[test]
+fn what_a_command_nests_deeper_than_files_may_be_open_goes_away() {
+    let deep = "import os\nos.chdir(os.environ['TMPDIR'])\nfor _ in range(1500):\n    os.mkdir('deep'); os.chdir('deep')\n";
+    let project = project(&format!("python3 deep.py || exit 9\n{MAKE}"));
+    project.write("deep.py", deep);
+    project.commit();
+    let (outcome, temporary) = build_behind(&project, "ulimit -n 256; exec \"$@\"");
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    assert_eq!(fs::read_dir(&temporary).expect("reads").count(), 0, "something stays");
+}
+
+#[test]
+fn a_command_that_fills_the_disk_is_named_and_leaves_nothing() {
+    let project = project(&format!("cat /dev/zero > \"$TMPDIR/fill\" || exit 9\n{MAKE}"));
+    // The disk is a small one of its own; what is left on it is counted before it goes away.
+    let shell = "mount -t tmpfs -o size=4m none \"$0\" && { \"$@\"; code=$?; ls -A \"$0\"; exit $code; }";
+    let (outcome, _) = build_behind(&project, shell);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome
+        .says("the output of the command `sh make.sh` cannot be kept")
+        .says("cause: No space left on device");
+    assert_eq!(outcome.stdout, "", "something stays");
 }
