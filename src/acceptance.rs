@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
-use crate::manifest::{Byproduct, Statement};
+use crate::gate::{judge_model, judge_probe};
+use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement};
 use crate::policy::{Policy, Probe};
 use crate::probe::{self, Asking, Goldens, Tolerance, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
@@ -81,14 +82,8 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         report.checks.push(Check::fail("seal", "the release was replaced while it was looked at"));
         return Ok(report);
     }
-    let model = seal.manifest.model();
-    if model.name != *options.policy.tables.model.get_ref() {
-        let message = format!(
-            "this is the model `{}`, and the policy is for `{}`",
-            model.name,
-            options.policy.tables.model.get_ref()
-        );
-        report.checks.push(Check::fail("model", message));
+    report.checks.push(judge_model(options.policy, &seal.manifest));
+    if report.verdict() != Verdict::Pass {
         return Ok(report);
     }
     report.not_checked.retain(|text| !text.starts_with("policy "));
@@ -139,6 +134,9 @@ impl Acceptance<'_> {
             std::fs::create_dir_all(made).map_err(Error::Scratch)?;
         }
         let artifact = self.artifact.canonicalize().map_err(Error::Scratch)?;
+        // The seal has the answers that are to come.
+        let seal = artifact.join(SEAL_DIRECTORY);
+        let hidden: Vec<PathBuf> = self.options.hidden.iter().cloned().chain([seal]).collect();
         let must_influence: Vec<String> =
             sealed.map(|sealed| sealed.annotations.influence.keys().cloned().collect()).unwrap_or_default();
         let asked = ask(&Asking {
@@ -154,7 +152,7 @@ impl Acceptance<'_> {
             tolerance: self.tolerance(),
             variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
             temporary: &temporary,
-            hidden: self.options.hidden,
+            hidden: &hidden,
             insecure_no_isolation: self.options.insecure_no_isolation,
             demand_isolation: !self.options.insecure_no_isolation,
             listener: self.options.listener,
@@ -162,12 +160,14 @@ impl Acceptance<'_> {
         match asked {
             Ok(asked) => Ok(self.judge(sealed, &asked)),
             Err(probe::Error::Run(run::Error::Interrupted)) => Err(Error::Interrupted),
-            Err(probe::Error::Run(error)) => {
-                let hint = error.hint().unwrap_or_default();
-                let check = Check::unknown(self.id("answers"), error.to_string());
-                Ok(vec![if hint.is_empty() { check } else { check.hint(hint) }])
+            Err(error) => {
+                // What did not run to its end has not answered otherwise.
+                let status =
+                    if matches!(error, probe::Error::Run(_)) { Status::Unknown } else { Status::Fail };
+                let mut check = Check::new(self.id("answers"), status, error.to_string());
+                check.hint = error.hint();
+                Ok(vec![check])
             }
-            Err(error) => Ok(vec![Check::fail(self.id("answers"), error.to_string())]),
         }
     }
 
@@ -190,16 +190,8 @@ impl Acceptance<'_> {
                 )
                 .hint("what answers is not what was built: the artifact, its code or its environment differ"),
             }];
-        let findings =
-            probe::judge(&asked.facts, sealed.map(|sealed| &sealed.annotations), self.demand.bounds());
-        checks.extend(findings.into_iter().map(|finding| {
-            let status = match finding.verdict {
-                probe::Verdict::Pass => Status::Pass,
-                probe::Verdict::Fail => Status::Fail,
-                probe::Verdict::Unknown => Status::Unknown,
-            };
-            Check::new(self.id(finding.aspect.name()), status, finding.message)
-        }));
+        let sealed = sealed.map(|sealed| &sealed.annotations);
+        checks.extend(judge_probe(self.name, self.demand, &asked.facts, sealed));
         checks
     }
 }

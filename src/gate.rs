@@ -13,11 +13,11 @@ mod statistics;
 
 use jiff::Timestamp;
 
-use crate::manifest::{Annotations, Origin, Statement};
+use crate::manifest::{Annotations, Origin, ResourceDescriptor, Statement};
 use crate::policy::{Policy, Warnings};
 use crate::report::{Check, Status};
 
-pub use statistics::{Judged, chi_squared, compare_counts};
+pub use behaviour::judge_probe;
 
 /// What is judged.
 #[derive(Clone, Copy)]
@@ -29,6 +29,16 @@ pub struct Evidence<'a> {
     /// After statements of others were counted.
     pub origin: Origin,
     pub now: Timestamp,
+}
+
+/// Whether the policy is for this model.
+pub fn judge_model(policy: &Policy, manifest: &Statement) -> Check {
+    let (demanded, found) = (policy.tables.model.get_ref(), &manifest.model().name);
+    if demanded == found {
+        return Check::pass("model", found.clone());
+    }
+    Check::fail("model", format!("this is the model `{found}`, and the policy is for `{demanded}`"))
+        .hint("the wrong archive, or the wrong policy")
 }
 
 /// Judges a release by a policy: one check for each demand.
@@ -156,11 +166,12 @@ impl<'a> Evidence<'a> {
 }
 
 fn data<'a>(manifest: &'a Statement, name: &str) -> Option<&'a Annotations> {
-    let input = manifest
-        .dependencies()
-        .iter()
-        .find(|input| input.name.strip_prefix("data/").is_some_and(|rest| rest == name))?;
-    input.annotations.as_ref()
+    source(manifest, name)?.annotations.as_ref()
+}
+
+fn source<'a>(manifest: &'a Statement, name: &str) -> Option<&'a ResourceDescriptor> {
+    let is_it = |input: &&ResourceDescriptor| input.name.strip_prefix("data/") == Some(name);
+    manifest.dependencies().iter().find(is_it)
 }
 
 /// One data source under judgement.
@@ -173,6 +184,12 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Whether the previous release has the very same data.
+    fn is_same_as_before(&self) -> bool {
+        let digest = |manifest: &Statement| source(manifest, self.name).map(|input| input.digest.tagged());
+        self.evidence.previous.and_then(digest) == digest(self.evidence.manifest)
+    }
+
     fn id(&self, kind: &str) -> String {
         format!("gate.{kind}.{}", self.name)
     }

@@ -20,6 +20,15 @@ pub use judge::{Aspect, Bounds, Finding, Verdict, judge};
 
 use crate::run;
 
+/// A value that is there, even if it is null: that is an answer, too.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Why a probe has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

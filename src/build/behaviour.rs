@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, Options};
 use crate::inputs::{Artifact, work_tree};
 use crate::manifest::{Byproduct, Demand, InputsDigest, Statement};
-use crate::probe::{self, Asked, Asking, Bounds, Goldens, Verdict, ask, judge};
+use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Scratch, variables};
 
@@ -32,14 +32,14 @@ pub(super) fn observe(
         let observer = Observer {
             recipe,
             epoch,
-            hidden: hidden(other, probe).into_iter().chain(options.hidden.iter().cloned()).collect(),
+            hidden: hidden(other).into_iter().chain(options.hidden.iter().cloned()).collect(),
             insecure_no_isolation: options.insecure_no_isolation,
             demand_isolation: false,
             listener: options.listener,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;
-        refuse(name, &asked)?;
         let findings = judge(&asked.facts, None, Bounds::default());
+        refuse(name, &asked, &findings)?;
         let unclear = findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
         behaviour.warnings.extend(
             unclear.map(|finding| format!("probe `{name}`, {}: {}", finding.aspect.name(), finding.message)),
@@ -59,9 +59,8 @@ pub(super) fn observe(
 }
 
 /// What does not hold in every release does not become one.
-fn refuse(name: &str, asked: &Asked) -> Result<(), Error> {
-    let findings = judge(&asked.facts, None, Bounds::default());
-    let failed = findings.into_iter().filter(|finding| finding.verdict == Verdict::Fail);
+fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> {
+    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail);
     let mut reasons: Vec<String> =
         failed.map(|finding| format!("{}: {}", finding.aspect.name(), finding.message)).collect();
     if reasons.is_empty() {
@@ -76,11 +75,12 @@ fn refuse(name: &str, asked: &Asked) -> Result<(), Error> {
     Err(Error::Behaviour { probe: name.to_string(), reasons })
 }
 
-/// The questions, and the repository that holds them as well.
-fn hidden(recipe: &Recipe, probe: &Probe) -> Vec<PathBuf> {
-    let questions = recipe.directory().join(probe.inputs.get_ref());
+/// The questions of every probe, and the repository that holds them as well.
+fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
+    let probes = recipe.tables.probe.iter();
+    let questions = probes.map(|probe| recipe.directory().join(probe.inputs.get_ref()));
     let repository = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.repository_directory());
-    [Some(questions), repository].into_iter().flatten().filter_map(|path| path.canonicalize().ok()).collect()
+    questions.chain(repository).filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// Where the probes of a recipe are run: the same way for a build and for a rebuild.
@@ -119,7 +119,7 @@ impl Observer<'_> {
         let standard = Demand::default();
         let fallback: Vec<_> = probe.fallback.iter().map(|value| value.get_ref().clone()).collect();
         let must_influence: Vec<_> = probe.must_influence.iter().map(|name| name.get_ref().clone()).collect();
-        let hidden: Vec<PathBuf> = self.hidden.iter().cloned().chain(hidden(self.recipe, probe)).collect();
+        let hidden: Vec<PathBuf> = self.hidden.iter().cloned().chain(hidden(self.recipe)).collect();
         let asked = ask(&Asking {
             name: probe.name.get_ref(),
             command: probe.command.get_ref(),

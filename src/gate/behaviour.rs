@@ -1,7 +1,8 @@
 //! `probe.NAME.…`: what the sealed answers say about the model.
 
 use super::Evidence;
-use crate::manifest::{Byproduct, Statement};
+use crate::manifest::{Byproduct, ProbeFacts, Statement};
+use crate::policy::Probe;
 use crate::probe::{self, Verdict};
 use crate::report::{Check, Status};
 
@@ -17,26 +18,36 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
             );
             continue;
         };
-        if demand.isolated && !sealed.annotations.isolated {
-            let message =
-                "it was not isolated: it could have read the expected answers, or asked the network";
-            checks.push(Check::fail(format!("probe.{name}.isolation"), message));
-        }
         let previous = evidence.previous.and_then(|previous| find(previous, name));
         // Other questions get other answers.
         let previous = previous.filter(|previous| previous.digest == sealed.digest);
         let previous = previous.map(|previous| &previous.annotations);
-        checks.extend(probe::judge(&sealed.annotations, previous, demand.bounds()).into_iter().map(
-            |finding| {
-                let status = match finding.verdict {
-                    Verdict::Pass => Status::Pass,
-                    Verdict::Fail => Status::Fail,
-                    Verdict::Unknown => Status::Unknown,
-                };
-                Check::new(format!("probe.{name}.{}", finding.aspect.name()), status, finding.message)
-            },
-        ));
+        checks.extend(judge_probe(name, demand, &sealed.annotations, previous));
     }
+    checks
+}
+
+/// Holds what a probe found to the policy; `previous` is what it found before.
+pub fn judge_probe(
+    name: &str,
+    demand: &Probe,
+    facts: &ProbeFacts,
+    previous: Option<&ProbeFacts>,
+) -> Vec<Check> {
+    let id = |aspect: &str| format!("probe.{name}.{aspect}");
+    let mut checks = Vec::new();
+    if demand.isolated && !facts.isolated {
+        let message = "it was not isolated: it could have read the expected answers, or asked the network";
+        checks.push(Check::fail(id("isolation"), message));
+    }
+    checks.extend(probe::judge(facts, previous, demand.bounds()).into_iter().map(|finding| {
+        let status = match finding.verdict {
+            Verdict::Pass => Status::Pass,
+            Verdict::Fail => Status::Fail,
+            Verdict::Unknown => Status::Unknown,
+        };
+        Check::new(id(finding.aspect.name()), status, finding.message)
+    }));
     checks
 }
 

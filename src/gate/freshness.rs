@@ -23,11 +23,6 @@ pub(super) fn judge(source: &Source<'_>, limit: Age) -> Check {
     };
     let before = source.previous.and_then(|facts| facts.newest.as_ref()).and_then(|time| time.parse().ok());
     let moved_on = before.map(|before: Timestamp| newest.cmp(&before));
-    let is_same_data = source.previous.is_some_and(|previous| {
-        previous.sketch.is_some()
-            && previous.sketch == source.facts.sketch
-            && previous.bytes == source.facts.bytes
-    });
     let name = source.name;
     if age > limit {
         let previous = match moved_on {
@@ -45,7 +40,7 @@ pub(super) fn judge(source: &Source<'_>, limit: Age) -> Check {
             format!("source `{name}`: newest record {newest} is older than that of the previous release"),
         )
         .hint("the wrong partition was read, or records were lost"),
-        Some(std::cmp::Ordering::Equal) if !is_same_data => Check::fail(
+        Some(std::cmp::Ordering::Equal) if !source.is_same_as_before() => Check::fail(
             id,
             format!("source `{name}`: the data changed, but its newest record is still {newest}"),
         )

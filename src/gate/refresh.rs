@@ -24,12 +24,10 @@ pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
         Inert::Fail => Check::fail(ID, message),
         Inert::Warn => Check::warn(ID, message),
     };
-    let nothing_new: Vec<&str> = changes
-        .iter()
-        .filter_map(|change| change.strip_prefix("data/"))
-        .filter(|source| has_nothing_new(super::data(previous, source), super::data(manifest, source)))
-        .collect();
-    if let Some(source) = nothing_new.first() {
+    let mut sources = changes.iter().filter_map(|change| change.strip_prefix("data/"));
+    let has_nothing_new =
+        |source: &&str| has_nothing_new(super::data(previous, source), super::data(manifest, source));
+    if let Some(source) = sources.find(has_nothing_new) {
         let message = format!("nothing new in `{source}`: its bytes changed, and its rows are the same");
         return finding(message).hint("the same rows were written again, in another order or format");
     }

@@ -32,7 +32,7 @@ pub struct Asking<'a> {
     /// The argument vector.
     pub command: &'a [String],
     pub directory: &'a Path,
-    /// Absolute: a directory, or the one file.
+    /// The directory that holds it, absolute.
     pub artifact: &'a Path,
     pub goldens: &'a Goldens,
     /// Where the questions and the expected answers lie: it seems empty to the command.
@@ -49,9 +49,9 @@ pub struct Asking<'a> {
     pub temporary: &'a Path,
     /// Files and directories that seem empty: keys.
     pub hidden: &'a [PathBuf],
-    /// Ask without isolation: demanded, or else never if it cannot be had.
+    /// Ask without isolation.
     pub insecure_no_isolation: bool,
-    /// Stop rather than ask without isolation.
+    /// Stop where isolation cannot be had, rather than ask without.
     pub demand_isolation: bool,
     /// Is told what the command prints to standard error.
     pub listener: &'a dyn Listener,
@@ -76,6 +76,9 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     let before = stamps(asking.artifact);
     let questions = Question::all(asking.goldens, asking.must_influence);
     let first = session(asking, &sandbox, &questions, None)?;
+    // The second run finds nothing that the first one kept.
+    run::remove_all(asking.temporary);
+    std::fs::create_dir_all(asking.temporary).map_err(run::Error::Scratch)?;
     let second = session(asking, &sandbox, &questions, Some("1"))?;
     if stamps(asking.artifact) != before {
         return Err(Error::Changed(asking.name.to_string()));
@@ -153,17 +156,12 @@ fn session(
 #[serde(deny_unknown_fields)]
 struct WireAnswer {
     id: String,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "super::present")]
     output: Option<Box<RawValue>>,
     #[serde(default)]
     fallback: bool,
     #[serde(default)]
     error: Option<String>,
-}
-
-/// `null` is an answer, too.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The answers by the place of their question; or what is wrong.

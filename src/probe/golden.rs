@@ -26,13 +26,8 @@ pub struct Golden {
     pub id: String,
     /// As it is written, so that numbers keep their digits.
     pub input: Box<RawValue>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "super::present")]
     pub expected: Option<Value>,
-}
-
-/// `null` is an answer, too.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 impl Golden {

@@ -1,11 +1,8 @@
 //! Step 7: what the deployer's policy demands, judged on the sealed evidence.
 
 use super::{Error, Verification, previous};
-use crate::gate::{Evidence, count_warnings, judge, tighten};
-use crate::manifest::Statement;
-use crate::policy::Policy;
+use crate::gate::{Evidence, count_warnings, judge, judge_model, tighten};
 use crate::release::Seal;
-use crate::report::Check;
 
 /// Judges the release by the policy, if there is one.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
@@ -13,7 +10,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
         verification.not_reached("policy (none given)");
         return Ok(());
     };
-    verification.add(model(policy, &seal.manifest));
+    verification.add(judge_model(policy, &seal.manifest));
     let previous = previous::check(verification, policy, seal)?;
     let evidence = Evidence {
         policy,
@@ -30,13 +27,4 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
     tighten(checks, &evidence);
     count_warnings(checks, policy);
     Ok(())
-}
-
-fn model(policy: &Policy, manifest: &Statement) -> Check {
-    let (demanded, found) = (policy.tables.model.get_ref(), &manifest.model().name);
-    if demanded == found {
-        return Check::pass("model", found.clone());
-    }
-    Check::fail("model", format!("this is the model `{found}`, and the policy is for `{demanded}`"))
-        .hint("the wrong archive, or the wrong policy")
 }

@@ -57,6 +57,18 @@ fn the_release_that_passed_is_the_release_that_answers() {
 }
 
 #[test]
+fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
+    let looks = "assert not os.listdir(os.path.join(os.environ['MODELSEAL_ARTIFACT'], '.modelseal'))\n";
+    let (project, archive) = deployment(&format!("{HEALTHY}{looks}{LOOP}"));
+    ends(probe(&project, &archive, &[]), 0);
+    let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
+    let demanding = POLICY.replace("timeout =", "isolated = true\ntimeout =");
+    fs::write(project.root().join("gate.toml"), demanding).expect("writes");
+    ends(probe(&project, &archive, &[]), 0);
+    ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1).says("it was not isolated");
+}
+
+#[test]
 fn what_answers_otherwise_is_refused() {
     let wired_wrongly =
         format!("{HEALTHY}\nanswer = lambda x: {{\"class\": \"no\", \"score\": 0.5}}\n{LOOP}");

@@ -226,6 +226,18 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
         .says("the probe `golden` changed the artifact while it ran");
     let asks = with("import socket\nsocket.create_connection(('127.0.0.1', 1), 1)\n");
     asks.build_refused(&[], 1).says("failed: exit code 1");
+    // Nor what another probe is asked, nor what its own first run kept.
+    let nosy = with(&format!(
+        "{}kept = os.path.join(os.environ['TMPDIR'], 'kept')\nassert not os.path.exists(kept)\nopen(kept, 'w').close()\n",
+        opens("probes/other.jsonl")
+    ));
+    nosy.write("probes/other.jsonl", "{\"id\":\"o\",\"input\":{\"a\":1,\"b\":2},\"expected\":7}\n");
+    nosy.append_recipe(
+        "[[probe]]\nname = \"other\"\ncommand = [\"false\"]\ninputs = \"probes/other.jsonl\"\n",
+    );
+    nosy.commit();
+    // The first probe is content; the second one is not one.
+    nosy.build_refused(&[], 1).says("the command `false` failed");
     // The key that signs this very build.
     let finds = healthy();
     let key = finds.key();
