@@ -38,6 +38,8 @@ pub enum Error {
     Verify(#[from] verify::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error("{} was changed while it was looked at", crate::text::path(.0))]
+    Replaced(PathBuf),
     #[error("a copy cannot be made")]
     Copy(#[source] std::io::Error),
 }
@@ -48,7 +50,7 @@ impl Error {
         match self {
             Error::Verify(error) => error.hint(),
             Error::Key(error) => error.hint(),
-            Error::Copy(_) => None,
+            Error::Replaced(_) | Error::Copy(_) => None,
         }
     }
 }
@@ -111,8 +113,8 @@ struct Attempt {
 /// What is known about the key that signed a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SignerState {
+    /// As far as the drill's key goes: a copy may be signed by another one.
     Trusted,
-    Unknown,
     Expired,
     OtherRole,
 }
@@ -129,12 +131,10 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     if drilled.original.verdict() != Verdict::Pass {
         return Ok(drilled);
     }
-    let Sealed::Read { seal, .. } = read_sealed(&Target::Path(directory.clone()))? else {
-        return Ok(drilled);
+    let seal = match read_sealed(&Target::Path(directory.clone()))? {
+        Sealed::Read { seal, .. } if drilled.original.release == Some(seal.release) => seal,
+        _ => return Err(Error::Replaced(directory)),
     };
-    if drilled.original.release != Some(seal.release) {
-        return Ok(drilled);
-    }
     let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?;
     let (previous, healthy) =
         Draft::pair(&seal.manifest, &directory, &throw_away, options.now).map_err(Error::Copy)?;
@@ -190,7 +190,7 @@ impl Ground<'_> {
         let mut keys = self.options.keys.to_vec();
         let mut drilled = TrustedKey::new("drill", "the drill's key", self.key.public_key());
         match attempt.signer {
-            SignerState::Trusted | SignerState::Unknown => {}
+            SignerState::Trusted => {}
             SignerState::Expired => drilled.may_build = Err("its time ended".to_string()),
             SignerState::OtherRole => {
                 drilled.may_build = Err("the policy does not say that it may build".to_string());

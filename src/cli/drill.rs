@@ -8,7 +8,7 @@ use super::Talk;
 use super::arguments::Format;
 use super::failure::style;
 use super::output::{print, say};
-use super::policy::trusted;
+use super::policy::trusted_by;
 use super::progress::Progress;
 use super::verify::{print_report, target};
 use crate::drill::{Drilled, Fate, Options, Row, drill};
@@ -40,8 +40,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let now = Timestamp::now();
-    let (policy, keys) = trusted(Some(&arguments.policy), &arguments.key, now)?;
-    let Some(policy) = policy else { anyhow::bail!("`--policy` is needed") };
+    let (policy, keys) = trusted_by(&arguments.policy, &arguments.key, now)?;
     let target = target(&arguments.archive);
     let progress = Progress::new("drilling", talk);
     let options = Options { keys: &keys, policy: &policy, now, progress: &|bytes| progress.advance(bytes) };

@@ -78,15 +78,26 @@ pub(super) fn trusted(
     given: &[String],
     now: Timestamp,
 ) -> anyhow::Result<(Option<Policy>, Vec<TrustedKey>)> {
-    let Some(path) = path else { return Ok((None, trusted_keys(given)?)) };
+    match path {
+        None => Ok((None, trusted_keys(given)?)),
+        Some(path) => trusted_by(path, given, now).map(|(policy, keys)| (Some(policy), keys)),
+    }
+}
+
+/// A policy, and the keys that are trusted: those of its signers, or where it names none those of the caller.
+pub(super) fn trusted_by(
+    path: &Path,
+    given: &[String],
+    now: Timestamp,
+) -> anyhow::Result<(Policy, Vec<TrustedKey>)> {
     let policy = Policy::load(path)?;
     let signers = signers(&policy, now)?;
     match (signers.is_empty(), given.is_empty()) {
         (false, false) => {
             bail!("`--key` and the signers of {} cannot both say who is trusted", crate::text::path(path))
         }
-        (false, true) => Ok((Some(policy), signers)),
-        (true, _) => Ok((Some(policy), trusted_keys(given)?)),
+        (false, true) => Ok((policy, signers)),
+        (true, _) => Ok((policy, trusted_keys(given)?)),
     }
 }
 

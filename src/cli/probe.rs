@@ -7,7 +7,7 @@ use super::Talk;
 use super::arguments::Format;
 use super::keys::own_key;
 use super::output::say;
-use super::policy::trusted;
+use super::policy::trusted_by;
 use super::progress::Progress;
 use super::running::Running;
 use super::verify::{check_standard_input, print_report, target};
@@ -43,9 +43,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let now = Timestamp::now();
-    let (policy, keys) = trusted(Some(&arguments.policy), &arguments.key, now)?;
+    let (policy, keys) = trusted_by(&arguments.policy, &arguments.key, now)?;
     check_standard_input(&target, &arguments.key)?;
-    let Some(policy) = policy else { anyhow::bail!("`--policy` is needed") };
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);
     let report = accept(

@@ -45,7 +45,7 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
         ),
         always(
             "signed by a stranger",
-            Ok(Attempt { archive: healthy.archive_by(&stranger)?, signer: SignerState::Unknown }),
+            Ok(Attempt { archive: healthy.archive_by(&stranger)?, signer: SignerState::Trusted }),
         ),
         always("signed with an expired key", as_signer(SignerState::Expired)),
         always("signed by somebody who may not build", as_signer(SignerState::OtherRole)),

@@ -17,7 +17,12 @@ pub(super) fn ask(
     for sealed in rebuilder.manifest.probes() {
         let name = sealed.probe();
         let probes = &rebuilt.recipe.tables.probe;
-        let Some(probe) = probes.iter().find(|probe| probe.name.get_ref() == name) else { continue };
+        let Some(probe) = probes.iter().find(|probe| probe.name.get_ref() == name) else {
+            result
+                .behaviour
+                .push((name.to_string(), Err("the commit's recipe has no such probe".to_string())));
+            continue;
+        };
         (rebuilder.options.announce)(None, probe.command.get_ref());
         let observer = Observer {
             recipe: &rebuilt.recipe,
