@@ -14,7 +14,7 @@ use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement};
 use crate::policy::{Policy, Probe};
 use crate::probe::{self, Asking, Goldens, Tolerance, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
-use crate::run::{self, Listener, Scratch, variables};
+use crate::run::{self, Isolation, Listener, Scratch, variables};
 use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
 
 /// How to ask.
@@ -153,8 +153,10 @@ impl Acceptance<'_> {
             variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
             temporary: &temporary,
             hidden: &hidden,
-            insecure_no_isolation: self.options.insecure_no_isolation,
-            demand_isolation: !self.options.insecure_no_isolation,
+            isolation: match self.options.insecure_no_isolation {
+                true => Isolation::Never,
+                false => Isolation::Demanded,
+            },
             listener: self.options.listener,
         });
         match asked {

@@ -72,6 +72,8 @@ pub struct Options<'a> {
     pub hidden: Vec<PathBuf>,
     /// Run the command without isolation even where the recipe demands it.
     pub insecure_no_isolation: bool,
+    /// Where the command may write beside the work tree, links resolved.
+    pub writable: Vec<PathBuf>,
     /// Is told what the command prints.
     pub listener: &'a dyn Listener,
 }

@@ -42,6 +42,8 @@ pub struct Options<'a> {
     /// What is varied, one thing at a time.
     pub vary: &'a [Circumstance],
     pub insecure_no_isolation: bool,
+    /// Where the command may write beside its clone, links resolved.
+    pub writable: &'a [PathBuf],
     /// Files and directories that the command must not see.
     pub hidden: &'a [PathBuf],
     /// Is told which command is going to run, and what is varied.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
-pub use sandbox::Sandbox;
+pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
 pub(crate) use scratch::remove_all;
 
@@ -26,7 +26,12 @@ pub enum Error {
     #[error("the command {} cannot be started", crate::text::command(command))]
     Start { command: Vec<String>, source: std::io::Error },
     #[error("the command {} failed: {how}", crate::text::command(command))]
-    Failed { command: Vec<String>, how: String },
+    Failed {
+        command: Vec<String>,
+        how: String,
+        /// It said that a file system was read-only, and it ran where most of it is.
+        refused_write: bool,
+    },
     #[error("the command {} did not end within {}", crate::text::command(command), crate::text::duration(*limit))]
     Timeout { command: Vec<String>, limit: Duration },
     #[error("the command {} said nothing for {}", crate::text::command(command), crate::text::duration(*limit))]
@@ -72,6 +77,11 @@ impl Error {
             Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
             }
+            Error::Failed { refused_write: true, .. } => Some(
+                "it can write to nothing but the work tree, TMPDIR and, with the network, HOME: \
+                 `--allow-write DIR` adds a directory"
+                    .into(),
+            ),
             Error::Timeout { .. } => {
                 Some("raise `timeout` under `[run]`, or find out what it waits for".into())
             }

@@ -7,7 +7,7 @@ use crate::inputs::{Artifact, work_tree};
 use crate::manifest::{Byproduct, Demand, InputsDigest, Statement};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge};
 use crate::recipe::{Probe, Recipe};
-use crate::run::{self, Scratch, variables};
+use crate::run::{self, Isolation, Scratch, variables};
 
 /// What was found, and what a person should know about it.
 pub(super) struct Behaviour {
@@ -33,8 +33,10 @@ pub(super) fn observe(
             recipe,
             epoch,
             hidden: hidden(other).into_iter().chain(options.hidden.iter().cloned()).collect(),
-            insecure_no_isolation: options.insecure_no_isolation,
-            demand_isolation: false,
+            isolation: match options.insecure_no_isolation {
+                true => Isolation::Never,
+                false => Isolation::WhereItWorks,
+            },
             listener: options.listener,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;
@@ -90,9 +92,7 @@ pub struct Observer<'a> {
     pub epoch: u64,
     /// Files and directories that seem empty.
     pub hidden: Vec<PathBuf>,
-    pub insecure_no_isolation: bool,
-    /// Stop rather than ask without isolation.
-    pub demand_isolation: bool,
+    pub isolation: Isolation,
     pub listener: &'a dyn run::Listener,
 }
 
@@ -137,8 +137,7 @@ impl Observer<'_> {
             variables: variables(&home, &temporary, self.epoch, given, []),
             temporary: &temporary,
             hidden: &hidden,
-            insecure_no_isolation: self.insecure_no_isolation,
-            demand_isolation: self.demand_isolation,
+            isolation: self.isolation,
             listener: self.listener,
         })?;
         Ok((asked, goldens.sha256))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::manifest::CommandOutput;
 use crate::recipe::Recipe;
-use crate::run::{self, Ended, Job, Limits, Listener, Sandbox, Stream, Variables, variables};
+use crate::run::{self, Ended, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables, variables};
 
 /// What a command that describes the environment may take.
 const DESCRIBING: Limits = Limits { time: Some(Duration::from_secs(60)), output: 64 << 10, silence: None };
@@ -21,8 +21,8 @@ pub struct Setting<'a> {
     pub temporary: &'a Path,
     /// SOURCE_DATE_EPOCH.
     pub epoch: u64,
-    /// The only directories that can be written to; `None`: all that the user can write to.
-    pub writable: Option<Vec<PathBuf>>,
+    /// The only directories that can be written to, links resolved.
+    pub writable: Vec<PathBuf>,
     /// Files and directories that seem empty: keys.
     pub hidden: &'a [PathBuf],
     /// Run without isolation even where the recipe demands it.
@@ -48,11 +48,16 @@ impl Setting<'_> {
     /// What the commands can reach.
     pub fn sandbox(&self) -> Sandbox {
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
+        let isolation = match (self.insecure_no_isolation, network) {
+            (true, _) => Isolation::Never,
+            (false, true) => Isolation::WhereItWorks,
+            (false, false) => Isolation::Demanded,
+        };
         Sandbox {
+            isolation,
             network,
             writable: self.writable.clone(),
             hidden: self.hidden.to_vec(),
-            insecure: self.insecure_no_isolation,
             user: None,
         }
     }

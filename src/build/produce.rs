@@ -115,10 +115,10 @@ impl Task<'_> {
         self.check_alone(&artifact)?;
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let home = home(&scratch);
-        let mut writable = vec![scratch.path().to_path_buf()];
-        writable.push(self.work_tree_root()?);
+        let mut writable = vec![scratch.path().to_path_buf(), self.work_tree_root()?];
+        // What is fetched is kept at home. A home at the root would be all that there is.
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
-        let writable = (!network).then_some(writable);
+        writable.extend(home.canonicalize().ok().filter(|home| network && home.parent().is_some()));
         let setting = self.setting(self.recipe, &home, scratch.path(), writable);
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
@@ -150,7 +150,7 @@ impl Task<'_> {
         let recipe = checkout.recipe();
         let (home, temporary) = (checkout.home()?, checkout.temporary()?);
         let writable = vec![checkout.directory().to_path_buf()];
-        let setting = self.setting(recipe, &home, &temporary, Some(writable));
+        let setting = self.setting(recipe, &home, &temporary, writable);
         let environment = setting.describe().map_err(Error::run)?;
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
@@ -190,8 +190,9 @@ impl Task<'_> {
         recipe: &'a Recipe,
         home: &'a Path,
         temporary: &'a Path,
-        writable: Option<Vec<PathBuf>>,
+        mut writable: Vec<PathBuf>,
     ) -> Setting<'a> {
+        writable.extend(self.options.writable.iter().cloned());
         Setting {
             recipe,
             home,

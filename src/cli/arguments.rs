@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::digest::{Algorithms, Digest};
-use crate::recipe;
+use crate::{recipe, text};
 
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -64,6 +65,18 @@ pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, 
         }
     }
     Ok(paths)
+}
+
+/// Directories that a command may write to.
+pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let resolve = |path: &PathBuf| match path.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", text::path(path)),
+        Err(error) => {
+            Err(error).with_context(|| format!("`--allow-write`: {} cannot be used", text::path(path)))
+        }
+    };
+    given.iter().map(resolve).collect()
 }
 
 pub(super) fn release(text: &str) -> Result<Digest, String> {

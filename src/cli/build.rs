@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Talk;
-use super::arguments::{DataPath, Format, data_path, data_paths};
+use super::arguments::{DataPath, Format, data_path, data_paths, writable};
 use super::keys::{SigningKey, own_key, signing_key};
 use super::output::{print, say, warn};
 use super::progress::Progress;
@@ -66,6 +66,9 @@ pub(super) struct Arguments {
     /// Sign a statement that --statement wrote elsewhere, and pack the artifact, which must be the same
     #[arg(long, value_name = "FILE", conflicts_with_all = ["statement", "adopt", "clean", "allow_dirty"])]
     from_statement: Option<PathBuf>,
+    /// Let the command write here, too: a directory beside the work tree, HOME and TMPDIR
+    #[arg(long, value_name = "DIR")]
+    allow_write: Vec<PathBuf>,
     /// Run the command without isolation even where the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
@@ -124,6 +127,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
         hidden: signer.as_ref().map_or_else(own_key, SigningKey::hidden),
         insecure_no_isolation: arguments.insecure_no_isolation,
+        writable: writable(&arguments.allow_write)?,
         listener: &running,
     };
     let Some(signer) = signer else {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::Talk;
-use super::arguments::{DataPath, Format, data_path, data_paths};
+use super::arguments::{DataPath, Format, data_path, data_paths, writable};
 use super::failure::style;
 use super::keys::{SigningKey, own_key, signing_key, trusted_keys};
 use super::output::{print, say};
@@ -58,6 +58,9 @@ pub(super) struct Arguments {
     /// The first line of this file opens an encrypted key
     #[arg(long, value_name = "FILE", requires = "attest")]
     password_file: Option<PathBuf>,
+    /// Let the command write here, too: a directory beside its clone
+    #[arg(long, value_name = "DIR")]
+    allow_write: Vec<PathBuf>,
     /// Run the command without isolation even where the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
@@ -122,6 +125,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         None => None,
     };
     let hidden = signer.as_ref().map_or_else(own_key, SigningKey::hidden);
+    let writable = writable(&arguments.allow_write)?;
     let progress = Progress::new("reading", talk);
     let running = Running::new(talk);
     let result = reproduce(
@@ -138,6 +142,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             }),
             vary: &vary,
             insecure_no_isolation: arguments.insecure_no_isolation,
+            writable: &writable,
             hidden: &hidden,
             announce: &|varied, command| announce(varied, command, talk),
             listener: &running,

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Talk;
+use super::output::warn;
 use crate::run::{Listener, Stream};
 
 /// A command that has ended by then has ended before anybody wonders.
@@ -12,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Passes output on to standard error, and shows the time on a terminal.
 pub(super) struct Running {
-    quiet: bool,
+    talk: Talk,
     terminal: bool,
     line: Mutex<Line>,
 }
@@ -32,13 +33,13 @@ impl Running {
     pub(super) fn new(talk: Talk) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let terminal = std::io::stderr().is_terminal() && !dumb && !talk.quiet;
-        Self { quiet: talk.quiet, terminal, line: Mutex::default() }
+        Self { talk, terminal, line: Mutex::default() }
     }
 }
 
 impl Listener for Running {
     fn output(&self, _: Stream, bytes: &[u8]) {
-        if self.quiet {
+        if self.talk.quiet {
             return;
         }
         let Ok(mut line) = self.line.lock() else { return };
@@ -62,6 +63,11 @@ impl Listener for Running {
             let _ = write!(std::io::stderr(), "{CLEAR}running  {minutes}:{rest:02}");
             line.shown = Some(seconds);
         }
+    }
+
+    fn not_isolated(&self, reason: &str) {
+        let message = format!("the command runs without isolation ({reason}): it can write wherever you can");
+        warn(self.talk, &message);
     }
 
     fn ended(&self) {

@@ -14,7 +14,7 @@ use super::statistics::{Answers, Question, statistics};
 use super::{Error, Tolerance};
 use crate::digest::Stamp;
 use crate::manifest::ProbeFacts;
-use crate::run::{self, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
+use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
 
 const LIMITS: Limits = Limits {
     time: Some(Duration::from_secs(300)),
@@ -49,10 +49,7 @@ pub struct Asking<'a> {
     pub temporary: &'a Path,
     /// Files and directories that seem empty: keys.
     pub hidden: &'a [PathBuf],
-    /// Ask without isolation.
-    pub insecure_no_isolation: bool,
-    /// Stop where isolation cannot be had, rather than ask without.
-    pub demand_isolation: bool,
+    pub isolation: Isolation,
     /// Is told what the command prints to standard error.
     pub listener: &'a dyn Listener,
 }
@@ -83,7 +80,7 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     if stamps(asking.artifact) != before {
         return Err(Error::Changed(asking.name.to_string()));
     }
-    Ok(statistics(asking, &questions, &first, &second, !sandbox.insecure))
+    Ok(statistics(asking, &questions, &first, &second, sandbox.isolation != Isolation::Never))
 }
 
 impl Asking<'_> {
@@ -91,14 +88,16 @@ impl Asking<'_> {
         let resolve = |path: &Path| path.canonicalize().ok();
         let hidden = self.hidden.iter().cloned().chain(resolve(self.goldens_path));
         let mut sandbox = Sandbox {
+            isolation: self.isolation,
             network: false,
-            writable: Some(vec![self.temporary.to_path_buf()]),
+            writable: vec![self.temporary.to_path_buf()],
             hidden: hidden.collect(),
-            insecure: self.insecure_no_isolation,
             user: None,
         };
-        if !self.demand_isolation && !sandbox.works(self.directory, &self.variables) {
-            sandbox.insecure = true;
+        // Decided once: a sandbox that stops working between the runs is an error.
+        if sandbox.isolation == Isolation::WhereItWorks {
+            let works = sandbox.works(self.directory, &self.variables);
+            sandbox.isolation = if works { Isolation::Demanded } else { Isolation::Never };
         }
         sandbox
     }

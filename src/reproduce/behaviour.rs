@@ -5,7 +5,7 @@ use super::{Error, Reproduction};
 use crate::build::Observer;
 use crate::manifest::Rung;
 use crate::probe::{self, agree};
-use crate::run::{self, Silent};
+use crate::run::{self, Isolation, Silent};
 
 /// Asks the rebuilt model what the sealed one was asked: it may be another one and behave the same.
 pub(super) fn ask(
@@ -28,8 +28,11 @@ pub(super) fn ask(
             recipe: &rebuilt.recipe,
             epoch: rebuilder.manifest.internal().source_date_epoch,
             hidden: rebuilder.hidden(),
-            insecure_no_isolation: rebuilder.options.insecure_no_isolation,
-            demand_isolation: sealed.annotations.isolated && !rebuilder.options.insecure_no_isolation,
+            isolation: match (rebuilder.options.insecure_no_isolation, sealed.annotations.isolated) {
+                (true, _) => Isolation::Never,
+                (false, true) => Isolation::Demanded,
+                (false, false) => Isolation::WhereItWorks,
+            },
             listener: &Silent,
         };
         let same = match observer.ask(probe, &rebuilt.artifact) {

@@ -230,7 +230,7 @@ impl Rebuilder<'_> {
             home: &home,
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
-            writable: Some(vec![place.clone()]),
+            writable: self.options.writable.iter().cloned().chain([place.clone()]).collect(),
             hidden: &hidden,
             insecure_no_isolation: self.options.insecure_no_isolation,
             // Thirteen times the same output would hide what matters.

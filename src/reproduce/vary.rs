@@ -8,7 +8,7 @@ use super::FileResult;
 use super::rebuild::{Rebuilder, Rebuilt, Source, Stopped};
 use crate::compare::Cause;
 use crate::digest::threads;
-use crate::run::{Sandbox, Variables, remove_all};
+use crate::run::{Isolation, Sandbox, Variables, remove_all};
 
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -325,12 +325,11 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
         }
         Circumstance::User => {
             conditions.user = Some(4217);
-            let sandbox = Sandbox {
-                network: true,
-                user: conditions.user,
-                insecure: rebuilder.options.insecure_no_isolation,
-                ..Sandbox::default()
+            let isolation = match rebuilder.options.insecure_no_isolation {
+                true => Isolation::Never,
+                false => Isolation::Demanded,
             };
+            let sandbox = Sandbox { isolation, network: true, user: conditions.user, ..Sandbox::default() };
             let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
             let variables = Variables { own: path.into_iter().collect(), ..Variables::default() };
             if !sandbox.works(Path::new("/"), &variables) {

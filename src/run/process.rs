@@ -26,6 +26,9 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest time between two looks at a command that runs.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// How the C library, and all that ask it, spell EROFS.
+const READ_ONLY: &[u8] = b"Read-only file system";
+
 /// What a command may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -52,6 +55,9 @@ pub trait Listener: Sync {
 
     /// Time has passed since the start.
     fn waiting(&self, elapsed: Duration);
+
+    /// A sandbox was to be used where it works, and does not work for this reason.
+    fn not_isolated(&self, _reason: &str) {}
 
     /// Nothing of the command is left.
     fn ended(&self) {}
@@ -104,6 +110,9 @@ pub struct Ended {
 pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
     let wrapped = job.sandbox.wrap(&command, job.directory, job.variables)?;
+    if let Some(reason) = &wrapped.reason {
+        job.listener.not_isolated(reason);
+    }
     let variables = if wrapped.isolated { job.variables.own.clone() } else { job.variables.all() };
     let _busy = interrupt::Busy::new();
     let before = leftovers::children();
@@ -127,6 +136,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         begun,
         ended: AtomicBool::new(false),
         failed: Mutex::new(None),
+        refused_write: AtomicBool::new(false),
     };
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (stopped, names) = std::thread::scope(|scope| {
@@ -162,7 +172,10 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
         Err(Stopped::Lost(source)) => Err(Error::Start { command: command(), source }),
-        Ok(status) if !status.success() => Err(Error::Failed { command: command(), how: how(status) }),
+        Ok(status) if !status.success() => {
+            let refused_write = wrapped.isolated && output.refused_write.load(Ordering::Relaxed);
+            Err(Error::Failed { command: command(), how: how(status), refused_write })
+        }
         Ok(_) if output.count.load(Ordering::Relaxed) > job.limits.output => {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
@@ -247,6 +260,8 @@ struct Output<'a> {
     ended: AtomicBool,
     /// The log could not be written.
     failed: Mutex<Option<std::io::Error>>,
+    /// Something printed that it could not write.
+    refused_write: AtomicBool,
 }
 
 impl Output<'_> {
@@ -289,6 +304,10 @@ impl Output<'_> {
         let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
         let bytes = &bytes[..room as usize];
+        // Cut by the end of a buffer it is not seen, and a hint is missing.
+        if bytes.windows(READ_ONLY.len()).any(|window| window == READ_ONLY) {
+            self.refused_write.store(true, Ordering::Relaxed);
+        }
         if bytes.is_empty() {
             return;
         }
@@ -305,6 +324,7 @@ impl Output<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Isolation;
 
     struct Collect(Mutex<Vec<u8>>);
 
@@ -320,7 +340,7 @@ mod tests {
         let command = ["sh".to_string(), "-c".to_string(), script.to_string()];
         let variables = super::super::variables(Path::new("/"), Path::new("/tmp"), 0, [], []);
         let collect = Collect(Mutex::new(Vec::new()));
-        let sandbox = Sandbox { network: true, insecure: true, ..Sandbox::default() };
+        let sandbox = Sandbox { isolation: Isolation::Never, ..Sandbox::default() };
         let ended = run(&Job {
             command: &command,
             directory: Path::new("/"),

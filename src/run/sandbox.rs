@@ -14,17 +14,25 @@ const ACCELERATORS: [&str; 8] =
 /// What root keeps inside: to work with files of any owner. Not what could undo the sandbox.
 const CAPABILITIES: [&str; 5] = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"];
 
+/// Whether a command runs in a sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Where it cannot be had, the command does not run.
+    #[default]
+    Demanded,
+    WhereItWorks,
+    Never,
+}
+
 /// What a command can reach.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
-    /// Without the network the sandbox is demanded; with it, it is used where it works.
+    pub isolation: Isolation,
     pub network: bool,
-    /// The only directories that can be written to; `None`: all that the user can write to.
-    pub writable: Option<Vec<PathBuf>>,
+    /// The only directories that can be written to, links resolved. They have to be there.
+    pub writable: Vec<PathBuf>,
     /// Files and directories that seem empty, links resolved: keys. They have to be there.
     pub hidden: Vec<PathBuf>,
-    /// Run without a sandbox even where one is demanded.
-    pub insecure: bool,
     /// Who the command seems to be, by number; `None`: whoever started it.
     pub user: Option<u32>,
 }
@@ -34,7 +42,8 @@ impl Sandbox {
     pub fn works(&self, directory: &Path, variables: &Variables) -> bool {
         let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
         let arguments = self.arguments(&directory, variables);
-        !self.insecure && arguments.is_ok_and(|arguments| try_out(&arguments, variables).is_ok())
+        self.isolation != Isolation::Never
+            && arguments.is_ok_and(|arguments| try_out(&arguments, variables).is_ok())
     }
 
     /// The argument vector that runs a command inside, or the command's own where there is no sandbox.
@@ -44,9 +53,9 @@ impl Sandbox {
         directory: &Path,
         variables: &Variables,
     ) -> Result<Wrapped, Error> {
-        let plain = || Wrapped { command: command.to_vec(), isolated: false };
-        if self.insecure {
-            return Ok(plain());
+        let plain = |reason| Wrapped { command: command.to_vec(), isolated: false, reason };
+        if self.isolation == Isolation::Never {
+            return Ok(plain(None));
         }
         // Inside, a relative path would begin at the root.
         let directory = directory
@@ -56,9 +65,9 @@ impl Sandbox {
         match try_out(&arguments, variables) {
             Ok(()) => {
                 let command = arguments.into_iter().chain(command.iter().cloned()).collect();
-                Ok(Wrapped { command, isolated: true })
+                Ok(Wrapped { command, isolated: true, reason: None })
             }
-            Err(_) if self.network => Ok(plain()),
+            Err(reason) if self.isolation == Isolation::WhereItWorks => Ok(plain(Some(reason))),
             Err(reason) => Err(Error::NoIsolation(reason)),
         }
     }
@@ -66,12 +75,11 @@ impl Sandbox {
     fn arguments(&self, directory: &Path, variables: &Variables) -> Result<Vec<OsString>, Error> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
-        let root = if self.writable.is_some() { "--ro-bind" } else { "--bind" };
-        add(&["bwrap", root, "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
+        add(&["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
         for device in accelerators() {
             add(&["--dev-bind".as_ref(), device.as_ref(), device.as_ref()]);
         }
-        for path in self.writable.iter().flatten() {
+        for path in &self.writable {
             add(&["--bind".as_ref(), path.as_ref(), path.as_ref()]);
         }
         for path in &self.hidden {
@@ -111,6 +119,8 @@ impl Sandbox {
 pub(super) struct Wrapped {
     pub(super) command: Vec<OsString>,
     pub(super) isolated: bool,
+    /// Why it is not isolated, if it was to be.
+    pub(super) reason: Option<String>,
 }
 
 fn accelerators() -> Vec<PathBuf> {

@@ -16,6 +16,21 @@ fn project_with(script: &str, run: &str) -> Project {
     running::project_with(script, run)
 }
 
+/// A PATH with what the builds of these tests need, and without a sandbox.
+fn programs_without_bubblewrap(project: &Project) -> String {
+    let programs = project.root().join("bin");
+    fs::create_dir(&programs).expect("creates");
+    for program in ["sh", "mkdir", "cat", "git"] {
+        let found = std::process::Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("runs");
+        let path = String::from_utf8_lossy(&found.stdout).trim().to_string();
+        std::os::unix::fs::symlink(path, programs.join(program)).expect("links");
+    }
+    programs.to_string_lossy().into_owned()
+}
+
 #[test]
 fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {
     let script = "{ env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat \"$HOME\"/.config/modelseal/* ../ci.key ../password; } > found 2>/dev/null\n";
@@ -65,17 +80,8 @@ fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
 #[test]
 fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
     let project = project_with(MAKE, "network = false\n");
-    let (key, programs) = (project.key(), project.root().join("bin"));
-    fs::create_dir(&programs).expect("creates");
-    for program in ["sh", "mkdir", "cat", "git"] {
-        let found = std::process::Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .output()
-            .expect("runs");
-        let path = String::from_utf8_lossy(&found.stdout).trim().to_string();
-        std::os::unix::fs::symlink(path, programs.join(program)).expect("links");
-    }
-    let path = programs.to_string_lossy().into_owned();
+    let key = project.key();
+    let path = programs_without_bubblewrap(&project);
     let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(2);
     outcome
         .says("demands isolation from the network")
@@ -188,4 +194,50 @@ fn a_rebuild_cannot_see_the_release() {
     let archive = project.build();
     let (key, archive) = (project.public_key(), archive.to_string_lossy().into_owned());
     project.modelseal(&["reproduce", &archive, "--key", &key]).expect(1).says("the bytes differ");
+}
+
+/// With the network, too: what is fetched is kept at home, and nothing else is written outside.
+#[test]
+fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
+    let script = format!("{MAKE}echo x > \"$HOME/cache\"\necho x > ../escaped\n");
+    let project = project(&format!("set -e\n{script}"));
+    let (key, beside) = (project.key(), project.root().to_string_lossy().into_owned());
+    let outcome = project.modelseal(&["build", "--key", &key]).expect(1);
+    outcome.says("../escaped: Read-only file system").says("`--allow-write DIR` adds a directory");
+    assert!(!project.root().join("escaped").exists());
+    assert!(project.home().join("cache").is_file());
+    project.modelseal(&["build", "--key", &key, "--allow-write", &beside]).expect(0);
+    assert!(project.root().join("escaped").is_file());
+    let nowhere = project.modelseal(&["build", "--key", &key, "--allow-write", "nowhere"]).expect(2);
+    nowhere.says("`--allow-write`: `nowhere` cannot be used").says("No such file");
+}
+
+/// In a clone `..` is another place, and the directory that is allowed is the same.
+#[test]
+fn what_a_clones_command_may_write_is_allowed_by_name() {
+    let project = project(MAKE);
+    let beside = project.root().join("beside");
+    fs::create_dir(&beside).expect("creates");
+    let script = format!("set -e\n{MAKE}echo x > '{}/note'\n", beside.display());
+    project.write("make.sh", script);
+    project.commit();
+    let (key, public, archive) = (project.key(), project.public_key(), project.out("a.tar"));
+    let (beside, archive) = (beside.to_string_lossy(), archive.to_string_lossy());
+    let refused = project.modelseal(&["build", "--clean", "--key", &key, "-o", &archive]).expect(1);
+    refused.says("note: Read-only file system");
+    let build = ["build", "--clean", "--key", &key, "-o", &archive, "--allow-write", &beside];
+    project.modelseal(&build).expect(0);
+    let reproduce = ["reproduce", &archive, "--key", &public];
+    project.modelseal(&reproduce).expect(3).says("Read-only file system");
+    project.modelseal(&[&reproduce[..], &["--allow-write", &beside]].concat()).expect(0);
+}
+
+/// Where there is no sandbox, and none is demanded, this is said.
+#[test]
+fn a_command_without_isolation_is_named() {
+    let project = project(MAKE);
+    let key = project.key();
+    let path = programs_without_bubblewrap(&project);
+    let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(0);
+    outcome.says("warning: the command runs without isolation (bubblewrap (`bwrap`) is not installed)");
 }

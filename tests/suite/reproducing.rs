@@ -106,20 +106,33 @@ fn what_was_not_made_by_a_command_or_from_a_commit_is_not_tried() {
 
 #[test]
 fn a_release_that_is_not_accepted_is_not_rebuilt() {
-    let project = project(&format!("{MAKE}echo ran > ../ran\n"));
+    let project = project(MAKE);
+    let ran = project.root().join("notes/ran");
+    fs::create_dir(project.root().join("notes")).expect("creates");
+    project.write("make.sh", format!("{MAKE}echo ran > '{}' || true\n", ran.display()));
+    project.commit();
     let archive = archive(&project);
-    fs::remove_file(project.root().join("ran")).expect("removes");
     let (_, other) = project.other_key("other");
     let target = archive.to_string_lossy().into_owned();
-    let outcome = project.modelseal(&["reproduce", &target, "--key", &other]).expect(1);
+    let notes = project.root().join("notes").to_string_lossy().into_owned();
+    let reproducing = |arguments: &[&str], code| {
+        let always = ["reproduce", &target, "--allow-write", &notes];
+        project.modelseal(&[&always, arguments].concat()).expect(code)
+    };
+    let outcome = reproducing(&["--key", &other], 1);
     outcome.says("none of the trusted keys signed this").claims_no_success();
-    project.modelseal(&["reproduce", &target]).expect(2).says("no key is trusted");
+    reproducing(&[], 2).says("no key is trusted");
     let mut bytes = fs::read(&archive).expect("reads");
     let place = bytes.len() - 1600;
     bytes[place] ^= 1;
+    fs::write(&archive, &bytes).expect("writes");
+    let public = project.public_key();
+    reproducing(&["--key", &public], 1);
+    assert!(!ran.exists(), "nothing was run");
+    bytes[place] ^= 1;
     fs::write(&archive, bytes).expect("writes");
-    reproduce(&project, &archive, &[], 1);
-    assert!(!project.root().join("ran").exists(), "nothing was run");
+    reproducing(&["--key", &public], 0);
+    assert!(ran.is_file(), "it would have been seen");
 }
 
 /// A manifest that does not tell the truth about its commit is a breach, not a reproducibility bug.
