@@ -80,6 +80,16 @@ struct Talk {
     verbose: bool,
 }
 
+/// As usual, but for panics that become errors.
+fn report_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !crate::profile::panics_are_errors() {
+            usual(panic);
+        }
+    }));
+}
+
 /// Parses the arguments, runs the verb and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -90,6 +100,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    report_panics();
     signals::watch();
     crate::run::adopt_orphans();
     let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };

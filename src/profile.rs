@@ -6,10 +6,13 @@
 mod csv;
 mod jsonl;
 mod labels;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod sketch;
 mod time;
 mod timeline;
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -20,7 +23,7 @@ use csv::CsvRecords;
 use jsonl::JsonRecords;
 use labels::Labels;
 use sketch::Sketch;
-use time::TimeReader;
+use time::{Form, TimeReader};
 use timeline::Buckets;
 
 pub use sketch::{Overlap, overlap};
@@ -62,6 +65,12 @@ pub enum ProfileError {
     NotAValue { line: u64, what: &'static str },
     #[error("the gzip stream is damaged: {0}")]
     Gzip(String),
+    #[error("the Parquet file is damaged, or written in an unknown way: {0}")]
+    Parquet(String),
+    #[error("the column {} is of type {found}, which cannot be counted as {role}", crate::text::name(name))]
+    ColumnType { name: String, found: String, role: &'static str },
+    #[error("the label of row {0} is not UTF-8")]
+    LabelNotUtf8(u64),
 }
 
 fn list(names: &[String]) -> String {
@@ -142,24 +151,30 @@ impl Profile {
     fn count_hashed(&mut self, hash: u64, cells: Cells<'_>) {
         self.rows += 1;
         self.sketch.add(hash);
-        let class = match cells.label {
-            None => None,
-            Some(None | Some("")) => {
-                self.nulls += 1;
-                None
-            }
-            Some(Some(label)) => self.labels.count(label),
-        };
+        let class = cells.label.and_then(|label| self.count_label(label));
         if let Some(text) = cells.time {
             match text.and_then(|text| self.times.read(text)) {
-                Some((time, form)) => {
-                    *form.of(&mut self.time_forms) += 1;
-                    self.widen(time);
-                    self.buckets.count(time.as_second(), class);
-                }
+                Some((time, form)) => self.count_time(time, form, class),
                 None => self.count_unparsed(text),
             }
         }
+    }
+
+    /// The number of the class, if there is one.
+    fn count_label(&mut self, label: Option<&str>) -> Option<usize> {
+        match label {
+            None | Some("") => {
+                self.nulls += 1;
+                None
+            }
+            Some(label) => self.labels.count(label),
+        }
+    }
+
+    fn count_time(&mut self, time: Timestamp, form: Form, class: Option<usize>) {
+        *form.of(&mut self.time_forms) += 1;
+        self.widen(time);
+        self.buckets.count(time.as_second(), class);
     }
 
     fn count_unparsed(&mut self, text: Option<&str>) {
@@ -212,7 +227,29 @@ enum Records {
 }
 
 /// The formats whose records can be counted, by the file's ending, as messages list them.
+#[cfg(not(feature = "parquet"))]
 pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.gz`";
+#[cfg(feature = "parquet")]
+pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, these with `.gz`, and `.parquet`";
+
+/// Counts the records of a file whose format does not allow to do it while it is hashed; `None`: it is
+/// another format.
+#[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
+pub fn count_file(path: &str, file: File, columns: &Columns) -> Option<Result<Profile, ProfileError>> {
+    #[cfg(feature = "parquet")]
+    if path.to_ascii_lowercase().ends_with(".parquet") {
+        return Some(parquet::count(file, columns));
+    }
+    None
+}
+
+/// Whether a panic on this thread is an error that is reported like any other.
+pub fn panics_are_errors() -> bool {
+    #[cfg(feature = "parquet")]
+    return std::thread::current().name() == Some(parquet::THREAD);
+    #[cfg(not(feature = "parquet"))]
+    false
+}
 
 impl Profiler {
     /// `None`: the ending of the file's name is not one of [`KNOWN_ENDINGS`].

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::pointer::{self, LOOK, Pointer};
 use crate::digest::{
-    self, Algorithms, Consumer, Digest, EntryKind, Progress, Symlinks, directory_hash, hash_file, map_files,
-    walk,
+    self, Algorithms, Consumer, Digest, EntryKind, Progress, Stamp, Symlinks, directory_hash, hash_file,
+    map_files, open_regular, walk,
 };
 use crate::manifest::{self, DependencyDigest, PathError};
-use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler};
+use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler, count_file};
 
 /// What a file or directory turned out to be.
 #[derive(Debug, Clone)]
@@ -143,13 +143,18 @@ fn read_file(
     if let Some(profiler) = &mut profiler {
         also.push(profiler);
     }
+    let (file, before) = open_regular(path, symlinks)?;
     let digests = hash_file(path, Algorithms::SHA256, symlinks, &mut also, progress)?.digests;
     head.check(path, digests.size)?;
-    Ok(Part {
-        sha256: digests.sha256.unwrap_or_else(|| Digest::sha256(b"")),
-        bytes: digests.size,
-        profile: profiler.map(Profiler::finish),
-    })
+    let profile = match profiler {
+        Some(profiler) => Some(profiler.finish()),
+        None => columns.and_then(|columns| count_file(&name, file, columns)),
+    };
+    let after = std::fs::metadata(path).map_err(|source| digest::Error::io(path, source))?;
+    if Stamp::of(&after) != Stamp::of(&before) {
+        return Err(digest::Error::Changed { path: path.to_path_buf() }.into());
+    }
+    Ok(Part { sha256: digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), bytes: digests.size, profile })
 }
 
 /// Keeps the first bytes of a file, to see whether it is what it should be.

@@ -19,6 +19,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod lineage;
+mod parquet;
 mod policies;
 mod probing;
 mod properties;

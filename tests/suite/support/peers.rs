@@ -37,7 +37,7 @@ pub fn trainers() -> PathBuf {
 
 /// A virtual environment with everything in `tests/peers/NAME.txt`. A lock makes tests that run side
 /// by side wait for the one that installs it; what cannot be installed fails the test that needs it.
-fn python_environment(name: &str) -> PathBuf {
+pub fn python_environment(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let requirements = root.join(format!("tests/peers/{name}.txt"));
     let wanted = fs::read_to_string(&requirements).expect("reads the requirements");

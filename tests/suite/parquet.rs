@@ -1,0 +1,214 @@
+//! Parquet files, written by real writers: the same evidence however the same rows are written.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use modelseal::digest::Symlinks;
+use modelseal::inputs::read_source;
+use modelseal::profile::{Columns, Profile, ProfileError, count_file};
+
+use crate::support::{Project, peers};
+
+/// The files of `parquet.py`, made once.
+fn files() -> &'static Path {
+    static FILES: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let made = FILES.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/parquet.py");
+        let python = peers::python_environment("parquet").join("bin/python");
+        let output = Command::new(python).arg(script).arg(directory.path()).output().expect("runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        directory
+    });
+    made.path()
+}
+
+fn columns(label: Option<&str>, timestamp: Option<&str>) -> Columns {
+    Columns { label: label.map(str::to_string), timestamp: timestamp.map(str::to_string) }
+}
+
+fn profile(name: &str) -> Profile {
+    let columns = columns(Some("class"), Some("when"));
+    let facts = read_source(&files().join(name), Symlinks::Refuse, Some(&columns), &|_| {});
+    facts.unwrap_or_else(|error| panic!("{name}: {error}")).profile.expect("is counted")
+}
+
+/// Everything but the rows themselves.
+fn counts(profile: &Profile) -> String {
+    let Profile { rows, nulls, oldest, newest, unparsed, time_forms, .. } = profile;
+    let (labels, timeline) = (profile.labels(), profile.timeline());
+    format!("{rows} {nulls} {oldest:?} {newest:?} {unparsed} {time_forms:?} {labels:?} {timeline:?}")
+}
+
+#[test]
+fn the_same_counts_as_of_csv() {
+    let csv = profile("table.csv");
+    assert_eq!((csv.rows, csv.nulls, csv.unparsed), (3000, 97, 31));
+    assert_eq!(counts(&profile("plain.parquet")), counts(&csv));
+}
+
+#[test]
+fn the_same_evidence_however_the_rows_are_written() {
+    let plain = profile("plain.parquet");
+    let others = [
+        "snappy",
+        "gzip",
+        "zstd",
+        "lz4",
+        "pages",
+        "delta",
+        "split",
+        "checksums",
+        "categories",
+        "wider",
+        "milliseconds",
+        "renamed",
+        "shuffled",
+        "int96",
+        "fast",
+        "old",
+    ];
+    for name in others {
+        let other = profile(&format!("{name}.parquet"));
+        assert_eq!(counts(&other), counts(&plain), "{name}");
+        assert_eq!(other.sketch(), plain.sketch(), "{name}");
+    }
+    let shards = profile("shards");
+    assert_eq!((counts(&shards), shards.sketch()), (counts(&plain), plain.sketch()));
+}
+
+#[test]
+fn other_rows_are_other_rows() {
+    let plain = profile("plain.parquet").sketch();
+    for name in ["one-cell", "less"] {
+        let other = profile(&format!("{name}.parquet")).sketch();
+        assert_ne!(other.sum, plain.sum, "{name}");
+        let overlap = modelseal::profile::overlap(&plain, &other).expect("has rows");
+        assert!(overlap.share > 0.99, "{name}: {overlap:?}");
+    }
+    assert_eq!(profile("empty.parquet").rows, 0);
+}
+
+fn kinds(label: Option<&str>, timestamp: Option<&str>) -> Result<Profile, String> {
+    let path = files().join("kinds.parquet");
+    let file = File::open(&path).expect("opens");
+    let counted = count_file("kinds.parquet", file, &columns(label, timestamp)).expect("is Parquet");
+    counted.map_err(|error| error.to_string())
+}
+
+#[test]
+fn labels_of_every_kind_are_counted_or_refused_by_name() {
+    for (column, expected, nulls) in [
+        ("text", "a 2, b 1", 1),
+        ("bytes", "a 2, b 1", 1),
+        ("boolean", "false 1, true 2", 1),
+        ("unsigned", "0 2, 4294967295 1", 1),
+        ("long", "0 2, 18446744073709551615 1", 1),
+        ("small", "-1 1, 0 2", 1),
+        ("float", "0.1 1, 2.0 1", 2),
+        ("struct.label", "a 1, b 1", 2),
+    ] {
+        let profile = kinds(Some(column), None).expect(column);
+        let labels = profile.labels().expect("few classes");
+        let labels: Vec<String> = labels.iter().map(|(label, count)| format!("{label} {count}")).collect();
+        assert_eq!((labels.join(", ").as_str(), profile.nulls), (expected, nulls), "{column}");
+    }
+    for (column, found) in [
+        ("half", "FIXED_LEN_BYTE_ARRAY"),
+        ("decimal", "DECIMAL"),
+        ("list.list.element", "LIST"),
+        ("date", "DATE"),
+        ("clock", "TIME_MICROS"),
+        ("nanoseconds", "INT64"),
+    ] {
+        let error = kinds(Some(column), None).expect_err(column);
+        let expected = format!("the column `{column}` is of type {found}, which cannot be counted as labels");
+        assert_eq!(error, expected);
+    }
+    assert_eq!(kinds(Some("broken"), None).expect_err("not UTF-8"), "the label of row 2 is not UTF-8");
+    let error = kinds(Some("txet"), None).expect_err("no column");
+    assert!(error.starts_with("there is no column `txet`; there are `text`, `bytes`"), "{error}");
+}
+
+#[test]
+fn times_of_every_kind_are_read_or_refused_by_name() {
+    for (column, oldest, newest, unparsed) in [
+        ("date", "1970-01-01T00:00:00Z", "2024-10-05T00:00:00Z", 1),
+        ("nanoseconds", "1970-01-01T00:00:00Z", "2023-11-14T22:13:20.000000001Z", 1),
+        ("spelled", "2026-11-01T00:00:00Z", "2026-11-02T10:00:00Z", 2),
+        ("epoch", "1970-01-01T00:00:00Z", "2023-11-14T22:13:20Z", 1),
+        ("far", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00.001Z", 2),
+    ] {
+        let profile = kinds(None, Some(column)).expect(column);
+        let time = |time: Option<jiff::Timestamp>| time.expect("has times").to_string();
+        let found = (time(profile.oldest), time(profile.newest), profile.unparsed);
+        assert_eq!((found.0.as_str(), found.1.as_str(), found.2), (oldest, newest, unparsed), "{column}");
+    }
+    for column in ["clock", "decimal", "float", "boolean", "map.key_value.key"] {
+        let error = kinds(None, Some(column)).expect_err(column);
+        assert!(error.ends_with("which cannot be counted as times"), "{column}: {error}");
+    }
+}
+
+/// A panic of the library is an error like any other; what cannot be seen in a damaged file stays as it is.
+#[test]
+fn a_damaged_file_is_refused_wherever_it_is_damaged() {
+    let path = files().join("kinds.parquet");
+    let whole = fs::read(&path).expect("reads");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let count = |bytes: &[u8]| {
+        let path = scratch.path().join("d.parquet");
+        fs::write(&path, bytes).expect("writes");
+        let file = File::open(&path).expect("opens");
+        count_file("d.parquet", file, &columns(Some("text"), Some("date"))).expect("is Parquet")
+    };
+    let sketch = count(&whole).expect("counts").sketch();
+    let (mut refused, mut changed) = (0, 0);
+    for place in (0..whole.len()).step_by(5) {
+        for bit in [0, 7] {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1 << bit;
+            match count(&bytes) {
+                Err(
+                    ProfileError::Parquet(_)
+                    | ProfileError::NoColumn { .. }
+                    | ProfileError::ColumnType { .. },
+                ) => {
+                    refused += 1;
+                }
+                Err(ProfileError::LabelNotUtf8(_)) => changed += 1,
+                Err(error) => panic!("{place}: {error}"),
+                Ok(profile) if profile.sketch() == sketch => {}
+                Ok(_) => changed += 1,
+            }
+        }
+    }
+    assert!(refused > 500 && changed > 50, "{refused} refused, {changed} changed");
+    for length in (0..whole.len()).step_by(37) {
+        assert!(matches!(count(&whole[..length]), Err(ProfileError::Parquet(_))), "{length}");
+    }
+}
+
+#[test]
+fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
+    let project = Project::with_artifact(&[("a", b"a")]);
+    let bytes = fs::read(files().join("snappy.parquet")).expect("reads");
+    project.append_recipe(
+        "[[data]]\nname = \"d\"\npath = \"d.parquet\"\nlabel = \"class\"\ntimestamp = \"when\"\n",
+    );
+    project.write("d.parquet", &bytes[..bytes.len() - 100]);
+    let refused = project.build_refused(&[], 1);
+    refused.says("d.parquet").says("the Parquet file is damaged, or written in an unknown way");
+    // The directory says that a page lies where there is none.
+    let mut broken = bytes.clone();
+    broken[4..4096].fill(0xff);
+    project.write("d.parquet", &broken);
+    let refused = project.build_refused(&[], 1);
+    refused.says("the Parquet file is damaged");
+    assert!(!refused.all().contains("panicked"), "{}", refused.all());
+    project.write("d.parquet", &bytes);
+    let archive = project.build();
+    project.modelseal(&["show", &archive.to_string_lossy()]).expect(0).says("3,000 rows");
+}
