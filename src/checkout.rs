@@ -86,6 +86,7 @@ pub struct Checkout {
     /// The work tree.
     root: PathBuf,
     recipe: Recipe,
+    on_a_branch: bool,
 }
 
 impl Checkout {
@@ -103,7 +104,7 @@ impl Checkout {
         let home = make(directory, "home")?;
         let work = make(directory, "work")?;
         let mut root = work.join("tree");
-        git::clone(repository, commit, &home, &root)?;
+        let on_a_branch = git::clone(repository, commit, &home, &root)?;
         let loaded = load(&root, recipe)?;
         let above = levels_above(&loaded, recipe);
         if above > 0 {
@@ -115,12 +116,18 @@ impl Checkout {
             root = moved;
         }
         let recipe = load(&root, recipe)?;
-        Ok(Self { directory: directory.to_path_buf(), root, recipe })
+        Ok(Self { directory: directory.to_path_buf(), root, recipe, on_a_branch })
     }
 
     /// The recipe of the clone: its directory is where its command runs.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// Whether a branch or a tag of the repository leads to the commit. Servers also give others to those
+    /// who name them, for a time.
+    pub fn is_on_a_branch(&self) -> bool {
+        self.on_a_branch
     }
 
     /// The work tree.

@@ -32,6 +32,7 @@
 //!     hash: Algorithms::BLAKE3,
 //!     against: None,
 //!     attestations: &[],
+//!     online: false,
 //!     policy: None,
 //!     previous: None,
 //!     now: jiff::Timestamp::now(),

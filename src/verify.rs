@@ -1,8 +1,9 @@
 //! Deciding whether what arrived is what was built.
 //!
-//! The steps are those of `docs/verification.md`, each a file of this directory. Nothing is executed, no
-//! network is opened, nothing is written but what `unpack` extracts. A check that fails is an answer, not
-//! an error: [`Error`] means that the question could not be asked.
+//! The steps are those of `docs/verification.md`, each a file of this directory. Nothing is executed and no
+//! network is opened, unless the caller wants to know whether the commit can be reached; nothing is written
+//! but what `unpack` extracts. A check that fails is an answer, not an error: [`Error`] means that the
+//! question could not be asked.
 
 mod against;
 mod archive;
@@ -13,6 +14,7 @@ mod lineage;
 mod model_signature;
 mod policy;
 mod previous;
+mod reachable;
 mod seal;
 mod signature;
 mod unpack;
@@ -74,6 +76,8 @@ pub struct Options<'a> {
     pub against: Option<Against>,
     /// Statements about the release, beside those that lie next to the target.
     pub attestations: &'a [PathBuf],
+    /// Ask the sealed remote for the commit, by the `git` program.
+    pub online: bool,
     /// What the deployer demands of the evidence.
     pub policy: Option<&'a Policy>,
     /// The release that is deployed now, to compare with.
@@ -92,6 +96,7 @@ impl<'a> Options<'a> {
             hash: Algorithms::ALL,
             against: None,
             attestations: &[],
+            online: false,
             policy: None,
             previous: None,
             now,
@@ -276,6 +281,7 @@ impl<'a> Verification<'a> {
     fn finish(&mut self, seal: Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
         model_signature::check(self, &seal, model_signature);
         lineage::check(self, &seal)?;
+        reachable::check(self, &seal)?;
         attestation::check(self, &seal)?;
         policy::check(self, &seal)?;
         self.seal = Some(seal);

@@ -62,13 +62,13 @@ fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
     fs::write(&path, text).map_err(|source| Error::io(&path, source))
 }
 
-/// Clones and checks out one commit.
+/// Clones and checks out one commit; the result: whether a branch or a tag leads to it.
 pub(super) fn clone(
     repository: &Repository<'_>,
     commit: &str,
     home: &Path,
     target: &Path,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let shown = repository.shown();
     if let Repository::Address(address) = repository
         && !["https://", "ssh://"].iter().any(|protocol| address.starts_with(protocol))
@@ -89,7 +89,8 @@ pub(super) fn clone(
         let object = format!("{commit}^{{commit}}");
         Ok::<_, Error>(run(home, Some(target), &["cat-file", "-e", &object])?.is_ok())
     };
-    if !has(commit)? {
+    let on_a_branch = has(commit)?;
+    if !on_a_branch {
         // A commit that no branch leads to: some servers give it to those who name it.
         let _ = run(home, Some(target), &["fetch", "--quiet", "origin", commit])?;
         if !has(commit)? {
@@ -105,14 +106,15 @@ pub(super) fn clone(
             }
             .map_err(failed)?;
             clone_submodules(root, home, target)?;
-            fill_pointers(root, target)
+            fill_pointers(root, target)?;
         }
         Repository::Address(_) if target.join(".gitmodules").is_file() => {
             let update = ["submodule", "update", "--quiet", "--init", "--recursive"];
-            run(home, Some(target), &update)?.map_err(failed)
+            run(home, Some(target), &update)?.map_err(failed)?;
         }
-        Repository::Address(_) => Ok(()),
+        Repository::Address(_) => {}
     }
+    Ok(on_a_branch)
 }
 
 /// Submodules that are checked out in the original are checked out in the clone.

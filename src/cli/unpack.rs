@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// A statement about the release, beside those that lie next to it
     #[arg(long, value_name = "FILE")]
     attestation: Vec<PathBuf>,
+    /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
+    #[arg(long)]
+    online: bool,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -63,6 +66,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         hash: Algorithms::ALL,
         against: None,
         attestations: &arguments.attestation,
+        online: arguments.online,
         policy: policy.as_ref(),
         previous: previous.as_ref(),
         now,

@@ -24,7 +24,7 @@ Examples:
   modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar
 
 Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no
-network is opened, nothing is written.
+network is opened but for --online, nothing is written.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
@@ -54,6 +54,9 @@ pub(super) struct Arguments {
     /// A statement about the release, beside those that lie next to it
     #[arg(long, value_name = "FILE")]
     attestation: Vec<PathBuf>,
+    /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
+    #[arg(long)]
+    online: bool,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -76,6 +79,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             hash: arguments.hash.into(),
             against,
             attestations: &arguments.attestation,
+            online: arguments.online,
             policy: policy.as_ref(),
             previous: previous.as_ref(),
             now,

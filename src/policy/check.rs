@@ -148,7 +148,7 @@ impl Policy {
             }
             Some(("lineage", rest)) => match rest.split_once('.') {
                 Some(("data", _)) => true,
-                _ => matches!(rest, "origin" | "code" | "data" | "params" | "environment"),
+                _ => matches!(rest, "origin" | "code" | "reachable" | "data" | "params" | "environment"),
             },
             _ => false,
         }

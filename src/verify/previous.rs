@@ -55,8 +55,15 @@ pub(super) fn check(
 
 /// The seal, read once and accepted; or why it is not.
 fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>, Error> {
-    let options =
-        Options { release: None, against: None, attestations: &[], policy: None, previous: None, ..*options };
+    let options = Options {
+        release: None,
+        against: None,
+        attestations: &[],
+        online: false,
+        policy: None,
+        previous: None,
+        ..*options
+    };
     let mut verification = Verification::new(target, &options)?;
     let seal = match seal::open(target)? {
         seal::Opened::Directory(root) => {

@@ -19,6 +19,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod lineage;
+mod online;
 mod parquet;
 mod policies;
 mod probing;

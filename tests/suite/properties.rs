@@ -26,6 +26,7 @@ fn verdict(bytes: &[u8], keys: &[TrustedKey], hash: Algorithms) -> Option<Verdic
         hash,
         against: None,
         attestations: &[],
+        online: false,
         policy: None,
         previous: None,
         now: jiff::Timestamp::UNIX_EPOCH,

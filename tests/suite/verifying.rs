@@ -50,7 +50,7 @@ lineage.params  pass     2 values
 lineage.environment  skip     nothing was sealed about the environment
 lineage.origin  pass     adopted
 
-not checked: inputs against a checkout (no --against), policy (none given)
+not checked: inputs against a checkout (no --against), the commit at its remote (no --online), policy (none given)
 pass: 2 files match release sha256:HEX… signed by ci; no policy: origin adopted accepted"
             .replace("seal            ", "seal                 ")
             .replace("signature       pass", "signature            pass")
@@ -83,7 +83,7 @@ fn a_changed_file() {
    found: blake3:HEX (4,096 bytes)
 hint: fetch the archive again; if it stays so, do not deploy it
 
-not checked: inputs against a checkout (no --against), policy (none given)
+not checked: inputs against a checkout (no --against), the commit at its remote (no --online), policy (none given)
 fail: `weights.safetensors` is not the file that was sealed";
     assert!(text.ends_with(details), "{text}");
 }

@@ -1,0 +1,134 @@
+//! `verify --online`: the commit at its remote. The transport is a stand-in for `ssh` that starts the server's
+//! half of git on this machine; everything else is real.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::running::{MAKE, project};
+use crate::support::project::{Project, git_in};
+use crate::support::run::Outcome;
+
+struct Remote {
+    project: Project,
+    /// The bare repository.
+    origin: PathBuf,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let project = project(MAKE);
+        let origin = project.root().join("origin.git");
+        git_in(project.root(), &project.home(), &["init", "--quiet", "--bare", "origin.git"]);
+        let remote = Self { project, origin };
+        remote.answer("for last; do :; done; exec sh -c \"$last\"");
+        let address = format!("ssh://git@forge.example.com:2222{}", remote.origin.display());
+        remote.project.git(&["remote", "add", "origin", &address]);
+        remote
+    }
+
+    /// What `ssh` does; every call is noted.
+    fn answer(&self, script: &str) {
+        let programs = self.project.root().join("programs");
+        fs::create_dir_all(&programs).expect("creates");
+        let note = self.note();
+        fs::write(
+            programs.join("ssh"),
+            format!("#!/bin/sh\necho \"$@\" >> '{}'\n{script}\n", note.display()),
+        )
+        .expect("writes");
+        fs::set_permissions(programs.join("ssh"), PermissionsExt::from_mode(0o755)).expect("sets");
+    }
+
+    fn note(&self) -> PathBuf {
+        self.project.root().join("calls")
+    }
+
+    fn push(&self) {
+        let origin = self.origin.to_string_lossy().into_owned();
+        self.project.git(&["push", "--quiet", &origin, "HEAD:refs/heads/main"]);
+    }
+
+    fn verify(&self, archive: &std::path::Path, arguments: &[&str], code: i32) -> Outcome {
+        let path = std::env::var("PATH").expect("a PATH");
+        let path = format!("{}:{path}", self.project.root().join("programs").display());
+        let (public, archive) = (self.project.public_key(), archive.to_string_lossy().into_owned());
+        let all = [&["verify", &archive, "--key", &public], arguments].concat();
+        self.project.modelseal(&all).env("PATH", &path).expect(code)
+    }
+}
+
+#[test]
+fn a_commit_that_was_pushed_can_be_reached() {
+    let remote = Remote::new();
+    remote.project.write("data.csv", "a,b\n1,2\n");
+    remote.project.append_recipe("[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
+    remote.project.commit();
+    remote.push();
+    let archive = remote.project.build();
+    remote
+        .verify(&archive, &["--online"], 0)
+        .says("lineage.reachable")
+        .says("is at ssh://forge.example.com:2222");
+    assert!(remote.note().is_file());
+    fs::remove_file(remote.note()).expect("removes");
+    remote.verify(&archive, &[], 0).says("the commit at its remote (no --online)");
+    let (_, other) = remote.project.other_key("other");
+    let target = archive.to_string_lossy().into_owned();
+    remote.project.modelseal(&["verify", &target, "--key", &other, "--online"]).expect(1);
+    assert!(!remote.note().exists(), "the remote was asked");
+}
+
+#[test]
+fn what_git_does_not_hold_is_named() {
+    let remote = Remote::new();
+    remote.project.write(".gitignore", "/data.csv\n/dist\n");
+    remote.project.write("data.csv", "a,b\n1,2\n");
+    remote.project.append_recipe("[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
+    remote.project.commit();
+    remote.push();
+    let archive = remote.project.build();
+    remote.verify(&archive, &["--online"], 0).says("git does not hold `data/d`");
+}
+
+#[test]
+fn a_commit_of_one_machine_only_fails() {
+    let remote = Remote::new();
+    remote.push();
+    remote.project.write("more.txt", "more");
+    remote.project.commit();
+    let archive = remote.project.build();
+    let outcome = remote.verify(&archive, &["--online"], 1);
+    outcome.says("does not hold the commit").says("nobody else can rebuild this model").claims_no_success();
+
+    // On the server still, by its name, but on no branch.
+    remote.push();
+    git_in(&remote.origin, &remote.project.home(), &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    git_in(&remote.origin, &remote.project.home(), &["update-ref", "refs/heads/main", "main~1"]);
+    let outcome = remote.verify(&archive, &["--online"], 1);
+    outcome.says("is on no branch and no tag of").says("hint: push it to a branch that stays");
+}
+
+#[test]
+fn code_that_was_not_as_committed_cannot_be_reached() {
+    let remote = Remote::new();
+    remote.push();
+    remote.project.write("make.sh", format!("{MAKE}# edited\n"));
+    let archive = remote.project.build_with(&["--allow-dirty"]);
+    remote.verify(&archive, &["--online"], 1).says("`code` of the commit").says("is not the sealed one");
+}
+
+#[test]
+fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive() {
+    let remote = Remote::new();
+    remote.push();
+    let archive = remote.project.build();
+    remote.answer("echo 'ssh: Could not resolve hostname' >&2; exit 255");
+    let outcome = remote.verify(&archive, &["--online"], 3);
+    outcome.says("cannot be cloned").claims_no_success();
+    remote.project.git(&["remote", "remove", "origin"]);
+    let archive = remote.project.build_with(&["--force"]);
+    remote
+        .verify(&archive, &["--online"], 1)
+        .says("no remote was sealed: nobody else can rebuild this model");
+}
