@@ -1,11 +1,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::arguments::Format;
 use super::output::print;
 use super::verify::target;
 use crate::digest::Digest;
@@ -20,6 +19,7 @@ use crate::verify::{Sealed, read_sealed};
 Examples:
   modelseal show wine-1.0.0.tar
   modelseal show models/wine --format json | jq .statement.predicate
+  export $(modelseal show models/wine --format env)      names of the release for logs, traces, labels
 
 What is printed is what the seal says. Whether it is true, `modelseal verify` decides.")]
 pub(super) struct Arguments {
@@ -29,6 +29,17 @@ pub(super) struct Arguments {
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document, described by a published schema
+    Json,
+    /// Lines of NAME=VALUE, with nothing that a shell or a Dockerfile would take for more
+    Env,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -53,8 +64,37 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             print(&(serde_json::to_string_pretty(&wire)? + "\n"))?;
         }
         Format::Text => print(&text(&seal, &hint))?,
+        Format::Env => print(&environment(&seal))?,
     }
     Ok(0)
+}
+
+/// Kubernetes takes no longer value of a label, and none with a colon.
+const LABEL_LENGTH: usize = 63;
+
+/// Model names, versions, digests and commits have small alphabets: nothing has to be quoted anywhere.
+fn environment(seal: &Seal) -> String {
+    let manifest = &seal.manifest;
+    let model = manifest.model();
+    let release = format!("sha256:{}", seal.release);
+    let mut label = release.replace(':', "-");
+    label.truncate(LABEL_LENGTH);
+    let code = manifest.dependencies().iter().find(|input| input.name == "code");
+    let commit = code.and_then(|code| code.digest.git_commit.as_deref());
+    let origin = manifest.internal().origin.name();
+    let mut lines = vec![
+        ("MODELSEAL_MODEL", model.name.clone()),
+        ("MODELSEAL_VERSION", model.version.clone()),
+        ("MODELSEAL_RELEASE", release.clone()),
+        ("MODELSEAL_LABEL", label),
+        ("MODELSEAL_ORIGIN", origin.to_string()),
+    ];
+    lines.extend(commit.map(|commit| ("MODELSEAL_COMMIT", commit.to_string())));
+    // https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
+    let attributes = [("name", &model.name), ("version", &model.version), ("release", &release)];
+    let attributes = attributes.map(|(name, value)| format!("modelseal.{name}={value}"));
+    lines.push(("OTEL_RESOURCE_ATTRIBUTES", attributes.join(",")));
+    lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
 #[derive(Serialize)]

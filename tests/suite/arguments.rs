@@ -127,3 +127,27 @@ fn data_paths_on_the_command_line() {
     show.says("`data/train`  data/train.csv");
     assert!(!show.stdout.contains("elsewhere"));
 }
+
+/// What shells, Docker, Kubernetes and OpenTelemetry read as it is.
+#[test]
+fn the_names_of_a_release_as_an_environment() {
+    let project = Project::new();
+    let archive = project.build();
+    let archive = archive.to_string_lossy();
+    let json = project.modelseal(&["show", &archive, "--format", "json"]).expect(0).json();
+    let release = json["release"].as_str().expect("text");
+    let shown = project.modelseal(&["show", &archive, "--format", "env"]).expect(0).stdout;
+    let commit = project.git(&["rev-parse", "HEAD"]);
+    let expected = format!(
+        "MODELSEAL_MODEL=wine\nMODELSEAL_VERSION=1.0.0\nMODELSEAL_RELEASE={release}\n\
+         MODELSEAL_LABEL={}\nMODELSEAL_ORIGIN=adopted\nMODELSEAL_COMMIT={}\n\
+         OTEL_RESOURCE_ATTRIBUTES=modelseal.name=wine,modelseal.version=1.0.0,modelseal.release={release}\n",
+        &release.replace(':', "-")[..63],
+        commit.trim(),
+    );
+    assert_eq!(shown, expected);
+    let script = "export $(\"$0\" show \"$1\" --format env) && echo \"$MODELSEAL_RELEASE\"";
+    let program = env!("CARGO_BIN_EXE_modelseal");
+    let output = std::process::Command::new("sh").args(["-c", script, program, &archive]).output();
+    assert_eq!(String::from_utf8_lossy(&output.expect("runs").stdout).trim(), release);
+}

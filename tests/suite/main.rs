@@ -6,6 +6,7 @@ mod arguments;
 mod attesting;
 mod crash;
 mod data;
+mod deploying;
 mod diff;
 mod documentation;
 mod drilling;
