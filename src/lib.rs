@@ -52,6 +52,7 @@ pub mod checkout;
 #[doc(hidden)]
 pub mod cli;
 pub mod compare;
+pub mod content;
 pub mod diff;
 pub mod digest;
 pub mod drill;

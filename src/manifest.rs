@@ -26,7 +26,7 @@ pub use provenance::{
     InternalParameters, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails, Rung,
 };
 pub use reproduction::{REPRODUCTION_TYPE, Reproduction, ReproductionError};
-pub use statement::{FileFacts, Statement, Subject, SubjectDigest};
+pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;
 pub use value::Value;
 

@@ -9,9 +9,12 @@ use std::io;
 use super::Error;
 use super::plan::Plan;
 use crate::archive::{ArchiveFile, ArchiveWriter, Entry, WriteError};
+use crate::content::has_content;
 use crate::digest::{Digest, Memory, Progress, map_files};
 use crate::inputs::{self, Artifact, ListedFile};
-use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload};
+use crate::manifest::{
+    ContentHash, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload,
+};
 use crate::release;
 use crate::sign::{self, PrivateKey};
 
@@ -114,7 +117,8 @@ fn signature_entry(size: u64) -> Entry<'static> {
 /// A file whose digests are not known yet. They have a fixed width, so the manifest has its final length.
 fn draft(listed: &ListedFile) -> Subject {
     let unknown = Digest([0; 32]);
-    Subject::file(listed.path.clone(), unknown, unknown, listed.facts)
+    let content = has_content(&listed.path).then_some(ContentHash(0));
+    Subject::file(listed.path.clone(), unknown, unknown, FileFacts { content, ..listed.facts })
 }
 
 /// Small files in batches, large ones alone; the order stays.
@@ -192,7 +196,6 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::FileFacts;
 
     #[test]
     fn a_large_file_is_alone_and_small_ones_are_bounded() {
@@ -201,7 +204,10 @@ mod tests {
         let files: Vec<ListedFile> = sizes
             .into_iter()
             .chain(many)
-            .map(|size| ListedFile { path: String::new(), facts: FileFacts { size, executable: false } })
+            .map(|size| ListedFile {
+                path: String::new(),
+                facts: FileFacts { size, executable: false, content: None },
+            })
             .collect();
         let batches = batches(&files);
         assert_eq!(batches.concat(), files);

@@ -1,13 +1,13 @@
 //! Files inside files: zip (`.pt`, `.npz`, skops, Keras) and gzip.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use rawzip::{CompressionMethod, ZipArchive};
 
 use super::{Cause, Failed, Likeness, Pair, compare, text};
+use crate::content::zip::{Member, members};
 use crate::manifest::Rung;
 use crate::text::name;
 
@@ -19,17 +19,6 @@ const EXPANSION: u64 = 64;
 /// How many bytes may be decompressed for comparing two files, of which the larger has this many.
 pub(super) fn budget(size: u64) -> u64 {
     size.saturating_mul(EXPANSION).max(LARGEST)
-}
-
-/// No archive with more members is looked into.
-const MOST_MEMBERS: usize = 1_000_000;
-
-/// A member of a zip archive.
-struct Member {
-    wayfinder: rawzip::ZipArchiveEntryWayfinder,
-    method: CompressionMethod,
-    size: u64,
-    crc32: u32,
 }
 
 /// `None`: one of the two is not such a file, or it cannot be decompressed.
@@ -90,34 +79,6 @@ fn inside(pair: &Pair<'_>, name: &str, sealed: &File, rebuilt: &File) -> Result<
 fn below_bytes(likeness: Likeness, place: &str) -> Likeness {
     let rung = likeness.rung.map(|rung| rung.max(Rung::R1));
     Likeness { rung, difference: likeness.difference.map(|text| format!("{place}{text}")), ..likeness }
-}
-
-/// The members by name. `None`: not a zip archive, or one with two members of one name.
-fn members(file: &File) -> Result<Option<BTreeMap<String, Member>>, Failed> {
-    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
-    let Ok(archive) = ZipArchive::from_file(file.try_clone()?, &mut buffer) else { return Ok(None) };
-    let mut members = BTreeMap::new();
-    let mut entries = archive.entries(&mut buffer);
-    loop {
-        let entry = match entries.next_entry() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(Some(members)),
-            Err(_) => return Ok(None),
-        };
-        if entry.is_dir() && entry.uncompressed_size_hint() == 0 {
-            continue;
-        }
-        let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
-        let member = Member {
-            wayfinder: entry.wayfinder(),
-            method: entry.compression_method(),
-            size: entry.uncompressed_size_hint(),
-            crc32: entry.crc32(),
-        };
-        if members.insert(path, member).is_some() || members.len() > MOST_MEMBERS {
-            return Ok(None);
-        }
-    }
 }
 
 fn extract(file: &File, member: &Member, budget: &Cell<u64>) -> Result<Option<File>, Failed> {

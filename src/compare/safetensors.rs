@@ -4,29 +4,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-use serde::Deserialize;
-
 use super::numbers::{self, Array, Kind, Number};
 use super::{Cause, Failed, Likeness, Pair, bytes, read_some_at};
+use crate::content::safetensors::{Header, LONGEST_HEADER, Tensor};
 use crate::manifest::Rung;
 use crate::text::name;
 
-/// No header is longer: the limit of the reference implementation.
-const LONGEST_HEADER: u64 = 100_000_000;
-
 struct Tensors {
-    /// Sorted by name.
-    tensors: BTreeMap<String, Tensor>,
-    metadata: BTreeMap<String, String>,
+    header: Header,
     /// Where the data begins.
     start: u64,
-}
-
-#[derive(Deserialize)]
-struct Tensor {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
 }
 
 /// `None`: one of the two is not such a file.
@@ -37,12 +24,12 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let mut whole =
         Likeness::at(Rung::R1, "the header stands in another form; tensors and metadata are the same")
             .because(Some(Cause::Order));
-    if let Some(difference) = compare_metadata(&left.metadata, &right.metadata) {
+    if let Some(difference) = compare_metadata(&left.header.metadata, &right.header.metadata) {
         return Ok(Some(difference));
     }
-    let only_right = right.tensors.keys().filter(|tensor| !left.tensors.contains_key(*tensor));
-    for tensor in left.tensors.keys().chain(only_right) {
-        let (sealed, rebuilt) = match (left.tensors.get(tensor), right.tensors.get(tensor)) {
+    let only_right = right.header.tensors.keys().filter(|tensor| !left.header.tensors.contains_key(*tensor));
+    for tensor in left.header.tensors.keys().chain(only_right) {
+        let (sealed, rebuilt) = match (left.header.tensors.get(tensor), right.header.tensors.get(tensor)) {
             (Some(sealed), Some(rebuilt)) => (sealed, rebuilt),
             (Some(_), None) => {
                 return Ok(Some(Likeness::different(format!("tensor {} is missing", name(tensor)))));
@@ -108,45 +95,16 @@ fn read(file: &File) -> io::Result<Option<Tensors>> {
     if length > LONGEST_HEADER || length + 8 > size {
         return Ok(None);
     }
-    let header = read_some_at(file, 8, length as usize)?;
-    let Ok(mut entries) = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(&header) else {
-        return Ok(None);
-    };
-    let metadata = match entries.remove("__metadata__").map(serde_json::from_value) {
-        None => BTreeMap::new(),
-        Some(Ok(metadata)) => metadata,
-        Some(Err(_)) => return Ok(None),
-    };
     let start = length + 8;
-    let mut tensors = BTreeMap::new();
-    for (tensor, entry) in entries {
-        let Ok(entry) = serde_json::from_value::<Tensor>(entry) else { return Ok(None) };
-        let (begin, end) = entry.data_offsets;
-        if begin > end || end > size - start {
-            return Ok(None);
-        }
-        tensors.insert(tensor, entry);
-    }
-    // Every byte belongs to one tensor, as the format demands; anything else is not compared as tensors.
-    let mut places: Vec<(u64, u64)> = tensors.values().map(|tensor| tensor.data_offsets).collect();
-    places.sort_unstable();
-    let mut end = 0;
-    for (begin, next) in places {
-        if begin != end {
-            return Ok(None);
-        }
-        end = next;
-    }
+    let header = Header::parse(&read_some_at(file, 8, length as usize)?, size - start);
     let fits = |tensor: &Tensor| {
         let (begin, end) = tensor.data_offsets;
         let count = tensor.shape.iter().try_fold(1u64, |count, size| count.checked_mul(*size));
         let width = kind(&tensor.dtype).map(|kind| kind.number.width() as u64);
         width.is_none_or(|width| count.and_then(|count| count.checked_mul(width)) == Some(end - begin))
     };
-    if end != size - start || !tensors.values().all(fits) {
-        return Ok(None);
-    }
-    Ok(Some(Tensors { tensors, metadata, start }))
+    let header = header.filter(|header| header.tensors.values().all(fits));
+    Ok(header.map(|header| Tensors { header, start }))
 }
 
 fn kind(dtype: &str) -> Option<Kind> {

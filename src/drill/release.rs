@@ -66,7 +66,7 @@ impl<'a> Draft<'a> {
             .into_iter()
             .zip(&self.contents)
             .map(|((name, executable), content)| {
-                let facts = FileFacts { size: content.len() as u64, executable };
+                let facts = FileFacts { size: content.len() as u64, executable, content: None };
                 Subject::file(name, Digest::sha256(content), Digest::blake3(content), facts)
             })
             .collect();

@@ -9,6 +9,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::Error;
 use super::source::Head;
+use crate::content::ContentReader;
 use crate::digest::{
     self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
     open_regular, walk,
@@ -91,7 +92,7 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
     artifact.files = map_files(&paths, |path| {
         let metadata = stat(&artifact.location(path), artifact.symlinks)?;
         let executable = metadata.mode() & OWNER_MAY_EXECUTE != 0;
-        let facts = FileFacts { size: metadata.len(), executable };
+        let facts = FileFacts { size: metadata.len(), executable, content: None };
         Ok::<_, Error>(ListedFile { path: path.clone(), facts })
     })?;
     Ok(artifact)
@@ -155,12 +156,25 @@ impl Artifact {
     ) -> Result<Subject, Error> {
         let location = self.location(&listed.path);
         let mut head = Head(Vec::new());
-        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut [&mut head, also], progress)?;
+        let mut content = ContentReader::for_file(&listed.path, listed.facts.size);
+        let mut consumers: Vec<&mut dyn Consumer> = vec![&mut head, also];
+        if let Some(content) = &mut content {
+            consumers.push(content);
+        }
+        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut consumers, progress)?;
         head.check(&location, read.digests.size)?;
+        let content = match content {
+            None => None,
+            Some(content) => {
+                let (file, _) = open_regular(&location, self.symlinks)?;
+                Some(content.finish(&file).map_err(|source| digest::Error::io(&location, source))?)
+            }
+        };
         let executable = read.mode & OWNER_MAY_EXECUTE != 0;
-        let facts = FileFacts { size: read.digests.size, executable };
+        let facts = FileFacts { size: read.digests.size, executable, content: None };
         match (read.digests.sha256, read.digests.blake3) {
             (Some(sha256), Some(blake3)) if facts == listed.facts => {
+                let facts = FileFacts { content, ..facts };
                 Ok(Subject::file(listed.path.clone(), sha256, blake3, facts))
             }
             _ => Err(digest::Error::Changed { path: location }.into()),

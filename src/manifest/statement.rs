@@ -1,6 +1,6 @@
 //! The in-toto Statement around the predicate.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, model_root,
@@ -51,6 +51,32 @@ pub struct FileFacts {
     pub size: u64,
     /// Ships with mode 0755 rather than 0644.
     pub executable: bool,
+    /// Of what a container holds, apart from its times, order and notes; `None`: of this file the digest says
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentHash>,
+}
+
+/// XXH3 with 128 bits. It finds accidents, not attackers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentHash(pub u128);
+
+const CONTENT_PREFIX: &str = "xxh3:";
+
+impl Serialize for ContentHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{CONTENT_PREFIX}{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Any other spelling of it is found when the manifest is written again.
+        let hex = text.strip_prefix(CONTENT_PREFIX).filter(|hex| hex.len() == 32);
+        let hash = hex.and_then(|hex| u128::from_str_radix(hex, 16).ok());
+        hash.map(ContentHash).ok_or_else(|| de::Error::custom("this is not the hash of a content"))
+    }
 }
 
 impl Statement {
@@ -163,6 +189,13 @@ impl Subject {
     /// In bytes; zero for the model itself.
     pub fn size(&self) -> u64 {
         self.annotations.map_or(0, |facts| facts.size)
+    }
+
+    /// Whether two files hold the same, whatever their containers look like.
+    pub fn has_content_of(&self, other: &Subject) -> bool {
+        let content = |file: &Subject| file.annotations.and_then(|facts| facts.content);
+        self.digest == other.digest
+            || content(self).zip(content(other)).is_some_and(|(own, other)| own == other)
     }
 
     pub fn executable(&self) -> bool {

@@ -198,6 +198,7 @@ impl From<ParquetError> for ProfileError {
     fn from(error: ParquetError) -> Self {
         let text = error.to_string();
         // What it prefixes says nothing: `Parquet error: `, `EOF: `.
-        damaged(&text.strip_prefix("Parquet error: ").unwrap_or(&text))
+        let said = ["Parquet error: ", "EOF: "].iter().find_map(|prefix| text.strip_prefix(prefix));
+        damaged(&said.unwrap_or(&text))
     }
 }

@@ -30,9 +30,9 @@ const COMPRESSIONS: [&str; 3] = ["none", "gzip", "zstd"];
 /// SHA-256 of the archive for each compression. They change with the version of modelseal, which is sealed.
 /// If they change without it, the format or a compressor's output has changed: a decision to be recorded.
 const LITERAL: [&str; 3] = [
-    "54f39d8a30786d68df436402271e12ce1b810ce7b022cfa1b6304d8c18c7b759",
-    "90ca586c2cc4d5ddb7bb1287002c5990ae6d72ee438f861fc563c3a7b7e8b20d",
-    "6eedf538a0cb0b4a9a1c68912060b045adc03c83cd34b880366bf69485d9ec6a",
+    "694eabf32e705b594ecc4285a8d66a218769792f5151650b3cabba8ff9007d37",
+    "8a43d171d5a0b6799d7b38e09f2207ac8af40fbd2f15406c6ce6e5f67f33ee4d",
+    "078b1190b0f64682677b1e136eb473744a7e80a7768bc2569cff5ee3b8dd387c",
 ];
 
 fn digest(path: &PathBuf) -> String {

@@ -117,7 +117,7 @@ fn what_cannot_be_counted_is_refused_with_its_line() {
         ("d.csv", "class,class\na,b\n", "there are two columns `class`"),
         ("d.jsonl", "{\"class\":1}\n{\"class\"", "line 2 is not a JSON object"),
         ("d.csv.gz", "class\na\n", "the gzip stream is damaged"),
-        ("d.parquet", "PAR1", "cannot be counted: known are `.csv`"),
+        ("d.feather", "PAR1", "cannot be counted: known are `.csv`"),
     ] {
         with_data(path, content, "label = \"class\"").build_refused(&[], 1).says(path).says(expected);
     }

@@ -313,3 +313,40 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
         judge_text(text.replacen(sum, other, 1)).ends(1).says("a row sketch is damaged");
     }
 }
+
+/// A container that was written anew holds what it held: its time, its order and its notes are no effect.
+#[test]
+fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
+    let project = project();
+    let policy = "[refresh]\ninert = \"fail\"\n";
+    let write = "import sys, zipfile, gzip, json, struct\n\
+        name, year, value = sys.argv[1], int(sys.argv[2]), bytes([int(sys.argv[3])])\n\
+        members = [('a.npy', value * 5000), ('b.npy', b'b' * 10)]\n\
+        if name.endswith('.gz'):\n    gzip.GzipFile(name, 'wb', mtime=year).write(value * 5000)\n\
+        elif name.endswith('.safetensors'):\n    \
+            header = json.dumps({'__metadata__': {'year': str(year)}, 'w': {'dtype': 'U8', 'shape': [5000], 'data_offsets': [0, 5000]}})\n    \
+            open(name, 'wb').write(struct.pack('<Q', len(header)) + header.encode() + value * 5000)\n\
+        else:\n    \
+            archive = zipfile.ZipFile(name, 'w')\n    \
+            order = members if year < 2001 else members[::-1]\n    \
+            [archive.writestr(zipfile.ZipInfo(n, (year, 1, 1, 0, 0, 0)), d, year % 2 * 8) for n, d in order]\n    \
+            archive.close()\n";
+    for name in ["w.npz", "w.pt", "w.skops", "w.pkl.gz", "w.safetensors"] {
+        let build = |archive: &str, rows: i64, year: &str, value: &str| {
+            let output = std::process::Command::new("python3")
+                .args(["-c", write, name, year, value])
+                .current_dir(project.at("model"))
+                .output()
+                .expect("runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            release(&project, archive, &csv(&even(rows)), "1")
+        };
+        let before = build("before", 300, "2000", "7");
+        let inert = build("inert", 310, "2001", "7");
+        let healthy = build("healthy", 310, "2001", "8");
+        assert_ne!(fs::read(&before).expect("reads"), fs::read(&inert).expect("reads"));
+        judge(&project, &inert, Some(&before), policy).ends(1).says("training had no effect");
+        judge(&project, &healthy, Some(&before), policy).ends(0);
+        fs::remove_file(project.at(&format!("model/{name}"))).expect("removes");
+    }
+}

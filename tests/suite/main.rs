@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod lineage;
 mod online;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod policies;
 mod probing;

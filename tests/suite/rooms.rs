@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "text",
     "interrupt",
     "digest",
@@ -14,6 +14,7 @@ const ROOMS: [&str; 24] = [
     "release",
     "recipe",
     "profile",
+    "content",
     "inputs",
     "run",
     "probe",

@@ -1,0 +1,178 @@
+//! safetensors: a length, a JSON header, the tensors' bytes. <https://github.com/huggingface/safetensors>
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use twox_hash::XxHash3_128 as Xxh3;
+
+/// No header is longer: the limit of the reference implementation.
+pub const LONGEST_HEADER: u64 = 100_000_000;
+
+/// A longer header is not kept while a file is only hashed.
+const LONGEST_KEPT: u64 = 16 << 20;
+
+/// The header of a file.
+pub struct Header {
+    /// Sorted by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub struct Tensor {
+    pub dtype: String,
+    pub shape: Vec<u64>,
+    /// In bytes from the end of the header.
+    pub data_offsets: (u64, u64),
+}
+
+impl Header {
+    /// `None`: it is no header of a file with this many bytes of data. Every byte belongs to one tensor, as
+    /// the format demands.
+    pub fn parse(text: &[u8], data: u64) -> Option<Self> {
+        let mut entries = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(text).ok()?;
+        let metadata = match entries.remove("__metadata__") {
+            None => BTreeMap::new(),
+            Some(metadata) => serde_json::from_value(metadata).ok()?,
+        };
+        let tensor = |(name, entry)| Some((name, serde_json::from_value::<Tensor>(entry).ok()?));
+        let tensors: BTreeMap<String, Tensor> = entries.into_iter().map(tensor).collect::<Option<_>>()?;
+        let header = Self { tensors, metadata };
+        let mut end = 0;
+        for (_, (begin, next)) in header.places() {
+            if begin != end || next < begin {
+                return None;
+            }
+            end = next;
+        }
+        (end == data).then_some(header)
+    }
+
+    /// The tensors in the order of their data.
+    fn places(&self) -> Vec<(&str, (u64, u64))> {
+        let mut places: Vec<_> =
+            self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.data_offsets)).collect();
+        places.sort_by_key(|(_, place)| *place);
+        places
+    }
+}
+
+/// Hashes the tensors of a file that arrives in pieces.
+pub(super) struct Reader {
+    /// Of the file, in bytes.
+    size: u64,
+    state: State,
+}
+
+enum State {
+    /// Eight bytes of length, then the header, as far as they have come.
+    Header(Vec<u8>),
+    Data(Box<Tensors>),
+    /// It is not such a file.
+    GivenUp,
+}
+
+impl Reader {
+    pub(super) fn new(size: u64) -> Self {
+        Self { size, state: State::Header(Vec::new()) }
+    }
+
+    pub(super) fn consume(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            match &mut self.state {
+                State::GivenUp => return,
+                State::Data(tensors) => return tensors.consume(rest),
+                State::Header(head) => {
+                    let length = head.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
+                    let wanted = (8 + length as usize - head.len()).min(rest.len());
+                    head.extend_from_slice(&rest[..wanted]);
+                    rest = &rest[wanted..];
+                    if let Some(next) = next(head, self.size) {
+                        self.state = next;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None`: not such a file.
+    pub(super) fn finish(self) -> Option<u128> {
+        match self.state {
+            State::Data(tensors) => tensors.finish(),
+            _ => None,
+        }
+    }
+}
+
+/// What comes after this much of the header; `None`: more of it.
+fn next(head: &[u8], size: u64) -> Option<State> {
+    let (length, text) = head.split_first_chunk::<8>()?;
+    let length = u64::from_le_bytes(*length);
+    if length == 0 || length > LONGEST_KEPT || length + 8 > size {
+        return Some(State::GivenUp);
+    }
+    if (text.len() as u64) < length {
+        return None;
+    }
+    let header = Header::parse(text, size - 8 - length);
+    Some(header.map_or(State::GivenUp, |header| State::Data(Box::new(Tensors::new(header)))))
+}
+
+struct Tensors {
+    header: Header,
+    /// What has not come yet, the next tensor last: its name and how many bytes of it are still to come.
+    rest: Vec<(String, u64)>,
+    /// Of the tensor that is coming.
+    hasher: Xxh3,
+    hashes: BTreeMap<String, u128>,
+}
+
+impl Tensors {
+    fn new(header: Header) -> Self {
+        let places = header.places().into_iter().rev();
+        let rest = places.map(|(name, (begin, end))| (name.to_string(), end - begin)).collect();
+        let mut tensors = Self { header, rest, hasher: Xxh3::new(), hashes: BTreeMap::new() };
+        tensors.end_complete();
+        tensors
+    }
+
+    fn consume(&mut self, chunk: &[u8]) {
+        let mut chunk = chunk;
+        while let Some((_, rest)) = self.rest.last_mut() {
+            let length = (*rest).min(chunk.len() as u64);
+            let (own, others) = chunk.split_at(length as usize);
+            self.hasher.write(own);
+            *rest -= length;
+            chunk = others;
+            self.end_complete();
+            if chunk.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn end_complete(&mut self) {
+        while let Some((name, _)) = self.rest.pop_if(|(_, rest)| *rest == 0) {
+            let hasher = std::mem::replace(&mut self.hasher, Xxh3::new());
+            self.hashes.insert(name, hasher.finish_128());
+        }
+    }
+
+    fn finish(self) -> Option<u128> {
+        if !self.rest.is_empty() {
+            return None;
+        }
+        let mut whole = Xxh3::new();
+        for (name, tensor) in &self.header.tensors {
+            for text in [name, &tensor.dtype] {
+                whole.write(&(text.len() as u64).to_le_bytes());
+                whole.write(text.as_bytes());
+            }
+            whole.write(&(tensor.shape.len() as u64).to_le_bytes());
+            tensor.shape.iter().for_each(|size| whole.write(&size.to_le_bytes()));
+            whole.write(&self.hashes.get(name)?.to_le_bytes());
+        }
+        Some(whole.finish_128())
+    }
+}

@@ -1,0 +1,64 @@
+//! The directory of a zip archive (`.pt`, `.npz`, skops, Keras).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use rawzip::{CompressionMethod, ZipArchive, ZipArchiveEntryWayfinder};
+use twox_hash::XxHash3_128 as Xxh3;
+
+/// No archive with more members is looked into.
+const MOST_MEMBERS: usize = 1_000_000;
+
+/// A member as the directory describes it.
+pub struct Member {
+    pub wayfinder: ZipArchiveEntryWayfinder,
+    pub method: CompressionMethod,
+    /// Decompressed, in bytes.
+    pub size: u64,
+    /// Of what is decompressed.
+    pub crc32: u32,
+}
+
+/// The members by name. `None`: not a zip archive, or one with two members of one name.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn members(file: &File) -> io::Result<Option<BTreeMap<String, Member>>> {
+    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+    let Ok(archive) = ZipArchive::from_file(file.try_clone()?, &mut buffer) else { return Ok(None) };
+    let mut members = BTreeMap::new();
+    let mut entries = archive.entries(&mut buffer);
+    loop {
+        let entry = match entries.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(Some(members)),
+            Err(_) => return Ok(None),
+        };
+        if entry.is_dir() && entry.uncompressed_size_hint() == 0 {
+            continue;
+        }
+        let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let member = Member {
+            wayfinder: entry.wayfinder(),
+            method: entry.compression_method(),
+            size: entry.uncompressed_size_hint(),
+            crc32: entry.crc32(),
+        };
+        if members.insert(path, member).is_some() || members.len() > MOST_MEMBERS {
+            return Ok(None);
+        }
+    }
+}
+
+/// Names, sizes and checksums, without times, order and compression.
+pub(super) fn hash(members: &BTreeMap<String, Member>) -> u128 {
+    let mut hasher = Xxh3::new();
+    for (name, member) in members {
+        hasher.write(&(name.len() as u64).to_le_bytes());
+        hasher.write(name.as_bytes());
+        hasher.write(&member.size.to_le_bytes());
+        hasher.write(&member.crc32.to_le_bytes());
+    }
+    hasher.finish_128()
+}
