@@ -64,6 +64,12 @@ READ_HALVES = (
 
 # Bytes of the two models, and how many files the other two have.
 Sizes = namedtuple("Sizes", "large_file compressed_model small_files many_files work_tree")
+CSV_TO_PARQUET = """
+import pyarrow.csv, pyarrow.parquet, sys
+rows = pyarrow.csv.open_csv(sys.argv[1])
+with pyarrow.parquet.ParquetWriter(sys.argv[2], rows.schema) as file:
+    file.write_table(pyarrow.Table.from_batches(rows))
+"""
 FULL = Sizes(2 * GIBI, GIBI, 20_000, 100_000, 1_000)
 QUICK = Sizes(64 * MEBI, 32 * MEBI, 500, 2_000, 100)
 # What a command makes is removed before each run, outside of the time that is measured.
@@ -263,8 +269,8 @@ def measure_start(bench):
 def measure_large_file(bench):
     name = f"one file of {bench.sizes.large_file / GIBI:.3g} GiB"
     with stage(bench, name) as (model, build, archive, directory):
-        weights, copy, extracted = model / "weights.bin", archive.with_name("copy"), archive.with_name("extracted")
-        write_random(weights, bench.sizes.large_file)
+        weights, copy, extracted = model / "weights.safetensors", archive.with_name("copy"), archive.with_name("extracted")
+        write_safetensors(weights, bench.sizes.large_file)
         peer, copying = "`cp --reflink=never`, then `sync`", Command(shell(COPY_AND_SYNC, weights, copy), copy)
         built, _ = bench.compare(f"`build`, {name}", build, peer, copying, "at most 1.5x the time", 1 / 1.5)
         remove(copy)
@@ -297,7 +303,7 @@ def measure_verify_of_large_file(bench, directory, name):
     bench.compare(work, verify, "`filepack verify`", Command([*filepack, *check]))
     bench.compare(work, verify, "`filepack --parallel verify`", Command([*filepack, "--parallel", *check]))
 
-    weights = directory / "weights.bin"
+    weights = directory / "weights.safetensors"
     bench.compare(work, verify, "`sha256sum` of the file", Command(["sha256sum", weights]))
     halves = Command(shell(READ_HALVES, weights, bench.sizes.large_file // MEBI // 2))
     bench.add_limit(work, verify, "`dd` of both halves at once", halves)
@@ -431,6 +437,28 @@ def measure_profile(bench):
         bench.add_demand(work, samples.median(), size / 400e6)
         bench.add_peak(work, samples, 64 * MEBI)
 
+        parquet = archive.with_name("data.parquet")
+        run(Command([PEERS / "parquet/bin/python", "-c", CSV_TO_PARQUET, data, parquet]))
+        (model.parent / "modelseal.toml").write_text(recipe.replace(str(data), str(parquet)))
+        samples = run_often(bench, build)
+        work = f"`build`, hashing and counting the same rows in Parquet, {parquet.stat().st_size / MEBI:.0f} MiB"
+        bench.alone.append([work, f"{samples.median():.2f} s", "report", ""])
+        bench.add_peak(work, samples)
+
+
+def measure_drill(bench):
+    """On the fixture: each fault is a release that the real `verify` judges."""
+    say("drill")
+    project = bench.scratch / "drill"
+    shutil.copytree(REPOSITORY / "fixtures/wine", project)
+    commit(project)
+    archive, policy, public = project / "wine.tar", project / "gate.toml", bench.key("pub")
+    run(bench.build(project, archive, "--clean"))
+    run(Command([bench.modelseal, "policy", "init", archive, "--key", public, "-o", policy, "-q"], policy))
+    samples = run_often(bench, Command([bench.modelseal, "drill", archive, "--policy", policy, "-q"]))
+    bench.add_demand("`drill` on the wine model", samples.median(), 10)
+    shutil.rmtree(project)
+
 
 def write_csv(path, size):
     """Eight numbers, a class and a time in each row."""
@@ -465,11 +493,11 @@ def measure_memory_of_many_files(bench):
 
 def install_peers():
     say(f"peers: in {PEERS}")
-    environment = PEERS / "venv"
-    if not (environment / "bin/pip").exists():
-        venv.create(environment, with_pip=True)
-    requirements = REPOSITORY / "tests/peers/requirements.txt"
-    install([environment / "bin/pip", "install", "--quiet", "-r", requirements])
+    for name, environment in (("requirements", PEERS / "venv"), ("parquet", PEERS / "parquet")):
+        if not (environment / "bin/pip").exists():
+            venv.create(environment, with_pip=True)
+        requirements = REPOSITORY / f"tests/peers/{name}.txt"
+        install([environment / "bin/pip", "install", "--quiet", "-r", requirements])
     if not FILEPACK.exists() or version(FILEPACK) != f"filepack {FILEPACK_VERSION}":
         install(["cargo", "install", "--locked", f"filepack@{FILEPACK_VERSION}", "--root", PEERS / "filepack"])
 
@@ -589,6 +617,7 @@ def measure(arguments):
         measure_small_files(bench)
         measure_compression(bench)
         measure_profile(bench)
+        measure_drill(bench)
         measure_reproduce(bench)
         measure_diff(bench)
         measure_memory_of_many_files(bench)
