@@ -207,6 +207,12 @@ fn a_probe_that_hangs_or_leaves_something_behind_is_ended() {
     deaf.edit_recipe("20s", "1s");
     deaf.commit();
     deaf.build_refused(&[], 1).says("did not end within 1 s");
+    for streams in ["", ", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL"] {
+        let daemon = with(&format!(
+            "import subprocess\nsubprocess.Popen(['sleep', '4218'], start_new_session=True{streams})\n"
+        ));
+        daemon.build_refused(&[], 1).says("ended and left processes running").says("`sleep 4218`");
+    }
 }
 
 #[test]
