@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
-use crate::gate::{judge_model, judge_probe};
-use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement};
+use crate::gate::{count_warnings, excuse, judge_probe};
+use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
 use crate::policy::{Policy, Probe};
-use crate::probe::{self, Asking, Goldens, Tolerance, agree, ask};
+use crate::probe::{self, Asking, Goldens, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
 use crate::run::{self, Isolation, Listener, Scratch, variables};
 use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
@@ -21,6 +21,8 @@ use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
 pub struct Options<'a> {
     pub keys: &'a [TrustedKey],
     pub policy: &'a Policy,
+    /// The release that is deployed now.
+    pub previous: Option<&'a Target>,
     pub insecure_no_isolation: bool,
     /// Files and directories that the commands must not see.
     pub hidden: &'a [PathBuf],
@@ -62,7 +64,7 @@ impl Error {
     }
 }
 
-/// Verifies a release and asks it every probe of the policy that has a command.
+/// Verifies a release by the whole policy and asks it every probe of the policy that has a command.
 ///
 /// # Errors
 /// [`Error`]; whatever is wrong with the release or its answers is in the report.
@@ -72,9 +74,32 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         return Err(Error::NoCommand(options.policy.path.clone()));
     }
     let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let verifying = verify::Options::new(options.keys, options.now, options.progress);
-    let (mut report, artifact) = take_in(target, scratch.path().join("release"), &verifying)?;
+    let verifying = verify::Options {
+        policy: Some(options.policy),
+        previous: options.previous,
+        ..verify::Options::new(options.keys, options.now, options.progress)
+    };
+    // What fails is not asked; what is inconclusive, such as without a previous release, may be.
+    let judged = match target {
+        Target::Path(_) => Some(verify::verify(target, &verifying)?),
+        Target::StandardInput => None,
+    };
+    if let Some(report) = judged.as_ref().filter(|report| report.verdict() == Verdict::Fail) {
+        return Ok(report.clone());
+    }
+    let plainly = verify::Options::new(options.keys, options.now, options.progress);
+    let (report, artifact) = take_in(target, scratch.path().join("release"), &plainly)?;
     if report.verdict() != Verdict::Pass {
+        return Ok(report);
+    }
+    let mut report = match judged {
+        Some(report) => report,
+        None => {
+            let unpacked = verify::verify(&Target::Path(artifact.clone()), &verifying)?;
+            Report { target: target.shown(), ..unpacked }
+        }
+    };
+    if report.verdict() == Verdict::Fail {
         return Ok(report);
     }
     let Sealed::Read { seal, .. } = read_sealed(&Target::Path(artifact.clone()))? else { return Ok(report) };
@@ -82,12 +107,6 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         report.checks.push(Check::fail("seal", "the release was replaced while it was looked at"));
         return Ok(report);
     }
-    report.checks.push(judge_model(options.policy, &seal.manifest));
-    if report.verdict() != Verdict::Pass {
-        return Ok(report);
-    }
-    report.not_checked.retain(|text| !text.starts_with("policy "));
-    report.not_checked.push("what the policy demands beyond its probes (`verify --policy`)".to_string());
     for (name, demand) in probes {
         let Some(command) = &demand.command else {
             report.not_checked.push(format!("probe {name} (the policy names no command)"));
@@ -95,7 +114,12 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         };
         (options.announce)(name, command.get_ref());
         let acceptance = Acceptance { name, demand, artifact: &artifact, manifest: &seal.manifest, options };
-        report.checks.extend(acceptance.run(command.get_ref(), scratch.path())?);
+        let mut found = acceptance.run(command.get_ref(), scratch.path())?;
+        excuse(&mut found, options.policy, options.now);
+        count_warnings(&mut found, options.policy);
+        // What it answers now stands in the place of what it answered when it was built.
+        report.checks.retain(|check| found.iter().all(|other| other.id != check.id));
+        report.checks.append(&mut found);
     }
     Ok(report)
 }
@@ -139,6 +163,7 @@ impl Acceptance<'_> {
         let hidden: Vec<PathBuf> = self.options.hidden.iter().cloned().chain([seal]).collect();
         let must_influence: Vec<String> =
             sealed.map(|sealed| sealed.annotations.influence.keys().cloned().collect()).unwrap_or_default();
+        let fallback: Vec<_> = self.demand.fallback.iter().map(|value| value.get_ref().clone()).collect();
         let asked = ask(&Asking {
             name: self.name,
             command,
@@ -146,10 +171,10 @@ impl Acceptance<'_> {
             artifact: &artifact,
             goldens: &goldens,
             goldens_path: &questions,
-            fallback: &[],
+            fallback: &fallback,
             must_influence: &must_influence,
             timeout: self.demand.timeout.map(|age| age.0),
-            tolerance: self.tolerance(),
+            tolerance: sealed.map_or_else(Tolerance::default, |sealed| sealed.annotations.tolerance),
             variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
             temporary: &temporary,
             hidden: &hidden,
@@ -173,25 +198,20 @@ impl Acceptance<'_> {
         }
     }
 
-    fn tolerance(&self) -> Tolerance {
-        self.manifest.external().reproduce.unwrap_or_default().into()
-    }
-
     fn judge(&self, sealed: Option<&Byproduct>, asked: &probe::Asked) -> Vec<Check> {
-        let mut checks =
-            vec![match sealed.map(|sealed| agree(&sealed.annotations, &asked.facts, self.tolerance())) {
-                None => Check::unknown(self.id("answers"), "no answers were sealed to compare with")
-                    .hint("`[[probe]]` in the recipe asks the model when it is built"),
-                Some(Ok(())) => {
-                    let inputs = crate::text::count(asked.facts.inputs(), "input", "inputs");
-                    Check::pass(self.id("answers"), format!("{inputs}, answered as it was sealed"))
-                }
-                Some(Err(reason)) => Check::fail(
-                    self.id("answers"),
-                    format!("it does not answer as it was sealed: {reason}"),
-                )
-                .hint("what answers is not what was built: the artifact, its code or its environment differ"),
-            }];
+        let mut checks = vec![match sealed.map(|sealed| agree(&sealed.annotations, &asked.facts)) {
+            None => Check::unknown(self.id("answers"), "no answers were sealed to compare with")
+                .hint("`[[probe]]` in the recipe asks the model when it is built"),
+            Some(Ok(())) => {
+                let inputs = crate::text::count(asked.facts.inputs(), "input", "inputs");
+                Check::pass(self.id("answers"), format!("{inputs}, answered as it was sealed"))
+            }
+            Some(Err(reason)) => Check::fail(
+                self.id("answers"),
+                format!("it does not answer as it was sealed: {reason}"),
+            )
+            .hint("what answers is not what was built: the artifact, its code or its environment differ"),
+        }];
         let sealed = sealed.map(|sealed| &sealed.annotations);
         checks.extend(judge_probe(self.name, self.demand, &asked.facts, sealed));
         checks

@@ -92,7 +92,7 @@ impl ContentReader {
                 (*decoder).and_then(|decoder| Some(decoder.finish().ok()?.0.finish_128()))
             }
         };
-        Ok(ContentHash(inside.unwrap_or_else(|| self.bytes.finish_128())))
+        Ok(inside.unwrap_or_else(|| self.bytes.finish_128()).into())
     }
 }
 
@@ -116,13 +116,13 @@ impl Consumer for ContentReader {
 mod tests {
     use super::*;
 
-    fn content(name: &str, bytes: &[u8]) -> Option<u128> {
+    fn content(name: &str, bytes: &[u8]) -> Option<ContentHash> {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(bytes).expect("writes");
         let found = [1, 7, 1000].map(|length| {
             let mut reader = ContentReader::for_file(name, bytes.len() as u64)?;
             bytes.chunks(length).for_each(|chunk| reader.consume(chunk).expect("reads"));
-            Some(reader.finish(&file).expect("reads").0)
+            Some(reader.finish(&file).expect("reads"))
         });
         assert!(found.iter().all(|content| *content == found[0]), "the pieces make a difference");
         found[0]

@@ -4,8 +4,9 @@
 //! against what it signs. Large files are stood in for by their first bytes: what a policy judges is what is
 //! sealed about them. The original is only read.
 
+mod behaviour;
 mod bytes;
-mod evidence;
+mod data;
 mod lineage;
 mod release;
 
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
+use crate::manifest::{Origin, Reproduction, Rung};
 use crate::policy::Policy;
 use crate::report::{Report, Status, Verdict};
 use crate::run::Scratch;
-use crate::sign::{KeyAlgorithm, KeyError, PrivateKey};
+use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, write_bundle};
 use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in, verify};
 
 use release::Draft;
@@ -69,7 +71,7 @@ pub enum Fate {
 /// One fault, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    pub fault: &'static str,
+    pub fault: String,
     pub fate: Fate,
 }
 
@@ -97,17 +99,37 @@ impl Drilled {
 
 /// A way to break a release.
 struct Fault {
-    name: &'static str,
+    name: String,
     /// The line of a policy, or of a recipe, that is there against it.
     cure: String,
     /// Breaks a copy; `Err`: this release has nothing to break in this way.
     attempt: Result<Attempt, String>,
 }
 
-/// A broken copy, and by whom it is signed.
+fn fault(name: String, cure: &str, attempt: Option<Attempt>, lacks: &str) -> Fault {
+    Fault { name, cure: cure.to_string(), attempt: attempt.ok_or_else(|| lacks.to_string()) }
+}
+
+/// A broken copy, and what others say of it.
 struct Attempt {
     archive: Vec<u8>,
     signer: SignerState,
+    rebuilt: Rebuilt,
+}
+
+impl Attempt {
+    /// Rightly signed and, if the policy demands that, rebuilt.
+    fn trusted(archive: Vec<u8>) -> Self {
+        Self { archive, signer: SignerState::Trusted, rebuilt: Rebuilt::Another }
+    }
+}
+
+/// Who says that it was rebuilt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rebuilt {
+    Nobody,
+    Another,
+    Builder,
 }
 
 /// What is known about the key that signed a copy.
@@ -141,19 +163,21 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let ground = Ground {
         options,
         key: &throw_away,
+        rebuilder: PrivateKey::generate(KeyAlgorithm::P256)?,
         place: scratch.path(),
         previous: scratch.path().join("previous.tar"),
     };
     std::fs::write(&ground.previous, previous.archive()?).map_err(Error::Copy)?;
-    let report = ground.verify(&Attempt { archive: healthy.archive()?, signer: SignerState::Trusted })?;
+    let report = ground.verify(&Attempt::trusted(healthy.archive()?))?;
     let is_healthy = report.verdict() == Verdict::Pass;
     drilled.healthy = Some(report);
     if !is_healthy {
         return Ok(drilled);
     }
     let mut faults = bytes::faults(&healthy)?;
-    faults.extend(lineage::faults(&healthy)?);
-    faults.extend(evidence::faults(&healthy, &previous, options.now)?);
+    faults.extend(lineage::faults(&healthy, options.policy.tables.origin)?);
+    faults.extend(data::faults(&healthy, &previous, options.now)?);
+    faults.extend(behaviour::faults(&healthy)?);
     for fault in faults {
         let fate = match &fault.attempt {
             Err(reason) => Fate::NotApplicable { reason: reason.clone() },
@@ -179,6 +203,8 @@ fn fate(report: &Report, cure: String) -> Fate {
 struct Ground<'a> {
     options: &'a Options<'a>,
     key: &'a PrivateKey,
+    /// Says that a copy was rebuilt.
+    rebuilder: PrivateKey,
     place: &'a Path,
     previous: PathBuf,
 }
@@ -197,12 +223,37 @@ impl Ground<'_> {
             }
         }
         keys.push(drilled);
+        let rebuilder = "the drill's second key";
+        keys.push(TrustedKey {
+            may_build: Err("it only rebuilds".to_string()),
+            ..TrustedKey::new("rebuilder", rebuilder, self.rebuilder.public_key())
+        });
+        let attestations: Vec<PathBuf> = self.attest(&path, attempt.rebuilt)?.into_iter().collect();
         let previous = Target::Path(self.previous.clone());
         let options = verify::Options {
             policy: Some(self.options.policy),
             previous: Some(&previous),
+            attestations: &attestations,
             ..verify::Options::new(&keys, self.options.now, self.options.progress)
         };
         Ok(verify(&Target::Path(path), &options)?)
+    }
+
+    /// Where the policy demands a rebuild: a statement that the copy was rebuilt, as far as it can be read.
+    fn attest(&self, copy: &Path, rebuilt: Rebuilt) -> Result<Option<PathBuf>, Error> {
+        let key = match rebuilt {
+            _ if self.options.policy.tables.origin != Some(Origin::Reproduced) => return Ok(None),
+            Rebuilt::Nobody => return Ok(None),
+            Rebuilt::Another => &self.rebuilder,
+            Rebuilt::Builder => self.key,
+        };
+        let Sealed::Read { seal, .. } = read_sealed(&Target::Path(copy.to_path_buf()))? else {
+            return Ok(None);
+        };
+        let model = seal.manifest.model();
+        let statement = Reproduction::new(model, seal.release, Rung::R0, env!("CARGO_PKG_VERSION"));
+        let path = self.place.join("rebuilt.sigstore.json");
+        std::fs::write(&path, write_bundle(&statement.payload(), key)?).map_err(Error::Copy)?;
+        Ok(Some(path))
     }
 }

@@ -57,7 +57,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
             demand.labels.as_ref().map(|distance| labels::against_previous(&source, distance.limit())),
         );
         checks.extend(demand.slices.as_ref().map(|distance| labels::over_time(&source, distance.limit())));
-        checks.extend(demand.rows.as_ref().map(|ratio| rows::judge(&source, ratio)));
+        checks.extend(demand.rows.as_ref().map(|ratio| rows::judge(&source, ratio.get_ref())));
     }
     if let Some(refresh) = &evidence.policy.tables.refresh {
         checks.push(refresh::judge(evidence, refresh.inert));
@@ -75,8 +75,13 @@ pub fn tighten(checks: &mut [Check], evidence: &Evidence<'_>) {
             _ => {}
         }
     }
+    excuse(checks, evidence.policy, evidence.now);
+}
+
+/// Makes a warning of what fails and what a waiver excuses for now.
+pub fn excuse(checks: &mut [Check], policy: &Policy, now: Timestamp) {
     for check in checks.iter_mut() {
-        waive(check, evidence);
+        waive(check, policy, now);
     }
 }
 
@@ -128,14 +133,14 @@ fn code(check: &mut Check, evidence: &Evidence<'_>) {
 }
 
 /// A check that may fail for now: a warning that says why, and until when.
-fn waive(check: &mut Check, evidence: &Evidence<'_>) {
+fn waive(check: &mut Check, policy: &Policy, now: Timestamp) {
     if !matches!(check.status, Status::Fail | Status::Unknown) {
         return;
     }
-    let waivers = evidence.policy.tables.waiver.iter().filter(|waiver| *waiver.check.get_ref() == check.id);
+    let waivers = policy.tables.waiver.iter().filter(|waiver| *waiver.check.get_ref() == check.id);
     let Some(waiver) = waivers.max_by_key(|waiver| waiver.until) else { return };
     let reason = crate::text::Escaped(waiver.reason.get_ref()).to_string();
-    if waiver.until < evidence.now {
+    if waiver.until < now {
         check.message = format!("{} (the waiver ended {}: {reason})", check.message, waiver.until);
         return;
     }

@@ -15,9 +15,11 @@ mod statement;
 mod validate;
 mod value;
 
-pub use behaviour::{Basis, Byproduct, InputsDigest, ProbeFacts, SealedAnswer, Tally};
+pub use behaviour::{Basis, Byproduct, InputsDigest, ProbeFacts, SealedAnswer, Tally, Tolerance};
 pub use canonical::{serialises_to, to_json};
-pub use evidence::{MOST_BUCKETS, RowSketch, SKETCH_SIZE, TimeForms, Timeline};
+pub use evidence::{
+    LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
+};
 pub use model_signature::{model_root, model_signature_payload, sealed_release};
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};

@@ -13,7 +13,7 @@ mod statistics;
 
 use std::path::PathBuf;
 
-pub use answer::{Tolerance, agree};
+pub use answer::agree;
 pub use ask::{Asked, Asking, ask};
 pub use golden::{Golden, Goldens};
 pub use judge::{Aspect, Bounds, Finding, Verdict, judge};

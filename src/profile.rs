@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::digest::Consumer;
-use crate::manifest::{RowSketch, TimeForms, Timeline};
+use crate::manifest::{LONGEST_EXAMPLE, MOST_EXAMPLES, RowSketch, TimeForms, Timeline};
 use csv::CsvRecords;
 use jsonl::JsonRecords;
 use labels::Labels;
@@ -136,7 +136,7 @@ impl Profile {
         for time in [other.oldest, other.newest].into_iter().flatten() {
             self.widen(time);
         }
-        let room = EXAMPLES.saturating_sub(self.unparsed_examples.len());
+        let room = MOST_EXAMPLES.saturating_sub(self.unparsed_examples.len());
         self.unparsed_examples.extend(other.unparsed_examples.into_iter().take(room));
         let classes = self.labels.merge(&other.labels);
         self.buckets.merge(&other.buckets, &classes);
@@ -179,8 +179,8 @@ impl Profile {
 
     fn count_unparsed(&mut self, text: Option<&str>) {
         self.unparsed += 1;
-        if self.unparsed_examples.len() < EXAMPLES {
-            self.unparsed_examples.push(text.unwrap_or_default().chars().take(40).collect());
+        if self.unparsed_examples.len() < MOST_EXAMPLES {
+            self.unparsed_examples.push(text.unwrap_or_default().chars().take(LONGEST_EXAMPLE).collect());
         }
     }
 
@@ -189,9 +189,6 @@ impl Profile {
         self.newest = Some(self.newest.map_or(time, |newest| newest.max(time)));
     }
 }
-
-/// How many times that could not be read are kept.
-const EXAMPLES: usize = 3;
 
 /// Pairs of names that a person would take for one: equal but for case and white space at the ends.
 pub fn lookalikes<'a>(sorted: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {

@@ -46,6 +46,9 @@ pub struct TrustedKey {
     pub key: PublicKey,
     /// Whether what it signs counts as built; if not, why.
     pub may_build: Result<(), String>,
+    /// The same for a release that is deployed already: a signer whose time has ended since then signed it
+    /// well.
+    pub may_have_built: Result<(), String>,
     /// Whether it is believed that a release was rebuilt; if not, why.
     pub may_reproduce: Result<(), String>,
 }
@@ -53,7 +56,14 @@ pub struct TrustedKey {
 impl TrustedKey {
     /// A key that may do everything.
     pub fn new(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
-        Self { name: name.into(), shown: shown.into(), key, may_build: Ok(()), may_reproduce: Ok(()) }
+        Self {
+            name: name.into(),
+            shown: shown.into(),
+            key,
+            may_build: Ok(()),
+            may_have_built: Ok(()),
+            may_reproduce: Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Options};
 use crate::inputs::{Artifact, work_tree};
-use crate::manifest::{Byproduct, Demand, InputsDigest, Statement};
+use crate::manifest::{Byproduct, Demand, InputsDigest, Statement, Tolerance};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Isolation, Scratch, variables};
@@ -130,7 +130,7 @@ impl Observer<'_> {
             fallback: &fallback,
             must_influence: &must_influence,
             timeout: probe.timeout.map(|age| age.0),
-            tolerance: probe::Tolerance {
+            tolerance: Tolerance {
                 atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
                 rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
             },

@@ -117,7 +117,7 @@ fn signature_entry(size: u64) -> Entry<'static> {
 /// A file whose digests are not known yet. They have a fixed width, so the manifest has its final length.
 fn draft(listed: &ListedFile) -> Subject {
     let unknown = Digest([0; 32]);
-    let content = has_content(&listed.path).then_some(ContentHash(0));
+    let content = has_content(&listed.path).then(|| ContentHash::from(0));
     Subject::file(listed.path.clone(), unknown, unknown, FileFacts { content, ..listed.facts })
 }
 

@@ -148,5 +148,5 @@ fn wire_fault(row: &Row) -> WireFault<'_> {
         Fate::LetThrough { cure } => ("let-through", None, cure),
         Fate::NotApplicable { reason } => ("not-tried", None, reason),
     };
-    WireFault { fault: row.fault, status, check, message }
+    WireFault { fault: &row.fault, status, check, message }
 }

@@ -119,17 +119,18 @@ fn signers(policy: &Policy, now: Timestamp) -> anyhow::Result<Vec<TrustedKey>> {
             let message = format!("the signer `{}` has this key, too: one key is one signer", other.name);
             return Err(policy.mistake(signer.key.span(), message).into());
         }
-        let may = |role: Role| match expired(signer, now) {
-            Some(reason) => Err(reason),
-            None if signer.may.get_ref().contains(&role) => Ok(()),
-            None => Err(format!("the policy does not say that it may {}", role.name())),
+        let has_role = |role: Role| match signer.may.get_ref().contains(&role) {
+            true => Ok(()),
+            false => Err(format!("the policy does not say that it may {}", role.name())),
         };
+        let may = |role: Role| expired(signer, now).map_or_else(|| has_role(role), Err);
         let name = signer.name.get_ref().clone();
         keys.push(TrustedKey {
             shown: name.clone(),
             name,
             key,
             may_build: may(Role::Build),
+            may_have_built: has_role(Role::Build),
             may_reproduce: may(Role::Reproduce),
         });
     }

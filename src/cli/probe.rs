@@ -7,7 +7,7 @@ use super::Talk;
 use super::arguments::Format;
 use super::keys::own_key;
 use super::output::say;
-use super::policy::trusted_by;
+use super::policy::{previous, trusted_by};
 use super::progress::Progress;
 use super::running::Running;
 use super::verify::{check_standard_input, print_report, target};
@@ -20,7 +20,8 @@ Examples:
   modelseal probe wine-1.0.0.tar --policy gate.toml
 
 What is run is what [probe.NAME] of the policy says: `command`, `inputs` and `cwd`. The release is verified
-first and can only be read; its answers must be those that were sealed. Isolation is demanded.
+first, as by `verify --policy`, and can only be read; its answers must be those that were sealed. Isolation
+is demanded.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive: the command hung, failed or could not start.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
@@ -29,6 +30,9 @@ pub(super) struct Arguments {
     /// The deployer's policy
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
+    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    #[arg(long, value_name = "TARGET")]
+    previous: Option<PathBuf>,
     /// Trust this public key, where the policy names no signers
     #[arg(long, value_name = "PUB")]
     key: Vec<String>,
@@ -45,6 +49,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let (policy, keys) = trusted_by(&arguments.policy, &arguments.key, now)?;
     check_standard_input(&target, &arguments.key)?;
+    let previous = previous(arguments.previous.as_deref())?;
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);
     let report = accept(
@@ -52,6 +57,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         &Options {
             keys: &keys,
             policy: &policy,
+            previous: previous.as_ref(),
             insecure_no_isolation: arguments.insecure_no_isolation,
             hidden: &own_key(),
             announce: &|name, command| {

@@ -1,83 +1,106 @@
 //! Faults of bytes and signatures: what a release is refused for whatever the policy says.
 
+use std::ops::Range;
+
 use super::release::Draft;
-use super::{Attempt, Error, Fault, SignerState};
-use crate::manifest::SEAL_PATH;
+use super::{Attempt, Error, Fault, Rebuilt, SignerState};
+use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH};
 use crate::sign::{KeyAlgorithm, PrivateKey};
 
 const BLOCK: usize = 512;
+
+/// Where the mode stands in a header.
+const MODE: Range<usize> = 100..107;
 
 pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     let archive = healthy.archive()?;
     let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = archive.clone();
         edit(&mut bytes);
-        Ok(Attempt { archive: bytes, signer: SignerState::Trusted })
+        Attempt::trusted(bytes)
     };
-    let last_file = healthy.manifest.files().last().map_or("", |file| &file.name).to_string();
-    let always = |name, attempt| Fault { name, cure: "nothing: this must never pass".to_string(), attempt };
-    let (start, end) = place(&archive, &last_file);
+    let always = |name: &str, attempt| Fault {
+        name: name.to_string(),
+        cure: "nothing: this must never pass".to_string(),
+        attempt,
+    };
     let stranger = PrivateKey::generate(KeyAlgorithm::P256)?;
-    let as_signer = |signer| Ok(Attempt { archive: archive.clone(), signer });
-    let (seal_start, _) = place(&archive, SEAL_PATH);
-    let (signature_start, signature_end) = place(&archive, "model.sig");
+    let as_signer = |signer| Ok(Attempt { archive: archive.clone(), signer, rebuilt: Rebuilt::Another });
+    // One whose entry is a header and its content, and nothing else.
+    let plain = healthy.manifest.files().iter().rev().filter(|file| file.size() > 0);
+    let file = plain.filter_map(|file| place(&archive, &file.name)).next();
+    let on_file = |edit: &dyn Fn(&mut Vec<u8>, Range<usize>)| match file.clone() {
+        Some(file) => Ok(edited(&|bytes| edit(bytes, file.clone()))),
+        None => Err("no file has content and a name of at most 100 bytes".to_string()),
+    };
+    let on_seal = |name: &str, edit: &dyn Fn(&mut Vec<u8>, Range<usize>)| match place(&archive, name) {
+        Some(entry) => Ok(edited(&|bytes| edit(bytes, entry.clone()))),
+        None => Err("the name of the model is too long".to_string()),
+    };
     Ok(vec![
-        always("a byte of a model file changed", edited(&|bytes| bytes[start + BLOCK] ^= 1)),
-        always("a byte of the manifest changed", edited(&|bytes| bytes[seal_start + BLOCK + 300] ^= 1)),
-        always("the archive cut short", edited(&|bytes| bytes.truncate(bytes.len() - BLOCK))),
-        always("bytes behind the archive", edited(&|bytes| bytes.extend_from_slice(b"more"))),
-        always("a file missing", edited(&|bytes| drop(bytes.drain(start..end)))),
+        always("a byte of a model file changed", on_file(&|bytes, file| bytes[file.start + BLOCK] ^= 1)),
+        always(
+            "a byte of the manifest changed",
+            on_seal(SEAL_PATH, &|bytes, seal| bytes[seal.start + BLOCK + 300] ^= 1),
+        ),
+        always("the archive cut short", Ok(edited(&|bytes| bytes.truncate(bytes.len() - BLOCK)))),
+        always("bytes behind the archive", Ok(edited(&|bytes| bytes.extend_from_slice(b"more")))),
+        always("a file missing", on_file(&|bytes, file| drop(bytes.drain(file)))),
         always(
             "a file twice",
-            edited(&|bytes| {
-                let copy = bytes[start..end].to_vec();
-                bytes.splice(end..end, copy);
+            on_file(&|bytes, file| {
+                let copy = bytes[file.clone()].to_vec();
+                bytes.splice(file.end..file.end, copy);
             }),
         ),
         always(
             "a file made executable",
-            edited(&|bytes| bytes[start + 100..start + 107].copy_from_slice(b"0000777")),
+            on_file(&|bytes, file| {
+                let other: &[u8] =
+                    if &bytes[file.start..][MODE] == b"0000755" { b"0000644" } else { b"0000755" };
+                bytes[file.start..][MODE].copy_from_slice(other);
+            }),
         ),
-        always("`model.sig` removed", edited(&|bytes| drop(bytes.drain(signature_start..signature_end)))),
         always(
-            "another model under this seal",
-            other_model(healthy).map(|archive| Attempt { archive, signer: SignerState::Trusted }),
+            "`model.sig` removed",
+            on_seal(MODEL_SIGNATURE_PATH, &|bytes, signature| drop(bytes.drain(signature))),
         ),
-        always(
-            "signed by a stranger",
-            Ok(Attempt { archive: healthy.archive_by(&stranger)?, signer: SignerState::Trusted }),
-        ),
+        always("another model under this seal", other_model(healthy, &archive)),
+        always("signed by a stranger", Ok(Attempt::trusted(healthy.archive_by(&stranger)?))),
         always("signed with an expired key", as_signer(SignerState::Expired)),
         always("signed by somebody who may not build", as_signer(SignerState::OtherRole)),
     ])
 }
 
-/// Where an entry's header begins, and where the next one does. The entries are our own: one header each.
-fn place(archive: &[u8], name: &str) -> (usize, usize) {
+/// Where a file's header begins and its padding ends. `None`: its name does not fit into the header's first
+/// field, so that other headers or another field belong to it.
+fn place(archive: &[u8], name: &str) -> Option<Range<usize>> {
     let mut offset = 0;
+    let mut is_described = false;
     while let Some(header) = archive.get(offset..offset + BLOCK).filter(|header| header[0] != 0) {
         let size =
             std::str::from_utf8(&header[124..135]).ok().and_then(|size| usize::from_str_radix(size, 8).ok());
         let end = offset + BLOCK + size.unwrap_or(0).div_ceil(BLOCK) * BLOCK;
-        let text = String::from_utf8_lossy(&header[..100]);
-        if text.trim_end_matches('\0').ends_with(&format!("/{name}")) {
-            return (offset, end);
+        let own = String::from_utf8_lossy(&header[..100]);
+        let has_prefix = header[345] != 0;
+        let path = own.trim_end_matches('\0').split_once('/').map(|(_, path)| path);
+        if path == Some(name) && !has_prefix && !is_described {
+            return Some(offset..end);
         }
+        is_described = header[156] == b'x';
         offset = end;
     }
-    (0, BLOCK)
+    None
 }
 
 /// The seal of this release in front of other files of the same names.
-fn other_model(healthy: &Draft<'_>) -> Result<Vec<u8>, String> {
+fn other_model(healthy: &Draft<'_>, good: &[u8]) -> Result<Attempt, String> {
     let mut other = healthy.clone();
     for content in &mut other.contents {
         content.iter_mut().for_each(|byte| *byte ^= 0x55);
     }
-    let message = |error: Error| error.to_string();
-    let (good, other) = (healthy.archive().map_err(message)?, other.archive().map_err(message)?);
-    // Sizes are the same, and so are the places.
-    let first = healthy.manifest.files().first().map_or("", |file| &file.name);
-    let (start, _) = place(&good, first);
-    Ok([&good[..start], &other[start..]].concat())
+    let other = other.archive().map_err(|error| error.to_string())?;
+    // Sizes are the same, and so are the places; the seals stand first.
+    let seals = place(good, MODEL_SIGNATURE_PATH).ok_or("the name of the model is too long")?;
+    Ok(Attempt::trusted([&good[..seals.end], &other[seals.end..]].concat()))
 }

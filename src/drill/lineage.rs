@@ -1,107 +1,130 @@
 //! Faults of the lineage: whole, rightly signed, and from somewhere else.
 
 use super::release::Draft;
-use super::{Error, Fault};
-use crate::manifest::{Missing, Origin, Statement};
+use super::{Attempt, Error, Fault, Rebuilt, SignerState, fault};
+use crate::manifest::{Annotations, Missing, Origin, ResourceDescriptor, Statement};
 
-pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
-    let origin = healthy.manifest.internal().origin;
-    let has_code = healthy.manifest.dependencies().iter().any(|input| input.name == "code");
-    let no_code = || "no code was sealed".to_string();
-    let code = |change: &dyn Fn(&mut Statement)| match has_code {
-        true => healthy.changed(|manifest| change(manifest)).map(Ok),
-        false => Ok(Err(no_code())),
-    };
-    let first_data = healthy
-        .manifest
-        .dependencies()
-        .iter()
-        .find_map(|input| input.name.strip_prefix("data/"))
-        .map(str::to_string);
-    let mut faults = vec![
-        Fault {
-            name: "the release of another model",
-            cure: "model = \"…\"".to_string(),
-            attempt: Ok(healthy.changed(|manifest| {
-                manifest.external_mut().model.name = "another".to_string();
-                manifest.subject[0].name = "another".to_string();
-            })?),
-        },
-        Fault {
-            name: "an artifact that nobody watched being made",
-            cure: format!("origin = \"{}\"", origin.name()),
-            attempt: match origin {
-                Origin::Adopted => Err("the release itself was adopted".to_string()),
-                _ => Ok(healthy.changed(adopt)?),
-            },
-        },
-        Fault {
-            name: "code that was not as committed",
-            cure: "[code] dirty = false".to_string(),
-            attempt: code(&|manifest| {
-                if let Some(facts) = code_facts(manifest) {
-                    facts.dirty = Some(vec!["train.py".to_string()]);
-                }
-            })?,
-        },
-        Fault {
-            name: "code from another remote",
-            cure: "[code] remote = \"…\"".to_string(),
-            attempt: match has_code
-                && healthy
-                    .manifest
-                    .dependencies()
-                    .iter()
-                    .any(|input| input.name == "code" && input.uri.is_some())
-            {
-                false => Err("no remote was sealed".to_string()),
-                true => code(&|manifest| {
-                    let code = manifest.dependencies_mut().iter_mut().find(|input| input.name == "code");
-                    if let Some(code) = code {
-                        code.uri = Some("git+https://elsewhere.invalid/fork".to_string());
-                    }
-                })?,
-            },
-        },
-        Fault {
-            name: "no code revision at all",
-            cure: "[code] dirty = false".to_string(),
-            attempt: code(&|manifest| {
-                manifest.dependencies_mut().retain(|input| input.name != "code");
-                manifest.internal_mut().missing.insert(0, Missing::Code);
-            })?,
-        },
-        Fault {
-            name: "nothing sealed about code, data and hyperparameters",
-            cure: "nothing: this must never pass".to_string(),
-            attempt: Ok(healthy.changed(|manifest| {
-                manifest.dependencies_mut().retain(|input| input.name == "recipe");
-                manifest.external_mut().hyperparameters.clear();
-                manifest.internal_mut().missing = Missing::ALL.to_vec();
-            })?),
-        },
-    ];
-    faults.push(Fault {
-        name: "a data source that is not named",
-        cure: "[data.NAME] for each source".to_string(),
-        attempt: match first_data {
-            None => Err("no data was sealed".to_string()),
-            Some(name) => Ok(healthy.changed(|manifest| {
-                let full = format!("data/{name}");
-                let others = manifest
-                    .dependencies()
-                    .iter()
-                    .any(|input| input.name.starts_with("data/") && input.name != full);
-                manifest.dependencies_mut().retain(|input| input.name != full);
-                let missing = &mut manifest.internal_mut().missing;
-                if !others {
-                    missing.push(Missing::Data);
-                    missing.sort_unstable();
-                }
-            })?),
-        },
-    });
+const NO_CODE: &str = "no code was sealed";
+
+/// `demanded` is the origin that the policy demands.
+pub(super) fn faults(healthy: &Draft<'_>, demanded: Option<Origin>) -> Result<Vec<Fault>, Error> {
+    let another = healthy.changed(|manifest| {
+        manifest.external_mut().model.name = "another".to_string();
+        manifest.subject[0].name = "another".to_string();
+    })?;
+    let mut faults = vec![fault(
+        "the release of another model".to_string(),
+        "model = \"…\"",
+        Some(another),
+        "every release has a model",
+    )];
+    faults.extend(origin(healthy, demanded)?);
+    faults.extend(code(healthy)?);
+    let nothing = healthy.changed(|manifest| {
+        manifest.dependencies_mut().retain(|input| input.name == "recipe");
+        manifest.external_mut().hyperparameters.clear();
+        manifest.internal_mut().missing = Missing::ALL.to_vec();
+    })?;
+    faults.push(fault(
+        "nothing sealed about code, data and hyperparameters".to_string(),
+        "nothing: this must never pass",
+        Some(nothing),
+        "there is always nothing",
+    ));
+    for name in healthy.sources() {
+        faults.push(fault(
+            healthy.named("a data source that is not named", "data", &name),
+            &format!("[data.{name}]"),
+            Some(healthy.changed(|manifest| forget(manifest, &name))?),
+            "no data was sealed",
+        ));
+    }
+    if healthy.sources().is_empty() {
+        faults.push(fault(
+            "a data source that is not named".to_string(),
+            "[data.NAME]",
+            None,
+            "no data was sealed",
+        ));
+    }
     Ok(faults)
+}
+
+fn origin(healthy: &Draft<'_>, demanded: Option<Origin>) -> Result<Vec<Fault>, Error> {
+    let origin = healthy.manifest.internal().origin;
+    let adopted = match origin {
+        Origin::Adopted => None,
+        _ => Some(healthy.changed(adopt)?),
+    };
+    let mut faults = vec![fault(
+        "an artifact that nobody watched being made".to_string(),
+        &format!("origin = \"{}\"", origin.name()),
+        adopted,
+        "the release itself was adopted",
+    )];
+    if demanded == Some(Origin::Reproduced) {
+        for (name, rebuilt) in [
+            ("a release that nobody rebuilt", Rebuilt::Nobody),
+            ("a builder who vouches for itself", Rebuilt::Builder),
+        ] {
+            let attempt = Attempt { archive: healthy.archive()?, signer: SignerState::Trusted, rebuilt };
+            faults.push(fault(name.to_string(), "origin = \"reproduced\"", Some(attempt), ""));
+        }
+    }
+    Ok(faults)
+}
+
+fn code(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
+    let code = |change: &dyn Fn(&mut ResourceDescriptor) -> bool| {
+        let mut changed = false;
+        let attempt = healthy.changed(|manifest| {
+            let code = manifest.dependencies_mut().iter_mut().find(|input| input.name == "code");
+            changed = code.is_some_and(change);
+        })?;
+        Ok::<_, Error>(changed.then_some(attempt))
+    };
+    let dirty = code(&|code| {
+        let facts = code.annotations.get_or_insert_with(Annotations::default);
+        facts.dirty = Some(vec!["train.py".to_string()]);
+        true
+    })?;
+    let elsewhere = code(&|code| {
+        let elsewhere = || "git+https://elsewhere.invalid/fork".to_string();
+        code.uri.is_some() && code.uri.replace(elsewhere()).is_some()
+    })?;
+    let has_code = code(&|_| true)?.is_some();
+    let none = healthy.changed(|manifest| {
+        manifest.dependencies_mut().retain(|input| input.name != "code");
+        let missing = &mut manifest.internal_mut().missing;
+        missing.push(Missing::Code);
+        missing.sort_unstable();
+        missing.dedup();
+    })?;
+    Ok(vec![
+        fault("code that was not as committed".to_string(), "[code] dirty = false", dirty, NO_CODE),
+        fault(
+            "code from another remote".to_string(),
+            "[code] remote = \"…\"",
+            elsewhere,
+            "no remote was sealed",
+        ),
+        fault(
+            "no code revision at all".to_string(),
+            "[code] dirty = false",
+            has_code.then_some(none),
+            NO_CODE,
+        ),
+    ])
+}
+
+/// The manifest without this data source.
+fn forget(manifest: &mut Statement, name: &str) {
+    manifest.dependencies_mut().retain(|input| input.name.strip_prefix("data/") != Some(name));
+    if !manifest.dependencies().iter().any(|input| input.name.starts_with("data/")) {
+        let missing = &mut manifest.internal_mut().missing;
+        missing.push(Missing::Data);
+        missing.sort_unstable();
+    }
 }
 
 fn adopt(manifest: &mut Statement) {
@@ -112,9 +135,4 @@ fn adopt(manifest: &mut Statement) {
     external.env.clear();
     external.pass_env.clear();
     (external.network, external.reproduce) = (None, None);
-}
-
-fn code_facts(manifest: &mut Statement) -> Option<&mut crate::manifest::Annotations> {
-    let code = manifest.dependencies_mut().iter_mut().find(|input| input.name == "code")?;
-    code.annotations.as_mut()
 }

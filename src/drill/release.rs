@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Attempt, Error, SignerState};
+use super::{Attempt, Error};
 use crate::archive::ArchiveWriter;
 use crate::archive::Entry;
 use crate::digest::Digest;
@@ -102,33 +102,56 @@ impl<'a> Draft<'a> {
     pub(super) fn changed(&self, change: impl FnOnce(&mut Statement)) -> Result<Attempt, Error> {
         let mut draft = self.clone();
         change(&mut draft.manifest);
-        Ok(Attempt { archive: draft.archive()?, signer: SignerState::Trusted })
+        Ok(Attempt::trusted(draft.archive()?))
     }
 
-    /// After a change of the first data source that has what is to be changed.
+    /// After a change of one data source; `None`: it does not have what is to be changed.
     pub(super) fn changed_data(
         &self,
+        name: &str,
         change: impl Fn(&mut Annotations) -> bool,
     ) -> Result<Option<Attempt>, Error> {
         let mut draft = self.clone();
-        let sources =
-            draft.manifest.dependencies_mut().iter_mut().filter(|input| input.name.starts_with("data/"));
-        let mut facts = sources.filter_map(|input| input.annotations.as_mut());
-        if !facts.any(change) {
+        let mut sources = draft.manifest.dependencies_mut().iter_mut();
+        let source = sources.find(|input| input.name.strip_prefix("data/") == Some(name));
+        if !source.and_then(|input| input.annotations.as_mut()).is_some_and(change) {
             return Ok(None);
         }
-        Ok(Some(Attempt { archive: draft.archive()?, signer: SignerState::Trusted }))
+        Ok(Some(Attempt::trusted(draft.archive()?)))
     }
 
-    /// After a change of what its first probe found.
+    /// After a change of what one probe found.
     pub(super) fn changed_probe(
         &self,
-        change: impl FnOnce(&mut ProbeFacts),
+        name: &str,
+        change: &dyn Fn(&mut ProbeFacts),
     ) -> Result<Option<Attempt>, Error> {
         let mut draft = self.clone();
-        let Some(probe) = draft.manifest.probes_mut().first_mut() else { return Ok(None) };
+        let mut probes = draft.manifest.probes_mut().iter_mut();
+        let Some(probe) = probes.find(|probe| probe.probe() == name) else { return Ok(None) };
         change(&mut probe.annotations);
-        Ok(Some(Attempt { archive: draft.archive()?, signer: SignerState::Trusted }))
+        Ok(Some(Attempt::trusted(draft.archive()?)))
+    }
+
+    /// The names of its data sources.
+    pub(super) fn sources(&self) -> Vec<String> {
+        let inputs = self.manifest.dependencies().iter();
+        inputs.filter_map(|input| input.name.strip_prefix("data/")).map(str::to_string).collect()
+    }
+
+    /// What is sealed about a data source.
+    pub(super) fn data(&self, name: &str) -> Option<&Annotations> {
+        let mut inputs = self.manifest.dependencies().iter();
+        inputs.find(|input| input.name.strip_prefix("data/") == Some(name))?.annotations.as_ref()
+    }
+
+    /// A fault with the name of what it breaks, where there are several.
+    pub(super) fn named(&self, fault: &str, kind: &str, name: &str) -> String {
+        let several = match kind {
+            "data" => self.sources().len() > 1,
+            _ => self.manifest.probes().len() > 1,
+        };
+        if several { format!("{fault}, {kind} {name}") } else { fault.to_string() }
     }
 }
 

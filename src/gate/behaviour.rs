@@ -5,6 +5,7 @@ use crate::manifest::{Byproduct, ProbeFacts, Statement};
 use crate::policy::Probe;
 use crate::probe::{self, Verdict};
 use crate::report::{Check, Status};
+use crate::text;
 
 pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -19,12 +20,35 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
             continue;
         };
         let previous = evidence.previous.and_then(|previous| find(previous, name));
+        checks.extend(previous.map(|previous| questions(name, &sealed.annotations, &previous.annotations)));
         // Other questions get other answers.
         let previous = previous.filter(|previous| previous.digest == sealed.digest);
         let previous = previous.map(|previous| &previous.annotations);
         checks.extend(judge_probe(name, demand, &sealed.annotations, previous));
     }
     checks
+}
+
+/// A probe that asks less than it did finds less.
+fn questions(name: &str, facts: &ProbeFacts, previous: &ProbeFacts) -> Check {
+    let id = format!("probe.{name}.questions");
+    let lost = |what: &str, before: u64, now: u64| {
+        (now < before).then(|| format!("{before} {what} before, {now} now"))
+    };
+    let feature = previous.influence.keys().find(|feature| !facts.influence.contains_key(*feature));
+    let less = lost("inputs", previous.inputs(), facts.inputs())
+        .or_else(|| lost("expected answers", previous.expected.tried, facts.expected.tried))
+        .or_else(|| {
+            feature.map(|feature| format!("{} need not make a difference any more", text::name(feature)))
+        });
+    match less {
+        Some(less) => Check::fail(id, format!("it asks less than that of the previous release: {less}"))
+            .hint("a waiver lets a smaller probe through once"),
+        None => Check::pass(
+            id,
+            format!("no fewer than before: {}", text::count(facts.inputs(), "input", "inputs")),
+        ),
+    }
 }
 
 /// Holds what a probe found to the policy; `previous` is what it found before.
@@ -39,6 +63,16 @@ pub fn judge_probe(
     if demand.isolated && !facts.isolated {
         let message = "it was not isolated: it could have read the expected answers, or asked the network";
         checks.push(Check::fail(id("isolation"), message));
+    }
+    for (what, most, found) in [
+        ("max_atol", &demand.max_atol, facts.tolerance.atol),
+        ("max_rtol", &demand.max_rtol, facts.tolerance.rtol),
+    ] {
+        if let Some(most) = most.as_ref().map(|most| *most.get_ref()).filter(|most| found > *most) {
+            let message =
+                format!("answers were compared within {found:?}, and the policy says {what} = {most:?}");
+            checks.push(Check::fail(id("tolerance"), message));
+        }
     }
     checks.extend(probe::judge(facts, previous, demand.bounds()).into_iter().map(|finding| {
         let status = match finding.verdict {

@@ -1,13 +1,10 @@
 //! `gate.labels.NAME` and `gate.slices.NAME`: did the distribution of the labels move?
 
 use super::Source;
-use super::statistics::{Counts, Judged, Moved, compare_counts};
+use super::statistics::{Class, Counts, Judged, Moved, compare_counts};
 use crate::manifest::{Annotations, Timeline};
 use crate::report::Check;
 use crate::text::{name, number};
-
-/// What rows without a label are counted as.
-const NO_LABEL: &str = "(no label)";
 
 /// Labels against those of the previous release.
 pub(super) fn against_previous(source: &Source<'_>, limit: f64) -> Check {
@@ -21,6 +18,15 @@ pub(super) fn against_previous(source: &Source<'_>, limit: f64) -> Check {
         Ok(counts) => counts,
         Err(reason) => return Check::unknown(id, format!("in the previous release {reason}")),
     };
+    if source.facts.label != previous.label {
+        let column = |facts: &Annotations| facts.label.as_deref().map_or("none".to_string(), name);
+        let message = format!(
+            "the labels were those of {}, and are those of {}",
+            column(previous),
+            column(source.facts)
+        );
+        return Check::unknown(id, message).hint("a waiver lets a renamed column through once");
+    }
     let words = Words { before: "in the previous release", after: "now" };
     described(id, source.name, &compare_counts(&before, &after, limit), &words)
 }
@@ -54,9 +60,10 @@ fn counts(facts: &Annotations) -> Result<Counts, String> {
             _ => "no labels were sealed: the recipe names no `label`".to_string(),
         });
     };
-    let mut counts = labels.clone();
+    let mut counts: Counts =
+        labels.iter().map(|(label, rows)| (Class::Named(label.clone()), *rows)).collect();
     if let Some(nulls) = facts.nulls.filter(|nulls| *nulls > 0) {
-        *counts.entry(NO_LABEL.to_string()).or_default() += nulls;
+        counts.insert(Class::Unlabelled, nulls);
     }
     match counts.is_empty() {
         true => Err("there are no rows".to_string()),
@@ -83,11 +90,11 @@ fn quarters(timeline: &Timeline) -> Option<(Counts, Counts)> {
 fn slice(timeline: &Timeline, buckets: std::ops::Range<usize>) -> Counts {
     let sum = |counts: &[u64]| counts.get(buckets.clone()).unwrap_or_default().iter().sum::<u64>();
     let mut slice: Counts =
-        timeline.labels.iter().map(|(label, counts)| (label.clone(), sum(counts))).collect();
+        timeline.labels.iter().map(|(label, counts)| (Class::Named(label.clone()), sum(counts))).collect();
     let labelled: u64 = slice.values().sum();
     let rest = sum(&timeline.rows).saturating_sub(labelled);
     if rest > 0 {
-        *slice.entry(NO_LABEL.to_string()).or_default() += rest;
+        slice.insert(Class::Unlabelled, rest);
     }
     slice
 }
@@ -103,7 +110,7 @@ fn described(id: String, source: &str, judged: &Judged, words: &Words) -> Check 
     let moved = |moved: &Moved| {
         format!(
             "{} was {} {before} and is {} {after}",
-            name(&moved.class),
+            moved.class,
             percent(moved.before),
             percent(moved.after)
         )
@@ -125,19 +132,13 @@ fn described(id: String, source: &str, judged: &Judged, words: &Words) -> Check 
         .hint(hint),
         Judged::Lost { class, rows } => {
             let rows = crate::text::count(*rows, "row", "rows");
-            Check::fail(
-                id,
-                format!("`{source}` lost the class {}: {rows} {before}, none {after}", name(class)),
-            )
-            .hint(hint)
+            Check::fail(id, format!("`{source}` lost the class {}: {rows} {before}, none {after}", class))
+                .hint(hint)
         }
         Judged::New { class, rows } => {
             let rows = crate::text::count(*rows, "row", "rows");
-            Check::fail(
-                id,
-                format!("`{source}` has a new class {}: none {before}, {rows} {after}", name(class)),
-            )
-            .hint(hint)
+            Check::fail(id, format!("`{source}` has a new class {}: none {before}, {rows} {after}", class))
+                .hint(hint)
         }
         Judged::TooFew { needed } => Check::unknown(
             id,

@@ -6,24 +6,41 @@
 //! its 99.99 % quantile, so that noise never fails and a gross shift does even on few rows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// How rarely two samples of one distribution may be called different.
 const ALPHA: f64 = 1e-4;
 
-/// Classes below this share of both sides together are counted as one.
+/// Classes below this share of both sides together ask for no rows of their own.
 const RARE: f64 = 0.01;
 
-/// So are classes that are expected less often on the smaller side: only beyond that the distribution of the
-/// statistic is that of χ² (Cochran's rule).
+/// Classes that are expected less often on the smaller side are counted as one: only beyond that the
+/// distribution of the statistic is that of χ² (Cochran's rule).
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// What they are called.
-const OTHER: &str = "(rare classes)";
+/// What a row is counted as.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Named(String),
+    Unlabelled,
+    /// All that are rare, together.
+    Rare,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Class::Named(class) => formatter.write_str(&crate::text::name(class)),
+            Class::Unlabelled => formatter.write_str("(no label)"),
+            Class::Rare => formatter.write_str("(rare classes)"),
+        }
+    }
+}
 
 /// Rows by class.
-pub type Counts = BTreeMap<String, u64>;
+pub type Counts = BTreeMap<Class, u64>;
 
 /// How two distributions compare.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +60,12 @@ pub enum Judged {
     },
     /// A class of the first that is not in the second.
     Lost {
-        class: String,
+        class: Class,
         rows: u64,
     },
     /// A class of the second that is not in the first.
     New {
-        class: String,
+        class: Class,
         rows: u64,
     },
     /// Chance alone makes differences as large as the limit: so many rows would be needed on each side.
@@ -60,7 +77,7 @@ pub enum Judged {
 /// The class that moved most, and its shares before and after.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moved {
-    pub class: String,
+    pub class: Class,
     pub before: f64,
     pub after: f64,
 }
@@ -85,9 +102,10 @@ pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Judged {
         return Judged::New { class, rows };
     }
     let floor = |classes: usize| (quantile(classes) * (1.0 / n as f64 + 1.0 / m as f64) / 8.0).sqrt();
-    // Sparse classes have no say in whether it moved, but in how many rows it takes to tell.
-    let all = shares(before, after, 0.0);
-    let shares = shares(before, after, LEAST_EXPECTED);
+    // Sparse classes have no say in whether it moved, but in how many rows it takes to tell; rare ones the
+    // other way around, or a long tail of classes would ask for more rows than anybody has.
+    let all = shares(before, after, RARE, 0.0);
+    let shares = shares(before, after, 0.0, LEAST_EXPECTED);
     let distance = divergence(&shares).max(0.0).sqrt();
     if distance > limit.max(floor(shares.len())) {
         return Judged::Fail { distance, limit, worst: worst(&shares) };
@@ -118,7 +136,7 @@ fn total(counts: &Counts) -> u64 {
 /// If both sides are samples of one distribution, each of the class's rows falls on this side with the
 /// probability n/(n+m); all of them do with that to the power of their number. As many classes are looked at
 /// as there are.
-fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option<(String, u64)> {
+fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option<(Class, u64)> {
     let chance = n as f64 / (n as f64 + m as f64);
     let only_here =
         here.iter().filter(|(class, rows)| **rows > 0 && there.get(*class).is_none_or(|rows| *rows == 0));
@@ -127,24 +145,27 @@ fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option
     (chance.powi(power) < ALPHA / classes as f64).then(|| (class.clone(), *rows))
 }
 
+/// Shares before and after, by class.
+type Shares = BTreeMap<Class, (f64, f64)>;
+
 /// Shares before and after by class; those that are rare, or expected less often than that, together.
 ///
 /// Which ones these are follows from both sides together: a choice by what one of them happens to have would
 /// keep the classes that differ most, and call noise a shift.
-fn shares(before: &Counts, after: &Counts, least_expected: f64) -> BTreeMap<String, (f64, f64)> {
+fn shares(before: &Counts, after: &Counts, rare: f64, least_expected: f64) -> Shares {
     let (n, m) = (total(before) as f64, total(after) as f64);
-    let mut counts: BTreeMap<&String, (f64, f64)> = BTreeMap::new();
+    let mut counts: BTreeMap<&Class, (f64, f64)> = BTreeMap::new();
     for (class, rows) in before {
         counts.entry(class).or_default().0 = *rows as f64;
     }
     for (class, rows) in after {
         counts.entry(class).or_default().1 = *rows as f64;
     }
-    let mut shares: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    let mut shares = Shares::new();
     for (class, (left, right)) in counts {
         let share = (left + right) / (n + m);
-        let is_rare = share < RARE || share * n.min(m) < least_expected;
-        let entry = shares.entry(if is_rare { OTHER.to_string() } else { class.clone() }).or_default();
+        let is_rare = share < rare || share * n.min(m) < least_expected;
+        let entry = shares.entry(if is_rare { Class::Rare } else { class.clone() }).or_default();
         *entry = (entry.0 + left / n, entry.1 + right / m);
     }
     shares.retain(|_, share| share.0 > 0.0 || share.1 > 0.0);
@@ -152,7 +173,7 @@ fn shares(before: &Counts, after: &Counts, least_expected: f64) -> BTreeMap<Stri
 }
 
 /// Jensen-Shannon divergence in nats.
-fn divergence(shares: &BTreeMap<String, (f64, f64)>) -> f64 {
+fn divergence(shares: &Shares) -> f64 {
     let part = |share: f64, middle: f64| if share > 0.0 { share * (share / middle).ln() } else { 0.0 };
     let sum = shares.values().map(|(left, right)| {
         let middle = (left + right) / 2.0;
@@ -161,10 +182,10 @@ fn divergence(shares: &BTreeMap<String, (f64, f64)>) -> f64 {
     sum.sum::<f64>() / 2.0
 }
 
-fn worst(shares: &BTreeMap<String, (f64, f64)>) -> Moved {
+fn worst(shares: &Shares) -> Moved {
     let moved = |share: &(f64, f64)| (share.0 - share.1).abs();
     let worst = shares.iter().max_by(|left, right| moved(left.1).total_cmp(&moved(right.1)));
-    worst.map_or(Moved { class: String::new(), before: 0.0, after: 0.0 }, |(class, share)| Moved {
+    worst.map_or(Moved { class: Class::Rare, before: 0.0, after: 0.0 }, |(class, share)| Moved {
         class: class.clone(),
         before: share.0,
         after: share.1,

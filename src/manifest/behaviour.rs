@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::is_source_name;
+use super::{Demand, is_source_name};
 use crate::digest::Digest;
 
 /// Something that the build made beside the artifact: `probe/NAME`.
@@ -38,6 +38,8 @@ pub struct ProbeFacts {
     pub command: Vec<String>,
     /// Whether it could reach nothing: no network, not the expected answers, and the artifact only to read.
     pub isolated: bool,
+    /// Within which numbers in answers count as the same.
+    pub tolerance: Tolerance,
     /// What distinct answers are counted by.
     pub basis: Basis,
     /// How many different answers there are.
@@ -66,6 +68,26 @@ impl ProbeFacts {
     /// How many inputs were answered.
     pub fn inputs(&self) -> u64 {
         self.answers.len() as u64
+    }
+}
+
+/// Numbers agree if they are no further apart than `atol + rtol * |expected|`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tolerance {
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+impl From<Demand> for Tolerance {
+    fn from(demand: Demand) -> Self {
+        Self { atol: demand.atol, rtol: demand.rtol }
+    }
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Demand::default().into()
     }
 }
 
@@ -125,12 +147,14 @@ pub(super) fn fits(byproducts: &[Byproduct]) -> Result<(), String> {
         let sorted = facts.answers.windows(2).all(|pair| pair[0].id < pair[1].id);
         let finite = facts.answers.iter().flat_map(|answer| &answer.scores).all(|score| score.is_finite());
         let tallies = facts.influence.values().chain([&facts.swapped, &facts.expected]);
+        let tolerance = [facts.tolerance.atol, facts.tolerance.rtol];
+        let good = tolerance.iter().all(|value| value.is_finite() && *value >= 0.0);
         let counts = facts.commonest <= inputs
             && facts.distinct <= inputs
             && facts.fallbacks <= inputs
             && spread_fits(facts)
             && tallies.into_iter().all(|tally| tally.hit <= tally.tried && tally.tried <= inputs);
-        if !(known && names.insert(&byproduct.name) && sorted && finite && counts) {
+        if !(known && names.insert(&byproduct.name) && sorted && finite && good && counts) {
             return Err(byproduct.name.clone());
         }
     }

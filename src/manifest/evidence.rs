@@ -14,6 +14,10 @@ pub const SKETCH_SIZE: usize = 1024;
 /// How many buckets a timeline has at most.
 pub const MOST_BUCKETS: usize = 256;
 
+/// How many times that could not be read are kept, and how many characters of each.
+pub const MOST_EXAMPLES: usize = 3;
+pub const LONGEST_EXAMPLE: usize = 40;
+
 /// The smallest distinct hashes of a data set's rows: blind to the order of rows and to repeated ones. Two
 /// of them estimate how much two data sets share. It finds accidents; the digest of the data stays the
 /// identity.
@@ -112,13 +116,31 @@ pub(super) fn fits(facts: &Annotations) -> bool {
         (Some(labels), nulls) => total(labels.values().copied().chain(nulls)) == Some(rows),
     };
     let timed = match (&facts.timeline, facts.unparsed) {
-        (None, unparsed) => unparsed.is_none_or(|unparsed| unparsed <= rows),
+        (None, unparsed) => unparsed.is_none_or(|unparsed| unparsed == rows),
         (Some(timeline), unparsed) => {
             total(timeline.rows.iter().copied().chain(unparsed)) == Some(rows)
                 && timeline_fits(timeline, facts.labels.as_ref())
         }
     };
-    labelled && timed
+    labelled && timed && times_fit(facts, rows)
+}
+
+/// Whether what is said of the times of so many rows fits together.
+fn times_fit(facts: &Annotations, rows: u64) -> bool {
+    let time = |text: &Option<String>| text.as_deref().map(str::parse::<jiff::Timestamp>).transpose();
+    let ordered = match (time(&facts.oldest), time(&facts.newest)) {
+        (Ok(oldest), Ok(newest)) => oldest.is_some() == newest.is_some() && oldest <= newest,
+        _ => false,
+    };
+    let parsed = rows.saturating_sub(facts.unparsed.unwrap_or(0));
+    let forms = facts.time_forms.is_none_or(|forms| {
+        total([forms.seconds, forms.milliseconds, forms.dates].into_iter()) == Some(parsed)
+    });
+    let examples = &facts.unparsed_examples;
+    let examples_fit = examples.len() <= MOST_EXAMPLES
+        && examples.len() as u64 <= facts.unparsed.unwrap_or(0)
+        && examples.iter().all(|example| example.chars().count() <= LONGEST_EXAMPLE);
+    ordered && forms && examples_fit
 }
 
 fn total(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
@@ -126,7 +148,9 @@ fn total(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
 }
 
 fn timeline_fits(timeline: &Timeline, labels: Option<&BTreeMap<String, u64>>) -> bool {
-    let shape = (1..=MOST_BUCKETS).contains(&timeline.rows.len()) && timeline.width.is_power_of_two();
+    let aligned = i64::try_from(timeline.width).is_ok_and(|width| width > 0 && timeline.start % width == 0);
+    let shape =
+        (1..=MOST_BUCKETS).contains(&timeline.rows.len()) && timeline.width.is_power_of_two() && aligned;
     let span = i64::try_from(timeline.width)
         .ok()
         .and_then(|width| width.checked_mul(MOST_BUCKETS as i64)?.checked_add(timeline.start));

@@ -59,13 +59,19 @@ pub struct FileFacts {
 
 /// XXH3 with 128 bits. It finds accidents, not attackers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentHash(pub u128);
+pub struct ContentHash([u8; 16]);
+
+impl From<u128> for ContentHash {
+    fn from(hash: u128) -> Self {
+        Self(hash.to_be_bytes())
+    }
+}
 
 const CONTENT_PREFIX: &str = "xxh3:";
 
 impl Serialize for ContentHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{CONTENT_PREFIX}{:032x}", self.0))
+        serializer.serialize_str(&format!("{CONTENT_PREFIX}{:032x}", u128::from_be_bytes(self.0)))
     }
 }
 
@@ -75,7 +81,7 @@ impl<'de> Deserialize<'de> for ContentHash {
         // Any other spelling of it is found when the manifest is written again.
         let hex = text.strip_prefix(CONTENT_PREFIX).filter(|hex| hex.len() == 32);
         let hash = hex.and_then(|hex| u128::from_str_radix(hex, 16).ok());
-        hash.map(ContentHash).ok_or_else(|| de::Error::custom("this is not the hash of a content"))
+        hash.map(ContentHash::from).ok_or_else(|| de::Error::custom("this is not the hash of a content"))
     }
 }
 

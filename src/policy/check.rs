@@ -7,7 +7,20 @@ use crate::manifest;
 use crate::recipe::is_source_name;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
-const LARGEST_DISTANCE: f64 = 0.8326;
+const LARGEST_DISTANCE: f64 = 0.832_554;
+
+/// What is judged of a probe: the last parts of the ids.
+const PROBE_ASPECTS: [&str; 9] = [
+    "answers",
+    "determinism",
+    "diversity",
+    "fallback",
+    "golden",
+    "isolation",
+    "questions",
+    "sensitivity",
+    "tolerance",
+];
 
 impl Policy {
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -63,8 +76,13 @@ impl Policy {
                 }
             }
             let Some(rows) = &data.rows else { continue };
+            let (span, rows) = (rows.span(), rows.get_ref());
             for ratio in [&rows.min_ratio, &rows.max_ratio].into_iter().flatten() {
                 self.check_within(ratio, f64::MAX)?;
+            }
+            if rows.min_ratio.is_none() && rows.max_ratio.is_none() {
+                let message = "`rows` needs `min_ratio` or `max_ratio`: without them it demands nothing";
+                return Err(self.mistake(span, message));
             }
             if let (Some(least), Some(most)) = (&rows.min_ratio, &rows.max_ratio)
                 && least.get_ref() > most.get_ref()
@@ -81,6 +99,11 @@ impl Policy {
             let shares = [&probe.max_commonest, &probe.max_fallback, &probe.min_sensitivity];
             for share in shares.into_iter().flatten() {
                 self.check_within(share, 1.0)?;
+            }
+            for tolerance in [&probe.max_atol, &probe.max_rtol].into_iter().flatten() {
+                if !(tolerance.get_ref().is_finite() && *tolerance.get_ref() >= 0.0) {
+                    return Err(self.mistake(tolerance.span(), "a tolerance is a number of at least 0"));
+                }
             }
             match (&probe.command, &probe.inputs) {
                 (Some(command), None) => {
@@ -101,7 +124,9 @@ impl Policy {
         if is_source_name(name) {
             return Ok(());
         }
-        let place = self.text.find(&format!("[{kind}.")).unwrap_or(0);
+        let quoted = |quote: &str| self.text.find(&format!("[{kind}.{quote}{name}{quote}"));
+        let place = quoted("").or_else(|| quoted("\"")).or_else(|| quoted("'"));
+        let place = place.or_else(|| self.text.find(&format!("[{kind}."))).unwrap_or(0);
         let message = format!("{} is not a name that a recipe can have", crate::text::name(name));
         Err(self.mistake(place..place + 1, message))
     }
@@ -141,13 +166,13 @@ impl Policy {
                 _ => false,
             },
             Some(("probe", rest)) => {
-                let aspects = ["golden", "diversity", "fallback", "sensitivity", "determinism", "isolation"];
-                rest.split_once('.').is_some_and(|(name, aspect)| {
-                    tables.probe.contains_key(name) && aspects.contains(&aspect)
-                })
+                let (name, aspect) =
+                    rest.split_once('.').map_or((rest, None), |(name, rest)| (name, Some(rest)));
+                tables.probe.contains_key(name) && aspect.is_none_or(|aspect| PROBE_ASPECTS.contains(&aspect))
             }
             Some(("lineage", rest)) => match rest.split_once('.') {
-                Some(("data", _)) => true,
+                Some(("data", name)) => source(name),
+                Some(("base", _)) => true,
                 _ => matches!(rest, "origin" | "code" | "reachable" | "data" | "params" | "environment"),
             },
             _ => false,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::manifest::Origin;
+use crate::manifest::{Origin, Rung};
 use crate::probe::Bounds;
 use crate::recipe::Age;
 
@@ -18,6 +18,9 @@ pub struct Tables {
     pub model: Spanned<String>,
     /// The weakest origin that is accepted.
     pub origin: Option<Origin>,
+    /// The weakest level at which a rebuild makes a release `reproduced`; without it R2: answers alone do
+    /// not.
+    pub reproduced_level: Option<Rung>,
     /// How many distinct keys must have signed.
     pub signatures: Option<Spanned<i64>>,
     pub previous: Option<Previous>,
@@ -113,7 +116,7 @@ pub struct Data {
     /// Labels of the oldest quarter against those of the newest.
     pub slices: Option<Distance>,
     /// Rows against those of the previous release.
-    pub rows: Option<Ratio>,
+    pub rows: Option<Spanned<Ratio>>,
 }
 
 /// How far two distributions of labels may be apart.
@@ -169,6 +172,12 @@ pub struct Probe {
     pub max_fallback: Option<Spanned<f64>>,
     /// What share of answers must change with the input.
     pub min_sensitivity: Option<Spanned<f64>>,
+    /// Within which numbers of answers may count as the same.
+    pub max_atol: Option<Spanned<f64>>,
+    pub max_rtol: Option<Spanned<f64>>,
+    /// Answers to `modelseal probe` that mean that the model did not answer.
+    #[serde(default)]
+    pub fallback: Vec<Spanned<serde_json::Value>>,
     /// The argument vector by which `modelseal probe` asks a release.
     pub command: Option<Spanned<Vec<String>>>,
     /// The questions, relative to the policy: the same that were asked when it was built.

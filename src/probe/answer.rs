@@ -3,34 +3,21 @@
 use serde_json::Value;
 
 use crate::digest::Digest;
-use crate::manifest::{Demand, ProbeFacts, SealedAnswer};
+use crate::manifest::{ProbeFacts, SealedAnswer, Tolerance};
 
 /// Answers with more numbers are compared exactly.
 const MOST_SCORES: usize = 1024;
 
-/// Numbers agree if they are no further apart than `atol + rtol * |expected|`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tolerance {
-    pub atol: f64,
-    pub rtol: f64,
-}
-
-impl Default for Tolerance {
-    fn default() -> Self {
-        Self::from(Demand::default())
-    }
-}
-
-impl From<Demand> for Tolerance {
-    fn from(demand: Demand) -> Self {
-        Self { atol: demand.atol, rtol: demand.rtol }
-    }
-}
-
 impl Tolerance {
-    fn allows(self, expected: f64, found: f64) -> bool {
+    pub(super) fn allows(self, expected: f64, found: f64) -> bool {
         // Not "further apart" would let NaN through.
         (expected - found).abs() <= self.atol + self.rtol * expected.abs()
+    }
+
+    /// Whether all numbers of two lists are the same within the tolerance.
+    pub(super) fn allows_all(self, expected: &[f64], found: &[f64]) -> bool {
+        expected.len() == found.len()
+            && expected.iter().zip(found).all(|(expected, found)| self.allows(*expected, *found))
     }
 
     /// Whether two answers are the same but for numbers within the tolerance.
@@ -115,11 +102,12 @@ pub(super) fn seal(id: &str, answer: &Value) -> SealedAnswer {
     }
 }
 
-/// Whether a model answers as the sealed one did.
+/// Whether a model answers as the sealed one did, within the tolerance that was sealed.
 ///
 /// # Errors
 /// The first answer that is not the same within the tolerance, in words.
-pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts, tolerance: Tolerance) -> Result<(), String> {
+pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts) -> Result<(), String> {
+    let tolerance = sealed.tolerance;
     if sealed.answers.len() != found.answers.len() {
         return Err("not as many questions were asked".to_string());
     }

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Error;
 use super::golden::{Goldens, LONGEST_LINE};
 use super::statistics::{Answers, Question, statistics};
-use super::{Error, Tolerance};
 use crate::digest::Stamp;
-use crate::manifest::ProbeFacts;
+use crate::manifest::{ProbeFacts, Tolerance};
 use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
 
 const LIMITS: Limits = Limits {
@@ -201,7 +201,9 @@ fn collect(asking: &Asking<'_>, questions: &[Question], wire: Vec<WireAnswer>) -
         let text = wire.output.as_ref().map_or("null", |output| output.get());
         let value: Value = serde_json::from_str(text)
             .map_err(|error| no_answer(crate::text::Escaped(&error.to_string()).to_string()))?;
-        let fallback = wire.fallback || asking.fallback.contains(&value);
+        // However its numbers are written.
+        let exactly = Tolerance { atol: 0.0, rtol: 0.0 };
+        let fallback = wire.fallback || asking.fallback.iter().any(|other| exactly.accepts(other, &value));
         answers.add(value, fallback);
     }
     Ok(answers)

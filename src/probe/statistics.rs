@@ -1,5 +1,6 @@
 //! From answers to what is sealed about them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 use super::answer::{canonical, scores, seal};
 use super::ask::{Asked, Asking};
 use super::golden::Goldens;
-use crate::manifest::{Basis, ProbeFacts, Tally};
+use crate::manifest::{Basis, ProbeFacts, Tally, Tolerance};
 
 /// What is asked: an input as it stands, the same once more, or with one member from another input.
 pub(super) struct Question {
@@ -88,26 +89,21 @@ pub(super) fn statistics(
         true => Basis::Scores,
         false => Basis::Outputs,
     };
-    let measure = |answer: &Value| match basis {
-        Basis::Scores => format!("{:?}", scores(answer)),
-        Basis::Outputs => canonical(answer),
-    };
-    let measured: Vec<String> = plain.iter().map(measure).collect();
-    let mut counts: HashMap<&str, u64> = HashMap::new();
-    for answer in &measured {
-        *counts.entry(answer).or_default() += 1;
-    }
+    let measure = Measure { basis, tolerance: asking.tolerance };
+    let measured: Vec<Measured> = plain.iter().map(|answer| measure.of(answer)).collect();
+    let sizes = measure.groups(&measured);
     let wrong = wrong(asking, plain);
     let undecided = undecided(asking, questions, first, second);
     let with_expected = inputs.iter().filter(|input| input.expected.is_some()).count() as u64;
     let facts = ProbeFacts {
         command: asking.command.to_vec(),
         isolated,
+        tolerance: asking.tolerance,
         basis,
-        distinct: counts.len() as u64,
-        commonest: counts.values().copied().max().unwrap_or(0),
+        distinct: sizes.len() as u64,
+        commonest: sizes.into_iter().max().unwrap_or(0),
         fallbacks: first.fallback[..inputs.len()].iter().filter(|fallback| **fallback).count() as u64,
-        swapped: swapped(asking.goldens, &measured),
+        swapped: swapped(asking.goldens, &measured, &measure),
         influence: influence(asking, questions, first, &measure),
         expected: Tally { tried: with_expected, hit: with_expected - wrong.len() as u64 },
         deterministic: undecided.is_none(),
@@ -116,8 +112,65 @@ pub(super) fn statistics(
     Asked { facts, wrong, undecided }
 }
 
+/// What of two answers is compared.
+struct Measure {
+    basis: Basis,
+    tolerance: Tolerance,
+}
+
+enum Measured {
+    Scores(Vec<f64>),
+    Output(String),
+}
+
+impl Measure {
+    fn of(&self, answer: &Value) -> Measured {
+        match self.basis {
+            Basis::Scores => Measured::Scores(scores(answer)),
+            Basis::Outputs => Measured::Output(canonical(answer)),
+        }
+    }
+
+    /// Noise below the tolerance is no difference.
+    fn are_same(&self, left: &Measured, right: &Measured) -> bool {
+        match (left, right) {
+            (Measured::Scores(left), Measured::Scores(right)) => self.tolerance.allows_all(left, right),
+            (Measured::Output(left), Measured::Output(right)) => left == right,
+            _ => false,
+        }
+    }
+
+    /// How many answers are the same, for each of them that differs from all others.
+    fn groups(&self, answers: &[Measured]) -> Vec<u64> {
+        let mut outputs: HashMap<&str, u64> = HashMap::new();
+        let mut scores: Vec<&[f64]> = Vec::new();
+        for answer in answers {
+            match answer {
+                Measured::Output(output) => *outputs.entry(output).or_default() += 1,
+                Measured::Scores(own) => scores.push(own),
+            }
+        }
+        // In order of their first numbers the same answers lie near each other.
+        let first = |scores: &[f64]| scores.first().copied().unwrap_or(0.0);
+        scores.sort_by(|left, right| left.partial_cmp(right).unwrap_or(Ordering::Equal));
+        let mut groups: Vec<(&[f64], u64)> = Vec::new();
+        let mut near = 0;
+        for own in scores {
+            while groups.get(near).is_some_and(|(other, _)| !self.tolerance.allows(first(other), first(own)))
+            {
+                near += 1;
+            }
+            match groups[near..].iter_mut().find(|(other, _)| self.tolerance.allows_all(other, own)) {
+                Some((_, size)) => *size += 1,
+                None => groups.push((own, 1)),
+            }
+        }
+        outputs.into_values().chain(groups.into_iter().map(|(_, size)| size)).collect()
+    }
+}
+
 /// Each input against the next one that is not the same: does the answer follow?
-fn swapped(goldens: &Goldens, measured: &[String]) -> Tally {
+fn swapped(goldens: &Goldens, measured: &[Measured], measure: &Measure) -> Tally {
     let mut tally = Tally::default();
     let inputs = &goldens.inputs;
     for place in 0..inputs.len() {
@@ -125,7 +178,7 @@ fn swapped(goldens: &Goldens, measured: &[String]) -> Tally {
         let other = others.into_iter().find(|other| inputs[*other].input.get() != inputs[place].input.get());
         if let Some(other) = other {
             tally.tried += 1;
-            tally.hit += u64::from(measured[place] != measured[other]);
+            tally.hit += u64::from(!measure.are_same(&measured[place], &measured[other]));
         }
     }
     tally
@@ -135,7 +188,7 @@ fn influence(
     asking: &Asking<'_>,
     questions: &[Question],
     answers: &Answers,
-    measure: &dyn Fn(&Value) -> String,
+    measure: &Measure,
 ) -> BTreeMap<String, Tally> {
     let mut tallies: BTreeMap<String, Tally> =
         asking.must_influence.iter().map(|feature| (feature.clone(), Tally::default())).collect();
@@ -143,7 +196,8 @@ fn influence(
         let Kind::Without(feature) = &question.kind else { continue };
         let tally = tallies.entry(feature.clone()).or_default();
         tally.tried += 1;
-        tally.hit += u64::from(measure(answer) != measure(&answers.values[question.golden]));
+        let (own, other) = (measure.of(answer), measure.of(&answers.values[question.golden]));
+        tally.hit += u64::from(!measure.are_same(&own, &other));
     }
     tallies
 }

@@ -13,7 +13,6 @@ pub(super) fn ask(
     rebuilt: &Rebuilt,
     result: &mut Reproduction,
 ) -> Result<(), Stopped> {
-    let tolerance = rebuilder.manifest.external().reproduce.unwrap_or_default().into();
     for sealed in rebuilder.manifest.probes() {
         let name = sealed.probe();
         let probes = &rebuilt.recipe.tables.probe;
@@ -39,7 +38,7 @@ pub(super) fn ask(
             Ok((_, questions)) if questions != sealed.digest.sha256 => {
                 Err("the questions are not the sealed ones".to_string())
             }
-            Ok((asked, _)) => agree(&sealed.annotations, &asked.facts, tolerance),
+            Ok((asked, _)) => agree(&sealed.annotations, &asked.facts),
             Err(probe::Error::Run(run::Error::Interrupted)) => return Err(Error::Interrupted.into()),
             Err(error) => Err(with_causes(&error)),
         };

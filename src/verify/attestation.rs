@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Target, Verification};
 use crate::digest::{Symlinks, open_regular};
-use crate::manifest::{Origin, Reproduction};
+use crate::manifest::{Origin, Reproduction, Rung};
 use crate::release::Seal;
 use crate::report::{Check, Signer, Status};
 use crate::sign::read_bundle;
@@ -87,6 +87,13 @@ fn judge(
         return Err("the artifact was adopted: there is nothing to rebuild it with".to_string());
     }
     let level = statement.level();
+    if let Some(policy) = verification.options.policy {
+        let weakest = policy.tables.reproduced_level.unwrap_or(Rung::R2);
+        if level > weakest {
+            let (found, weakest) = (level.name(), weakest.name());
+            return Err(format!("it was rebuilt as {found}, and the policy demands {weakest}"));
+        }
+    }
     let message = format!("rebuilt as {} by {}", level.name(), signer.shown);
     let origin = format!("reproduced as {} by {}; sealed as {}", level.name(), signer.shown, sealed.name());
     let path = path.to_string_lossy().into_owned();

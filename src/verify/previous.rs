@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{Error, Options, Target, Verification, archive, directory, seal};
+use super::{Error, Options, Target, TrustedKey, Verification, archive, directory, seal};
 use crate::digest::{Symlinks, open_regular};
 use crate::manifest::Statement;
 use crate::policy::{Policy, Previous};
@@ -55,7 +55,10 @@ pub(super) fn check(
 
 /// The seal, read once and accepted; or why it is not.
 fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>, Error> {
+    let as_built = |key: &TrustedKey| TrustedKey { may_build: key.may_have_built.clone(), ..key.clone() };
+    let keys: Vec<TrustedKey> = options.keys.iter().map(as_built).collect();
     let options = Options {
+        keys: &keys,
         release: None,
         against: None,
         attestations: &[],

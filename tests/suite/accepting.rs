@@ -126,3 +126,28 @@ fn what_is_not_accepted_is_not_asked() {
     ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1).says("the policy is for `beer`");
     assert!(!project.root().join("serving/canary").exists());
 }
+
+/// The whole policy holds: what it refuses is not asked, what it excuses is excused.
+#[test]
+fn the_whole_policy_is_applied() {
+    let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
+    let policy = |head: &str, tail: &str| {
+        fs::write(project.root().join("gate.toml"), format!("{head}{POLICY}{tail}")).expect("writes");
+    };
+    policy("origin = \"clean\"\n", "");
+    let refused = ends(probe(&project, &archive, &[]), 1);
+    refused.says("lineage.origin").claims_no_success();
+    assert!(!refused.all().contains("asking the model"), "{}", refused.all());
+    policy("", "max_rtol = 1e-6\n");
+    ends(probe(&project, &archive, &[]), 1)
+        .says("answers were compared within 1e-5, and the policy says max_rtol");
+    policy("", "fallback = [{ class = \"no\", score = 0 }]\n");
+    ends(probe(&project, &archive, &[]), 1).says("1 of 12 inputs get the fallback: 8.3 % (limit 2.0 %)");
+    let waiver =
+        "[[waiver]]\ncheck = \"probe.golden.fallback\"\nreason = \"OPS-1\"\nuntil = 2999-01-01T00:00:00Z\n";
+    policy("", &format!("fallback = [{{ class = \"no\", score = 0 }}]\n{waiver}"));
+    ends(probe(&project, &archive, &[]), 0).says("waived until 2999");
+    policy("previous = \"required\"\n", "");
+    ends(probe(&project, &archive, &[]), 3).says("12 inputs, answered as it was sealed");
+    ends(probe(&project, &archive, &["--previous", &archive]), 0).says("probe.golden.answers");
+}

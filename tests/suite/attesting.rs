@@ -181,3 +181,30 @@ fn nothing_is_attested_that_was_not_reached() {
         .expect(2)
         .says("standard input");
 }
+
+/// That the answers are the same says little of the bytes: a policy has to say that it is enough.
+#[test]
+fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
+    let (project, archive, private, _) = release();
+    let show = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
+    let digest = show["release"].as_str().expect("text").strip_prefix("sha256:").expect("a digest");
+    let model = Model { name: "wine".into(), version: "1.0.0".into() };
+    let release: Digest = digest.parse().expect("a digest");
+    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads");
+    let statement = Reproduction::new(&model, release, Rung::R3, "0.1.0").payload();
+    let path = archive.with_file_name(format!(
+        "{}.x.sigstore.json",
+        archive.file_name().expect("a name").to_string_lossy()
+    ));
+    fs::write(&path, write_bundle(&statement, &key).expect("signs")).expect("writes");
+    let policy = project.root().join("gate.toml");
+    let verify = |more: &str, code| {
+        let signers = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"r\"\nkey = \"rebuilder.pub\"\nmay = [\"reproduce\"]\n";
+        fs::write(&policy, format!("model = \"wine\"\norigin = \"reproduced\"\n{more}{signers}"))
+            .expect("writes");
+        let (policy, archive) = (policy.to_string_lossy(), archive.to_string_lossy());
+        project.modelseal(&["verify", &archive, "--policy", &policy]).expect(code)
+    };
+    verify("", 1).says("it was rebuilt as R3, and the policy demands R2");
+    verify("reproduced_level = \"R3\"\n", 0).says("reproduced as R3 by r");
+}

@@ -95,6 +95,8 @@ fn the_strict_policy_lets_nothing_through() {
         ("another answer each time", "probe.golden.determinism"),
         ("a fact answered wrongly", "probe.golden.golden"),
         ("a model that was asked without isolation", "probe.golden.isolation"),
+        ("any answer counted as the expected one", "probe.golden.tolerance"),
+        ("fewer questions than before", "probe.golden.questions"),
     ] {
         let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
         assert_eq!(found.expect(fault)["check"], check, "{fault}");
@@ -109,11 +111,11 @@ fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
     for (line, fault, cure) in [
         ("origin = ", "an artifact that nobody watched being made", "origin = \"clean\""),
         ("remote = ", "code from another remote", "[code] remote = \"…\""),
-        ("labels = ", "a class lost", "[data.NAME] labels = { max_js_distance = 0.1 }"),
-        ("slices = ", "labels that move over time", "[data.NAME] slices = { max_js_distance = 0.2 }"),
-        ("rows = ", "ten times the rows", "[data.NAME] rows = { max_ratio = 2.0 }"),
-        ("max_age = ", "records of ten years ago", "[data.NAME] max_age = \"…\""),
-        ("isolated = ", "a model that was asked without isolation", "[probe.NAME] isolated = true"),
+        ("labels = ", "a class lost", "[data.train] labels = { max_js_distance = 0.1 }"),
+        ("slices = ", "labels that move over time", "[data.train] slices = { max_js_distance = 0.2 }"),
+        ("rows = ", "ten times the rows", "[data.train] rows = { max_ratio = 2.0 }"),
+        ("max_age = ", "records of ten years ago", "[data.train] max_age = \"…\""),
+        ("isolated = ", "a model that was asked without isolation", "[probe.golden] isolated = true"),
     ] {
         let loose: String =
             text.lines().filter(|other| !other.starts_with(line)).map(|line| format!("{line}\n")).collect();
@@ -147,10 +149,85 @@ fn a_drill_needs_a_good_release_and_a_policy_that_accepts_its_successor() {
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("a drill needs a release that is good").claims_no_success();
     let text = fs::read_to_string(&policy).expect("reads");
-    fs::write(&policy, text.replace("origin = \"clean\"", "origin = \"reproduced\"")).expect("writes");
+    fs::write(&policy, text.replace("https://github.com/acme/wine", "https://example.com/wine"))
+        .expect("writes");
     let outcome = drill(&project, &archive, &policy, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("the policy refuses a healthy successor of this release");
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
-    assert!(json["refused"].as_str().expect("a reason").contains("demands reproduced"), "{json:#}");
+    assert!(
+        json["refused"].as_str().expect("a reason").contains("the policy demands `https://example.com/wine`"),
+        "{json:#}"
+    );
+}
+
+#[test]
+fn a_policy_that_demands_a_rebuild_is_drilled_with_one() {
+    let (project, archive, policy) = good();
+    let text = fs::read_to_string(&policy).expect("reads");
+    fs::write(&policy, text.replace("origin = \"clean\"", "origin = \"reproduced\"")).expect("writes");
+    let outcome = drill(&project, &archive, &policy, &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    for fault in ["a release that nobody rebuilt", "a builder who vouches for itself"] {
+        let row = outcome.stdout.lines().find(|row| row.starts_with(fault)).expect(fault);
+        assert!(row.contains("caught       lineage.origin: clean"), "{row}");
+    }
+}
+
+/// Every source and every probe is broken by itself: a policy that forgets one is seen.
+#[test]
+fn each_source_and_each_probe_is_drilled() {
+    let (project, _, policy) = good();
+    let rows: Vec<_> = even(2000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
+    project.write("data/more.csv", csv(&rows));
+    project.append_recipe(
+        "[[data]]\nname = \"more\"\npath = \"data/more.csv\"\nlabel = \"class\"\ntimestamp = \"at\"\n\
+         [[probe]]\nname = \"other\"\ncommand = [\"python3\", \"predict.py\"]\ninputs = \"probes/golden.jsonl\"\n",
+    );
+    project.commit();
+    let archive = project.build_with(&["--clean", "--force"]).to_string_lossy().into_owned();
+    let outcome = drill(&project, &archive, &policy, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    for (fault, fate) in [
+        ("a class lost, data train", "caught       gate.labels.train"),
+        ("a class lost, data more", "let through  this would catch it: [data.more] labels"),
+        ("a data source that is not named, data more", "let through  this would catch it: [data.more]"),
+        ("one answer for everyone, probe golden", "caught       probe.golden.diversity"),
+        ("one answer for everyone, probe other", "let through  this would catch it: [probe.other]"),
+    ] {
+        let row = outcome.stdout.lines().find(|row| row.starts_with(fault)).expect(fault);
+        assert!(row.contains(fate), "{row}");
+    }
+}
+
+/// Entries that need more than one header are not taken for others.
+#[test]
+fn files_with_long_names_are_drilled_as_what_they_are() {
+    let (project, _, policy) = good();
+    let long = format!("{}/{}.bin", "d".repeat(60), "f".repeat(60));
+    let longer = format!("z{}/{}.bin", "d".repeat(120), "f".repeat(120));
+    let make = format!(
+        "mkdir -p model/{0} model/z{1}; echo w > model/{long}; echo w > model/{longer}; : > model/zz; \
+         echo '{{\\\"weight\\\": 2}}' > model/config.json",
+        "d".repeat(60),
+        "d".repeat(120)
+    );
+    project.edit_recipe("mkdir -p model; echo '{\\\"weight\\\": 2}' > model/config.json", &make);
+    project.commit();
+    let archive = project.build_with(&["--clean", "--force"]).to_string_lossy().into_owned();
+    let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
+    for (fault, check) in [
+        ("a byte of a model file changed", "files"),
+        ("a byte of the manifest changed", "seal"),
+        ("a file missing", "archive"),
+        ("a file twice", "archive"),
+        ("a file made executable", "archive"),
+        ("`model.sig` removed", "archive"),
+        ("another model under this seal", "files"),
+    ] {
+        let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
+        assert_eq!(found.expect(fault)["check"], check, "{fault}");
+    }
+    let outcome = drill(&project, &archive, &policy, &[]);
+    outcome.says("a byte of a model file changed").says("1 of 4 files differs");
 }

@@ -180,7 +180,7 @@ fn labels_that_move_are_refused_and_noise_is_not() {
     let mut rows = share(500, 500);
     rows.extend((0..100).map(|row| (row + 1, "")));
     let unlabelled = release(&project, "unlabelled", &csv(&rows), "7");
-    judge(&project, &unlabelled, Some(&before), policy).ends(1).says("a new class `(no label)`");
+    judge(&project, &unlabelled, Some(&before), policy).ends(1).says("a new class (no label)");
     let few = release(&project, "few", &csv(&share(9, 11)), "8");
     judge(&project, &few, Some(&few), policy)
         .ends(3)
@@ -298,6 +298,11 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
         ("\"width\":1024", "\"width\":1023"),
         ("\"width\":1024", "\"width\":9223372036854775808"),
         ("\"timeline\":{\"start\":1", "\"timeline\":{\"start\":-922337203685477580"),
+        ("\"timeline\":{\"start\":1", "\"timeline\":{\"start\":2"),
+        ("\"dates\":40", "\"dates\":41"),
+        ("\"oldest\":\"20", "\"oldest\":\"40"),
+        ("\"oldest\":\"20", "\"oldest\":\"x"),
+        ("\"unparsed\":0", "\"unparsed\":0,\"unparsedExamples\":[\"never\"]"),
     ] {
         assert!(text.contains(from), "{from} is not in {text}");
         judge_text(text.replacen(from, to, 1)).ends(1).says("seal  ").claims_no_success();

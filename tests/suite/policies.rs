@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::gating::{SIGNER, csv, even, judge, judge_by, project, release};
+use crate::probing::healthy;
 use crate::support::Project;
 
 #[test]
@@ -30,6 +31,13 @@ fn a_policy_is_read_strictly() {
             "`min_ratio` is more than",
         ),
         ("model = \"clicks\"\n[data.train]\nmax_age = \"0d\"", "a length of time is"),
+        ("model = \"clicks\"\n[data.train]\nrows = {}", "without them it demands nothing"),
+        ("model = \"clicks\"\n[probe.golden]\nmax_atol = -1.0", "a tolerance is a number of at least 0"),
+        ("model = \"clicks\"\nreproduced_level = \"R9\"", "unknown value `R9`"),
+        (
+            "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.data.typo\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
+            "this cannot be waived",
+        ),
         ("model = \"clicks\"\n[data.\"a.b\"]\nmax_age = \"1d\"", "is not a name that a recipe can have"),
         (
             "model = \"clicks\"\n[probe.golden]\nmax_fallback = 1.5",
@@ -262,4 +270,80 @@ fn a_strict_policy_is_written_from_a_good_release() {
     let elsewhere = project.out("elsewhere.toml").to_string_lossy().into_owned();
     project.modelseal(&["policy", "init", &archive, "--key", &other, "-o", &elsewhere]).expect(1);
     assert!(!project.out("elsewhere.toml").exists());
+}
+
+/// A signer whose time has ended built what is deployed now: the next release, by the next signer, is
+/// compared with it all the same.
+#[test]
+fn a_signer_is_succeeded_by_another() {
+    let project = project();
+    let before = release(&project, "before", &csv(&even(300)), "1");
+    let (private, _) = project.other_key("next");
+    project.write("data.csv", csv(&even(310)));
+    project.write("model/weights", "2");
+    let after = project.out("after.tar").to_string_lossy().into_owned();
+    project.modelseal(&["build", "--key", &private, "-o", &after]).expect(0);
+    let policy = format!(
+        "model = \"clicks\"\nprevious = \"required\"\n{SIGNER}not_after = 2020-01-01T00:00:00Z\n\
+         [[signer]]\nname = \"next\"\nkey = \"next.pub\"\n"
+    );
+    judge_by(&project, Path::new(&after), Some(&before), &policy).ends(0).says("previous             pass");
+    judge_by(&project, &before, None, &policy).ends(1).says("its time ended");
+}
+
+/// Labels of another column are other labels.
+#[test]
+fn a_label_that_is_another_column_is_not_compared() {
+    let project = project();
+    let policy = "[data.train]\nlabels = {}\n";
+    let before = release(&project, "before", &csv(&even(300)), "1");
+    project.edit_recipe("label = \"class\"", "label = \"kind\"");
+    let renamed = csv(&even(310)).replacen("x,class,at", "x,kind,at", 1);
+    let after = release(&project, "after", &renamed, "2");
+    judge(&project, &after, Some(&before), policy)
+        .ends(3)
+        .says("the labels were those of `class`, and are those of `kind`");
+}
+
+/// What is asked of a release is no less than what was asked of the one before.
+#[test]
+fn a_probe_that_asks_less_than_before_is_refused() {
+    let project = healthy();
+    let expected =
+        "{\"id\":\"known\",\"input\":{\"a\":5,\"b\":1},\"expected\":{\"class\":\"yes\",\"score\":10.5}}\n";
+    let golden = fs::read_to_string(project.at("probes/golden.jsonl")).expect("reads");
+    project.write("probes/golden.jsonl", format!("{golden}{expected}"));
+    project.commit();
+    let policy = project.root().join("gate.toml");
+    let text = "model = \"wine\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n[probe.golden]\n";
+    fs::write(&policy, text).expect("writes");
+    let build = |name: &str| {
+        let path = project.out(name).to_string_lossy().into_owned();
+        project.build_with(&["-o", &path]).to_string_lossy().into_owned()
+    };
+    let before = build("before.tar");
+    let judge = |archive: &str, code| {
+        let policy = policy.to_string_lossy();
+        project.modelseal(&["verify", archive, "--policy", &policy, "--previous", &before]).expect(code)
+    };
+    let first_line = golden.split_once('\n').expect("lines").1;
+    project.write("probes/golden.jsonl", format!("{first_line}{expected}"));
+    project.commit();
+    judge(&build("fewer.tar"), 1)
+        .says("it asks less than that of the previous release: 13 inputs before, 12 now");
+    project.write(
+        "probes/golden.jsonl",
+        format!("{golden}{}", expected.replace(",\"expected\":{\"class\":\"yes\",\"score\":10.5}", "")),
+    );
+    project.commit();
+    judge(&build("unexpected.tar"), 1).says("1 expected answers before, 0 now");
+    project.write("probes/golden.jsonl", format!("{golden}{expected}"));
+    project.edit_recipe("must_influence = [\"a\"]\n", "");
+    project.commit();
+    let blind = build("blind.tar");
+    judge(&blind, 1).says("`a` need not make a difference any more");
+    let waiver =
+        "[[waiver]]\ncheck = \"probe.golden.questions\"\nreason = \"OPS-1\"\nuntil = 2999-01-01T00:00:00Z\n";
+    fs::write(&policy, format!("{text}{waiver}")).expect("writes");
+    judge(&blind, 0).says("waived until 2999");
 }

@@ -381,3 +381,29 @@ fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
         .says("different  probe `golden`: another answer to `q0")
         .says("fail: the rebuilt model is different");
 }
+
+/// A model that answers everyone with the default and adds noise to it.
+#[test]
+fn noise_below_the_tolerance_makes_no_answer_another_one() {
+    let noisy = "answer = lambda x: {\"class\": \"no\", \"score\": 0.5 + x['a'] * 1e-9}\n";
+    let noisy = with(noisy);
+    noisy
+        .build_refused(&[], 1)
+        .says("all 12 inputs get the same answer: everyone gets the default")
+        .says("changing `a` changes none of 12 answers: it is ignored");
+    // In a recipe that calls everything the same, everything is.
+    let blind = healthy();
+    blind.append_recipe("[reproduce]\natol = 1000.0\n");
+    blind.commit();
+    blind.build_refused(&[], 1).says("all 12 inputs get the same answer");
+    let facts = sealed(&healthy())["annotations"].clone();
+    assert_eq!(facts["tolerance"], json!({ "atol": 1e-8, "rtol": 1e-5 }));
+}
+
+#[test]
+fn a_fallback_is_the_fallback_however_its_numbers_are_written() {
+    let project = with("answer = lambda x: {\"class\": \"no\", \"score\": x['a'] if x['a'] > 6 else 0.0}\n");
+    project.edit_recipe("fallback = [\"unknown\"]", "fallback = [{ score = 0, class = \"no\" }]");
+    project.commit();
+    project.build_refused(&[], 1).says("7 of 12 inputs get the fallback");
+}

@@ -222,6 +222,10 @@ fn probe_table(text: &mut String, probe: &Byproduct) {
         probe.probe(),
         facts.isolated
     );
+    for (key, value) in [("max_atol", facts.tolerance.atol), ("max_rtol", facts.tolerance.rtol)] {
+        let _ =
+            writeln!(text, "{:<27} # answers further apart are different ones", format!("{key} = {value:?}"));
+    }
     if let (Basis::Outputs, Some(share)) = (facts.basis, facts.swapped.share().filter(|share| *share > 0.0)) {
         let _ = writeln!(
             text,
