@@ -15,7 +15,9 @@ mod statement;
 mod validate;
 mod value;
 
-pub use behaviour::{Basis, Byproduct, InputsDigest, ProbeFacts, SealedAnswer, Tally, Tolerance};
+pub use behaviour::{
+    Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally, Tolerance,
+};
 pub use canonical::{serialises_to, to_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,

@@ -64,7 +64,7 @@ impl fmt::Display for Escaped<'_> {
 
 /// Control characters, line and paragraph separators, invisible and direction-changing characters,
 /// tags and private use.
-fn is_unsafe(character: char) -> bool {
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

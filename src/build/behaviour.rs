@@ -1,10 +1,11 @@
 //! How the artifact answers, before it is sealed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Options};
 use crate::inputs::{Artifact, work_tree};
-use crate::manifest::{Byproduct, Demand, InputsDigest, Statement, Tolerance};
+use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Isolation, Scratch, variables};
@@ -115,8 +116,6 @@ impl Observer<'_> {
         let run = self.recipe.tables.run.as_ref();
         let given = run.into_iter().flat_map(|run| &run.env);
         let given = given.map(|(name, value)| (name.as_str(), value.get_ref().as_str()));
-        let reproduce = &self.recipe.tables.reproduce;
-        let standard = Demand::default();
         let fallback: Vec<_> = probe.fallback.iter().map(|value| value.get_ref().clone()).collect();
         let must_influence: Vec<_> = probe.must_influence.iter().map(|name| name.get_ref().clone()).collect();
         let hidden: Vec<PathBuf> = self.hidden.iter().cloned().chain(hidden(self.recipe)).collect();
@@ -130,10 +129,7 @@ impl Observer<'_> {
             fallback: &fallback,
             must_influence: &must_influence,
             timeout: probe.timeout.map(|age| age.0),
-            tolerance: Tolerance {
-                atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
-                rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
-            },
+            tolerance: tolerance(self.recipe),
             variables: variables(&home, &temporary, self.epoch, given, []),
             temporary: &temporary,
             hidden: &hidden,
@@ -156,18 +152,47 @@ fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-/// Whether a statement has the probes of this recipe, asked with the questions that lie here.
-pub(super) fn compare_probes(recipe: &Recipe, statement: &Statement) -> Result<bool, Error> {
+/// Whether a statement made elsewhere states the probes of this recipe, and none that the build itself would
+/// have refused. What the model answered is the word of whoever wrote it.
+///
+/// # Errors
+/// [`Error::Statement`], or the questions cannot be read.
+pub(super) fn check_probes(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
     let sealed = statement.probes();
     let probes = &recipe.tables.probe;
+    let mut same = probes.len() == sealed.len();
     for (probe, sealed) in probes.iter().zip(sealed) {
         let questions = Goldens::read(&recipe.directory().join(probe.inputs.get_ref()))?;
-        let same = probe.name.get_ref() == sealed.probe()
-            && probe.command.get_ref() == &sealed.annotations.command
-            && questions.sha256 == sealed.digest.sha256;
-        if !same {
-            return Ok(false);
+        let facts = &sealed.annotations;
+        let must_influence: BTreeSet<&str> =
+            probe.must_influence.iter().map(|feature| feature.get_ref().as_str()).collect();
+        same &= probe.name.get_ref() == sealed.probe()
+            && probe.command.get_ref() == &facts.command
+            && questions.sha256 == sealed.digest.sha256
+            && questions.inputs.len() as u64 == facts.inputs()
+            && facts.influence.keys().map(String::as_str).collect::<BTreeSet<_>>() == must_influence
+            && facts.tolerance == tolerance(recipe);
+    }
+    if !same {
+        return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
+    }
+    for sealed in sealed {
+        let findings = judge(&sealed.annotations, None, Bounds::default());
+        if let Some(failed) = findings.iter().find(|finding| finding.verdict == Verdict::Fail) {
+            let (name, aspect) = (sealed.probe(), failed.aspect.name());
+            let message = format!("its probe `{name}` fails, {aspect}: {}", failed.message);
+            return Err(Error::Statement(message));
         }
     }
-    Ok(probes.len() == sealed.len())
+    Ok(())
+}
+
+/// Within which numbers of answers are the same.
+fn tolerance(recipe: &Recipe) -> Tolerance {
+    let reproduce = &recipe.tables.reproduce;
+    let standard = Tolerance::default();
+    Tolerance {
+        atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
+        rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
+    }
 }

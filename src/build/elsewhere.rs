@@ -66,9 +66,7 @@ pub fn seal(
     plan::compare_external(recipe, &statement).map_err(|what| {
         Error::Statement(format!("it states another {what} than {}", crate::text::path(&recipe.path)))
     })?;
-    if !behaviour::compare_probes(recipe, &statement)? {
-        return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
-    }
+    behaviour::check_probes(recipe, &statement)?;
     let artifact = list_artifact(recipe, &written)?;
     let found = artifact.hash(options.progress)?;
     if found != statement.files() {

@@ -3,10 +3,7 @@
 use serde_json::Value;
 
 use crate::digest::Digest;
-use crate::manifest::{ProbeFacts, SealedAnswer, Tolerance};
-
-/// Answers with more numbers are compared exactly.
-const MOST_SCORES: usize = 1024;
+use crate::manifest::{MOST_SCORES, ProbeFacts, SealedAnswer, Tolerance};
 
 impl Tolerance {
     pub(super) fn allows(self, expected: f64, found: f64) -> bool {

@@ -23,7 +23,8 @@ pub(super) struct Question {
 enum Kind {
     Plain,
     Again,
-    Without(String),
+    /// With this member of another input.
+    Swapped(String),
 }
 
 impl Question {
@@ -55,7 +56,7 @@ impl Question {
                 let mut changed = own.clone();
                 changed.insert(feature.clone(), other.clone());
                 let Ok(input) = serde_json::value::to_raw_value(&changed) else { continue };
-                questions.push(Question { input, golden, kind: Kind::Without(feature.clone()) });
+                questions.push(Question { input, golden, kind: Kind::Swapped(feature.clone()) });
             }
         }
         questions
@@ -193,7 +194,7 @@ fn influence(
     let mut tallies: BTreeMap<String, Tally> =
         asking.must_influence.iter().map(|feature| (feature.clone(), Tally::default())).collect();
     for (question, answer) in questions.iter().zip(&answers.values) {
-        let Kind::Without(feature) = &question.kind else { continue };
+        let Kind::Swapped(feature) = &question.kind else { continue };
         let tally = tallies.entry(feature.clone()).or_default();
         tally.tried += 1;
         let (own, other) = (measure.of(answer), measure.of(&answers.values[question.golden]));

@@ -8,6 +8,9 @@ use crate::manifest::TimeForms;
 /// milliseconds before it they lie in 1973.
 const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 
+/// The length of YYYYMMDD. As seconds since 1970 such a number would lie in 1970, where no record does.
+const BASIC_DATE: usize = 8;
+
 /// And from here on they are neither.
 const FIRST_NEITHER: u64 = FIRST_MILLISECONDS * 1000;
 
@@ -77,6 +80,13 @@ impl TimeReader {
 fn parse(text: &str) -> Option<(Timestamp, Form)> {
     let text = text.trim();
     if text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit()) {
+        if text.len() == BASIC_DATE
+            && let Ok(date) = text.parse::<Date>()
+            && date.year() >= 1900
+        {
+            let midnight = date.to_datetime(jiff::civil::Time::midnight());
+            return Some((TimeZone::UTC.to_timestamp(midnight).ok()?, Form::Date));
+        }
         let number: i64 = text.parse().ok()?;
         return match number.unsigned_abs() {
             0..FIRST_MILLISECONDS => Some((Timestamp::from_second(number).ok()?, Form::Seconds)),
@@ -128,7 +138,11 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Some("2026-11-02T06:00:00Z"), "{text}");
         }
-        assert_eq!(read("2026-11-02").as_deref(), Some("2026-11-02T00:00:00Z"));
+        for text in ["2026-11-02", "20261102"] {
+            assert_eq!(read(text).as_deref(), Some("2026-11-02T00:00:00Z"), "{text}");
+        }
+        // No date, so seconds.
+        assert_eq!(read("20261302").as_deref(), Some("1970-08-23T12:08:22Z"));
     }
 
     #[test]

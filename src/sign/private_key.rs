@@ -139,7 +139,11 @@ impl PrivateKey {
         let pem = match self {
             PrivateKey::P256(key) => write(key, password),
             PrivateKey::P384(key) => write(key, password),
-            PrivateKey::Ed25519(key) => write(key, password),
+            // Without the public key inside: with it OpenSSL 3.0 does not read the file.
+            PrivateKey::Ed25519(key) => write(
+                &ed25519_dalek::pkcs8::KeypairBytes { secret_key: key.to_bytes(), public_key: None },
+                password,
+            ),
         };
         pem.map_err(|_| KeyError::Random)
     }

@@ -30,6 +30,8 @@ fn every_kind_of_key_seals_and_verifies() {
         let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
         let mode = fs::metadata(&private).expect("is there").permissions().mode() & 0o7777;
         assert_eq!(mode, 0o600);
+        let (printed, written) = (openssl(&["pkey", "-in", &private, "-pubout"]), fs::read(&public));
+        assert_eq!(printed, String::from_utf8_lossy(&written.expect("reads")));
         let archive = format!("{prefix}.tar");
         project.modelseal(&["build", "--key", &private, "-o", &archive]).expect(0);
         let outcome = project.modelseal(&["verify", &archive, "--key", &public]).expect(0);

@@ -81,3 +81,31 @@ fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
     project.modelseal(&["build", "--statement", "../wine.json", "--no-model-signature"]).expect(0);
     project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &ed25519, "--force"]).expect(0);
 }
+
+/// What the build itself would have refused is not signed, and neither is a probe that the recipe does not ask.
+#[test]
+fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
+    let project = crate::probing::healthy();
+    let key = project.key();
+    project.modelseal(&["build", "--statement", "s.json"]).expect(0);
+    let text = fs::read_to_string(project.at("s.json")).expect("reads");
+    let seal = |text: &str, code| {
+        fs::write(project.at("s.json"), text).expect("writes");
+        project.modelseal(&["build", "--from-statement", "s.json", "--key", &key, "--force"]).expect(code)
+    };
+    seal(&text, 0);
+    for (from, to, reason) in [
+        ("\"deterministic\":true", "\"deterministic\":false", "its probe `golden` fails, determinism"),
+        ("\"fallbacks\":0", "\"fallbacks\":12", "its probe `golden` fails, fallback"),
+        (
+            "\"influence\":{\"a\":{\"tried\":12,\"hit\":12}},",
+            "",
+            "it states other probes than the recipe asks",
+        ),
+        ("\"atol\":1e-8", "\"atol\":100.0", "it states other probes than the recipe asks"),
+        ("\"python3\",\"predict.py\"", "\"true\"", "it states other probes than the recipe asks"),
+    ] {
+        assert!(text.contains(from), "{from} is not in {text}");
+        seal(&text.replace(from, to), 1).says(reason).claims_no_success();
+    }
+}

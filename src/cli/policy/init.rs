@@ -241,8 +241,8 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            character if character.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(character));
+            character if crate::text::is_unsafe(character) => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(character));
             }
             character => quoted.push(character),
         }
