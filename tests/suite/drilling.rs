@@ -41,6 +41,12 @@ fn faults(json: &Value, status: &str) -> Vec<String> {
     faults.map(|fault| fault["fault"].as_str().expect("a name").to_string()).collect()
 }
 
+#[track_caller]
+fn caught_by(json: &Value, fault: &str, check: &str) {
+    let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
+    assert_eq!(found.expect(fault)["check"], check, "{fault}");
+}
+
 #[test]
 fn the_strict_policy_lets_nothing_through() {
     let (project, archive, policy) = good();
@@ -98,8 +104,7 @@ fn the_strict_policy_lets_nothing_through() {
         ("any answer counted as the expected one", "probe.golden.tolerance"),
         ("fewer questions than before", "probe.golden.questions"),
     ] {
-        let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
-        assert_eq!(found.expect(fault)["check"], check, "{fault}");
+        caught_by(&json, fault, check);
     }
     assert!(fs::read(&archive).expect("reads") == before, "the original changed");
 }
@@ -225,8 +230,7 @@ fn files_with_long_names_are_drilled_as_what_they_are() {
         ("`model.sig` removed", "archive"),
         ("another model under this seal", "files"),
     ] {
-        let found = json["faults"].as_array().expect("a list").iter().find(|row| row["fault"] == fault);
-        assert_eq!(found.expect(fault)["check"], check, "{fault}");
+        caught_by(&json, fault, check);
     }
     let outcome = drill(&project, &archive, &policy, &[]);
     outcome.says("a byte of a model file changed").says("1 of 4 files differs");

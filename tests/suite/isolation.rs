@@ -17,7 +17,7 @@ fn project_with(script: &str, run: &str) -> Project {
 }
 
 /// A PATH with what the builds of these tests need, and without a sandbox.
-fn programs_without_bubblewrap(project: &Project) -> String {
+pub fn programs_without_bubblewrap(project: &Project) -> String {
     let programs = project.root().join("bin");
     fs::create_dir(&programs).expect("creates");
     for program in ["sh", "mkdir", "cat", "git"] {

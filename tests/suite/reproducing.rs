@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::isolation::programs_without_bubblewrap;
 use crate::running::{MAKE, project, project_with};
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
@@ -221,19 +222,9 @@ fn a_command_that_fails_or_is_not_there_is_inconclusive() {
 fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
     let project = project_with(MAKE, "network = false\n");
     let archive = archive(&project);
-    let programs = project.root().join("bin");
-    fs::create_dir(&programs).expect("creates");
-    for program in ["sh", "mkdir", "cat", "git"] {
-        let found = std::process::Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .output()
-            .expect("runs");
-        std::os::unix::fs::symlink(String::from_utf8_lossy(&found.stdout).trim(), programs.join(program))
-            .expect("links");
-    }
     let (key, target) = (project.public_key(), archive.to_string_lossy().into_owned());
     let arguments = ["reproduce", &target, "--key", &key];
-    let path = programs.to_string_lossy().into_owned();
+    let path = programs_without_bubblewrap(&project);
     project.modelseal(&arguments).env("PATH", &path).expect(3).says("demands isolation");
     let without = [&arguments[..], &["--insecure-no-isolation"]].concat();
     project.modelseal(&without).env("PATH", &path).expect(0);
