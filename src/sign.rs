@@ -42,7 +42,7 @@ pub enum KeyError {
     Exposed { key: String, mode: u32 },
     #[error("{key} is {found}, where {expected} is needed")]
     Kind { key: String, found: String, expected: &'static str },
-    #[error("the key {key} uses {algorithm}; supported are ECDSA P-256, ECDSA P-384 and Ed25519")]
+    #[error("the key {key} uses {algorithm}; supported are ECDSA P-256, P-384 and P-521, and Ed25519")]
     Algorithm { key: String, algorithm: String },
     #[error("the key {key} cannot be read: {reason}")]
     Malformed { key: String, reason: String },

@@ -33,6 +33,7 @@ enum Algorithm {
     #[default]
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
@@ -47,6 +48,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let key = PrivateKey::generate(match arguments.algorithm {
         Algorithm::P256 => KeyAlgorithm::P256,
         Algorithm::P384 => KeyAlgorithm::P384,
+        Algorithm::P521 => KeyAlgorithm::P521,
         Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
     })?;
     let (private, public) = key_paths(&arguments.output);

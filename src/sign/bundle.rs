@@ -179,7 +179,7 @@ mod tests {
     fn a_bundle_reads_back_and_has_a_length_that_depends_on_the_payload_alone() {
         let payload = br#"{"_type":"x"}"#;
         let mut lengths = std::collections::HashSet::new();
-        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Ed25519] {
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::P521, KeyAlgorithm::Ed25519] {
             for _ in 0..20 {
                 let key = key(algorithm);
                 let bytes = write_bundle(payload, &key).expect("signs");

@@ -14,6 +14,7 @@ pub enum KeyAlgorithm {
     #[default]
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
@@ -21,6 +22,7 @@ pub enum KeyAlgorithm {
 pub enum PrivateKey {
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
     Ed25519(ed25519_dalek::SigningKey),
 }
 
@@ -37,6 +39,9 @@ impl PrivateKey {
             }
             KeyAlgorithm::P384 => {
                 PrivateKey::P384(p384::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?)
+            }
+            KeyAlgorithm::P521 => {
+                PrivateKey::P521(p521::ecdsa::SigningKey::try_generate().map_err(|_| KeyError::Random)?)
             }
             KeyAlgorithm::Ed25519 => {
                 let mut seed = zeroize::Zeroizing::new([0u8; 32]);
@@ -83,9 +88,12 @@ impl PrivateKey {
                 if let Ok(key) = p256::SecretKey::from_sec1_pem(&block) {
                     return Ok(PrivateKey::P256(key.into()));
                 }
-                match p384::SecretKey::from_sec1_pem(&block) {
-                    Ok(key) => Ok(PrivateKey::P384(key.into())),
-                    Err(_) => Err(malformed(&"not P-256 or P-384, or encrypted in the old way")),
+                if let Ok(key) = p384::SecretKey::from_sec1_pem(&block) {
+                    return Ok(PrivateKey::P384(key.into()));
+                }
+                match p521::SecretKey::from_sec1_pem(&block) {
+                    Ok(key) => Ok(PrivateKey::P521(key.into())),
+                    Err(_) => Err(malformed(&"not P-256, P-384 or P-521, or encrypted in the old way")),
                 }
             }
             label => Err(KeyError::Kind {
@@ -96,7 +104,7 @@ impl PrivateKey {
                     "RSA PRIVATE KEY" => "an RSA key".to_string(),
                     label => format!("a PEM block {}", crate::text::name(label)),
                 },
-                expected: "a private key (ECDSA P-256, ECDSA P-384 or Ed25519)",
+                expected: "a private key (ECDSA P-256, P-384 or P-521, or Ed25519)",
             }),
         }
     }
@@ -114,6 +122,9 @@ impl PrivateKey {
                 .map_err(|error| malformed(&error)),
             "ECDSA P-384" => p384::SecretKey::from_pkcs8_der(der)
                 .map(|key| PrivateKey::P384(key.into()))
+                .map_err(|error| malformed(&error)),
+            "ECDSA P-521" => p521::SecretKey::from_pkcs8_der(der)
+                .map(|key| PrivateKey::P521(key.into()))
                 .map_err(|error| malformed(&error)),
             "Ed25519" => ed25519_dalek::SigningKey::from_pkcs8_der(der)
                 .map(PrivateKey::Ed25519)
@@ -139,6 +150,7 @@ impl PrivateKey {
         let pem = match self {
             PrivateKey::P256(key) => write(key, password),
             PrivateKey::P384(key) => write(key, password),
+            PrivateKey::P521(key) => write(key, password),
             // Without the public key inside: with it OpenSSL 3.0 does not read the file.
             PrivateKey::Ed25519(key) => write(
                 &ed25519_dalek::pkcs8::KeypairBytes { secret_key: key.to_bytes(), public_key: None },
@@ -152,6 +164,7 @@ impl PrivateKey {
         match self {
             PrivateKey::P256(key) => PublicKey::P256(*key.verifying_key()),
             PrivateKey::P384(key) => PublicKey::P384(*key.verifying_key()),
+            PrivateKey::P521(key) => PublicKey::P521(*key.verifying_key()),
             PrivateKey::Ed25519(key) => PublicKey::Ed25519(key.verifying_key()),
         }
     }
@@ -174,6 +187,11 @@ impl PrivateKey {
             PrivateKey::P384(key) => {
                 let hash = sha2::Sha384::new().chain_update(header).chain_update(payload).finalize();
                 let signature: p384::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
+                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+            }
+            PrivateKey::P521(key) => {
+                let hash = sha2::Sha512::new().chain_update(header).chain_update(payload).finalize();
+                let signature: p521::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
                 Ok(signature.normalize_s().to_der().as_bytes().to_vec())
             }
             PrivateKey::Ed25519(key) => {

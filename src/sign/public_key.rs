@@ -14,6 +14,7 @@ use crate::manifest::PAYLOAD_TYPE;
 pub enum PublicKey {
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
+    P521(p521::ecdsa::VerifyingKey),
     Ed25519(ed25519_dalek::VerifyingKey),
 }
 
@@ -26,6 +27,19 @@ pub enum SignatureError {
     NotCanonical,
     #[error("the signature does not fit the content and the key")]
     Wrong,
+}
+
+/// One curve's types under one name: the crates share their code, and no trait.
+macro_rules! ecdsa {
+    ($curve:ident, $key:expr, $hash:expr, $signature:expr, $form:expr) => {{
+        let parsed =
+            $curve::ecdsa::Signature::from_der($signature).map_err(|_| SignatureError::NotCanonical)?;
+        let is_der = parsed.to_der().as_bytes() == $signature;
+        if !is_der || ($form == Form::Canonical && parsed.normalize_s() != parsed) {
+            return Err(SignatureError::NotCanonical);
+        }
+        $key.verify_prehash($hash, &parsed).map_err(|_| SignatureError::Wrong)
+    }};
 }
 
 impl PublicKey {
@@ -59,6 +73,9 @@ impl PublicKey {
             "ECDSA P-384" => p384::PublicKey::from_public_key_der(der)
                 .map(|key| PublicKey::P384(key.into()))
                 .map_err(|error| malformed(&error)),
+            "ECDSA P-521" => p521::PublicKey::from_public_key_der(der)
+                .map(|key| PublicKey::P521(key.into()))
+                .map_err(|error| malformed(&error)),
             "Ed25519" => match ed25519_dalek::VerifyingKey::from_public_key_der(der) {
                 // A point of small order would accept one signature for many messages.
                 Ok(key) if key.is_weak() => Err(malformed(&"it is a weak point of the curve")),
@@ -74,6 +91,7 @@ impl PublicKey {
         let pem = match self {
             PublicKey::P256(key) => key.to_public_key_pem(LineEnding::LF),
             PublicKey::P384(key) => key.to_public_key_pem(LineEnding::LF),
+            PublicKey::P521(key) => key.to_public_key_pem(LineEnding::LF),
             PublicKey::Ed25519(key) => key.to_public_key_pem(LineEnding::LF),
         };
         // A key that was read or made can be written: the encoding has no input that could be refused.
@@ -96,31 +114,61 @@ impl PublicKey {
     /// [`SignatureError`]; a signature that is right in another spelling is refused as well.
     pub fn verify(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         let header = dsse::header(PAYLOAD_TYPE, payload.len());
+        let (parts, form) = ([header.as_bytes(), payload], Form::Canonical);
         match self {
-            PublicKey::P256(key) => {
-                let parsed =
-                    p256::ecdsa::Signature::from_der(signature).map_err(|_| SignatureError::NotCanonical)?;
-                if parsed.normalize_s() != parsed || parsed.to_der().as_bytes() != signature {
-                    return Err(SignatureError::NotCanonical);
-                }
-                let hash = sha2::Sha256::new().chain_update(header).chain_update(payload).finalize();
-                key.verify_prehash(&hash, &parsed).map_err(|_| SignatureError::Wrong)
-            }
-            PublicKey::P384(key) => {
-                let parsed =
-                    p384::ecdsa::Signature::from_der(signature).map_err(|_| SignatureError::NotCanonical)?;
-                if parsed.normalize_s() != parsed || parsed.to_der().as_bytes() != signature {
-                    return Err(SignatureError::NotCanonical);
-                }
-                let hash = sha2::Sha384::new().chain_update(header).chain_update(payload).finalize();
-                key.verify_prehash(&hash, &parsed).map_err(|_| SignatureError::Wrong)
-            }
+            PublicKey::P256(key) => ecdsa!(p256, key, &hash::<sha2::Sha256>(&parts), signature, form),
+            PublicKey::P384(key) => ecdsa!(p384, key, &hash::<sha2::Sha384>(&parts), signature, form),
+            PublicKey::P521(key) => ecdsa!(p521, key, &hash::<sha2::Sha512>(&parts), signature, form),
             PublicKey::Ed25519(key) => {
                 let parsed = ed25519_dalek::Signature::from_slice(signature)
                     .map_err(|_| SignatureError::NotCanonical)?;
-                let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);
-                key.verify_strict(&message, &parsed).map_err(|_| SignatureError::Wrong)
+                key.verify_strict(&parts.concat(), &parsed).map_err(|_| SignatureError::Wrong)
             }
         }
     }
+
+    /// Checks a signature as other tools make them: the larger S of an ECDSA signature is accepted, too.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_foreign(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        let header = dsse::header(PAYLOAD_TYPE, payload.len());
+        let (parts, form) = ([header.as_bytes(), payload], Form::Der);
+        match self {
+            PublicKey::P256(key) => ecdsa!(p256, key, &hash::<sha2::Sha256>(&parts), signature, form),
+            PublicKey::P384(key) => ecdsa!(p384, key, &hash::<sha2::Sha384>(&parts), signature, form),
+            PublicKey::P521(key) => ecdsa!(p521, key, &hash::<sha2::Sha512>(&parts), signature, form),
+            PublicKey::Ed25519(_) => self.verify(payload, signature),
+        }
+    }
+
+    /// Checks an ECDSA signature over SHA-256 of a message, whatever the curve: release 0.2 of the OMS
+    /// reference tool knew no other hash.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_sha256(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        // As wide as the widest curve: a shorter hash is a smaller number.
+        let mut wide = [0; 66];
+        wide[34..].copy_from_slice(&sha2::Sha256::digest(message));
+        match self {
+            PublicKey::P256(key) => ecdsa!(p256, key, &wide[34..], signature, Form::Der),
+            PublicKey::P384(key) => ecdsa!(p384, key, &wide[34..], signature, Form::Der),
+            PublicKey::P521(key) => ecdsa!(p521, key, &wide, signature, Form::Der),
+            PublicKey::Ed25519(_) => Err(SignatureError::Wrong),
+        }
+    }
+}
+
+/// In how many spellings a signature is accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The one that we write: DER, the lower of the two possible S.
+    Canonical,
+    /// DER.
+    Der,
+}
+
+fn hash<H: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<H> {
+    parts.iter().fold(H::new(), |hasher, part| hasher.chain_update(part)).finalize()
 }

@@ -43,7 +43,7 @@ fn unpacked(project: &Project, key: &str, public: &str, name: &str) -> PathBuf {
 #[test]
 fn model_signing_verifies_what_we_sealed_and_notices_what_was_changed() {
     let project = project();
-    for algorithm in ["p256", "p384"] {
+    for algorithm in ["p256", "p384", "p521"] {
         let prefix = project.root().join(algorithm).to_string_lossy().into_owned();
         project.modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm]).expect(0);
         let public = format!("{prefix}.pub");

@@ -24,7 +24,7 @@ fn write_private(path: &Path, text: &str) {
 #[test]
 fn every_kind_of_key_seals_and_verifies() {
     let project = Project::new();
-    for algorithm in ["p256", "p384", "ed25519"] {
+    for algorithm in ["p256", "p384", "p521", "ed25519"] {
         let prefix = project.out(algorithm).to_string_lossy().into_owned();
         project.modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm]).expect(0);
         let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
@@ -44,12 +44,14 @@ fn every_kind_of_key_seals_and_verifies() {
 fn keys_made_by_openssl_work() {
     let project = Project::new();
     let at = |name: &str| project.out(name).to_string_lossy().into_owned();
-    let make: [(&str, &[&str]); 5] = [
+    let make: [(&str, &[&str]); 7] = [
         ("pkcs8", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
         ("p384", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+        ("p521", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
         ("ed25519", &["genpkey", "-algorithm", "ED25519"]),
         ("sec1", &["ecparam", "-name", "prime256v1", "-genkey"]),
         ("sec1-384", &["ecparam", "-name", "secp384r1", "-genkey"]),
+        ("sec1-521", &["ecparam", "-name", "secp521r1", "-genkey"]),
     ];
     for (name, arguments) in make {
         let (private, public, archive) = (at(name), at(&format!("{name}.pub")), at(&format!("{name}.tar")));
@@ -134,7 +136,7 @@ fn what_is_not_a_usable_public_key_is_named() {
         openssl(&["pkey", "-in", &private, "-pubout", "-out", &at(name)]);
     };
     public("rsa", &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
-    public("p521", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+    public("brainpool", &["ecparam", "-name", "brainpoolP256r1", "-genkey"]);
     public("koblitz", &["ecparam", "-name", "secp256k1", "-genkey"]);
     public("ed448", &["genpkey", "-algorithm", "ED448"]);
     let private = project.key();
@@ -149,7 +151,7 @@ fn what_is_not_a_usable_public_key_is_named() {
     fs::write(at("ssh"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ x").expect("writes");
     for (key, expected) in [
         (at("rsa"), "uses RSA; supported are"),
-        (at("p521"), "uses ECDSA P-521; supported are"),
+        (at("brainpool"), "uses ECDSA with another curve; supported are"),
         (at("koblitz"), "uses ECDSA secp256k1; supported are"),
         (at("ed448"), "uses Ed448; supported are"),
         (at("certificate"), "is a certificate, where a public key is needed"),
