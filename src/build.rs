@@ -7,6 +7,7 @@ mod aside;
 mod behaviour;
 mod command;
 mod elsewhere;
+mod place;
 mod plan;
 mod produce;
 mod write;
@@ -140,6 +141,11 @@ pub enum Error {
     /// The command has made something, and it cannot be sealed.
     #[error(transparent)]
     Rejected(Kept<Box<Error>>),
+    /// The command did not do well, and has put something into the way of the old artifact.
+    #[error("{reason}")]
+    NotPutBack { reason: Box<Error>, old: PathBuf },
+    #[error("the command changed where {} leads: nothing is written there", crate::text::path(.0))]
+    Redirected(PathBuf),
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
     NoCommand,
     #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
@@ -237,10 +243,13 @@ impl Error {
             Error::Input(error) => error.is_refusal(),
             Error::Run(kept) => kept.reason.is_refusal(),
             Error::Rejected(kept) => kept.reason.is_refusal(),
+            Error::NotPutBack { reason, .. } => reason.is_refusal(),
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
             Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
             Error::Probe(error) => error.is_refusal(),
-            Error::NotProduced(_) | Error::Statement(_) | Error::Behaviour { .. } => true,
+            Error::NotProduced(_) | Error::Redirected(_) | Error::Statement(_) | Error::Behaviour { .. } => {
+                true
+            }
             _ => false,
         }
     }
@@ -256,6 +265,11 @@ impl Error {
                 Some("the model, or the way in which it is asked, is not what it should be".into())
             }
             Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
+            Error::NotPutBack { reason, old } => {
+                let old = crate::text::path(old);
+                let message = format!("the old artifact could not be put back: it lies in {old}");
+                Some(reason.hint().map_or(message.clone(), |hint| format!("{message}; {hint}")))
+            }
             Error::NotProduced(_) => {
                 Some("does `path` under `[artifact]` say where the command writes?".into())
             }

@@ -5,15 +5,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::place::Place;
 use crate::digest::Digest;
 use crate::run::remove_all;
 
 /// The old artifact under another name. It is put back when this is dropped.
 pub(super) struct Aside {
     /// Where the artifact belongs.
-    place: PathBuf,
-    /// The directory around it, links resolved when it was looked at.
-    parent: Option<PathBuf>,
+    place: Place,
     /// Where the old one lies; `None`: there was none.
     old: Option<PathBuf>,
     /// The new one is to stay.
@@ -43,13 +42,13 @@ impl Aside {
     /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
     /// first.
     pub(super) fn take(place: &Path, repository: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+        let before = Place::of(place);
         let old = Self::path(place, repository);
         let failed = |error| (old.clone(), error);
         let there = |path: &Path| path.symlink_metadata().is_ok();
         if there(&old) {
             if there(place) {
-                let error =
-                    "an earlier build was killed and left the artifact here: remove it, or put it back";
+                let error = "an earlier build left the artifact here: remove it, or put it back";
                 return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, error)));
             }
             fs::rename(&old, place).map_err(failed)?;
@@ -61,13 +60,14 @@ impl Aside {
             }
             false => None,
         };
-        Ok(Self { place: place.to_path_buf(), parent: resolved_parent(place), old, accepted: false })
+        Ok(Self { place: before, old, accepted: false })
     }
 
-    /// Whether the artifact's place is still where it was: a command may have put a link above it, and
-    /// nothing is removed or moved through that.
-    fn is_in_place(&self) -> bool {
-        self.parent.is_none() || resolved_parent(&self.place) == self.parent
+    /// The old artifact, where it cannot be put back: something else is above its place by now.
+    pub(super) fn stuck(&self) -> Option<&Path> {
+        let parent = self.place.directory();
+        let is_free = self.place.is_unchanged() && (parent.is_dir() || parent.symlink_metadata().is_err());
+        self.old.as_deref().filter(|_| !is_free)
     }
 
     /// The new artifact stays, and the old one goes.
@@ -80,29 +80,22 @@ impl Aside {
 
     /// Keeps the new artifact under this name; the old one is put back.
     pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
-        (self.is_in_place() && keep(&self.place, kept)).then(|| kept.to_path_buf())
+        (self.place.is_unchanged() && keep(&self.place.path, kept)).then(|| kept.to_path_buf())
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
         // What cannot be put back now stays aside; the next build finds it there.
-        if self.accepted || !self.is_in_place() {
+        if self.accepted || !self.place.is_unchanged() {
             return;
         }
-        remove(&self.place);
-        if let Some(parent) = &self.parent {
-            let _ = fs::create_dir_all(parent);
-        }
+        remove(&self.place.path);
         if let Some(old) = &self.old {
-            let _ = fs::rename(old, &self.place);
+            let _ = fs::create_dir_all(self.place.directory());
+            let _ = fs::rename(old, &self.place.path);
         }
     }
-}
-
-fn resolved_parent(place: &Path) -> Option<PathBuf> {
-    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parent.canonicalize().ok()
 }
 
 /// Moves what took long to make to where it can be found, also onto another file system. Returns whether it

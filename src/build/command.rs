@@ -23,6 +23,8 @@ pub struct Setting<'a> {
     pub epoch: u64,
     /// The only directories that can be written to, links resolved.
     pub writable: Vec<PathBuf>,
+    /// Within those, what can only be read.
+    pub read_only: Vec<PathBuf>,
     /// Files and directories that seem empty: keys.
     pub hidden: &'a [PathBuf],
     /// Run without isolation even where the recipe demands it.
@@ -57,6 +59,7 @@ impl Setting<'_> {
             isolation,
             network,
             writable: self.writable.clone(),
+            read_only: self.read_only.clone(),
             hidden: self.hidden.to_vec(),
             user: None,
         }

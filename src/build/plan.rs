@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::aside::Aside;
 use super::behaviour::observe;
+use super::place::Place;
 use super::produce::{Task, with_ending};
 use super::{Error, Options};
 use crate::inputs::{self, Artifact, Inputs};
@@ -56,8 +57,12 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         (Some(epoch), _) | (None, Some(epoch)) => epoch,
         (None, None) => DEFAULT_EPOCH,
     };
-    let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output };
+    let place = Place::of(output);
+    let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output: &place };
     let product = task.produce()?;
+    if !place.is_unchanged() {
+        return Err(Error::Redirected(place.directory().to_path_buf()));
+    }
     let artifact = match product.recipe() {
         Some(recipe) => inputs::list_artifact(recipe, &[]),
         None => inputs::list_artifact(recipe, &written),

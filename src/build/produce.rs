@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::aside::{self, Aside};
 use super::command::Setting;
+use super::place::Place;
 use super::{Error, Kept, Making, Options};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Inputs, check_unchanged, work_tree};
@@ -22,10 +23,10 @@ pub(super) struct Product {
     pub(super) seconds: Option<f64>,
     /// Files that the command left beside the artifact.
     pub(super) left: Vec<String>,
-    place: Place,
+    place: Whereabouts,
 }
 
-enum Place {
+enum Whereabouts {
     /// In the work tree, as it was.
     There,
     /// In the work tree, the old one aside.
@@ -38,7 +39,7 @@ impl Product {
     /// The recipe of the clone in which the artifact lies, if it lies in one.
     pub(super) fn recipe(&self) -> Option<&Recipe> {
         match &self.place {
-            Place::Clone { checkout, .. } => Some(checkout.recipe()),
+            Whereabouts::Clone { checkout, .. } => Some(checkout.recipe()),
             _ => None,
         }
     }
@@ -46,18 +47,18 @@ impl Product {
     /// The directory that a made artifact lies in with all that it may link to.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.place {
-            Place::There => None,
-            Place::Anew { root, .. } => Some(root),
-            Place::Clone { checkout, .. } => Some(checkout.directory()),
+            Whereabouts::There => None,
+            Whereabouts::Anew { root, .. } => Some(root),
+            Whereabouts::Clone { checkout, .. } => Some(checkout.directory()),
         }
     }
 
     /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
     pub(super) fn reject(self, reason: Error, kept: &Path) -> Error {
         let kept = match self.place {
-            Place::There => return reason,
-            Place::Anew { aside, .. } => aside.reject(kept),
-            Place::Clone { checkout, .. } => {
+            Whereabouts::There => return reason,
+            Whereabouts::Anew { aside, .. } => aside.reject(kept),
+            Whereabouts::Clone { checkout, .. } => {
                 aside::keep(&checkout.artifact(), kept).then(|| kept.to_path_buf())
             }
         };
@@ -67,12 +68,12 @@ impl Product {
     /// The artifact has been looked at and can be sealed.
     pub(super) fn accept(self) -> Option<Scratch> {
         match self.place {
-            Place::There => None,
-            Place::Anew { aside, .. } => {
+            Whereabouts::There => None,
+            Whereabouts::Anew { aside, .. } => {
                 aside.accept();
                 None
             }
-            Place::Clone { scratch, .. } => Some(scratch),
+            Whereabouts::Clone { scratch, .. } => Some(scratch),
         }
     }
 }
@@ -90,7 +91,8 @@ pub(super) struct Task<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) written: &'a [PathBuf],
     pub(super) epoch: u64,
-    pub(super) output: &'a Path,
+    /// Of the archive.
+    pub(super) output: &'a Place,
 }
 
 impl Task<'_> {
@@ -107,7 +109,7 @@ impl Task<'_> {
     /// What describes the environment says nothing about where an adopted artifact was made.
     fn adopt(&self) -> Product {
         let (environment, left) = (Vec::new(), Vec::new());
-        Product { origin: Origin::Adopted, environment, seconds: None, left, place: Place::There }
+        Product { origin: Origin::Adopted, environment, seconds: None, left, place: Whereabouts::There }
     }
 
     fn run_in_work_tree(&self) -> Result<Product, Error> {
@@ -119,28 +121,35 @@ impl Task<'_> {
         // What is fetched is kept at home. A home at the root would be all that there is.
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
         writable.extend(home.canonicalize().ok().filter(|home| network && home.parent().is_some()));
-        let setting = self.setting(self.recipe, &home, scratch.path(), writable);
+        // The next command of git would run what stands in its configuration, outside of the sandbox.
+        let root = self.work_tree_root()?;
+        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
+        let read_only = repository.clone().into_iter().chain([root.join(".git")]);
+        let read_only = read_only.filter_map(|path| path.canonicalize().ok()).collect();
+        let setting = self.setting(self.recipe, &home, scratch.path(), writable, read_only);
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
-        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let aside = Aside::take(&artifact, repository.as_deref())
             .map_err(|(path, source)| Error::Aside { path, source })?;
-        let mut made = self.make(&setting)?;
+        let stuck = |reason: Error| match aside.stuck() {
+            None => reason,
+            Some(old) => Error::NotPutBack { reason: Box::new(reason), old: old.to_path_buf() },
+        };
+        let mut made = self.make(&setting).map_err(stuck)?;
         if artifact.symlink_metadata().is_err() {
-            return Err(self.explain(Error::NotProduced(artifact), &mut made));
+            return Err(stuck(self.explain(Error::NotProduced(artifact), &mut made)));
         }
         let left = match self.check_inputs(self.recipe) {
             Ok(left) => left,
             Err(error) => {
-                let kept = aside.reject(&with_ending(self.output, "rejected"));
-                let reason = Box::new(self.explain(error, &mut made));
-                return Err(Error::Rejected(Kept { reason, kept }));
+                let error = stuck(self.explain(error, &mut made));
+                let kept = self.kept("rejected").and_then(|kept| aside.reject(&kept));
+                return Err(Error::Rejected(Kept { reason: Box::new(error), kept }));
             }
         };
         let seconds = made.seconds;
-        let root = self.work_tree_root()?;
-        let place = Place::Anew { aside, root, _scratch: scratch, _busy: busy };
+        let place = Whereabouts::Anew { aside, root, _scratch: scratch, _busy: busy };
         Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
     }
 
@@ -150,7 +159,7 @@ impl Task<'_> {
         let recipe = checkout.recipe();
         let (home, temporary) = (checkout.home()?, checkout.temporary()?);
         let writable = vec![checkout.directory().to_path_buf()];
-        let setting = self.setting(recipe, &home, &temporary, writable);
+        let setting = self.setting(recipe, &home, &temporary, writable, Vec::new());
         let environment = setting.describe().map_err(Error::run)?;
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
@@ -159,13 +168,13 @@ impl Task<'_> {
             return Err(self.explain(Error::NotProduced(path), &mut made));
         }
         let left = self.check_inputs(recipe).map_err(|error| {
-            let kept = with_ending(self.output, "rejected");
-            let kept = aside::keep(&checkout.artifact(), &kept).then_some(kept);
+            let kept = self.kept("rejected");
+            let kept = kept.filter(|kept| aside::keep(&checkout.artifact(), kept));
             let reason = Box::new(self.explain(error, &mut made));
             Error::Rejected(Kept { reason, kept })
         })?;
         let seconds = made.seconds;
-        let place = Place::Clone { checkout: Box::new(checkout), scratch };
+        let place = Whereabouts::Clone { checkout: Box::new(checkout), scratch };
         Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
     }
 
@@ -191,6 +200,7 @@ impl Task<'_> {
         home: &'a Path,
         temporary: &'a Path,
         mut writable: Vec<PathBuf>,
+        read_only: Vec<PathBuf>,
     ) -> Setting<'a> {
         writable.extend(self.options.writable.iter().cloned());
         Setting {
@@ -199,6 +209,7 @@ impl Task<'_> {
             temporary,
             epoch: self.epoch,
             writable,
+            read_only,
             hidden: &self.options.hidden,
             insecure_no_isolation: self.options.insecure_no_isolation,
             listener: self.options.listener,
@@ -225,8 +236,13 @@ impl Task<'_> {
     }
 
     fn keep_log(&self, made: &mut Made) -> Option<PathBuf> {
-        let path = with_ending(self.output, "log");
+        let path = self.kept("log")?;
         keep(&mut made.log, &path).ok().map(|()| path)
+    }
+
+    /// Where something is kept, beside the archive; `None`: that is not where it was.
+    fn kept(&self, ending: &str) -> Option<PathBuf> {
+        self.output.is_unchanged().then(|| with_ending(&self.output.path, ending))
     }
 
     fn check_inputs(&self, recipe: &Recipe) -> Result<Vec<String>, Error> {

@@ -91,6 +91,7 @@ impl Asking<'_> {
             isolation: self.isolation,
             network: false,
             writable: vec![self.temporary.to_path_buf()],
+            read_only: Vec::new(),
             hidden: hidden.collect(),
             user: None,
         };

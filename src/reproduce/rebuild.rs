@@ -231,6 +231,7 @@ impl Rebuilder<'_> {
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
             writable: self.options.writable.iter().cloned().chain([place.clone()]).collect(),
+            read_only: Vec::new(),
             hidden: &hidden,
             insecure_no_isolation: self.options.insecure_no_isolation,
             // Thirteen times the same output would hide what matters.

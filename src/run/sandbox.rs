@@ -31,6 +31,8 @@ pub struct Sandbox {
     pub network: bool,
     /// The only directories that can be written to, links resolved. They have to be there.
     pub writable: Vec<PathBuf>,
+    /// Within those, what can only be read, links resolved.
+    pub read_only: Vec<PathBuf>,
     /// Files and directories that seem empty, links resolved: keys. They have to be there.
     pub hidden: Vec<PathBuf>,
     /// Who the command seems to be, by number; `None`: whoever started it.
@@ -81,6 +83,9 @@ impl Sandbox {
         }
         for path in &self.writable {
             add(&["--bind".as_ref(), path.as_ref(), path.as_ref()]);
+        }
+        for path in &self.read_only {
+            add(&["--ro-bind".as_ref(), path.as_ref(), path.as_ref()]);
         }
         for path in &self.hidden {
             // It was there when the first command began: one that is gone lies somewhere else now.

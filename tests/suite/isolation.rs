@@ -241,3 +241,68 @@ fn a_command_without_isolation_is_named() {
     let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(0);
     outcome.says("warning: the command runs without isolation (bubblewrap (`bwrap`) is not installed)");
 }
+
+/// Whatever a refused command did to the directories above, the old artifact comes back, or is named.
+#[test]
+fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
+    for (script, is_back) in [
+        ("rm -rf out; exit 1\n", true),
+        ("rm -rf out; true\n", true),
+        ("rm -rf out; mkdir -p out/model; echo new > out/model/w; exit 1\n", true),
+        ("rm -rf out; echo x > out; exit 1\n", false),
+        ("rm -rf out; ln -s /tmp out; exit 1\n", false),
+        ("echo tampered > .git/modelseal-aside*/config.json; exit 1\n", true),
+        ("rm -rf .git/modelseal-aside*; exit 1\n", true),
+    ] {
+        let project = project(script);
+        project.edit_recipe("path = \"model\"", "path = \"out/model\"");
+        project.write(".gitignore", "/out\n/dist\n");
+        fs::create_dir(project.at("out")).expect("creates");
+        fs::rename(project.at("model"), project.at("out/model")).expect("renames");
+        project.write("out/model/config.json", "old");
+        project.commit();
+        let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(1);
+        if is_back {
+            assert_eq!(
+                fs::read_to_string(project.at("out/model/config.json")).expect(script),
+                "old",
+                "{script}"
+            );
+        } else {
+            outcome.says("the old artifact could not be put back: it lies in `");
+        }
+    }
+}
+
+/// A link in the place of the directory of the archive leads modelseal nowhere.
+#[test]
+fn nothing_is_written_through_a_link_that_the_command_made() {
+    for ending in ["exit 1\n", "echo >> make.sh\n", "true\n"] {
+        let project = project(&format!("{MAKE}rm -rf dist; ln -s \"$PWD/../victim\" dist\n{ending}"));
+        let victim = project.root().join("victim");
+        let kept = victim.join("wine-1.0.0.tar.rejected");
+        fs::create_dir_all(&kept).expect("creates");
+        fs::write(kept.join("p"), "precious").expect("writes");
+        let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(1);
+        if ending == "true\n" {
+            outcome.says("the command changed where `").says("dist` leads: nothing is written there");
+        }
+        assert_eq!(fs::read_to_string(kept.join("p")).expect("reads"), "precious", "{ending}");
+        assert_eq!(fs::read_dir(&victim).expect("reads").count(), 1, "{ending}");
+    }
+}
+
+/// The user's next `git status` would run what stands there.
+#[test]
+fn the_repository_can_only_be_read() {
+    let project = project(&format!(
+        "{MAKE}git rev-parse HEAD > model/commit\ngit config core.fsmonitor 'touch ../ran' && exit 9\n\
+         echo x > .git/hooks/pre-commit && exit 9\nmv .git elsewhere && exit 9\ntrue\n"
+    ));
+    project.modelseal(&["build", "--key", &project.key()]).expect(0);
+    assert!(!project.git(&["config", "--list"]).contains("fsmonitor"));
+    assert_eq!(
+        fs::read_to_string(project.at("model/commit")).expect("reads"),
+        project.git(&["rev-parse", "HEAD"])
+    );
+}

@@ -1,0 +1,61 @@
+use std::path::{Path, PathBuf};
+
+/// Where something lies or is to be written, as it was before a command ran.
+///
+/// A command may put a link into the place of a directory; whatever is written, moved or removed then would
+/// be somewhere that the command itself cannot reach.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    resolved: PathBuf,
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), resolved: resolve(path) }
+    }
+
+    /// Whether the directories above lead to where they led. One that is gone can be made again.
+    pub(super) fn is_unchanged(&self) -> bool {
+        resolve(&self.path) == self.resolved
+    }
+
+    /// The directory that it lies in.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+}
+
+/// The path with links resolved in all directories above that exist; empty where one leads nowhere.
+fn resolve(path: &Path) -> PathBuf {
+    let Ok(path) = std::path::absolute(path) else { return PathBuf::new() };
+    let Some(above) = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok()) else {
+        return path;
+    };
+    let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+    above.canonicalize().map(|above| above.join(rest)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_or_a_file_above_changes_a_place_and_a_missing_directory_does_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| directory.path().join(path);
+        let place = Place::of(&at("out/model"));
+        std::fs::create_dir_all(at("out/model")).expect("creates");
+        assert!(place.is_unchanged());
+        std::fs::remove_dir_all(at("out")).expect("removes");
+        assert!(place.is_unchanged());
+        std::fs::create_dir(at("victim")).expect("creates");
+        std::os::unix::fs::symlink(at("victim"), at("out")).expect("links");
+        assert!(!place.is_unchanged());
+        std::fs::remove_dir(at("victim")).expect("removes");
+        assert!(!place.is_unchanged(), "a link to nowhere");
+        std::fs::remove_file(at("out")).expect("removes");
+        std::fs::write(at("out"), "a file").expect("writes");
+        assert!(place.is_unchanged(), "nothing can be written through a file");
+    }
+}
