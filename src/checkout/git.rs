@@ -16,6 +16,18 @@ use crate::inputs::{WorkTree, lfs_pointer};
 /// Variables that git and ssh need to reach others; nothing in them configures git.
 const PASSED: [&str; 3] = ["PATH", "SSH_AUTH_SOCK", "USER"];
 
+/// A server that says nothing is given up.
+const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
+
+const SETTINGS: [&str; 6] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "gc.auto=0",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=60",
+];
+
 /// The time between two looks at git.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -48,16 +60,22 @@ impl Repository<'_> {
 /// All of git's configuration, beside the home directory of the clone.
 const CONFIGURATION: &str = "gitconfig";
 
-/// Writes git's configuration: that a directory may belong to another user, whom libgit2 has accepted by the
-/// caller's own configuration.
+/// Writes git's configuration: which protocols it may use, and that a directory may belong to another user,
+/// whom libgit2 has accepted by the caller's own configuration.
 fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
     let path = home.with_file_name(CONFIGURATION);
+    let allow = |protocols: &[&str]| {
+        let allowed = protocols.iter().map(|name| format!("[protocol \"{name}\"]\n\tallow = always\n"));
+        format!("[protocol]\n\tallow = never\n{}", allowed.collect::<String>())
+    };
     let text = match repository {
         Repository::Directory { root, .. } => {
             let quoted = root.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
-            format!("[safe]\n\tdirectory = \"{quoted}\"\n\tdirectory = \"{quoted}/.git\"\n")
+            let safe = format!("[safe]\n\tdirectory = \"{quoted}\"\n\tdirectory = \"{quoted}/.git\"\n");
+            allow(&["file"]) + &safe
         }
-        Repository::Address(_) => String::new(),
+        // A submodule of another repository must not lead to a directory of this machine.
+        Repository::Address(_) => allow(&["https", "ssh"]),
     };
     fs::write(&path, text).map_err(|source| Error::io(&path, source))
 }
@@ -82,9 +100,19 @@ pub(super) fn clone(
     configure(repository, home)?;
     let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
     let into = target.to_string_lossy().into_owned();
-    // Hard links would let whatever runs in the clone write into the original's objects.
-    let options = ["clone", "--quiet", "--no-checkout", "--no-hardlinks", "--template=", "--", &shown, &into];
-    run(home, None, &options)?.map_err(failed)?;
+    match repository {
+        Repository::Directory { .. } => {
+            // Hard links would let whatever runs in the clone write into the original's objects.
+            let options = ["--quiet", "--no-checkout", "--no-hardlinks", "--template=", "--", &shown, &into];
+            run(home, None, &[&["clone"], &options[..]].concat())?.map_err(&failed)?;
+        }
+        Repository::Address(address) => {
+            // Branches and tags, and not what a `HEAD` of the server leads to beside them.
+            run(home, None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
+            run(home, Some(target), &["remote", "add", "origin", address])?.map_err(&failed)?;
+            run(home, Some(target), &["fetch", "--quiet", "--tags", "origin"])?.map_err(&failed)?;
+        }
+    }
     let has = |commit: &str| {
         let object = format!("{commit}^{{commit}}");
         Ok::<_, Error>(run(home, Some(target), &["cat-file", "-e", &object])?.is_ok())
@@ -165,10 +193,9 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", home.with_file_name(CONFIGURATION))
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
-        .env("GIT_ALLOW_PROTOCOL", "file:https:ssh")
+        .env("GIT_SSH_COMMAND", SSH)
         .env("GIT_LFS_SKIP_SMUDGE", "1");
-    for setting in ["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "gc.auto=0"] {
+    for setting in SETTINGS {
         command.args(["-c", setting]);
     }
     if let Some(directory) = directory {

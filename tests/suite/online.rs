@@ -132,3 +132,35 @@ fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive
         .verify(&archive, &["--online"], 1)
         .says("no remote was sealed: nobody else can rebuild this model");
 }
+
+/// What only a detached `HEAD` of the server leads to is on no branch; a submodule that lies on this machine is
+/// nobody else's.
+#[test]
+fn what_lies_on_this_machine_only_is_not_reachable() {
+    let remote = Remote::new();
+    remote.push();
+    let bare = |arguments: &[&str]| git_in(&remote.origin, &remote.project.home(), arguments);
+    remote.project.write("more.txt", "more");
+    remote.project.commit();
+    let archive = remote.project.build();
+    remote.push();
+    bare(&["update-ref", "--no-deref", "HEAD", "refs/heads/main"]);
+    bare(&["update-ref", "refs/heads/main", "main~1"]);
+    remote.verify(&archive, &["--online"], 1).says("nobody else can rebuild this model");
+
+    let library = remote.project.root().join("library");
+    git_in(remote.project.root(), &remote.project.home(), &["init", "--quiet", "library"]);
+    fs::write(library.join("a.py"), "a").expect("writes");
+    git_in(&library, &remote.project.home(), &["add", "-A"]);
+    git_in(
+        &library,
+        &remote.project.home(),
+        &["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x"],
+    );
+    let library = library.to_string_lossy().into_owned();
+    remote.project.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &library, "lib"]);
+    remote.project.commit();
+    remote.push();
+    let archive = remote.project.build_with(&["--force"]);
+    remote.verify(&archive, &["--online"], 3).says("transport 'file' not allowed").claims_no_success();
+}
