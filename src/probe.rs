@@ -39,6 +39,18 @@ pub enum Error {
     Golden { path: PathBuf, line: usize, reason: String },
     #[error("the inputs of the probe, {}, {reason}", crate::text::path(path))]
     Goldens { path: PathBuf, reason: &'static str },
+    #[error(
+        "the inputs {} and {} of {} are the same",
+        crate::text::name(first),
+        crate::text::name(second),
+        crate::text::path(path)
+    )]
+    SameInput { path: PathBuf, first: String, second: String },
+    #[error(
+        "no input of the probe `{probe}` has {}, which must make a difference",
+        crate::text::name(feature)
+    )]
+    NoFeature { probe: String, feature: String },
     #[error("the probe `{probe}` does not keep to the protocol: {reason}")]
     Protocol { probe: String, reason: String },
     #[error("the probe `{probe}` gave no answer to {}: {message}", crate::text::name(id))]
@@ -69,6 +81,10 @@ impl Error {
                 "standard output has one answer a line and nothing else: print everything else to standard error"
                     .into(),
             ),
+            Error::SameInput { .. } => {
+                Some("an input stands there once; whether it is answered the same twice is asked anyway".into())
+            }
+            Error::NoFeature { .. } => Some("is its name spelled as in the inputs?".into()),
             Error::Changed(_) => Some("a model that answers must leave its own files as they are".into()),
             Error::Run(run::Error::Timeout { .. } | run::Error::Silent { .. }) => {
                 Some("a probe may take 60 s to start, 10 s for an answer, and 300 s in all, or as long as its `timeout` says".into())

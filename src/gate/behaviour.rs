@@ -20,7 +20,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
             continue;
         };
         let previous = evidence.previous.and_then(|previous| find(previous, name));
-        checks.extend(previous.map(|previous| questions(name, &sealed.annotations, &previous.annotations)));
+        checks.extend(previous.map(|previous| questions(name, sealed, previous)));
         // Other questions get other answers.
         let previous = previous.filter(|previous| previous.digest == sealed.digest);
         let previous = previous.map(|previous| &previous.annotations);
@@ -30,7 +30,8 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
 }
 
 /// A probe that asks less than it did finds less.
-fn questions(name: &str, facts: &ProbeFacts, previous: &ProbeFacts) -> Check {
+fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
+    let (facts, previous) = (&sealed.annotations, &other.annotations);
     let id = format!("probe.{name}.questions");
     let lost = |what: &str, before: u64, now: u64| {
         (now < before).then(|| format!("{before} {what} before, {now} now"))
@@ -41,13 +42,21 @@ fn questions(name: &str, facts: &ProbeFacts, previous: &ProbeFacts) -> Check {
         .or_else(|| {
             feature.map(|feature| format!("{} need not make a difference any more", text::name(feature)))
         });
+    let other_questions = sealed.digest != other.digest;
     match less {
+        None if other_questions || facts.command != previous.command => {
+            let message = match other_questions {
+                true => "other questions than in the previous release: nothing is compared with that",
+                false => "another command answers than in the previous release",
+            };
+            Check::warn(id, message)
+                .hint("look at what changed in the inputs, the expected answers and the command")
+        }
         Some(less) => Check::fail(id, format!("it asks less than that of the previous release: {less}"))
             .hint("a waiver lets a smaller probe through once"),
-        None => Check::pass(
-            id,
-            format!("no fewer than before: {}", text::count(facts.inputs(), "input", "inputs")),
-        ),
+        None => {
+            Check::pass(id, format!("the same as before: {}", text::count(facts.inputs(), "input", "inputs")))
+        }
     }
 }
 

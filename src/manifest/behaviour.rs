@@ -40,7 +40,6 @@ pub struct ProbeFacts {
     pub isolated: bool,
     /// Within which numbers in answers count as the same.
     pub tolerance: Tolerance,
-    /// What distinct answers are counted by.
     pub basis: Basis,
     /// How many different answers there are.
     pub distinct: u64,
@@ -72,7 +71,7 @@ impl ProbeFacts {
 }
 
 /// Answers with more numbers are sealed without them, and compared exactly.
-pub const MOST_SCORES: usize = 1024;
+pub const MOST_SCORES: usize = 4096;
 
 /// Numbers agree if they are no further apart than `atol + rtol * |expected|`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -94,13 +93,13 @@ impl Default for Tolerance {
     }
 }
 
-/// What two answers are compared by.
+/// What kind of answers there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
-    /// The numbers in them: every answer has some.
+    /// Every answer has numbers, and some are written with a fraction.
     Scores,
-    /// All of them.
+    /// Labels, whole numbers, texts.
     Outputs,
 }
 

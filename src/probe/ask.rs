@@ -69,6 +69,10 @@ pub struct Asked {
 /// # Errors
 /// [`Error`]: it cannot be asked, does not keep to the protocol, or answers with an error.
 pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
+    let has = |feature: &String| asking.goldens.inputs.iter().any(|input| input.has_member(feature));
+    if let Some(feature) = asking.must_influence.iter().find(|feature| !has(feature)) {
+        return Err(Error::NoFeature { probe: asking.name.to_string(), feature: feature.clone() });
+    }
     let sandbox = asking.sandbox();
     let before = stamps(asking.artifact);
     let questions = Question::all(asking.goldens, asking.must_influence);

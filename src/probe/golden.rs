@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -34,6 +34,12 @@ impl Golden {
     /// The members of the input, if it is an object.
     pub(super) fn members(&self) -> Option<BTreeMap<String, Box<RawValue>>> {
         serde_json::from_str(self.input.get()).ok()
+    }
+}
+
+impl Golden {
+    pub(super) fn has_member(&self, name: &str) -> bool {
+        self.members().is_some_and(|members| members.contains_key(name))
     }
 }
 
@@ -89,6 +95,16 @@ impl Goldens {
             0 => return Err(bad("hold no input")),
             count if count > MOST => return Err(bad("hold more than 10,000 inputs")),
             _ => {}
+        }
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        for golden in &inputs {
+            if let Some(other) = seen.insert(golden.input.get(), &golden.id) {
+                return Err(Error::SameInput {
+                    path: path.to_path_buf(),
+                    first: other.to_string(),
+                    second: golden.id.clone(),
+                });
+            }
         }
         inputs.sort_by(|left, right| left.id.cmp(&right.id));
         Ok(Self { inputs, sha256: Digest::sha256(bytes) })

@@ -1,7 +1,7 @@
 //! What the results of a probe say about the model: the same judgement when it is built and when it is
 //! deployed.
 
-use crate::manifest::{Basis, ProbeFacts};
+use crate::manifest::{Basis, ProbeFacts, Tolerance};
 use crate::text::{count, name};
 
 /// What is judged; the last part of the check's id.
@@ -110,7 +110,7 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     if facts.distinct == 1 {
         return (
             Verdict::Fail,
-            format!("all {inputs} inputs get the same answer: everyone gets the default"),
+            format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts)),
         );
     }
     let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
@@ -125,6 +125,15 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     };
     let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
     (verdict, format!("{message}{}", beyond(verdict, share, limit)))
+}
+
+/// Within what answers count as the same, if they are not.
+fn within(facts: &ProbeFacts) -> String {
+    let Tolerance { atol, rtol } = facts.tolerance;
+    match facts.answers.windows(2).all(|pair| pair[0].digest == pair[1].digest) {
+        true => String::new(),
+        false => format!(" (numbers within {atol:?} and {rtol:?} of each other are the same)"),
+    }
 }
 
 fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {

@@ -1,12 +1,12 @@
 //! From answers to what is sealed about them.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::answer::{canonical, scores, seal};
+use super::answer::{canonical, has_fraction, scores, seal, shape};
 use super::ask::{Asked, Asking};
 use super::golden::Goldens;
 use crate::manifest::{Basis, ProbeFacts, Tally, Tolerance};
@@ -86,13 +86,10 @@ pub(super) fn statistics(
 ) -> Asked {
     let inputs = &asking.goldens.inputs;
     let plain = &first.values[..inputs.len()];
-    let basis = match plain.iter().all(|answer| !scores(answer).is_empty()) {
-        true => Basis::Scores,
-        false => Basis::Outputs,
-    };
-    let measure = Measure { basis, tolerance: asking.tolerance };
-    let measured: Vec<Measured> = plain.iter().map(|answer| measure.of(answer)).collect();
-    let sizes = measure.groups(&measured);
+    let is_scored = plain.iter().all(|answer| !scores(answer).is_empty()) && plain.iter().any(has_fraction);
+    let basis = if is_scored { Basis::Scores } else { Basis::Outputs };
+    let measured: Vec<Measured> = plain.iter().map(Measured::of).collect();
+    let sizes = groups(&measured, asking.tolerance);
     let wrong = wrong(asking, plain);
     let undecided = undecided(asking, questions, first, second);
     let with_expected = inputs.iter().filter(|input| input.expected.is_some()).count() as u64;
@@ -104,8 +101,8 @@ pub(super) fn statistics(
         distinct: sizes.len() as u64,
         commonest: sizes.into_iter().max().unwrap_or(0),
         fallbacks: first.fallback[..inputs.len()].iter().filter(|fallback| **fallback).count() as u64,
-        swapped: swapped(asking.goldens, &measured, &measure),
-        influence: influence(asking, questions, first, &measure),
+        swapped: swapped(asking.goldens, &measured, asking.tolerance),
+        influence: influence(asking, questions, first),
         expected: Tally { tried: with_expected, hit: with_expected - wrong.len() as u64 },
         deterministic: undecided.is_none(),
         answers: inputs.iter().zip(plain).map(|(input, answer)| seal(&input.id, answer)).collect(),
@@ -113,65 +110,53 @@ pub(super) fn statistics(
     Asked { facts, wrong, undecided }
 }
 
-/// What of two answers is compared.
-struct Measure {
-    basis: Basis,
-    tolerance: Tolerance,
+/// An answer taken apart: what must be equal, and the numbers that may differ a little.
+struct Measured {
+    shape: String,
+    scores: Vec<f64>,
 }
 
-enum Measured {
-    Scores(Vec<f64>),
-    Output(String),
-}
-
-impl Measure {
-    fn of(&self, answer: &Value) -> Measured {
-        match self.basis {
-            Basis::Scores => Measured::Scores(scores(answer)),
-            Basis::Outputs => Measured::Output(canonical(answer)),
-        }
+impl Measured {
+    fn of(answer: &Value) -> Self {
+        Self { shape: shape(answer), scores: scores(answer) }
     }
 
     /// Noise below the tolerance is no difference.
-    fn are_same(&self, left: &Measured, right: &Measured) -> bool {
-        match (left, right) {
-            (Measured::Scores(left), Measured::Scores(right)) => self.tolerance.allows_all(left, right),
-            (Measured::Output(left), Measured::Output(right)) => left == right,
-            _ => false,
-        }
+    fn is_same(&self, other: &Measured, tolerance: Tolerance) -> bool {
+        self.shape == other.shape && tolerance.allows_all(&self.scores, &other.scores)
     }
 
-    /// How many answers are the same, for each of them that differs from all others.
-    fn groups(&self, answers: &[Measured]) -> Vec<u64> {
-        let mut outputs: HashMap<&str, u64> = HashMap::new();
-        let mut scores: Vec<&[f64]> = Vec::new();
-        for answer in answers {
-            match answer {
-                Measured::Output(output) => *outputs.entry(output).or_default() += 1,
-                Measured::Scores(own) => scores.push(own),
-            }
-        }
-        // In order of their first numbers the same answers lie near each other.
-        let first = |scores: &[f64]| scores.first().copied().unwrap_or(0.0);
-        scores.sort_by(|left, right| left.partial_cmp(right).unwrap_or(Ordering::Equal));
-        let mut groups: Vec<(&[f64], u64)> = Vec::new();
-        let mut near = 0;
-        for own in scores {
-            while groups.get(near).is_some_and(|(other, _)| !self.tolerance.allows(first(other), first(own)))
-            {
-                near += 1;
-            }
-            match groups[near..].iter_mut().find(|(other, _)| self.tolerance.allows_all(other, own)) {
-                Some((_, size)) => *size += 1,
-                None => groups.push((own, 1)),
-            }
-        }
-        outputs.into_values().chain(groups.into_iter().map(|(_, size)| size)).collect()
+    fn first(&self) -> f64 {
+        self.scores.first().copied().unwrap_or(0.0)
     }
 }
 
+/// How many answers are the same, for each that differs from all others.
+fn groups(answers: &[Measured], tolerance: Tolerance) -> Vec<u64> {
+    // In this order the same answers lie near each other.
+    let mut sorted: Vec<&Measured> = answers.iter().collect();
+    sorted.sort_by(|left, right| {
+        let scores = || left.scores.partial_cmp(&right.scores).unwrap_or(Ordering::Equal);
+        left.shape.cmp(&right.shape).then_with(scores)
+    });
+    let mut groups: Vec<(&Measured, u64)> = Vec::new();
+    let mut near = 0;
+    for own in sorted {
+        let is_far =
+            |other: &Measured| other.shape != own.shape || !tolerance.allows(other.first(), own.first());
+        while groups.get(near).is_some_and(|(other, _)| is_far(other)) {
+            near += 1;
+        }
+        match groups[near..].iter_mut().find(|(other, _)| own.is_same(other, tolerance)) {
+            Some((_, size)) => *size += 1,
+            None => groups.push((own, 1)),
+        }
+    }
+    groups.into_iter().map(|(_, size)| size).collect()
+}
+
 /// Each input against the next one that is not the same: does the answer follow?
-fn swapped(goldens: &Goldens, measured: &[Measured], measure: &Measure) -> Tally {
+fn swapped(goldens: &Goldens, measured: &[Measured], tolerance: Tolerance) -> Tally {
     let mut tally = Tally::default();
     let inputs = &goldens.inputs;
     for place in 0..inputs.len() {
@@ -179,26 +164,21 @@ fn swapped(goldens: &Goldens, measured: &[Measured], measure: &Measure) -> Tally
         let other = others.into_iter().find(|other| inputs[*other].input.get() != inputs[place].input.get());
         if let Some(other) = other {
             tally.tried += 1;
-            tally.hit += u64::from(!measure.are_same(&measured[place], &measured[other]));
+            tally.hit += u64::from(!measured[other].is_same(&measured[place], tolerance));
         }
     }
     tally
 }
 
-fn influence(
-    asking: &Asking<'_>,
-    questions: &[Question],
-    answers: &Answers,
-    measure: &Measure,
-) -> BTreeMap<String, Tally> {
+fn influence(asking: &Asking<'_>, questions: &[Question], answers: &Answers) -> BTreeMap<String, Tally> {
     let mut tallies: BTreeMap<String, Tally> =
         asking.must_influence.iter().map(|feature| (feature.clone(), Tally::default())).collect();
     for (question, answer) in questions.iter().zip(&answers.values) {
         let Kind::Swapped(feature) = &question.kind else { continue };
         let tally = tallies.entry(feature.clone()).or_default();
         tally.tried += 1;
-        let (own, other) = (measure.of(answer), measure.of(&answers.values[question.golden]));
-        tally.hit += u64::from(!measure.are_same(&own, &other));
+        let own = Measured::of(&answers.values[question.golden]);
+        tally.hit += u64::from(!own.is_same(&Measured::of(answer), asking.tolerance));
     }
     tallies
 }

@@ -26,6 +26,7 @@ mod parquet;
 mod policies;
 mod probing;
 mod properties;
+mod questions;
 mod recipe_mistakes;
 mod repositories;
 mod reproducing;

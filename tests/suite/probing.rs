@@ -395,7 +395,7 @@ fn noise_below_the_tolerance_makes_no_answer_another_one() {
     let blind = healthy();
     blind.append_recipe("[reproduce]\natol = 1000.0\n");
     blind.commit();
-    blind.build_refused(&[], 1).says("all 12 inputs get the same answer");
+    blind.build_refused(&[], 1).says("the probe `golden` refuses the model");
     let facts = sealed(&healthy())["annotations"].clone();
     assert_eq!(facts["tolerance"], json!({ "atol": 1e-8, "rtol": 1e-5 }));
 }

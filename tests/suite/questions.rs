@@ -1,0 +1,79 @@
+//! What counts as the same answer, and as a question.
+
+use std::fs;
+
+use crate::probing::{HEALTHY, LOOP, project};
+use crate::support::Project;
+
+/// A project whose model answers with this expression of `x`.
+fn answers(expression: &str) -> Project {
+    let project = project(&format!("{HEALTHY}answer = lambda x: {expression}\n{LOOP}"));
+    project.edit_recipe("must_influence = [\"a\"]\nfallback = [\"unknown\"]\n", "");
+    project.commit();
+    project
+}
+
+/// Text, whole numbers and scores all count; what is rare among labels is no fault.
+#[test]
+fn healthy_answers_of_every_kind_are_sealed() {
+    for expression in [
+        "{'label': 'a' if x['a'] % 2 else 'b', 'version': 3}",
+        "{'text': 'answer %d' % x['a'], 'tokens': 2}",
+        "1000000 + x['a'] % 7",
+        "{'item': 128000 + x['a'], 'score': 0.5}",
+        "1 if x['a'] == 3 else 0",
+        "[x['a'] / 7, x['b'] / 3]",
+        "{'score': 1e-3 * x['a'], 'class': x['a'] > 5}",
+    ] {
+        answers(expression).build();
+    }
+}
+
+#[test]
+fn everyone_gets_the_default_in_every_kind_of_answer() {
+    for expression in
+        ["{'label': 'a', 'version': 3}", "7", "[0.5, 'a']", "{'score': 0.5 + 1e-9 * x['a']}", "None"]
+    {
+        answers(expression)
+            .build_refused(&[], 1)
+            .says("all 12 inputs get the same answer: everyone gets the default");
+    }
+}
+
+/// A class, an item or a token is another one however large its number is.
+#[test]
+fn whole_numbers_are_exact() {
+    for (expression, expected) in [
+        ("1000001 + x['a']", "1000000"),
+        ("[128001, x['a'] / 7]", "[128000, 0.0]"),
+        ("{'id': 10**15 + 1 + x['a']}", "{\"id\":1000000000000000}"),
+    ] {
+        let project = answers(expression);
+        let golden = fs::read_to_string(project.at("probes/golden.jsonl")).expect("reads");
+        let first = format!("{{\"id\":\"q00\",\"input\":{{\"a\":0,\"b\":0}},\"expected\":{expected}}}\n");
+        project.write("probes/golden.jsonl", first + golden.split_once('\n').expect("lines").1);
+        project.commit();
+        project.build_refused(&[], 1).says("golden: 1 of 1 expected answer did not come");
+    }
+}
+
+#[test]
+fn an_input_stands_there_once_and_a_feature_is_one_of_them() {
+    let project = answers("x['a']");
+    let golden = fs::read_to_string(project.at("probes/golden.jsonl")).expect("reads");
+    project.write(
+        "probes/golden.jsonl",
+        format!("{golden}{}", golden.lines().next().expect("a line").replace("q00", "again")),
+    );
+    project.commit();
+    project.build_refused(&[], 1).says("the inputs `q00` and `again` of").says("are the same");
+    project.write("probes/golden.jsonl", golden);
+    project.edit_recipe(
+        "inputs = \"probes/golden.jsonl\"\n",
+        "inputs = \"probes/golden.jsonl\"\nmust_influence = [\"zz\"]\n",
+    );
+    project.commit();
+    project
+        .build_refused(&[], 1)
+        .says("no input of the probe `golden` has `zz`, which must make a difference");
+}
