@@ -87,7 +87,7 @@ impl ContentReader {
     pub fn finish(self, file: &File) -> io::Result<ContentHash> {
         let inside = match self.inside {
             Inside::Tensors(reader) => reader.finish(),
-            Inside::Zip => zip::members(file)?.map(|members| zip::hash(&members)),
+            Inside::Zip => zip::members(file)?.and_then(|members| zip::hash(&members)),
             Inside::Gzip(decoder) => {
                 (*decoder).and_then(|decoder| Some(decoder.finish().ok()?.0.finish_128()))
             }

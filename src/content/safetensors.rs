@@ -18,7 +18,9 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What else a tensor may have is not known, and could be a part of its meaning.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tensor {
     pub dtype: String,
     pub shape: Vec<u64>,

@@ -12,6 +12,8 @@ const MOST_MEMBERS: usize = 1_000_000;
 
 /// A member as the directory describes it.
 pub struct Member {
+    /// As it stands there.
+    pub name: Vec<u8>,
     pub wayfinder: ZipArchiveEntryWayfinder,
     pub method: CompressionMethod,
     /// Decompressed, in bytes.
@@ -38,8 +40,10 @@ pub fn members(file: &File) -> io::Result<Option<BTreeMap<String, Member>>> {
         if entry.is_dir() && entry.uncompressed_size_hint() == 0 {
             continue;
         }
-        let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let name = entry.file_path().as_ref().to_vec();
+        let path = String::from_utf8_lossy(&name).into_owned();
         let member = Member {
+            name,
             wayfinder: entry.wayfinder(),
             method: entry.compression_method(),
             size: entry.uncompressed_size_hint(),
@@ -51,14 +55,18 @@ pub fn members(file: &File) -> io::Result<Option<BTreeMap<String, Member>>> {
     }
 }
 
-/// Names, sizes and checksums, without times, order and compression.
-pub(super) fn hash(members: &BTreeMap<String, Member>) -> u128 {
+/// Names, sizes and checksums, without times, order and compression. `None`: the checksums were not
+/// computed, which PyTorch can leave out.
+pub(super) fn hash(members: &BTreeMap<String, Member>) -> Option<u128> {
     let mut hasher = Xxh3::new();
-    for (name, member) in members {
-        hasher.write(&(name.len() as u64).to_le_bytes());
-        hasher.write(name.as_bytes());
+    for member in members.values() {
+        if member.size > 0 && member.crc32 == 0 {
+            return None;
+        }
+        hasher.write(&(member.name.len() as u64).to_le_bytes());
+        hasher.write(&member.name);
         hasher.write(&member.size.to_le_bytes());
         hasher.write(&member.crc32.to_le_bytes());
     }
-    hasher.finish_128()
+    Some(hasher.finish_128())
 }

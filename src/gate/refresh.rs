@@ -24,22 +24,35 @@ pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
         Inert::Fail => Check::fail(ID, message),
         Inert::Warn => Check::warn(ID, message),
     };
-    let mut sources = changes.iter().filter_map(|change| change.strip_prefix("data/"));
+    let sources: Vec<&str> = changes.iter().filter_map(|change| change.strip_prefix("data/")).collect();
     let has_nothing_new =
-        |source: &&str| has_nothing_new(super::data(previous, source), super::data(manifest, source));
-    if let Some(source) = sources.find(has_nothing_new) {
-        let message = format!("nothing new in `{source}`: its bytes changed, and its rows are the same");
+        |source: &&&str| has_nothing_new(super::data(previous, source), super::data(manifest, source));
+    let stale: Vec<String> = sources.iter().filter(has_nothing_new).map(|source| name(source)).collect();
+    // One source that was only written again beside another that has something new is no fault.
+    if !sources.is_empty() && stale.len() == sources.len() {
+        let stale: Vec<&str> = stale.iter().map(String::as_str).collect();
+        let message = match &stale[..] {
+            [one] => format!("nothing new in {one}: its bytes changed, and its rows are the same"),
+            several => {
+                format!(
+                    "nothing new in {}: their bytes changed, and their rows are the same",
+                    enumerate(several)
+                )
+            }
+        };
         return finding(message).hint("the same rows were written again, in another order or format");
     }
-    match (changes.is_empty(), is_same_model(previous, manifest)) {
-        (true, _) => Check::warn(ID, "nothing went in that was not in the previous release"),
-        (false, true) => {
+    match (&changes[..], is_same_model(previous, manifest)) {
+        ([], _) => Check::warn(ID, "nothing went in that was not in the previous release"),
+        // A page of documentation changes the code, and no model.
+        ([only], true) if only == "code" => Check::warn(ID, "only the code changed, and the model did not"),
+        (changes, true) => {
             let names: Vec<String> = changes.iter().map(|change| name(change)).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             finding(format!("training had no effect: {} changed, and the model did not", enumerate(&names)))
                 .hint("the model that was sealed is not the one that was trained on this")
         }
-        (false, false) => {
+        (changes, false) => {
             let count = crate::text::count(changes.len() as u64, "input changed", "inputs changed");
             Check::pass(ID, format!("{count}, and so did the model"))
         }

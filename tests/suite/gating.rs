@@ -355,3 +355,49 @@ fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
         fs::remove_file(project.at(&format!("model/{name}"))).expect("removes");
     }
 }
+
+/// A source that was only written again is no fault beside one with something new; a page of documentation
+/// trains no model.
+#[test]
+fn a_refresh_of_one_source_among_several_is_one() {
+    let project = project();
+    project.append_recipe("[[data]]\nname = \"table\"\npath = \"table.csv\"\n");
+    let policy = "[refresh]\ninert = \"fail\"\n";
+    project.write("table.csv", "a,b\n1,2\n3,4\n");
+    let before = release(&project, "before", &csv(&even(300)), "1");
+    project.write("table.csv", "a,b\n3,4\n1,2\n");
+    let grown = release(&project, "grown", &csv(&even(330)), "2");
+    judge(&project, &grown, Some(&before), policy).ends(0).says("2 inputs changed, and so did the model");
+    let neither = release(&project, "neither", &csv(&even(300)), "3");
+    judge(&project, &neither, Some(&before), policy).ends(1).says("nothing new in `table`");
+
+    let project = Project::new();
+    project.public_key();
+    let (before, after) = (project.build_with(&["-o", "../before.tar"]), project.root().join("after.tar"));
+    project.write("README.md", "# Wine\n");
+    project.commit();
+    project.build_with(&["-o", "../after.tar"]);
+    let policy = format!("model = \"wine\"\n{policy}{SIGNER}");
+    judge_by(&project, &after, Some(&before), &policy)
+        .ends(0)
+        .says("warn     only the code changed, and the model did not");
+}
+
+/// An archive whose writer computed no checksums says nothing about its members.
+#[test]
+fn an_archive_without_checksums_is_its_bytes() {
+    let project = project();
+    let policy = "[refresh]\ninert = \"fail\"\n";
+    let write = "import sys, zipfile\narchive = zipfile.ZipFile('w.pt', 'w')\n\
+        archive.writestr('data/0', sys.argv[1] * 100)\narchive.filelist[0].CRC = 0\narchive.close()\n";
+    let build = |name: &str, rows: i64, value: &str| {
+        let output = std::process::Command::new("python3")
+            .args(["-c", write, value])
+            .current_dir(project.at("model"))
+            .output();
+        assert!(output.expect("runs").status.success());
+        release(&project, name, &csv(&even(rows)), "1")
+    };
+    let (before, after) = (build("before", 300, "a"), build("after", 310, "b"));
+    judge(&project, &after, Some(&before), policy).ends(0).says("and so did the model");
+}
