@@ -3,6 +3,7 @@
 //! The directory of such a file stands at its end, so it cannot be counted while it is hashed. It is read
 //! column by column: memory holds a page of one column, and twelve bytes for each row of a row group.
 
+mod footer;
 mod records;
 mod value;
 
@@ -16,8 +17,8 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
 use super::{Columns, Profile, ProfileError, sketch};
-use records::{Entry, records};
-use value::Kind;
+use records::{Column, Entry, records};
+use value::{can_be_label, can_be_time};
 
 /// The library stops with a panic at some damaged files. Threads of this name say nothing then: it is an
 /// error like any other.
@@ -36,37 +37,45 @@ pub(super) fn count(file: File, columns: &Columns) -> Result<Profile, ProfileErr
 }
 
 fn read(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
+    match footer::check(&file).map_err(|error| damaged(&error))? {
+        Ok(()) => {}
+        Err(footer::Refused::Deep) => return Err(damaged(&"its columns are nested more than 100 deep")),
+        Err(footer::Refused::Long) => return Err(damaged(&"its directory is longer than 256 MiB")),
+    }
     let file = SerializedFileReader::new(file)?;
     let schema = file.metadata().file_metadata().schema_descr();
-    let label = find(schema, columns.label.as_deref(), "labels", Kind::of_label)?;
-    let time = find(schema, columns.timestamp.as_deref(), "times", Kind::of_time)?;
+    let label = find(schema, columns.label.as_deref(), "labels", can_be_label)?;
+    let time = find(schema, columns.timestamp.as_deref(), "times", can_be_time)?;
     let mut profile = Profile::default();
     for number in 0..file.num_row_groups() {
         let reader = file.get_row_group(number)?;
         let group = RowGroup { reader: &*reader, schema };
         // A label belongs to its time: the column is read before all others, and once more in its turn.
         let classes = match label {
-            Some((index, kind)) => group.classes(index, kind, &mut profile)?,
+            Some(index) => group.classes(index, &mut profile)?,
             None => Vec::new(),
         };
-        if let Some((index, kind)) = time {
-            group.times(index, kind, &classes, &mut profile)?;
+        if let Some(index) = time {
+            group.times(index, &classes, &mut profile)?;
         }
         for hash in group.hashes()? {
             profile.rows += 1;
             profile.sketch.add(hash);
         }
     }
-    Ok(profile)
+    match u64::try_from(file.metadata().file_metadata().num_rows()) {
+        Ok(rows) if rows == profile.rows => Ok(profile),
+        _ => Err(damaged(&UNEVEN)),
+    }
 }
 
-/// The place of a column, and how its values are read.
+/// The place of a column.
 fn find(
     schema: &SchemaDescriptor,
     name: Option<&str>,
     role: &'static str,
-    kind: fn(&ColumnDescriptor) -> Option<Kind>,
-) -> Result<Option<(usize, Kind)>, ProfileError> {
+    can_be: fn(&ColumnDescriptor) -> bool,
+) -> Result<Option<usize>, ProfileError> {
     let Some(name) = name else { return Ok(None) };
     let mut found = schema.columns().iter().enumerate().filter(|(_, column)| column.path().string() == name);
     let Some((index, column)) = found.next() else {
@@ -76,9 +85,9 @@ fn find(
     if found.next().is_some() {
         return Err(ProfileError::TwoColumns(name.to_string()));
     }
-    match kind(column) {
-        Some(kind) if column.max_rep_level() == 0 => Ok(Some((index, kind))),
-        _ => Err(ProfileError::ColumnType { name: name.to_string(), found: type_of(column), role }),
+    match column.max_rep_level() == 0 && can_be(column) {
+        true => Ok(Some(index)),
+        false => Err(ProfileError::ColumnType { name: name.to_string(), found: type_of(column), role }),
     }
 }
 
@@ -98,15 +107,10 @@ struct RowGroup<'a> {
 
 impl RowGroup<'_> {
     /// Counts the labels; the result has the number of each row's class.
-    fn classes(
-        &self,
-        index: usize,
-        kind: Kind,
-        profile: &mut Profile,
-    ) -> Result<Vec<Option<u16>>, ProfileError> {
+    fn classes(&self, index: usize, profile: &mut Profile) -> Result<Vec<Option<u16>>, ProfileError> {
         let mut classes = Vec::new();
         self.read(index, |entries| {
-            let label = entries.first().and_then(|entry| entry.value).and_then(|value| value.label(kind));
+            let label = entries.first().and_then(|entry| entry.value).and_then(|value| value.label());
             let row = profile.rows + classes.len() as u64 + 1;
             let label = label.transpose().map_err(|_| ProfileError::LabelNotUtf8(row))?;
             let class = profile.count_label(label.as_deref());
@@ -119,7 +123,6 @@ impl RowGroup<'_> {
     fn times(
         &self,
         index: usize,
-        kind: Kind,
         classes: &[Option<u16>],
         profile: &mut Profile,
     ) -> Result<(), ProfileError> {
@@ -129,7 +132,7 @@ impl RowGroup<'_> {
             row += 1;
             match entries.first().and_then(|entry| entry.value) {
                 None => profile.count_unparsed(None),
-                Some(value) => match value.time(kind, &mut profile.times) {
+                Some(value) => match value.time(&mut profile.times) {
                     Ok((time, form)) => profile.count_time(time, form, class),
                     Err(text) => profile.count_unparsed(Some(&text)),
                 },
@@ -145,6 +148,7 @@ impl RowGroup<'_> {
         let mut bytes = Vec::new();
         for index in 0..self.schema.num_columns() {
             let mut row = 0;
+            let meaning = Column::new(self.schema, index).meaning;
             self.read(index, |entries| {
                 if index == 0 {
                     hashes.push(0);
@@ -153,7 +157,7 @@ impl RowGroup<'_> {
                 row += 1;
                 bytes.clear();
                 bytes.extend(hash.to_le_bytes());
-                entries.iter().for_each(|entry| entry.encode(&mut bytes));
+                entries.iter().for_each(|entry| entry.encode(meaning, &mut bytes));
                 *hash = sketch::hash(&bytes);
                 Ok(())
             })?;
@@ -173,8 +177,11 @@ impl RowGroup<'_> {
         index: usize,
         each: impl FnMut(&[Entry<'_>]) -> Result<(), ProfileError>,
     ) -> Result<(), ProfileError> {
-        let column = &*self.schema.column(index);
+        let column = &Column::new(self.schema, index);
         let metadata = self.reader.metadata().column(index);
+        if metadata.num_values() / self.reader.metadata().num_rows().max(1) > MOST_ENTRIES {
+            return Err(damaged(&"a row has more than a million values in one column"));
+        }
         match self.reader.get_column_reader(index)? {
             ColumnReader::BoolColumnReader(reader) => records(reader, column, metadata, each),
             ColumnReader::Int32ColumnReader(reader) => records(reader, column, metadata, each),
@@ -188,6 +195,9 @@ impl RowGroup<'_> {
     }
 }
 
+/// No row has more values in one column than this, on average: they are held together.
+const MOST_ENTRIES: i64 = 1_000_000;
+
 const UNEVEN: &str = "its columns have different numbers of rows";
 
 fn damaged(reason: &dyn Display) -> ProfileError {
@@ -198,6 +208,9 @@ impl From<ParquetError> for ProfileError {
     fn from(error: ParquetError) -> Self {
         let text = error.to_string();
         // What it prefixes says nothing: `Parquet error: `, `EOF: `.
+        if text.contains("brotli") {
+            return damaged(&"it is compressed with Brotli: write it with zstd or snappy");
+        }
         let said = ["Parquet error: ", "EOF: "].iter().find_map(|prefix| text.strip_prefix(prefix));
         damaged(&said.unwrap_or(&text))
     }

@@ -45,6 +45,8 @@ write("categories", table.set_column(4, "class", table["class"].dictionary_encod
 write("wider", table.set_column(0, "id", table["id"].cast(pyarrow.int64())))
 write("milliseconds", table.set_column(1, "when", table["when"].cast(pyarrow.timestamp("ms"))))
 write("renamed", table.rename_columns(["number", "when", "score", "text", "class"]))
+required = pyarrow.schema([field.with_nullable(field.name not in ("id", "text")) for field in table.schema])
+write("required", table.cast(required))
 write("shuffled", table.take(pyarrow.array([row * 1009 % rows for row in range(rows)])))
 write("int96", use_deprecated_int96_timestamps=True)
 frame = table.to_pandas()
@@ -81,6 +83,23 @@ kinds = {
     "epoch": pyarrow.array([1_700_000_000, None, 0, 1_700_000_000_000], pyarrow.int64()),
     "far": pyarrow.array([2**62, None, 0, 1], pyarrow.timestamp("ms")),
     "null": pyarrow.nulls(4),
+    "deep": [{"a": {"b": [{"c": [1, 2]}, None]}}, None, {"a": None}, {"a": {"b": []}}],
 }
 write("kinds", pyarrow.table(kinds))
 write("empty", table.slice(0, 0))
+
+# One column each, the same stored numbers with another meaning.
+for name, array in {
+    "cents": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("2.25")], pyarrow.decimal128(10, 2)),
+    "euros": pyarrow.array([decimal.Decimal("150"), decimal.Decimal("225")], pyarrow.decimal128(10, 0)),
+    "unsigned": pyarrow.array([2**32 - 1, 1], pyarrow.uint32()),
+    "negative": pyarrow.array([-1, 1], pyarrow.int32()),
+    "micros": pyarrow.array([5, 6], pyarrow.time64("us")),
+    "nanos": pyarrow.array([5, 6], pyarrow.time64("ns")),
+    "present": pyarrow.array([[1], [2, 3]], pyarrow.list_(pyarrow.field("element", pyarrow.int64(), nullable=False))),
+    "absent": pyarrow.array([[1], [2, 3]], pyarrow.list_(pyarrow.field("element", pyarrow.int64()))),
+    "split": pyarrow.array([[1, 2], [3]], pyarrow.list_(pyarrow.field("element", pyarrow.int64()))),
+}.items():
+    write(f"only-{name}", pyarrow.table({"x": array}))
+write("brotli", compression="brotli")
+write("long-list", pyarrow.table({"x": pyarrow.array([[0] * 3_000_000])}))

@@ -65,6 +65,7 @@ fn the_same_evidence_however_the_rows_are_written() {
         "wider",
         "milliseconds",
         "renamed",
+        "required",
         "shuffled",
         "int96",
         "fast",
@@ -211,4 +212,59 @@ fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
     project.write("d.parquet", &bytes);
     let archive = project.build();
     project.modelseal(&["show", &archive.to_string_lossy()]).expect(0).says("3,000 rows");
+}
+
+fn sketch(name: &str) -> Result<u64, String> {
+    let file = File::open(files().join(format!("{name}.parquet"))).expect("opens");
+    let counted = count_file("d.parquet", file, &Columns::default()).expect("is Parquet");
+    counted.map(|profile| profile.sketch().sum).map_err(|error| error.to_string())
+}
+
+/// What is meant counts, and not whether a value could have been absent.
+#[test]
+fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
+    for (one, other) in
+        [("cents", "euros"), ("unsigned", "negative"), ("micros", "nanos"), ("absent", "split")]
+    {
+        assert_ne!(sketch(&format!("only-{one}")), sketch(&format!("only-{other}")), "{one} {other}");
+    }
+    assert_eq!(sketch("only-present"), sketch("only-absent"));
+}
+
+#[test]
+fn what_would_take_all_memory_or_the_stack_is_refused() {
+    assert!(
+        sketch("brotli")
+            .expect_err("Brotli")
+            .ends_with("it is compressed with Brotli: write it with zstd or snappy")
+    );
+    let list = sketch("long-list").expect_err("a long list");
+    assert!(list.ends_with("a row has more than a million values in one column"), "{list}");
+    // A schema of groups with one child each, in the compact protocol of Thrift.
+    for (depth, reason) in [(50, None), (100_000, Some("its columns are nested more than 100 deep"))] {
+        let mut schema = vec![0x48, 1, b'r', 0x15, 2, 0];
+        for _ in 0..depth {
+            schema.extend([0x35, 2, 0x18, 1, b'g', 0x15, 2, 0]);
+        }
+        schema.extend([0x15, 2, 0x25, 2, 0x18, 1, b'x', 0]);
+        let mut count = depth + 2;
+        let mut footer = vec![0x15, 2, 0x19, 0xfc];
+        while count > 127 {
+            footer.push(count as u8 | 0x80);
+            count >>= 7;
+        }
+        footer.push(count as u8);
+        footer.extend(schema);
+        footer.extend([0x16, 0, 0x19, 0x0c, 0]);
+        let bytes = [b"PAR1", &footer[..], &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat();
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("d.parquet");
+        fs::write(&path, bytes).expect("writes");
+        let counted = count_file("d.parquet", File::open(&path).expect("opens"), &Columns::default());
+        match (counted.expect("is Parquet"), reason) {
+            (Ok(profile), None) => assert_eq!(profile.rows, 0),
+            (Err(error), Some(reason)) => assert!(error.to_string().ends_with(reason), "{error}"),
+            (other, _) => panic!("{depth}: {other:?}"),
+        }
+    }
 }

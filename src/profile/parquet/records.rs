@@ -1,10 +1,11 @@
+use parquet::basic::Repetition;
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::DataType;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
 use super::super::ProfileError;
-use super::value::{AsValue, Value, unit};
+use super::value::{AsValue, Meaning, Value};
 
 /// How much of a column is decoded at once, in bytes, as far as the file tells how large its values are.
 const MOST_BYTES: i64 = 4 << 20;
@@ -19,25 +20,61 @@ const MOST_RECORDS: i64 = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     repetition: i16,
-    definition: i16,
+    /// In how many lists it lies that are not empty, or absent.
+    lists: u8,
     pub(super) value: Option<Value<'a>>,
 }
 
 impl Entry<'_> {
     /// Appends what makes it different from other entries.
-    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.repetition.to_le_bytes());
-        bytes.extend(self.definition.to_le_bytes());
+    pub(super) fn encode(&self, meaning: Meaning, bytes: &mut Vec<u8>) {
+        bytes.extend([self.repetition as u8, self.lists, u8::from(self.value.is_some())]);
         if let Some(value) = &self.value {
-            value.encode(bytes);
+            value.encode(meaning, bytes);
         }
+    }
+}
+
+/// What is known of a column before it is read.
+pub(super) struct Column<'a> {
+    pub(super) descriptor: &'a ColumnDescriptor,
+    pub(super) meaning: Meaning,
+    /// By definition level: in how many lists a value lies. Whether a column may have absent values is a
+    /// property of the file, not of its rows.
+    lists: Vec<u8>,
+}
+
+impl<'a> Column<'a> {
+    pub(super) fn new(schema: &'a SchemaDescriptor, index: usize) -> Self {
+        let descriptor = &schema.columns()[index];
+        let mut lists: Vec<u8> = vec![0];
+        let mut node = Some(schema.get_column_root(index));
+        let mut parts = descriptor.path().parts().iter().skip(1);
+        while let Some(current) = node {
+            let info = current.get_basic_info();
+            let repetition = if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED };
+            let open = lists.last().copied().unwrap_or(0);
+            match repetition {
+                Repetition::REQUIRED => {}
+                Repetition::OPTIONAL => lists.push(open),
+                Repetition::REPEATED => lists.push(open.saturating_add(1)),
+            }
+            node = match current.is_group() {
+                true => parts
+                    .next()
+                    .and_then(|part| current.get_fields().iter().find(|field| field.name() == part))
+                    .map(|field| &**field),
+                false => None,
+            };
+        }
+        Self { descriptor, meaning: Meaning::of(descriptor), lists }
     }
 }
 
 /// Shows the records of one column in one row group, one after the other.
 pub(super) fn records<T>(
     mut reader: ColumnReaderImpl<T>,
-    column: &ColumnDescriptor,
+    column: &Column<'_>,
     metadata: &ColumnChunkMetaData,
     mut each: impl FnMut(&[Entry<'_>]) -> Result<(), ProfileError>,
 ) -> Result<(), ProfileError>
@@ -47,7 +84,6 @@ where
 {
     let size = metadata.uncompressed_size() / metadata.num_values().max(1);
     let most = (MOST_BYTES / size.max(1)).clamp(1, MOST_RECORDS) as usize;
-    let unit = unit(column);
     let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         definitions.clear();
@@ -68,9 +104,11 @@ where
                 each(&record)?;
                 record.clear();
             }
-            let value = if definition == column.max_def_level() { values.next() } else { None };
-            let value = value.map(|value| value.in_nanoseconds(unit));
-            record.push(Entry { repetition, definition, value });
+            let is_there = definition == column.descriptor.max_def_level();
+            let value = if is_there { values.next() } else { None };
+            let value = value.map(|value| value.meant(column.meaning));
+            let lists = column.lists.get(definition as usize).copied().unwrap_or(0);
+            record.push(Entry { repetition, lists, value });
         }
         each(&record)?;
     }

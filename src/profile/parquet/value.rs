@@ -17,81 +17,115 @@ const NANOSECONDS_A_DAY: i128 = 86_400 * 1_000_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     Boolean(bool),
+    /// Of 32 bits.
+    Short(i32),
     Integer(i64),
+    Unsigned(u64),
     Single(f32),
     Double(f64),
     Bytes(&'a [u8]),
-    /// A time, since 1970.
+    /// A time since 1970, or since midnight.
     Nanoseconds(i128),
 }
 
-/// What the values of a label's or a time's column mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// As they are stored: text, numbers, booleans.
-    Plain,
-    Unsigned32,
-    Unsigned64,
+/// What the stored values of a column mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Meaning {
+    is_unsigned: bool,
+    /// Of times and dates, in nanoseconds.
+    unit: Option<i128>,
+    /// Decimals are whole numbers with so many digits behind the point.
+    scale: Option<i32>,
 }
 
-impl Kind {
-    /// `None`: values of this type are not the names of classes.
-    pub(super) fn of_label(column: &ColumnDescriptor) -> Option<Self> {
+impl Meaning {
+    pub(super) fn of(column: &ColumnDescriptor) -> Self {
         use ConvertedType::*;
-        if matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(_) | LogicalType::Time(_))) {
-            return None;
-        }
-        match (column.physical_type(), column.converted_type()) {
-            (Type::INT32, UINT_8 | UINT_16 | UINT_32) => Some(Kind::Unsigned32),
-            (Type::INT64, UINT_64) => Some(Kind::Unsigned64),
-            (Type::INT32 | Type::INT64, NONE | INT_8 | INT_16 | INT_32 | INT_64)
-            | (Type::BYTE_ARRAY, NONE | UTF8 | ENUM)
-            | (Type::BOOLEAN | Type::FLOAT | Type::DOUBLE, NONE) => Some(Kind::Plain),
-            _ => None,
-        }
-    }
-
-    /// `None`: values of this type are not times.
-    pub(super) fn of_time(column: &ColumnDescriptor) -> Option<Self> {
-        match column.physical_type() {
-            Type::INT96 => Some(Kind::Plain),
-            _ if unit(column).is_some() => Some(Kind::Plain),
-            Type::INT32 | Type::INT64 | Type::BYTE_ARRAY => Self::of_label(column),
-            _ => None,
-        }
+        let is_unsigned = matches!(column.converted_type(), UINT_8 | UINT_16 | UINT_32 | UINT_64);
+        let is_decimal = column.converted_type() == DECIMAL
+            || matches!(column.logical_type_ref(), Some(LogicalType::Decimal(_)));
+        Self { is_unsigned, unit: unit(column), scale: is_decimal.then(|| column.type_scale()) }
     }
 }
 
-/// The unit of a column of times or dates, in nanoseconds.
-pub(super) fn unit(column: &ColumnDescriptor) -> Option<i128> {
-    match (column.physical_type(), column.logical_type_ref(), column.converted_type()) {
-        (Type::INT64, Some(LogicalType::Timestamp(timestamp)), _) => Some(match timestamp.unit {
-            TimeUnit::MILLIS => 1_000_000,
-            TimeUnit::MICROS => 1_000,
-            TimeUnit::NANOS => 1,
-        }),
-        (Type::INT64, _, ConvertedType::TIMESTAMP_MILLIS) => Some(1_000_000),
-        (Type::INT64, _, ConvertedType::TIMESTAMP_MICROS) => Some(1_000),
-        (Type::INT32, _, ConvertedType::DATE) => Some(NANOSECONDS_A_DAY),
+/// Whether the values of a column can be the names of classes: text, whole numbers, booleans, numbers.
+pub(super) fn can_be_label(column: &ColumnDescriptor) -> bool {
+    use ConvertedType::*;
+    if matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(_) | LogicalType::Time(_))) {
+        return false;
+    }
+    matches!(
+        (column.physical_type(), column.converted_type()),
+        (Type::INT32, NONE | INT_8 | INT_16 | INT_32 | UINT_8 | UINT_16 | UINT_32)
+            | (Type::INT64, NONE | INT_64 | UINT_64)
+            | (Type::BYTE_ARRAY, NONE | UTF8 | ENUM)
+            | (Type::BOOLEAN | Type::FLOAT | Type::DOUBLE, NONE)
+    )
+}
+
+/// Whether the values of a column can be times: timestamps, dates, or what is one in CSV.
+pub(super) fn can_be_time(column: &ColumnDescriptor) -> bool {
+    let is_time_of_day = matches!(column.logical_type_ref(), Some(LogicalType::Time(_)))
+        || matches!(column.converted_type(), ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS);
+    match column.physical_type() {
+        _ if is_time_of_day => false,
+        Type::INT96 => true,
+        _ if unit(column).is_some() => true,
+        Type::INT32 | Type::INT64 | Type::BYTE_ARRAY => can_be_label(column),
+        _ => false,
+    }
+}
+
+/// The unit of a column of times, times of day or dates, in nanoseconds.
+fn unit(column: &ColumnDescriptor) -> Option<i128> {
+    let of = |unit: &TimeUnit| match unit {
+        TimeUnit::MILLIS => 1_000_000,
+        TimeUnit::MICROS => 1_000,
+        TimeUnit::NANOS => 1,
+    };
+    match (column.logical_type_ref(), column.converted_type()) {
+        (Some(LogicalType::Timestamp(timestamp)), _) => Some(of(&timestamp.unit)),
+        (Some(LogicalType::Time(time)), _) => Some(of(&time.unit)),
+        (_, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIME_MILLIS) => Some(1_000_000),
+        (_, ConvertedType::TIMESTAMP_MICROS | ConvertedType::TIME_MICROS) => Some(1_000),
+        (_, ConvertedType::DATE) => Some(NANOSECONDS_A_DAY),
         _ => None,
     }
 }
 
 impl<'a> Value<'a> {
-    /// With times in nanoseconds, whatever the unit of the column.
-    pub(super) fn in_nanoseconds(self, unit: Option<i128>) -> Self {
-        match (self, unit) {
-            (Value::Integer(value), Some(unit)) => Value::Nanoseconds(i128::from(value) * unit),
+    /// What is meant, rather than what is stored.
+    pub(super) fn meant(self, meaning: Meaning) -> Self {
+        match (self, meaning) {
+            (Value::Integer(value), Meaning { unit: Some(unit), .. }) => {
+                Value::Nanoseconds(i128::from(value) * unit)
+            }
+            (Value::Integer(value), Meaning { is_unsigned: true, .. }) => Value::Unsigned(value as u64),
+            (Value::Short(value), Meaning { unit: Some(unit), .. }) => {
+                Value::Nanoseconds(i128::from(value) * unit)
+            }
+            (Value::Short(value), Meaning { is_unsigned: true, .. }) => {
+                Value::Unsigned((value as u32).into())
+            }
+            (Value::Short(value), _) => Value::Integer(value.into()),
             (other, _) => other,
         }
     }
 
     /// Appends the value: numbers in the widest form of their kind, so that a wider column of the same
     /// numbers stays the same.
-    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn encode(&self, meaning: Meaning, bytes: &mut Vec<u8>) {
+        if let Some(scale) = meaning.scale {
+            bytes.extend(scale.to_le_bytes());
+        }
         match self {
             Value::Boolean(value) => bytes.push(u8::from(*value)),
+            Value::Short(value) => bytes.extend(i64::from(*value).to_le_bytes()),
             Value::Integer(value) => bytes.extend(value.to_le_bytes()),
+            Value::Unsigned(value) => match i64::try_from(*value) {
+                Ok(value) => bytes.extend(value.to_le_bytes()),
+                Err(_) => bytes.extend(i128::from(*value).to_le_bytes()),
+            },
             Value::Single(value) => bytes.extend(f64::from(*value).to_le_bytes()),
             Value::Double(value) => bytes.extend(value.to_le_bytes()),
             Value::Nanoseconds(value) => bytes.extend(value.to_le_bytes()),
@@ -103,39 +137,39 @@ impl<'a> Value<'a> {
     }
 
     /// The name of a class; `None`: not a number, which is no class.
-    pub(super) fn label(self, kind: Kind) -> Option<Result<Cow<'a, str>, Utf8Error>> {
+    pub(super) fn label(self) -> Option<Result<Cow<'a, str>, Utf8Error>> {
         Some(match self {
             Value::Bytes(text) => std::str::from_utf8(text).map(Cow::from),
             Value::Single(value) if value.is_nan() => return None,
             Value::Double(value) if value.is_nan() => return None,
-            other => Ok(Cow::from(other.plain(kind))),
+            other => Ok(Cow::from(other.plain())),
         })
     }
 
     /// The time, or the text that is none.
-    pub(super) fn time(self, kind: Kind, reader: &mut TimeReader) -> Result<(Timestamp, Form), String> {
+    pub(super) fn time(self, reader: &mut TimeReader) -> Result<(Timestamp, Form), String> {
         let text = match self {
             Value::Nanoseconds(value) => {
                 let time = Timestamp::from_nanosecond(value);
                 return time.map(|time| (time, Form::Date)).map_err(|_| value.to_string());
             }
             Value::Bytes(text) => String::from_utf8_lossy(text),
-            other => Cow::from(other.plain(kind)),
+            other => Cow::from(other.plain()),
         };
         reader.read(&text).ok_or_else(|| text.into_owned())
     }
 
     /// A number or boolean as CSV has it.
-    fn plain(self, kind: Kind) -> String {
-        match (self, kind) {
-            (Value::Boolean(value), _) => value.to_string(),
-            (Value::Integer(value), Kind::Unsigned32) => (value as u32).to_string(),
-            (Value::Integer(value), Kind::Unsigned64) => (value as u64).to_string(),
-            (Value::Integer(value), _) => value.to_string(),
-            (Value::Single(value), _) => format!("{value:?}"),
-            (Value::Double(value), _) => format!("{value:?}"),
-            (Value::Nanoseconds(value), _) => value.to_string(),
-            (Value::Bytes(value), _) => String::from_utf8_lossy(value).into_owned(),
+    fn plain(self) -> String {
+        match self {
+            Value::Boolean(value) => value.to_string(),
+            Value::Short(value) => value.to_string(),
+            Value::Integer(value) => value.to_string(),
+            Value::Unsigned(value) => value.to_string(),
+            Value::Single(value) => format!("{value:?}"),
+            Value::Double(value) => format!("{value:?}"),
+            Value::Nanoseconds(value) => value.to_string(),
+            Value::Bytes(value) => String::from_utf8_lossy(value).into_owned(),
         }
     }
 }
@@ -153,7 +187,7 @@ impl AsValue for bool {
 
 impl AsValue for i32 {
     fn as_value(&self) -> Value<'_> {
-        Value::Integer((*self).into())
+        Value::Short(*self)
     }
 }
 
