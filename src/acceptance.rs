@@ -107,13 +107,21 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         report.checks.push(Check::fail("seal", "the release was replaced while it was looked at"));
         return Ok(report);
     }
+    let named = [Some(target), options.previous].into_iter().flatten();
+    let archives: Vec<PathBuf> = named
+        .filter_map(|target| match target {
+            Target::Path(path) => path.canonicalize().ok(),
+            Target::StandardInput => None,
+        })
+        .collect();
     for (name, demand) in probes {
         let Some(command) = &demand.command else {
             report.not_checked.push(format!("probe {name} (the policy names no command)"));
             continue;
         };
         (options.announce)(name, command.get_ref());
-        let acceptance = Acceptance { name, demand, artifact: &artifact, manifest: &seal.manifest, options };
+        let (artifact, manifest) = (&*artifact, &seal.manifest);
+        let acceptance = Acceptance { name, demand, artifact, archives: &archives, manifest, options };
         let mut found = acceptance.run(command.get_ref(), scratch.path())?;
         excuse(&mut found, options.policy, options.now);
         count_warnings(&mut found, options.policy);
@@ -128,6 +136,8 @@ struct Acceptance<'a> {
     name: &'a str,
     demand: &'a Probe,
     artifact: &'a Path,
+    /// Where the sealed answers stand besides, links resolved.
+    archives: &'a [PathBuf],
     manifest: &'a Statement,
     options: &'a Options<'a>,
 }
@@ -160,7 +170,9 @@ impl Acceptance<'_> {
         let artifact = self.artifact.canonicalize().map_err(Error::Scratch)?;
         // The seal has the answers that are to come.
         let seal = artifact.join(SEAL_DIRECTORY);
-        let hidden: Vec<PathBuf> = self.options.hidden.iter().cloned().chain([seal]).collect();
+        let archives = self.archives.iter().filter(|path| !artifact.starts_with(path)).cloned();
+        let hidden: Vec<PathBuf> =
+            self.options.hidden.iter().cloned().chain([seal]).chain(archives).collect();
         let must_influence: Vec<String> =
             sealed.map(|sealed| sealed.annotations.influence.keys().cloned().collect()).unwrap_or_default();
         let fallback: Vec<_> = self.demand.fallback.iter().map(|value| value.get_ref().clone()).collect();

@@ -17,6 +17,7 @@ pub use answer::agree;
 pub use ask::{Asked, Asking, ask};
 pub use golden::{Golden, Goldens};
 pub use judge::{Aspect, Bounds, Finding, Verdict, judge};
+pub use statistics::spread;
 
 use crate::run;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, Options};
 use crate::inputs::{Artifact, work_tree};
 use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
-use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge};
+use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge, spread};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Isolation, Scratch, variables};
 
@@ -171,12 +171,21 @@ pub(super) fn check_probes(recipe: &Recipe, statement: &Statement) -> Result<(),
             && questions.sha256 == sealed.digest.sha256
             && questions.inputs.len() as u64 == facts.inputs()
             && facts.influence.keys().map(String::as_str).collect::<BTreeSet<_>>() == must_influence
-            && facts.tolerance == tolerance(recipe);
+            && facts.tolerance == tolerance(recipe)
+            && facts.expected.tried
+                == questions.inputs.iter().filter(|input| input.expected.is_some()).count() as u64
+            && facts.swapped.tried == if facts.inputs() > 1 { facts.inputs() } else { 0 };
     }
     if !same {
         return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
     }
     for sealed in sealed {
+        let facts = &sealed.annotations;
+        if spread(facts).is_some_and(|spread| spread != (facts.distinct, facts.commonest)) {
+            let message =
+                format!("the counts of its probe `{}` are not those of its answers", sealed.probe());
+            return Err(Error::Statement(message));
+        }
         let findings = judge(&sealed.annotations, None, Bounds::default());
         if let Some(failed) = findings.iter().find(|finding| finding.verdict == Verdict::Fail) {
             let (name, aspect) = (sealed.probe(), failed.aspect.name());

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::answer::{canonical, has_fraction, scores, seal, shape};
 use super::ask::{Asked, Asking};
 use super::golden::Goldens;
-use crate::manifest::{Basis, ProbeFacts, Tally, Tolerance};
+use crate::manifest::{Basis, ProbeFacts, SealedAnswer, Tally, Tolerance};
 
 /// What is asked: an input as it stands, the same once more, or with one member from another input.
 pub(super) struct Question {
@@ -129,6 +129,19 @@ impl Measured {
     fn first(&self) -> f64 {
         self.scores.first().copied().unwrap_or(0.0)
     }
+}
+
+/// How many different answers there are, and how often the commonest one came, by the sealed answers. `None`:
+/// it cannot be told, because an answer has too many numbers to be sealed with them.
+pub fn spread(facts: &ProbeFacts) -> Option<(u64, u64)> {
+    if facts.basis == Basis::Scores && facts.answers.iter().any(|answer| answer.scores.is_empty()) {
+        return None;
+    }
+    let measure =
+        |answer: &SealedAnswer| Measured { shape: answer.shape.to_string(), scores: answer.scores.clone() };
+    let measured: Vec<Measured> = facts.answers.iter().map(measure).collect();
+    let sizes = groups(&measured, facts.tolerance);
+    Some((sizes.len() as u64, sizes.into_iter().max().unwrap_or(0)))
 }
 
 /// How many answers are the same, for each that differs from all others.

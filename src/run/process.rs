@@ -113,6 +113,11 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     if let Some(reason) = &wrapped.reason {
         job.listener.not_isolated(reason);
     }
+    if wrapped.isolated && !is_there(&command, job) {
+        // The program that isolates it would only say so on standard error.
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(Error::Start { command: job.command.to_vec(), source });
+    }
     let variables = if wrapped.isolated { job.variables.own.clone() } else { job.variables.all() };
     let _busy = interrupt::Busy::new();
     let before = leftovers::children();
@@ -182,6 +187,16 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         Ok(_) if !names.is_empty() => Err(Error::Leftovers { command: command(), names }),
         Ok(_) => Ok(Ended { elapsed: begun.elapsed() }),
     }
+}
+
+/// Whether the program of a command can be found, as the system would look for it.
+fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
+    let Some(program) = command.first() else { return false };
+    if program.as_encoded_bytes().contains(&b'/') {
+        return job.directory.join(program).exists();
+    }
+    let path = job.variables.all().get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| job.directory.join(directory).join(program).is_file())
 }
 
 /// Why a command was not waited for any longer.

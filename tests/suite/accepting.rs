@@ -151,3 +151,19 @@ fn the_whole_policy_is_applied() {
     ends(probe(&project, &archive, &[]), 3).says("12 inputs, answered as it was sealed");
     ends(probe(&project, &archive, &["--previous", &archive]), 0).says("probe.golden.answers");
 }
+
+/// The sealed answers stand in the archive and in the previous release as well.
+#[test]
+fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
+    let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
+    let unpacked = project.unpack(Path::new(&archive));
+    let looks = format!(
+        "assert not open({archive:?}, 'rb').read()\nassert not os.listdir({:?})\n",
+        unpacked.to_string_lossy()
+    );
+    fs::write(project.root().join("serving/serve.py"), format!("{HEALTHY}{looks}{LOOP}")).expect("writes");
+    ends(probe(&project, &archive, &["--previous", &unpacked.to_string_lossy()]), 0);
+    let policy = POLICY.replace("\"python3\"", "\"no-such-program\"");
+    fs::write(project.root().join("gate.toml"), policy).expect("writes");
+    ends(probe(&project, &archive, &[]), 3).says("the command `no-such-program serve.py` cannot be started");
+}

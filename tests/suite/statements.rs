@@ -103,6 +103,21 @@ fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
             "it states other probes than the recipe asks",
         ),
         ("\"atol\":1e-8", "\"atol\":100.0", "it states other probes than the recipe asks"),
+        (
+            "\"distinct\":10,\"commonest\":2",
+            "\"distinct\":12,\"commonest\":1",
+            "the counts of its probe `golden` are not those of its answers",
+        ),
+        (
+            "\"swapped\":{\"tried\":12,\"hit\":10}",
+            "\"swapped\":{\"tried\":1,\"hit\":1}",
+            "it states other probes than the recipe asks",
+        ),
+        (
+            "\"expected\":{\"tried\":0,\"hit\":0}",
+            "\"expected\":{\"tried\":5,\"hit\":5}",
+            "it states other probes than the recipe asks",
+        ),
         ("\"python3\",\"predict.py\"", "\"true\"", "it states other probes than the recipe asks"),
     ] {
         assert!(text.contains(from), "{from} is not in {text}");
