@@ -4,7 +4,7 @@ use super::plan::{self, Plan};
 use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::archive::ArchiveFile;
 use crate::digest::Digest;
-use crate::inputs::{self, WorkTree, exempt, list_artifact, work_tree};
+use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
 use crate::manifest::{self, Origin, Statement};
 use crate::recipe::Recipe;
 
@@ -66,6 +66,7 @@ pub fn seal(
     plan::compare_external(recipe, &statement).map_err(|what| {
         Error::Statement(format!("it states another {what} than {}", crate::text::path(&recipe.path)))
     })?;
+    compare_settings(recipe, &statement)?;
     behaviour::check_probes(recipe, &statement)?;
     let artifact = list_artifact(recipe, &written)?;
     let found = artifact.hash(options.progress)?;
@@ -117,6 +118,21 @@ fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Statement(format!("{} is not the recipe that it states", crate::text::path(&recipe.path))))
+}
+
+/// Parameters and lock files lie in the checkout as the recipe names them.
+fn compare_settings(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+    let found = gather_settings(recipe)?;
+    if found.hyperparameters != statement.external().hyperparameters {
+        return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
+    }
+    match found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
+        None => Ok(()),
+        Some(input) => {
+            let name = crate::text::name(&input.name);
+            Err(Error::Statement(format!("{name} of this work tree is not the one that it states")))
+        }
+    }
 }
 
 fn compare_code(

@@ -1,12 +1,16 @@
 //! Faults of data: whole, rightly signed, from the right place, and wrong.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, fault};
+use crate::gate::{self, Evidence};
 use crate::manifest::{Annotations, TimeForms, Timeline};
+use crate::policy::Policy;
+use crate::report::Status;
 
 const HOUR: i64 = 3600;
 
@@ -37,8 +41,28 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn fault(&self, what: &str, demand: &str, attempt: Option<Attempt>, lacks: &str) -> Fault {
-        let cure = format!("[data.{}] {demand}", self.name);
+        let cure = match self.undecided(demand) {
+            // With this line the gate would refuse a healthy successor as well.
+            Some(reason) => format!("nothing yet, because {reason}"),
+            None => format!("[data.{}] {demand}", self.name),
+        };
         fault(self.healthy.named(what, "data", self.name), &cure, attempt, lacks)
+    }
+
+    /// Why a demand could not be decided for a healthy successor; `None`: it could.
+    fn undecided(&self, demand: &str) -> Option<String> {
+        let model = &self.healthy.manifest.model().name;
+        let text = format!("model = \"{model}\"\n[data.{}]\n{demand}\n", self.name);
+        let policy = Policy::parse(PathBuf::from("gate.toml"), text).ok()?;
+        let checks = gate::judge(&Evidence {
+            policy: &policy,
+            manifest: &self.healthy.manifest,
+            previous: Some(&self.previous.manifest),
+            origin: self.healthy.manifest.internal().origin,
+            now: self.now,
+        });
+        let unknown = checks.into_iter().find(|check| check.status == Status::Unknown)?;
+        Some(unknown.message)
     }
 
     /// The release with other facts about this source; `None`: it has nothing to change.

@@ -29,7 +29,7 @@ pub struct Options<'a> {
 }
 
 /// Everything that goes into a manifest besides the artifact.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inputs {
     pub dependencies: Vec<ResourceDescriptor>,
     pub hyperparameters: BTreeMap<String, Value>,
@@ -58,16 +58,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     }
     let work_tree = work_tree(recipe)?;
     stay_inside(recipe, work_tree.as_ref())?;
-    let mut inputs = Inputs {
-        dependencies: Vec::new(),
-        hyperparameters: BTreeMap::new(),
-        commit_time: None,
-        commit: None,
-        code_files: BTreeMap::new(),
-        missing: Vec::new(),
-        changes: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut inputs = Inputs::default();
     if let Some(work_tree) = &work_tree {
         let code = work_tree.read(&exempt(recipe, options.data, options.written))?;
         inputs.add_code(code, options.allow_dirty)?;
@@ -86,12 +77,19 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
             annotations: Some(facts.annotations),
         });
     }
-    inputs.add_params(recipe)?;
-    for file in &recipe.tables.environment.files {
-        let (digest, _) = hash_small_file(&recipe.directory().join(file.get_ref()), 0)?;
-        inputs.add_file("environment", file.get_ref(), digest);
-    }
+    inputs.add_settings(recipe)?;
     inputs.find_missing();
+    Ok(inputs)
+}
+
+/// The hyperparameters, and the files of parameters and of the environment: what a checkout has without any
+/// data.
+///
+/// # Errors
+/// [`Error`].
+pub fn gather_settings(recipe: &Recipe) -> Result<Inputs, Error> {
+    let mut inputs = Inputs::default();
+    inputs.add_settings(recipe)?;
     Ok(inputs)
 }
 
@@ -182,6 +180,15 @@ impl Inputs {
             let examples = examples.collect::<Vec<_>>().join(", ");
             self.warnings.push(format!("data `{name}`: {rows} without a readable time, such as {examples}"));
         }
+    }
+
+    fn add_settings(&mut self, recipe: &Recipe) -> Result<(), Error> {
+        self.add_params(recipe)?;
+        for file in &recipe.tables.environment.files {
+            let (digest, _) = hash_small_file(&recipe.directory().join(file.get_ref()), 0)?;
+            self.add_file("environment", file.get_ref(), digest);
+        }
+        Ok(())
     }
 
     fn add_params(&mut self, recipe: &Recipe) -> Result<(), Error> {

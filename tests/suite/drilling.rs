@@ -185,8 +185,10 @@ fn each_source_and_each_probe_is_drilled() {
     let (project, _, policy) = good();
     let rows: Vec<_> = even(2000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
     project.write("data/more.csv", csv(&rows));
+    project.write("data/few.csv", csv(&rows[..30]));
     project.append_recipe(
-        "[[data]]\nname = \"more\"\npath = \"data/more.csv\"\nlabel = \"class\"\ntimestamp = \"at\"\n\
+        "[[data]]\nname = \"few\"\npath = \"data/few.csv\"\nlabel = \"class\"\ntimestamp = \"at\"\n\
+         [[data]]\nname = \"more\"\npath = \"data/more.csv\"\nlabel = \"class\"\ntimestamp = \"at\"\n\
          [[probe]]\nname = \"other\"\ncommand = [\"python3\", \"predict.py\"]\ninputs = \"probes/golden.jsonl\"\n",
     );
     project.commit();
@@ -197,6 +199,7 @@ fn each_source_and_each_probe_is_drilled() {
         ("a class lost, data train", "caught       gate.labels.train"),
         ("a class lost, data more", "let through  this would catch it: [data.more] labels"),
         ("a data source that is not named, data more", "let through  this would catch it: [data.more]"),
+        ("a class lost, data few", "let through  this would catch it: nothing yet, because "),
         ("one answer for everyone, probe golden", "caught       probe.golden.diversity"),
         ("one answer for everyone, probe other", "let through  this would catch it: [probe.other]"),
     ] {

@@ -118,6 +118,11 @@ fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
             "\"expected\":{\"tried\":5,\"hit\":5}",
             "it states other probes than the recipe asks",
         ),
+        (
+            "\"learning_rate\":0.1",
+            "\"learning_rate\":0.2",
+            "it states other hyperparameters than this work tree has",
+        ),
         ("\"python3\",\"predict.py\"", "\"true\"", "it states other probes than the recipe asks"),
     ] {
         assert!(text.contains(from), "{from} is not in {text}");
