@@ -60,6 +60,7 @@ pub mod gate;
 pub mod inputs;
 pub mod interrupt;
 pub mod manifest;
+pub mod oms;
 pub mod policy;
 pub mod probe;
 pub mod profile;

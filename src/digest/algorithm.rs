@@ -28,6 +28,8 @@ pub struct Algorithms {
 }
 
 impl Algorithms {
+    /// For whoever computes another digest of the same read.
+    pub const NONE: Self = Self { sha256: false, blake3: false };
     pub const SHA256: Self = Self { sha256: true, blake3: false };
     pub const BLAKE3: Self = Self { sha256: false, blake3: true };
     pub const ALL: Self = Self { sha256: true, blake3: true };

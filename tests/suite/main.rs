@@ -20,6 +20,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod lineage;
+mod model_signatures;
 mod online;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 25] = [
+const ROOMS: [&str; 26] = [
     "text",
     "interrupt",
     "digest",
     "manifest",
     "sign",
+    "oms",
     "archive",
     "release",
     "recipe",

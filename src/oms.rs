@@ -1,0 +1,74 @@
+//! OpenSSF Model Signing (OMS): signatures over the files of a model, as other tools make and check them.
+//!
+//! This room knows the format and the files. Who may sign, it does not know. The format: OMS 1.0, and what
+//! the reference tool (`model-signing`) has written since its release 0.2.
+
+mod bundle;
+mod files;
+mod statement;
+
+use std::fmt::Display;
+
+use crate::manifest::PAYLOAD_TYPE;
+use crate::sign::{PublicKey, SignatureError};
+
+pub use bundle::{Bundle, Material};
+pub use files::{Compared, Difference, GIT_PATHS, compare};
+pub use statement::{Hash, ModelStatement, Order, Resource};
+
+/// Why bytes are not a model signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("this is not a model signature: {0}")]
+    Bundle(String),
+    #[error("what was signed is not a model: {0}")]
+    Statement(String),
+}
+
+impl Error {
+    fn bundle(reason: impl Display) -> Self {
+        Error::Bundle(reason.to_string())
+    }
+
+    fn statement(reason: impl Display) -> Self {
+        Error::Statement(reason.to_string())
+    }
+}
+
+impl Bundle {
+    /// Checks the signature by a key that the caller trusts.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify(&self, key: &PublicKey) -> Result<(), SignatureError> {
+        let wrong = match key.verify_foreign(&self.payload, &self.signature) {
+            Err(SignatureError::Wrong) => SignatureError::Wrong,
+            other => return other,
+        };
+        // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
+        let shown = python_bytes(&self.payload);
+        let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), self.payload.len());
+        key.verify_sha256(message.as_bytes(), &self.signature).map_err(|_| wrong)
+    }
+}
+
+/// Bytes as `repr` of Python writes them.
+fn python_bytes(bytes: &[u8]) -> String {
+    let has = |byte: u8| bytes.contains(&byte);
+    let quote = if has(b'\'') && !has(b'"') { '"' } else { '\'' };
+    let mut shown = format!("b{quote}");
+    for byte in bytes {
+        match byte {
+            b'\\' => shown += "\\\\",
+            b'\t' => shown += "\\t",
+            b'\n' => shown += "\\n",
+            b'\r' => shown += "\\r",
+            byte if char::from(*byte) == quote => shown.extend(['\\', quote]),
+            0x20..=0x7e => shown.push(char::from(*byte)),
+            _ => shown += &format!("\\x{byte:02x}"),
+        }
+    }
+    shown.push(quote);
+    shown
+}

@@ -1,0 +1,132 @@
+//! Signatures of models that other tools made, read by the library. The vectors were written by releases of
+//! the OMS reference tool (`model-signing`), over the model that [`model`] makes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use modelseal::oms::{Bundle, Difference, GIT_PATHS, Hash, Material, ModelStatement, Order, compare};
+use modelseal::sign::PublicKey;
+
+fn vector(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/oms").join(name)).expect("reads")
+}
+
+fn key(name: &str) -> PublicKey {
+    let text = String::from_utf8(vector(&format!("{name}.pub"))).expect("is text");
+    PublicKey::from_pem(&text, name).expect("is a key")
+}
+
+/// The model that the vectors are about.
+fn model() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("sub")).expect("creates");
+    for (path, content) in [
+        ("config.json", "hello"),
+        ("empty", ""),
+        ("sub/a.bin", "a"),
+        ("sub-x", "x"),
+        ("größe.txt", "ü"),
+        (".gitignore", "ignored"),
+    ] {
+        fs::write(directory.path().join(path), content).expect("writes");
+    }
+    directory
+}
+
+fn git_paths() -> BTreeSet<String> {
+    GIT_PATHS.map(str::to_string).into()
+}
+
+#[test]
+fn signatures_of_released_tools_verify_and_no_changed_byte_does() {
+    for curve in ["p256", "p521"] {
+        for release in ["0.2.0", "1.1.1"] {
+            let name = format!("{release}-{curve}.sig");
+            let mut bundle = Bundle::read(&vector(&name)).expect("is a bundle");
+            assert!(
+                matches!(&bundle.material, Material::Key { hint } if hint.is_some() == (release == "1.1.1"))
+            );
+            bundle.verify(&key(curve)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let other = if curve == "p256" { "p521" } else { "p256" };
+            assert!(bundle.verify(&key(other)).is_err(), "{name}");
+            bundle.payload[100] ^= 1;
+            assert!(bundle.verify(&key(curve)).is_err(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_model_is_compared_with_what_was_signed() {
+    let directory = model();
+    let root = directory.path();
+    for release in ["0.2.0", "1.1.1"] {
+        let bundle = Bundle::read(&vector(&format!("{release}-p256.sig"))).expect("is a bundle");
+        let statement = ModelStatement::read(&bundle.payload).expect("is a statement");
+        assert_eq!((statement.hash, statement.shard_size), (Hash::Sha256, None));
+        // Release 0.2 leaves nothing out by itself.
+        let ignored = if release == "0.2.0" { BTreeSet::new() } else { git_paths() };
+        let compared = compare(root, &statement, &ignored, &|_| {}).expect("reads");
+        assert!(compared.differences.is_empty(), "{release}: {:?}", compared.differences);
+        assert_eq!(compared.same, if release == "0.2.0" { 6 } else { 5 });
+
+        fs::write(root.join("sub-x"), "y").expect("writes");
+        fs::write(root.join("more"), "").expect("writes");
+        fs::rename(root.join("empty"), root.join("renamed")).expect("renames");
+        let compared = compare(root, &statement, &ignored, &|_| {}).expect("reads");
+        let found: Vec<(&str, bool)> = compared
+            .differences
+            .iter()
+            .map(|(path, difference)| (path.as_str(), matches!(difference, Difference::Content { .. })))
+            .collect();
+        assert_eq!(found, [("empty", false), ("more", false), ("renamed", false), ("sub-x", true)]);
+        assert_eq!(compared.differences["empty"], Difference::Missing);
+        assert_eq!(compared.differences["more"], Difference::Unsigned);
+        fs::write(root.join("sub-x"), "x").expect("writes");
+        fs::remove_file(root.join("more")).expect("removes");
+        fs::rename(root.join("renamed"), root.join("empty")).expect("renames");
+    }
+    let reference = Bundle::read(&vector("1.1.1-p256.sig")).expect("is a bundle");
+    let statement = ModelStatement::read(&reference.payload).expect("is a statement");
+    assert_eq!(statement.order, Order::Reference, "`sub/a.bin` stands before `sub-x`");
+}
+
+/// What the reference tool accepts, and should not.
+#[test]
+fn what_means_nothing_good_is_refused() {
+    let bundle = Bundle::read(&vector("1.1.1-p256.sig")).expect("is a bundle");
+    let payload = String::from_utf8(bundle.payload).expect("is text");
+    for (from, to, reason) in [
+        ("\"name\": \"empty\"", "\"name\": \"config.json\"", "it lists `config.json` twice"),
+        ("\"name\": \"empty\"", "\"name\": \"./empty\"", "is not a path of a file below the model"),
+        ("\"name\": \"empty\"", "\"name\": \"../m/x\"", "is not a path of a file below the model"),
+        ("\"name\": \"empty\"", "\"name\": \"/etc/passwd\"", "is not a path of a file below the model"),
+        ("2cf24dba5fb0a30e", "3cf24dba5fb0a30e", "its root digest is"),
+        ("\"sha256\",", "\"md5\",", "the model with sha256"),
+        ("signature/v1.0", "signature/v9", "not that of a model signature"),
+        ("\"method\": \"files\"", "\"method\": \"magic\"", "the method `magic` is not known"),
+        ("\"method\": \"files\"", "\"more\": 1, \"method\": \"files\"", "unknown field `more`"),
+    ] {
+        assert!(payload.contains(from), "{from} is not in {payload}");
+        let error =
+            ModelStatement::read(payload.replacen(from, to, 1).as_bytes()).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let text = String::from_utf8(vector("1.1.1-p256.sig")).expect("is text");
+    let empty = STANDARD.encode("{}");
+    for (other, reason) in [
+        (text.replacen("bundle.v0.3", "bundle.v0.1", 1), "its mediaType is"),
+        (text.replacen("vnd.in-toto+json", "json", 1), "its payloadType is"),
+        (text.replacen("\"signatures\":", "\"signatures\":[],\"x\":", 1), "duplicate field"),
+        (text.replacen("\"publicKey\"", "\"certificate\":{},\"publicKey\"", 1), "mixes"),
+        (text.replacen("\"tlogEntries\":", "\"tlogEntries\":[{}],\"y\":", 1), "unknown field"),
+        (format!("{text}{text}"), "trailing characters"),
+        (empty, "expected value"),
+    ] {
+        assert_ne!(other, text);
+        let error = Bundle::read(other.as_bytes()).expect_err(reason).to_string();
+        assert!(error.starts_with("this is not a model signature: "), "{error}");
+    }
+}
