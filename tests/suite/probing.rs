@@ -152,6 +152,11 @@ fn a_model_that_does_not_look_at_its_input_is_refused() {
         "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output=answer(r[\"input\"]), fallback=True)\n"
     ));
     flagged.build_refused(&[], 1).says("fallback: 12 of 12 inputs get the fallback: 100.0 %");
+    // Ids are other ones in each run, and the same input has two: whoever answers by them is found out.
+    let by_id = project(&format!(
+        "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output={{'score': sum(map(ord, r['id'])) / 7}})\n"
+    ));
+    by_id.build_refused(&[], 1).says("determinism: asked again, it answers otherwise");
 }
 
 #[test]
