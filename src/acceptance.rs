@@ -79,27 +79,18 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         previous: options.previous,
         ..verify::Options::new(options.keys, options.now, options.progress)
     };
-    // What fails is not asked; what is inconclusive, such as without a previous release, may be.
-    let judged = match target {
-        Target::Path(_) => Some(verify::verify(target, &verifying)?),
-        Target::StandardInput => None,
-    };
-    if let Some(report) = judged.as_ref().filter(|report| report.verdict() == Verdict::Fail) {
-        return Ok(report.clone());
-    }
     let plainly = verify::Options::new(options.keys, options.now, options.progress);
-    let (report, artifact) = take_in(target, scratch.path().join("release"), &plainly)?;
-    if report.verdict() != Verdict::Pass {
-        return Ok(report);
-    }
-    let mut report = match judged {
-        Some(report) => report,
-        None => {
-            let unpacked = verify::verify(&Target::Path(artifact.clone()), &verifying)?;
-            Report { target: target.shown(), ..unpacked }
-        }
+    let (plain, artifact) = take_in(target, scratch.path().join("release"), &plainly)?;
+    let is_taken_in = plain.verdict() == Verdict::Pass;
+    // Standard input is read once; statements about a release lie beside where it came from.
+    let judged = match target {
+        Target::Path(_) => target.clone(),
+        Target::StandardInput if is_taken_in => Target::Path(artifact.clone()),
+        Target::StandardInput => return Ok(plain),
     };
-    if report.verdict() == Verdict::Fail {
+    let mut report = Report { target: target.shown(), ..verify::verify(&judged, &verifying)? };
+    // What fails is not asked; what is inconclusive, such as without a previous release, may be.
+    if report.verdict() == Verdict::Fail || !is_taken_in {
         return Ok(report);
     }
     let Sealed::Read { seal, .. } = read_sealed(&Target::Path(artifact.clone()))? else { return Ok(report) };
@@ -190,10 +181,7 @@ impl Acceptance<'_> {
             variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
             temporary: &temporary,
             hidden: &hidden,
-            isolation: match self.options.insecure_no_isolation {
-                true => Isolation::Never,
-                false => Isolation::Demanded,
-            },
+            isolation: Isolation::Demanded.unless(self.options.insecure_no_isolation),
             listener: self.options.listener,
         });
         match asked {

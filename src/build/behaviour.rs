@@ -34,10 +34,7 @@ pub(super) fn observe(
             recipe,
             epoch,
             hidden: hidden(other).into_iter().chain(options.hidden.iter().cloned()).collect(),
-            isolation: match options.insecure_no_isolation {
-                true => Isolation::Never,
-                false => Isolation::WhereItWorks,
-            },
+            isolation: Isolation::WhereItWorks.unless(options.insecure_no_isolation),
             listener: options.listener,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;

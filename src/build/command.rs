@@ -50,13 +50,9 @@ impl Setting<'_> {
     /// What the commands can reach.
     pub fn sandbox(&self) -> Sandbox {
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
-        let isolation = match (self.insecure_no_isolation, network) {
-            (true, _) => Isolation::Never,
-            (false, true) => Isolation::WhereItWorks,
-            (false, false) => Isolation::Demanded,
-        };
+        let isolation = if network { Isolation::WhereItWorks } else { Isolation::Demanded };
         Sandbox {
-            isolation,
+            isolation: isolation.unless(self.insecure_no_isolation),
             network,
             writable: self.writable.clone(),
             read_only: self.read_only.clone(),

@@ -4,23 +4,14 @@ use toml::Spanned;
 
 use super::{Error, Policy, Role};
 use crate::manifest;
+use crate::probe::Aspect;
 use crate::recipe::is_source_name;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;
 
-/// What is judged of a probe: the last parts of the ids.
-const PROBE_ASPECTS: [&str; 9] = [
-    "answers",
-    "determinism",
-    "diversity",
-    "fallback",
-    "golden",
-    "isolation",
-    "questions",
-    "sensitivity",
-    "tolerance",
-];
+/// What is judged of a probe beside what its answers say: the last parts of the ids.
+const PROBE_CHECKS: [&str; 4] = ["answers", "isolation", "questions", "tolerance"];
 
 impl Policy {
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -168,7 +159,10 @@ impl Policy {
             Some(("probe", rest)) => {
                 let (name, aspect) =
                     rest.split_once('.').map_or((rest, None), |(name, rest)| (name, Some(rest)));
-                tables.probe.contains_key(name) && aspect.is_none_or(|aspect| PROBE_ASPECTS.contains(&aspect))
+                let is_check = |check: &str| {
+                    PROBE_CHECKS.contains(&check) || Aspect::ALL.iter().any(|aspect| aspect.name() == check)
+                };
+                tables.probe.contains_key(name) && aspect.is_none_or(is_check)
             }
             Some(("lineage", rest)) => match rest.split_once('.') {
                 Some(("data", name)) => source(name),

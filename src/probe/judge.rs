@@ -20,6 +20,9 @@ pub enum Aspect {
 }
 
 impl Aspect {
+    pub const ALL: [Self; 5] =
+        [Aspect::Golden, Aspect::Diversity, Aspect::Fallback, Aspect::Sensitivity, Aspect::Determinism];
+
     pub fn name(self) -> &'static str {
         match self {
             Aspect::Golden => "golden",

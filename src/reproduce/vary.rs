@@ -325,10 +325,7 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
         }
         Circumstance::User => {
             conditions.user = Some(4217);
-            let isolation = match rebuilder.options.insecure_no_isolation {
-                true => Isolation::Never,
-                false => Isolation::Demanded,
-            };
+            let isolation = Isolation::Demanded.unless(rebuilder.options.insecure_no_isolation);
             let sandbox = Sandbox { isolation, network: true, user: conditions.user, ..Sandbox::default() };
             let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
             let variables = Variables { own: path.into_iter().collect(), ..Variables::default() };

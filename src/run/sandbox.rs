@@ -24,6 +24,13 @@ pub enum Isolation {
     Never,
 }
 
+impl Isolation {
+    /// None at all, if the caller gives it up.
+    pub fn unless(self, insecure: bool) -> Self {
+        if insecure { Isolation::Never } else { self }
+    }
+}
+
 /// What a command can reach.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {

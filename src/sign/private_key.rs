@@ -178,22 +178,18 @@ impl PrivateKey {
         let header = dsse::header(PAYLOAD_TYPE, payload.len());
         let unusable =
             || KeyError::Malformed { key: "given".to_string(), reason: "it cannot sign".to_string() };
+        // The curves share their code, and no trait.
+        macro_rules! ecdsa {
+            ($curve:ident, $hash:ty, $key:expr) => {{
+                let hash = <$hash>::new().chain_update(header).chain_update(payload).finalize();
+                let signature: $curve::ecdsa::Signature = $key.sign_prehash(&hash).map_err(|_| unusable())?;
+                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+            }};
+        }
         match self {
-            PrivateKey::P256(key) => {
-                let hash = sha2::Sha256::new().chain_update(header).chain_update(payload).finalize();
-                let signature: p256::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
-                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
-            }
-            PrivateKey::P384(key) => {
-                let hash = sha2::Sha384::new().chain_update(header).chain_update(payload).finalize();
-                let signature: p384::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
-                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
-            }
-            PrivateKey::P521(key) => {
-                let hash = sha2::Sha512::new().chain_update(header).chain_update(payload).finalize();
-                let signature: p521::ecdsa::Signature = key.sign_prehash(&hash).map_err(|_| unusable())?;
-                Ok(signature.normalize_s().to_der().as_bytes().to_vec())
-            }
+            PrivateKey::P256(key) => ecdsa!(p256, sha2::Sha256, key),
+            PrivateKey::P384(key) => ecdsa!(p384, sha2::Sha384, key),
+            PrivateKey::P521(key) => ecdsa!(p521, sha2::Sha512, key),
             PrivateKey::Ed25519(key) => {
                 use ed25519_dalek::Signer as _;
                 let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);

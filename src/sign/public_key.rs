@@ -113,8 +113,20 @@ impl PublicKey {
     /// # Errors
     /// [`SignatureError`]; a signature that is right in another spelling is refused as well.
     pub fn verify(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        self.check(payload, signature, Form::Canonical)
+    }
+
+    /// Checks a signature as other tools make them: the larger S of an ECDSA signature is accepted, too.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_foreign(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        self.check(payload, signature, Form::Der)
+    }
+
+    fn check(&self, payload: &[u8], signature: &[u8], form: Form) -> Result<(), SignatureError> {
         let header = dsse::header(PAYLOAD_TYPE, payload.len());
-        let (parts, form) = ([header.as_bytes(), payload], Form::Canonical);
+        let parts = [header.as_bytes(), payload];
         match self {
             PublicKey::P256(key) => ecdsa!(p256, key, &hash::<sha2::Sha256>(&parts), signature, form),
             PublicKey::P384(key) => ecdsa!(p384, key, &hash::<sha2::Sha384>(&parts), signature, form),
@@ -124,21 +136,6 @@ impl PublicKey {
                     .map_err(|_| SignatureError::NotCanonical)?;
                 key.verify_strict(&parts.concat(), &parsed).map_err(|_| SignatureError::Wrong)
             }
-        }
-    }
-
-    /// Checks a signature as other tools make them: the larger S of an ECDSA signature is accepted, too.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    pub fn verify_foreign(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        let header = dsse::header(PAYLOAD_TYPE, payload.len());
-        let (parts, form) = ([header.as_bytes(), payload], Form::Der);
-        match self {
-            PublicKey::P256(key) => ecdsa!(p256, key, &hash::<sha2::Sha256>(&parts), signature, form),
-            PublicKey::P384(key) => ecdsa!(p384, key, &hash::<sha2::Sha384>(&parts), signature, form),
-            PublicKey::P521(key) => ecdsa!(p521, key, &hash::<sha2::Sha512>(&parts), signature, form),
-            PublicKey::Ed25519(_) => self.verify(payload, signature),
         }
     }
 

@@ -94,7 +94,7 @@ where
         if count == 0 {
             return Ok(());
         }
-        let mut values = values.iter().map(AsValue::as_value);
+        let mut values = values.iter().map(|value| value.as_value(column.meaning));
         let mut record: Vec<Entry<'_>> = Vec::new();
         for place in 0..entries {
             // Levels that are always zero are not stored.
@@ -106,7 +106,6 @@ where
             }
             let is_there = definition == column.descriptor.max_def_level();
             let value = if is_there { values.next() } else { None };
-            let value = value.map(|value| value.meant(column.meaning));
             let lists = column.lists.get(definition as usize).copied().unwrap_or(0);
             record.push(Entry { repetition, lists, value });
         }

@@ -13,12 +13,10 @@ const JULIAN_1970: i128 = 2_440_588;
 
 const NANOSECONDS_A_DAY: i128 = 86_400 * 1_000_000_000;
 
-/// A value as the file stores it.
+/// A value as it is meant.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     Boolean(bool),
-    /// Of 32 bits.
-    Short(i32),
     Integer(i64),
     Unsigned(u64),
     Single(f32),
@@ -94,21 +92,11 @@ fn unit(column: &ColumnDescriptor) -> Option<i128> {
 }
 
 impl<'a> Value<'a> {
-    /// What is meant, rather than what is stored.
-    pub(super) fn meant(self, meaning: Meaning) -> Self {
-        match (self, meaning) {
-            (Value::Integer(value), Meaning { unit: Some(unit), .. }) => {
-                Value::Nanoseconds(i128::from(value) * unit)
-            }
-            (Value::Integer(value), Meaning { is_unsigned: true, .. }) => Value::Unsigned(value as u64),
-            (Value::Short(value), Meaning { unit: Some(unit), .. }) => {
-                Value::Nanoseconds(i128::from(value) * unit)
-            }
-            (Value::Short(value), Meaning { is_unsigned: true, .. }) => {
-                Value::Unsigned((value as u32).into())
-            }
-            (Value::Short(value), _) => Value::Integer(value.into()),
-            (other, _) => other,
+    /// A number with its sign, or the time that it stands for.
+    fn number(number: i64, meaning: Meaning) -> Self {
+        match meaning.unit {
+            Some(unit) => Value::Nanoseconds(i128::from(number) * unit),
+            None => Value::Integer(number),
         }
     }
 
@@ -120,7 +108,6 @@ impl<'a> Value<'a> {
         }
         match self {
             Value::Boolean(value) => bytes.push(u8::from(*value)),
-            Value::Short(value) => bytes.extend(i64::from(*value).to_le_bytes()),
             Value::Integer(value) => bytes.extend(value.to_le_bytes()),
             Value::Unsigned(value) => match i64::try_from(*value) {
                 Ok(value) => bytes.extend(value.to_le_bytes()),
@@ -163,7 +150,6 @@ impl<'a> Value<'a> {
     fn plain(self) -> String {
         match self {
             Value::Boolean(value) => value.to_string(),
-            Value::Short(value) => value.to_string(),
             Value::Integer(value) => value.to_string(),
             Value::Unsigned(value) => value.to_string(),
             Value::Single(value) => format!("{value:?}"),
@@ -174,55 +160,61 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Of the types that the library decodes to.
+/// Of the types that the library decodes to: what a stored value means in its column.
 pub(super) trait AsValue {
-    fn as_value(&self) -> Value<'_>;
+    fn as_value(&self, meaning: Meaning) -> Value<'_>;
 }
 
 impl AsValue for bool {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         Value::Boolean(*self)
     }
 }
 
-impl AsValue for i32 {
-    fn as_value(&self) -> Value<'_> {
-        Value::Short(*self)
-    }
-}
-
-impl AsValue for i64 {
-    fn as_value(&self) -> Value<'_> {
-        Value::Integer(*self)
-    }
-}
-
 impl AsValue for f32 {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         Value::Single(*self)
     }
 }
 
 impl AsValue for f64 {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         Value::Double(*self)
     }
 }
 
 impl AsValue for ByteArray {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         Value::Bytes(self.data())
     }
 }
 
 impl AsValue for FixedLenByteArray {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         Value::Bytes(self.data())
     }
 }
 
+impl AsValue for i32 {
+    fn as_value(&self, meaning: Meaning) -> Value<'_> {
+        match meaning.is_unsigned {
+            true => Value::Unsigned((*self as u32).into()),
+            false => Value::number((*self).into(), meaning),
+        }
+    }
+}
+
+impl AsValue for i64 {
+    fn as_value(&self, meaning: Meaning) -> Value<'_> {
+        match meaning.is_unsigned {
+            true => Value::Unsigned(*self as u64),
+            false => Value::number(*self, meaning),
+        }
+    }
+}
+
 impl AsValue for Int96 {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self, _: Meaning) -> Value<'_> {
         let [low, high, day] = [0, 1, 2].map(|place| i128::from(self.data()[place]));
         Value::Nanoseconds((day - JULIAN_1970) * NANOSECONDS_A_DAY + (high << 32) + low)
     }
