@@ -15,11 +15,12 @@ use crate::policy::{Policy, Probe};
 use crate::probe::{self, Asking, Goldens, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
 use crate::run::{self, Isolation, Listener, Scratch, variables};
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
+use crate::trust::TrustedSigner;
+use crate::verify::{self, Sealed, Target, read_sealed, take_in};
 
 /// How to ask.
 pub struct Options<'a> {
-    pub keys: &'a [TrustedKey],
+    pub signers: &'a [TrustedSigner],
     pub policy: &'a Policy,
     /// The release that is deployed now.
     pub previous: Option<&'a Target>,
@@ -77,9 +78,9 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
     let verifying = verify::Options {
         policy: Some(options.policy),
         previous: options.previous,
-        ..verify::Options::new(options.keys, options.now, options.progress)
+        ..verify::Options::new(options.signers, options.now, options.progress)
     };
-    let plainly = verify::Options::new(options.keys, options.now, options.progress);
+    let plainly = verify::Options::new(options.signers, options.now, options.progress);
     let (plain, artifact) = take_in(target, scratch.path().join("release"), &plainly)?;
     let is_taken_in = plain.verdict() == Verdict::Pass;
     // Standard input is read once; statements about a release lie beside where it came from.

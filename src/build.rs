@@ -26,14 +26,14 @@ use crate::manifest::{Byproduct, LAST_EPOCH, Missing, Model, Origin};
 use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Listener};
-use crate::sign::{KeyError, PrivateKey};
+use crate::sign::{KeyError, Signer};
 
 pub use behaviour::Observer;
 pub use command::Setting;
-pub use elsewhere::{Stated, seal, state};
+pub use elsewhere::{SealedBy, Stated, seal, state};
 
-/// Opens the private key, when nothing of the recipe's command is left.
-pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<PrivateKey, KeyError>;
+/// Opens the key, when nothing of the recipe's command is left.
+pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;
 
 /// How the artifact comes to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,6 +125,8 @@ pub enum Error {
     Key(#[from] KeyError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error("the bundle cannot be packed: {0}")]
+    Bundle(String),
     #[error("SOURCE_DATE_EPOCH is {0}, which does not fit into an archive (at most {LAST_EPOCH})")]
     Epoch(u64),
     #[error("cannot make the directory {}", crate::text::path(path))]
@@ -175,7 +177,10 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
         Compression::None => write::in_one_pass(&plan, &key, file, options.progress)?,
         Compression::Gzip | Compression::Zstd => {
             let statement = plan.statement(plan.artifact.hash(options.progress)?);
-            write::sealed(&statement, &plan.artifact, &key, file, options.progress)?
+            {
+                let seals = write::Seals::sign(&statement, &key)?;
+                write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
+            }
         }
     };
     let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;

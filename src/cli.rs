@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod completions;
+mod countersign;
 mod diff;
 mod drill;
 mod failure;
@@ -14,10 +15,14 @@ mod policy;
 mod probe;
 mod progress;
 mod reproduce;
+mod rollback;
 mod running;
 mod show;
+mod sign;
 mod signals;
+mod signing;
 mod statement;
+mod trusting;
 mod unpack;
 mod verify;
 
@@ -65,6 +70,9 @@ enum Command {
     Verify(verify::Arguments),
     Unpack(unpack::Arguments),
     Show(show::Arguments),
+    Sign(sign::Arguments),
+    Countersign(countersign::Arguments),
+    Rollback(rollback::Arguments),
     Reproduce(reproduce::Arguments),
     Diff(diff::Arguments),
     Policy(policy::Arguments),
@@ -111,6 +119,9 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments, talk),
         Command::Unpack(arguments) => unpack::run(&arguments, talk),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Sign(arguments) => sign::run(&arguments, talk),
+        Command::Countersign(arguments) => countersign::run(&arguments, talk),
+        Command::Rollback(arguments) => rollback::run(&arguments, talk),
         Command::Reproduce(arguments) => reproduce::run(&arguments, talk),
         Command::Diff(arguments) => diff::run(&arguments, talk),
         Command::Policy(arguments) => policy::run(&arguments, talk),

@@ -15,18 +15,19 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
-use crate::manifest::{Origin, Reproduction, Rung};
+use crate::manifest::{Attestation, Claim, Origin, Rung};
 use crate::policy::Policy;
 use crate::report::{Report, Status, Verdict};
 use crate::run::Scratch;
-use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, write_bundle};
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in, verify};
+use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, Signer, write_bundle};
+use crate::trust::{Role, TrustedSigner};
+use crate::verify::{self, Sealed, Target, read_sealed, take_in, verify};
 
 use release::Draft;
 
 /// How to drill.
 pub struct Options<'a> {
-    pub keys: &'a [TrustedKey],
+    pub signers: &'a [TrustedSigner],
     pub policy: &'a Policy,
     pub now: Timestamp,
     pub progress: Progress<'a>,
@@ -147,7 +148,7 @@ enum SignerState {
 /// [`Error`]: it could not be done. Whatever came out is in the result.
 pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let scratch = Scratch::new().map_err(Error::Copy)?;
-    let verifying = verify::Options::new(options.keys, options.now, options.progress);
+    let verifying = verify::Options::new(options.signers, options.now, options.progress);
     let (original, directory) = take_in(target, scratch.path().join("original"), &verifying)?;
     let mut drilled = Drilled { original, healthy: None, rows: Vec::new() };
     if drilled.original.verdict() != Verdict::Pass {
@@ -157,13 +158,13 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
         Sealed::Read { seal, .. } if drilled.original.release == Some(seal.release) => seal,
         _ => return Err(Error::Replaced(directory)),
     };
-    let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?;
+    let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?.into();
     let (previous, healthy) =
         Draft::pair(&seal.manifest, &directory, &throw_away, options.now).map_err(Error::Copy)?;
     let ground = Ground {
         options,
         key: &throw_away,
-        rebuilder: PrivateKey::generate(KeyAlgorithm::P256)?,
+        rebuilder: PrivateKey::generate(KeyAlgorithm::P256)?.into(),
         place: scratch.path(),
         previous: scratch.path().join("previous.tar"),
     };
@@ -202,9 +203,9 @@ fn fate(report: &Report, cure: String) -> Fate {
 /// Where copies are verified.
 struct Ground<'a> {
     options: &'a Options<'a>,
-    key: &'a PrivateKey,
+    key: &'a Signer,
     /// Says that a copy was rebuilt.
-    rebuilder: PrivateKey,
+    rebuilder: Signer,
     place: &'a Path,
     previous: PathBuf,
 }
@@ -213,28 +214,26 @@ impl Ground<'_> {
     fn verify(&self, attempt: &Attempt) -> Result<Report, Error> {
         let path = self.place.join("copy.tar");
         std::fs::write(&path, &attempt.archive).map_err(Error::Copy)?;
-        let mut keys = self.options.keys.to_vec();
-        let mut drilled = TrustedKey::new("drill", "the drill's key", self.key.public_key());
+        let trusted = |name: &str, shown: &str, signer: &Signer| {
+            TrustedSigner::key(name, shown, signer.public_key().clone())
+        };
+        let mut drilled = trusted("drill", "the drill's key", self.key);
         match attempt.signer {
             SignerState::Trusted => {}
-            SignerState::Expired => drilled.may_build = Err("its time ended".to_string()),
-            SignerState::OtherRole => {
-                drilled.may_build = Err("the policy does not say that it may build".to_string());
-            }
+            SignerState::Expired => drilled.rights.not_after = Some(Timestamp::UNIX_EPOCH),
+            SignerState::OtherRole => drilled.rights.roles.retain(|role| *role != Role::Build),
         }
-        keys.push(drilled);
-        let rebuilder = "the drill's second key";
-        keys.push(TrustedKey {
-            may_build: Err("it only rebuilds".to_string()),
-            ..TrustedKey::new("rebuilder", rebuilder, self.rebuilder.public_key())
-        });
+        let mut rebuilder = trusted("rebuilder", "the drill's second key", &self.rebuilder);
+        rebuilder.rights.roles.retain(|role| *role != Role::Build);
+        let mut signers = self.options.signers.to_vec();
+        signers.extend([drilled, rebuilder]);
         let attestations: Vec<PathBuf> = self.attest(&path, attempt.rebuilt)?.into_iter().collect();
         let previous = Target::Path(self.previous.clone());
         let options = verify::Options {
             policy: Some(self.options.policy),
             previous: Some(&previous),
             attestations: &attestations,
-            ..verify::Options::new(&keys, self.options.now, self.options.progress)
+            ..verify::Options::new(&signers, self.options.now, self.options.progress)
         };
         Ok(verify(&Target::Path(path), &options)?)
     }
@@ -251,7 +250,8 @@ impl Ground<'_> {
             return Ok(None);
         };
         let model = seal.manifest.model();
-        let statement = Reproduction::new(model, seal.release, Rung::R0, env!("CARGO_PKG_VERSION"));
+        let statement =
+            Attestation::new(model, seal.release, Claim::Reproduced(Rung::R0), env!("CARGO_PKG_VERSION"));
         let path = self.place.join("rebuilt.sigstore.json");
         std::fs::write(&path, write_bundle(&statement.payload(), key)?).map_err(Error::Copy)?;
         Ok(Some(path))

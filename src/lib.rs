@@ -8,13 +8,13 @@
 //!                                               ├─ archive ─ NAME-VERSION.tar
 //!                     manifest ── sign (seal) ──┘                  │
 //!                                                                  │
-//!                             keys of the deployer ─ verify ───────┤
+//!                             signers of the deployer ─ verify ───────┤
 //!                                                      │           │
 //!                                                    report     unpack
 //! ```
 //!
 //! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
-//! [`sign`], [`archive`], [`release`], [`recipe`], [`profile`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
+//! [`sign`], [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
 //! [`report`], [`policy`], [`gate`], [`verify`], [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
 //! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
 //! knows everything and is known by nothing.
@@ -22,12 +22,13 @@
 //! ```no_run
 //! use modelseal::digest::Algorithms;
 //! use modelseal::sign::{KeySource, read_public_key};
-//! use modelseal::verify::{Options, Target, TrustedKey, verify};
+//! use modelseal::trust::TrustedSigner;
+//! use modelseal::verify::{Options, Target, verify};
 //!
 //! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
-//! let keys = [TrustedKey::new("ci", "`keys/ci.pub`", key)];
+//! let signers = [TrustedSigner::key("ci", "`keys/ci.pub`", key)];
 //! let options = Options {
-//!     keys: &keys,
+//!     signers: &signers,
 //!     release: None,
 //!     hash: Algorithms::BLAKE3,
 //!     against: None,
@@ -71,4 +72,5 @@ pub mod reproduce;
 pub mod run;
 pub mod sign;
 pub mod text;
+pub mod trust;
 pub mod verify;

@@ -3,6 +3,7 @@
 //! Wire types and the rules that hold between them, nothing else: this room opens no file and knows no
 //! key. `docs/format.md` is its specification.
 
+mod attestation;
 mod behaviour;
 mod canonical;
 mod evidence;
@@ -10,11 +11,13 @@ mod model_signature;
 mod parse;
 mod path;
 mod provenance;
-mod reproduction;
 mod statement;
 mod validate;
 mod value;
 
+pub use attestation::{
+    APPROVAL_TYPE, Attestation, AttestationError, Claim, REPRODUCTION_TYPE, ROLLBACK_TYPE, Rollback,
+};
 pub use behaviour::{
     Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally, Tolerance,
 };
@@ -22,14 +25,14 @@ pub use canonical::{serialises_to, to_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
-pub use model_signature::{model_root, model_signature_payload, sealed_release};
+pub use model_signature::{model_root, model_signature_payload, sealed_release, write_model_signature};
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
 pub use provenance::{
     Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
-    InternalParameters, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails, Rung,
+    InternalParameters, LAST_RELEASE, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
+    Rung,
 };
-pub use reproduction::{REPRODUCTION_TYPE, Reproduction, ReproductionError};
 pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;
 pub use value::Value;

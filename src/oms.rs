@@ -3,54 +3,43 @@
 //! This room knows the format and the files. Who may sign, it does not know. The format: OMS 1.0, and what
 //! the reference tool (`model-signing`) has written since its release 0.2.
 
-mod bundle;
 mod files;
+mod sign;
 mod statement;
 
 use std::fmt::Display;
 
 use crate::manifest::PAYLOAD_TYPE;
-use crate::sign::{PublicKey, SignatureError};
+use crate::sign::{Bundle, PublicKey, SignatureError};
 
-pub use bundle::{Bundle, Material};
 pub use files::{Compared, Difference, GIT_PATHS, compare};
+pub use sign::{SignError, Stated, state};
 pub use statement::{Hash, ModelStatement, Order, Resource};
 
-/// Why bytes are not a model signature.
+/// Why a signed payload is not that of a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    #[error("this is not a model signature: {0}")]
-    Bundle(String),
-    #[error("what was signed is not a model: {0}")]
-    Statement(String),
-}
+#[error("what was signed is not a model: {0}")]
+pub struct Error(String);
 
 impl Error {
-    fn bundle(reason: impl Display) -> Self {
-        Error::Bundle(reason.to_string())
-    }
-
     fn statement(reason: impl Display) -> Self {
-        Error::Statement(reason.to_string())
+        Self(reason.to_string())
     }
 }
 
-impl Bundle {
-    /// Checks the signature by a key that the caller trusts.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    pub fn verify(&self, key: &PublicKey) -> Result<(), SignatureError> {
-        let wrong = match key.verify_foreign(&self.payload, &self.signature) {
-            Err(SignatureError::Wrong) => SignatureError::Wrong,
-            other => return other,
-        };
-        // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
-        let shown = python_bytes(&self.payload);
-        let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), self.payload.len());
-        key.verify_sha256(message.as_bytes(), &self.signature).map_err(|_| wrong)
-    }
+/// Checks a signature by a key that the caller trusts.
+///
+/// # Errors
+/// [`SignatureError`].
+pub fn verify(bundle: &Bundle, key: &PublicKey) -> Result<(), SignatureError> {
+    let wrong = match key.verify_foreign(&bundle.payload, &bundle.signature) {
+        Err(SignatureError::Wrong) => SignatureError::Wrong,
+        other => return other,
+    };
+    // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
+    let shown = python_bytes(&bundle.payload);
+    let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), bundle.payload.len());
+    key.verify_sha256(message.as_bytes(), &bundle.signature).map_err(|_| wrong)
 }
 
 /// Bytes as `repr` of Python writes them.

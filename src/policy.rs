@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use tables::{
-    Code, Data, Distance, Inert, Previous, Probe, Ratio, Refresh, Role, Signer, Tables, Waiver, Warnings,
+    Code, Data, Distance, Inert, Previous, Probe, Ratio, Refresh, Signer, Tables, Waiver, Warnings,
 };
 
 use crate::digest::Digest;

@@ -4,11 +4,12 @@
 //! entries. Nothing is trusted and nothing is judged.
 
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
+use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, Progress};
 use crate::manifest::{self, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
-use crate::sign::{self, Bundle, BundleError};
+use crate::sign::{self, Bundle, BundleError, KeyError, Material, Signer};
 
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Seal {
     pub manifest: Statement,
     /// SHA-256 of the payload: the identity of the release.
     pub release: Digest,
+    /// What it says about its signer; only ever compared.
+    pub material: Material,
 }
 
 /// Why bytes are not a seal.
@@ -37,12 +40,17 @@ impl Seal {
         let bundle = sign::read_bundle(bytes)?;
         let manifest = manifest::parse(&bundle.payload)?;
         let release = Digest::sha256(&bundle.payload);
-        Ok((Self { manifest, release }, bundle))
+        Ok((Self { manifest, release, material: bundle.material.clone() }, bundle))
     }
 
     /// What every entry of the archive shares.
     pub fn frame(&self) -> Frame {
         frame(&self.manifest)
+    }
+
+    /// How long `model.sig` must be, in bytes.
+    pub fn model_signature_length(&self) -> u64 {
+        sign::bundle_length(self.model_signature_payload().len(), &self.material)
     }
 
     /// What `model.sig` must be signed over.
@@ -59,6 +67,45 @@ pub fn frame(manifest: &Statement) -> Frame {
 /// A sealed file as an entry of the archive.
 pub fn entry(file: &Subject) -> Entry<'_> {
     Entry { path: &file.name, size: file.size(), executable: file.executable() }
+}
+
+/// Why a statement about a release could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatementError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("cannot write the statement {}", crate::text::path(path))]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl StatementError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        if let StatementError::Key(error) = self { error.hint() } else { None }
+    }
+}
+
+/// Signs a statement about a release and writes it beside its archive: `TARGET.WHAT.HINT8.sigstore.json`, in
+/// the place of what the same signer said before.
+///
+/// # Errors
+/// [`StatementError`].
+pub fn write_beside(
+    target: &Path,
+    what: &str,
+    payload: &[u8],
+    signer: &Signer,
+) -> Result<PathBuf, StatementError> {
+    let bundle = sign::write_bundle(payload, signer)?;
+    let hint = signer.public_key().hint().to_string();
+    let target = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let path = target.with_file_name(format!("{name}.{what}.{}.sigstore.json", &hint[..8]));
+    match write_whole(&path, &bundle) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(StatementError::Write { path, source }),
+    }
 }
 
 /// Is handed the content of the files while an archive is read.
@@ -131,7 +178,7 @@ fn read_entries<R: Read>(
 ) -> Result<(), ReadError> {
     let frame = seal.frame();
     if seal.manifest.internal().model_signature {
-        let size = sign::bundle_length(seal.model_signature_payload().len());
+        let size = seal.model_signature_length();
         let entry = Entry { path: MODEL_SIGNATURE_PATH, size, executable: false };
         let mut content = Memory(Vec::new());
         receiver.begin(&frame, &entry).map_err(ReadError::Io)?;

@@ -5,7 +5,7 @@
 mod json;
 mod text;
 
-use crate::digest::{Algorithms, Digest};
+use crate::digest::Digest;
 use crate::manifest::{Missing, Model, Origin};
 
 pub use json::to_json;
@@ -136,6 +136,24 @@ pub struct Signer {
     /// SHA-256 of the key's PEM text.
     pub key: Digest,
     pub name: String,
+    /// Of the certificate, where an authority vouches for the signer.
+    pub subject: Option<String>,
+    /// Who it is, where an issuer of identities vouches for the signer.
+    pub identity: Option<String>,
+    pub issuer: Option<String>,
+}
+
+impl Signer {
+    /// A signer that is known by its key.
+    pub fn new(key: Digest, name: impl Into<String>) -> Self {
+        Self { key, name: name.into(), subject: None, identity: None, issuer: None }
+    }
+
+    /// Who it is, for a person.
+    fn shown(&self) -> String {
+        let who = self.subject.as_ref().or(self.identity.as_ref()).unwrap_or(&self.name);
+        crate::text::Escaped(who).to_string()
+    }
 }
 
 /// The policy that a release was judged by.
@@ -161,7 +179,8 @@ pub struct Report {
     pub missing: Vec<Missing>,
     pub files: Option<u64>,
     pub signers: Vec<Signer>,
-    pub hash: Algorithms,
+    /// How the content of the files was hashed.
+    pub hash: &'static str,
     /// RFC 3339, UTC.
     pub evaluated_at: String,
     pub checks: Vec<Check>,
@@ -194,22 +213,22 @@ impl Report {
         match self.verdict() {
             Verdict::Pass => {
                 let files = crate::text::count(self.files.unwrap_or(0), "file matches", "files match");
-                let release = self.release.map(|digest| digest.to_string()).unwrap_or_default();
-                let signers: Vec<String> = self
-                    .signers
-                    .iter()
-                    .map(|signer| crate::text::Escaped(&signer.name).to_string())
-                    .collect();
-                let origin = self.origin.map_or("", Origin::name);
-                format!(
-                    "pass: {files} release sha256:{} signed by {}; {}: origin {origin} accepted",
-                    crate::text::short(&release),
-                    signers.join(", "),
-                    match &self.policy {
-                        None => "no policy".to_string(),
-                        Some(policy) => format!("as {} demands", crate::text::name(&policy.path)),
+                let what = match self.release {
+                    Some(release) => {
+                        format!("release sha256:{}", crate::text::short(&release.to_string()))
                     }
-                )
+                    None => "the model signature".to_string(),
+                };
+                let signers: Vec<String> = self.signers.iter().map(Signer::shown).collect();
+                let lineage = match self.origin {
+                    Some(origin) => format!("origin {} accepted", origin.name()),
+                    None => "no lineage".to_string(),
+                };
+                let policy = match &self.policy {
+                    None => "no policy".to_string(),
+                    Some(policy) => format!("as {} demands", crate::text::name(&policy.path)),
+                };
+                format!("pass: {files} {what} signed by {}; {policy}: {lineage}", signers.join(", "))
             }
             Verdict::Fail => {
                 // A check about one file says more than the count of all of them.

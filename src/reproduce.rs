@@ -20,10 +20,11 @@ use crate::compare::{self, InputChange, Likeness};
 use crate::digest::{Digest, Progress};
 use crate::inputs;
 use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
+use crate::release::StatementError;
 use crate::report::{Report, Verdict};
 use crate::run::{Listener, Scratch};
-use crate::sign::KeyError;
-use crate::verify::{self, Sealed, Target, TrustedKey, read_sealed, take_in};
+use crate::trust::TrustedSigner;
+use crate::verify::{self, Sealed, Target, read_sealed, take_in};
 
 pub use attest::attest;
 use rebuild::{Rebuilder, Stopped};
@@ -32,7 +33,7 @@ pub use vary::{Circumstance, Varied, VariedStatus};
 /// How to rebuild.
 pub struct Options<'a> {
     /// Any one of them must have signed the release; there is at least one.
-    pub keys: &'a [TrustedKey],
+    pub signers: &'a [TrustedSigner],
     /// A clone on this machine, or an address; instead of the sealed remote.
     pub source: Option<&'a str>,
     /// Where data sources lie on this machine, by name.
@@ -68,9 +69,7 @@ pub enum Error {
     #[error("the level was not reached: there is nothing to attest")]
     NothingToAttest,
     #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error("cannot write {}", crate::text::path(path))]
-    Attest { path: PathBuf, source: io::Error },
+    Attest(#[from] StatementError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -81,7 +80,7 @@ impl Error {
         match self {
             Error::Verify(error) => error.hint(),
             Error::Input(error) => error.hint(),
-            Error::Key(error) => error.hint(),
+            Error::Attest(error) => error.hint(),
             _ => None,
         }
     }
@@ -214,7 +213,7 @@ impl Reproduction {
 /// [`Error`]; whatever is wrong with what was looked at is in the result.
 pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
     let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let verifying = verify::Options::new(options.keys, options.now, options.progress);
+    let verifying = verify::Options::new(options.signers, options.now, options.progress);
     let (report, sealed) = take_in(target, scratch.path().join("sealed"), &verifying)?;
     let mut result = Reproduction::new(report);
     if result.report.verdict() != Verdict::Pass {

@@ -4,19 +4,25 @@
 
 mod bundle;
 mod dsse;
+mod foreign;
 mod key_file;
 mod private_key;
 mod public_key;
+mod signer;
 
 use std::path::PathBuf;
 
-pub use bundle::{Bundle, BundleError, bundle_length, read_bundle, write_bundle};
+pub use bundle::{
+    Bundle, BundleError, Form, Material, bundle_length, canonical_text, read_bundle, write_bundle,
+};
 pub use dsse::pre_authentication_encoding;
+pub use foreign::{Foreign, read_foreign};
 pub use key_file::{
     KeySource, check_private_key, local_key_path, read_private_key, read_public_key, write_key_pair,
 };
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
+pub use signer::{SignElsewhere, Signer};
 
 /// A password, wiped from memory when it is no longer needed.
 pub type Password = zeroize::Zeroizing<String>;
@@ -54,6 +60,10 @@ pub enum KeyError {
     Exists(PathBuf),
     #[error("the configuration directory of this user cannot be found")]
     NoHome,
+    #[error("the certificate is not for the key {key}")]
+    Certificate { key: String },
+    #[error("{key} did not sign: {reason}")]
+    Signer { key: String, reason: String },
     #[error("the system gave no random numbers")]
     Random,
 }

@@ -8,15 +8,19 @@
 mod against;
 mod archive;
 mod attestation;
+mod contents;
 mod directory;
 mod files;
 mod lineage;
+mod model;
 mod model_signature;
 mod policy;
 mod previous;
 mod reachable;
+mod rollback;
 mod seal;
 mod signature;
+mod signatures;
 mod unpack;
 
 use std::collections::BTreeMap;
@@ -31,41 +35,12 @@ use crate::policy::Policy;
 use crate::recipe;
 use crate::release::{Discard, Seal};
 use crate::report::{AppliedPolicy, Check, Report, Signer};
-use crate::sign::PublicKey;
+use crate::trust::{Accepted, Role, TrustedSigner, Who};
 
+pub use contents::read_whole;
+pub use model::{Model, verify_model};
 pub use seal::{Sealed, read_sealed};
 pub use unpack::unpack;
-
-/// A key that the caller trusts to sign.
-#[derive(Debug, Clone)]
-pub struct TrustedKey {
-    /// The short name for reports.
-    pub name: String,
-    /// How the caller named it, for messages.
-    pub shown: String,
-    pub key: PublicKey,
-    /// Whether what it signs counts as built; if not, why.
-    pub may_build: Result<(), String>,
-    /// The same for a release that is deployed already: a signer whose time has ended since then signed it
-    /// well.
-    pub may_have_built: Result<(), String>,
-    /// Whether it is believed that a release was rebuilt; if not, why.
-    pub may_reproduce: Result<(), String>,
-}
-
-impl TrustedKey {
-    /// A key that may do everything.
-    pub fn new(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
-        Self {
-            name: name.into(),
-            shown: shown.into(),
-            key,
-            may_build: Ok(()),
-            may_have_built: Ok(()),
-            may_reproduce: Ok(()),
-        }
-    }
-}
 
 /// A checkout to compare the sealed inputs with.
 #[derive(Debug, Clone)]
@@ -79,7 +54,7 @@ pub struct Against {
 /// What the caller demands.
 pub struct Options<'a> {
     /// Any one of them; there is at least one.
-    pub keys: &'a [TrustedKey],
+    pub signers: &'a [TrustedSigner],
     pub release: Option<Digest>,
     /// Which of the sealed digests are computed.
     pub hash: Algorithms,
@@ -99,9 +74,9 @@ pub struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// Everything that was sealed, signed by one of these keys; nothing beyond that.
-    pub fn new(keys: &'a [TrustedKey], now: Timestamp, progress: Progress<'a>) -> Self {
+    pub fn new(signers: &'a [TrustedSigner], now: Timestamp, progress: Progress<'a>) -> Self {
         Self {
-            keys,
+            signers,
             release: None,
             hash: Algorithms::ALL,
             against: None,
@@ -125,8 +100,8 @@ pub enum Error {
     Missing(PathBuf),
     #[error("{} is {kind}: an archive or a directory is needed", crate::text::path(path))]
     Kind { path: PathBuf, kind: &'static str },
-    #[error("no key is trusted")]
-    NoKey,
+    #[error("nobody is trusted to have signed it")]
+    NoSigner,
     #[error(transparent)]
     Digest(#[from] digest::Error),
     #[error(transparent)]
@@ -151,9 +126,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::NoKey => {
-                Some("name the key that must have signed: `--key KEY.pub`, or `--key local`".into())
-            }
+            Error::NoSigner => Some("name who must have signed: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`".into()),
             Error::Against(error) => error.hint(),
             Error::Destination { .. } => Some("name a directory that does not exist yet".into()),
             _ => None,
@@ -223,20 +196,24 @@ struct Verification<'a> {
     options: &'a Options<'a>,
     target: &'a Target,
     report: Report,
-    /// The key whose signature was accepted.
-    accepted: Option<&'a TrustedKey>,
+    /// Whose signature of the seal was accepted.
+    accepted: Option<Accepted<'a>>,
+    /// Who else stands for the release; nobody twice, and not the builder.
+    approvals: Vec<Accepted<'a>>,
+    /// That going back to the release is meant.
+    meant: Vec<rollback::Meant>,
     /// The seal, when everything has been looked at.
     seal: Option<Seal>,
 }
 
 impl<'a> Verification<'a> {
     fn new(target: &'a Target, options: &'a Options<'a>) -> Result<Self, Error> {
-        if options.keys.is_empty() {
-            return Err(Error::NoKey);
+        if options.signers.is_empty() {
+            return Err(Error::NoSigner);
         }
-        let may_build = options.keys.iter().filter(|key| key.may_build.is_ok());
-        let keys: Vec<&str> = may_build.map(|key| key.shown.as_str()).collect();
-        let mut demanded = vec![format!("a signature by {}", keys.join(" or "))];
+        let may_build = options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.now));
+        let signers: Vec<String> = may_build.map(TrustedSigner::demanded).collect();
+        let mut demanded = vec![format!("a signature by {}", signers.join(" or "))];
         if let Some(release) = options.release {
             demanded.push(format!("release sha256:{release}"));
         }
@@ -258,12 +235,20 @@ impl<'a> Verification<'a> {
             missing: Vec::new(),
             files: None,
             signers: Vec::new(),
-            hash: options.hash,
+            hash: options.hash.name(),
             evaluated_at: seconds(options.now),
             checks: Vec::new(),
             not_checked: Vec::new(),
         };
-        Ok(Self { options, target, report, accepted: None, seal: None })
+        Ok(Self {
+            options,
+            target,
+            report,
+            accepted: None,
+            approvals: Vec::new(),
+            meant: Vec::new(),
+            seal: None,
+        })
     }
 
     fn add(&mut self, check: Check) {
@@ -274,8 +259,8 @@ impl<'a> Verification<'a> {
     fn seal_and_signature(&mut self, content: &[u8]) -> Option<Seal> {
         let (seal, bundle) = seal::check(self, content)?;
         self.accepted = signature::check(self, &bundle);
-        if let Some(key) = self.accepted {
-            self.report.signers.push(Signer { key: key.key.hint(), name: key.name.clone() });
+        if let Some(accepted) = &self.accepted {
+            self.report.signers.push(signer(accepted));
             return Some(seal);
         }
         self.not_reached("nothing that the manifest says: its signature was not accepted");
@@ -297,6 +282,20 @@ impl<'a> Verification<'a> {
         self.seal = Some(seal);
         Ok(())
     }
+}
+
+/// How a report names a signer.
+fn signer(accepted: &Accepted<'_>) -> Signer {
+    let mut signer = Signer::new(accepted.key.hint(), accepted.signer.name.clone());
+    match &accepted.who {
+        None => {}
+        Some(Who::Certified { subject, .. }) => signer.subject = Some(subject.clone()),
+        Some(Who::Identity { identity, issuer }) => {
+            signer.identity = Some(identity.clone());
+            signer.issuer = Some(issuer.clone());
+        }
+    }
+    signer
 }
 
 /// RFC 3339 to the second.

@@ -1,12 +1,15 @@
 //! A statement that is written here and signed elsewhere: what trains a model need not be near the key.
 
 use super::plan::{self, Plan};
+use super::write::Seals;
 use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::archive::ArchiveFile;
 use crate::digest::Digest;
 use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
 use crate::manifest::{self, Origin, Statement};
 use crate::recipe::Recipe;
+use crate::sign::{Foreign, Material, PublicKey, canonical_text, read_foreign};
+use crate::trust::certified_key;
 
 /// A statement that nobody has signed.
 #[derive(Debug)]
@@ -45,6 +48,17 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     })
 }
 
+/// Who signs a statement that was written elsewhere.
+pub enum SealedBy<'a> {
+    Key(OpenKey<'a>),
+    /// It was signed elsewhere, too.
+    Bundle {
+        bytes: &'a [u8],
+        /// The key that signed it, where the bundle does not have it.
+        key: Option<&'a PublicKey>,
+    },
+}
+
 /// Signs a statement that was written elsewhere, and packs the artifact that it is about.
 ///
 /// The recipe, the code and the artifact of this work tree must be the stated ones. What the statement says
@@ -55,7 +69,7 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
 pub fn seal(
     recipe: &Recipe,
     payload: &[u8],
-    open_key: OpenKey<'_>,
+    by: SealedBy<'_>,
     options: &Options<'_>,
 ) -> Result<Built, Error> {
     let statement = manifest::parse(payload).map_err(|error| Error::Statement(error.to_string()))?;
@@ -77,17 +91,15 @@ pub fn seal(
         let name = crate::text::name(name);
         return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
     }
-    let key = open_key()?;
-    if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
-        let message =
-            "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
-        return Err(Error::Statement(message.to_string()));
-    }
+    let seals = match by {
+        SealedBy::Key(open_key) => signed(&statement, open_key)?,
+        SealedBy::Bundle { bytes, key } => sealed_elsewhere(&statement, payload, bytes, key)?,
+    };
     if options.output.is_none() {
         plan::make_directory(&output)?;
     }
     let file = ArchiveFile::create(&output, compression)?;
-    let sealed = write::sealed(&statement, &artifact, &key, file, options.progress)?;
+    let sealed = write::sealed(&statement, &artifact, seals, file, options.progress)?;
     let (outcome, tar_digest) = sealed.file.finish(options.force, options.tar_digest)?;
     let internal = statement.internal();
     Ok(Built {
@@ -109,6 +121,56 @@ pub fn seal(
         left: Vec::new(),
         probes: statement.probes().iter().map(asked).collect(),
     })
+}
+
+fn signed(statement: &Statement, open_key: OpenKey<'_>) -> Result<Seals, Error> {
+    let key = open_key()?;
+    if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
+        let message =
+            "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
+        return Err(Error::Statement(message.to_string()));
+    }
+    Seals::sign(statement, &key)
+}
+
+/// The bundle that came back: over this very statement, and by the key or certificate that it names. Whether
+/// that is to be trusted, the deployer says.
+fn sealed_elsewhere(
+    statement: &Statement,
+    payload: &[u8],
+    bytes: &[u8],
+    key: Option<&PublicKey>,
+) -> Result<Seals, Error> {
+    let failed = |reason: String| Error::Bundle(reason);
+    if statement.internal().model_signature {
+        let message =
+            "it promises a `model.sig`, which only a key here can sign: state it with `--no-model-signature`";
+        return Err(Error::Statement(message.to_string()));
+    }
+    let Foreign { bundle, has_log } = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
+    if bundle.payload != payload {
+        return Err(failed("it was made over something else than the statement".to_string()));
+    }
+    let certified =
+        |der: &[u8]| certified_key(der, "in the bundle").map_err(|error| failed(error.to_string()));
+    let (key, material) = match &bundle.material {
+        Material::Key { .. } => {
+            let key =
+                key.ok_or_else(|| failed("it names a key: `--key PUB` has to say which".to_string()))?;
+            (key.clone(), Material::Key { hint: Some(key.hint().to_string()) })
+        }
+        Material::Certificates(chain) => (certified(&chain[0])?, bundle.material.clone()),
+        Material::Identity { certificate, .. } => (certified(certificate)?, bundle.material.clone()),
+    };
+    key.verify_foreign(payload, &bundle.signature)
+        .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
+    // What nobody logged has one spelling; a log's entries stay as they came.
+    let signature = key.canonical_signature(&bundle.signature).filter(|_| !has_log);
+    let manifest = match signature {
+        Some(signature) => canonical_text(payload, &signature, &material),
+        None => bytes.trim_ascii().to_vec(),
+    };
+    Ok(Seals { release: Digest::sha256(payload), manifest, model_signature: None })
 }
 
 fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {

@@ -124,7 +124,7 @@ pub(super) fn compare_external(recipe: &Recipe, statement: &Statement) -> Result
         (external.command.clone(), external.env.clone(), external.pass_env.clone(), network)
     };
     match () {
-        () if stated.model != expected.model => Err("model or version"),
+        () if stated.model != expected.model => Err("model, version or release number"),
         () if run(stated) != run(&expected) => Err("command"),
         () if stated.reproduce != expected.reproduce => Err("level or tolerance"),
         () => Ok(()),
@@ -138,7 +138,11 @@ fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: O
     let standard = Demand::default();
     let reproduce = &recipe.tables.reproduce;
     ExternalParameters {
-        model: Model { name: model.name.get_ref().clone(), version: model.version.get_ref().clone() },
+        model: Model {
+            name: model.name.get_ref().clone(),
+            version: model.version.get_ref().clone(),
+            release: model.release.as_ref().map(|release| *release.get_ref()),
+        },
         hyperparameters,
         command: run.map(|run| run.command.get_ref().clone()).unwrap_or_default(),
         env: run

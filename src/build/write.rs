@@ -16,7 +16,7 @@ use crate::manifest::{
     ContentHash, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload,
 };
 use crate::release;
-use crate::sign::{self, PrivateKey};
+use crate::sign::{self, Signer};
 
 /// Files up to this size are read several at a time, because opening them costs more than hashing them.
 const SMALL: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct Written {
 /// Reads every file once. For uncompressed archives.
 pub(super) fn in_one_pass(
     plan: &Plan,
-    key: &PrivateKey,
+    key: &Signer,
     file: ArchiveFile,
     progress: Progress<'_>,
 ) -> Result<Written, Error> {
@@ -44,12 +44,13 @@ pub(super) fn in_one_pass(
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
     let draft = plan.statement(plan.artifact.files.iter().map(draft).collect());
     let mut archive = ArchiveWriter::new(file, release::frame(&draft));
-    let seal_size = sign::bundle_length(draft.payload().len());
+    let material = key.material();
+    let seal_size = sign::bundle_length(draft.payload().len(), &material);
     let seal_place = archive.reserve(&seal_entry(seal_size)).map_err(failed)?;
     let mut signature_place = None;
     if plan.internal.model_signature {
         let payload = model_signature_payload(&draft, &Digest([0; 32]));
-        let size = sign::bundle_length(payload.len());
+        let size = sign::bundle_length(payload.len(), &material);
         signature_place = Some(archive.reserve(&signature_entry(size)).map_err(failed)?);
     }
     drop(draft);
@@ -61,10 +62,10 @@ pub(super) fn in_one_pass(
     let mut file = archive.finish().map_err(failed)?;
 
     let statement = plan.statement(files);
-    let (release, seal) = seal(&statement, key)?;
-    file.patch(seal_place, seal);
-    if let Some(place) = signature_place {
-        file.patch(place, sign::write_bundle(&model_signature_payload(&statement, &release), key)?);
+    let Seals { release, manifest, model_signature } = Seals::sign(&statement, key)?;
+    file.patch(seal_place, manifest);
+    if let Some((place, signature)) = signature_place.zip(model_signature) {
+        file.patch(place, signature);
     }
     Ok(Written { file, release })
 }
@@ -73,18 +74,17 @@ pub(super) fn in_one_pass(
 pub(super) fn sealed(
     statement: &Statement,
     artifact: &Artifact,
-    key: &PrivateKey,
+    seals: Seals,
     file: ArchiveFile,
     progress: Progress<'_>,
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
-    let (release, seal) = seal(statement, key)?;
-    archive.append(&seal_entry(seal.len() as u64), &seal).map_err(failed)?;
-    drop(seal);
-    if statement.internal().model_signature {
-        let signature = sign::write_bundle(&model_signature_payload(statement, &release), key)?;
+    let Seals { release, manifest, model_signature } = seals;
+    archive.append(&seal_entry(manifest.len() as u64), &manifest).map_err(failed)?;
+    drop(manifest);
+    if let Some(signature) = model_signature {
         archive.append(&signature_entry(signature.len() as u64), &signature).map_err(failed)?;
     }
     for sealed in statement.files() {
@@ -100,10 +100,25 @@ pub(super) fn sealed(
     Ok(Written { file: archive.finish().map_err(failed)?, release })
 }
 
-/// Signs the manifest; its payload, which may be long, is dropped at once.
-fn seal(statement: &Statement, key: &PrivateKey) -> Result<(Digest, Vec<u8>), Error> {
-    let payload = statement.payload();
-    Ok((Digest::sha256(&payload), sign::write_bundle(&payload, key)?))
+/// What is signed of a release.
+pub(super) struct Seals {
+    pub(super) release: Digest,
+    pub(super) manifest: Vec<u8>,
+    /// `model.sig`, where the manifest promises one.
+    pub(super) model_signature: Option<Vec<u8>>,
+}
+
+impl Seals {
+    /// Signs a statement that is complete.
+    pub(super) fn sign(statement: &Statement, key: &Signer) -> Result<Self, Error> {
+        let payload = statement.payload();
+        let release = Digest::sha256(&payload);
+        let manifest = sign::write_bundle(&payload, key)?;
+        drop(payload);
+        let signature = || sign::write_bundle(&model_signature_payload(statement, &release), key);
+        let model_signature = statement.internal().model_signature.then(signature).transpose()?;
+        Ok(Self { release, manifest, model_signature })
+    }
 }
 
 fn seal_entry(size: u64) -> Entry<'static> {

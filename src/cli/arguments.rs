@@ -79,6 +79,11 @@ pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     given.iter().map(resolve).collect()
 }
 
+/// RFC 3339, with a zone.
+pub(super) fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "this is not a time with a zone, as in 2027-06-30T00:00:00Z".to_string())
+}
+
 pub(super) fn release(text: &str) -> Result<Digest, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     hex.parse().map_err(|_| "a release is `sha256:` and 64 lower-case hex digits".to_string())

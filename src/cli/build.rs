@@ -1,21 +1,24 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths, writable};
-use super::keys::{SigningKey, own_key, signing_key};
+use super::keys::own_key;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
+use super::signing::{Signing, SigningKey};
 use super::statement;
 use crate::archive::{self, Outcome};
-use crate::build::{Built, Making, Options, build, seal, state};
+use crate::build::{Built, Making, Options, SealedBy, build, seal, state};
 use crate::inputs::Change;
 use crate::recipe::Recipe;
+use crate::sign::{KeySource, read_public_key};
+use crate::text::Escaped;
 
 /// Seal a model: recipe in, signed archive out
 #[derive(Debug, Args)]
@@ -36,12 +39,6 @@ pub(super) struct Arguments {
     /// The directory of the recipe, or the recipe itself
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// Sign with this private key: a path, env://NAME, -, or local [default: local]
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// The first line of this file opens an encrypted key
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
     /// Where to write [default: dist/NAME-VERSION.tar beside the recipe]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -58,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "allow_dirty")]
     clean: bool,
     /// Write the statement that is to be signed, byte for byte, instead of an archive
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "password_file", "output", "force"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "password_file", "signer", "certificate", "output", "force"])]
     statement: Option<PathBuf>,
     /// With --statement: promise no model.sig, because no ECDSA key will sign
     #[arg(long, requires = "statement")]
@@ -66,6 +63,10 @@ pub(super) struct Arguments {
     /// Sign a statement that --statement wrote elsewhere, and pack the artifact, which must be the same
     #[arg(long, value_name = "FILE", conflicts_with_all = ["statement", "adopt", "clean", "allow_dirty"])]
     from_statement: Option<PathBuf>,
+    /// With --from-statement: the statement was signed elsewhere, and this came back (a Sigstore bundle);
+    /// where it names a key, --key is that public key
+    #[arg(long, value_name = "FILE", requires = "from_statement", conflicts_with_all = ["password_file", "signer", "certificate"])]
+    bundle: Option<PathBuf>,
     /// Let the command write here, too: a directory beside the work tree, HOME and TMPDIR
     #[arg(long, value_name = "DIR")]
     allow_write: Vec<PathBuf>,
@@ -78,6 +79,8 @@ pub(super) struct Arguments {
     /// Replace an archive that holds something else
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    signing: Signing,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -94,9 +97,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let recipe = Recipe::load(&arguments.directory)?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
-    let signer = match arguments.statement {
-        Some(_) => None,
-        None => Some(signing_key(arguments.key.as_deref(), arguments.password_file.as_deref(), talk)?),
+    let signer = match (&arguments.statement, &arguments.bundle) {
+        (None, None) => Some(arguments.signing.prepare(talk)?),
+        _ => None,
     };
     if let Some(signer) = &signer {
         check_passed_variables(&recipe, signer)?;
@@ -130,15 +133,17 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         writable: writable(&arguments.allow_write)?,
         listener: &running,
     };
-    let Some(signer) = signer else {
+    if arguments.statement.is_some() {
         let stated = state(&recipe, !arguments.no_model_signature, &options)?;
         drop((running, progress));
         return statement::finish(arguments.statement.as_deref(), &stated, arguments.format, talk);
-    };
-    let mut open_key = || signer.open();
-    let built = match &arguments.from_statement {
-        Some(path) => seal(&recipe, &statement::read(path)?, &mut open_key, &options)?,
-        None => build(&recipe, &mut open_key, &options)?,
+    }
+    let built = match (&arguments.from_statement, &signer) {
+        (Some(path), Some(signer)) => {
+            seal(&recipe, &statement::read(path)?, SealedBy::Key(&mut || signer.open()), &options)?
+        }
+        (None, Some(signer)) => build(&recipe, &mut || signer.open(), &options)?,
+        (path, None) => pack(arguments, path.as_deref(), &recipe, &options)?,
     };
     if talk.verbose {
         say(talk, &progress.summary());
@@ -146,10 +151,26 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     drop((running, progress));
     notes(&built, talk);
     match arguments.format {
-        Format::Text => print(&text(&built, &signer))?,
+        Format::Text => print(&text(&built, signer.as_ref()))?,
         Format::Json => print(&json(&built)?)?,
     }
     Ok(0)
+}
+
+/// Packs a statement with the bundle that came back for it.
+fn pack(
+    arguments: &Arguments,
+    statement: Option<&Path>,
+    recipe: &Recipe,
+    options: &Options<'_>,
+) -> anyhow::Result<Built> {
+    let (Some(statement), Some(bundle)) = (statement, &arguments.bundle) else {
+        bail!("`--bundle` needs `--from-statement`");
+    };
+    let key = arguments.signing.key.as_deref();
+    let key = key.map(|key| read_public_key(&KeySource::from(key))).transpose()?;
+    let by = SealedBy::Bundle { bytes: &statement::read(bundle)?, key: key.as_ref() };
+    Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
 /// Says which commands are going to run, before they do.
@@ -234,7 +255,7 @@ pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[Strin
     }
 }
 
-fn text(built: &Built, signer: &SigningKey) -> String {
+fn text(built: &Built, signer: Option<&SigningKey>) -> String {
     let mut lines = vec![
         format!("sealed {} {}", built.model.name, built.model.version),
         format!(
@@ -245,7 +266,10 @@ fn text(built: &Built, signer: &SigningKey) -> String {
             if built.outcome == Outcome::Identical { "; was there already" } else { "" }
         ),
         format!("  release  sha256:{}", built.release),
-        format!("  signer   {}", crate::text::Escaped(&signer.name)),
+        format!(
+            "  signer   {}",
+            signer.map_or("elsewhere".into(), |signer| Escaped(&signer.name).to_string())
+        ),
         format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
     for (probe, inputs) in &built.probes {
@@ -258,14 +282,14 @@ fn text(built: &Built, signer: &SigningKey) -> String {
     }
     lines.push("verify it with".to_string());
     lines.push(format!(
-        "  modelseal verify {} --key {}",
+        "  modelseal verify {} {}",
         shell_word(&built.archive.to_string_lossy()),
-        shell_word(&signer.verify_with)
+        signer.map_or("…, naming who signed it".to_string(), SigningKey::verify_with)
     ));
     lines.join("\n") + "\n"
 }
 
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
     if text.chars().all(plain) {
         return text.to_string();

@@ -8,8 +8,8 @@ use super::Talk;
 use super::arguments::Format;
 use super::failure::style;
 use super::output::{print, say};
-use super::policy::trusted_by;
 use super::progress::Progress;
+use super::trusting::Trusting;
 use super::verify::{print_report, target};
 use crate::drill::{Drilled, Fate, Options, Row, drill};
 use crate::report::{Report, Style, Verdict};
@@ -30,9 +30,8 @@ pub(super) struct Arguments {
     /// The policy that is tried
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// Trust this public key, where the policy names no signers
-    #[arg(long, value_name = "PUB")]
-    key: Vec<String>,
+    #[command(flatten)]
+    trusting: Trusting,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -40,10 +39,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let now = Timestamp::now();
-    let (policy, keys) = trusted_by(&arguments.policy, &arguments.key, now)?;
+    let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     let target = target(&arguments.archive);
     let progress = Progress::new("drilling", talk);
-    let options = Options { keys: &keys, policy: &policy, now, progress: &|bytes| progress.advance(bytes) };
+    let options =
+        Options { signers: &signers, policy: &policy, now, progress: &|bytes| progress.advance(bytes) };
     let drilled = drill(&target, &options)?;
     drop(progress);
     if let Some(refused) = refused(&drilled)

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::Talk;
+use crate::release::StatementError;
 use crate::report::Style;
 use crate::sign::KeyError;
 use crate::{acceptance, build, diff, drill, policy, recipe, reproduce, verify};
@@ -45,6 +46,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<reproduce::Error>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<StatementError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<KeyError>() {

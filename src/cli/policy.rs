@@ -3,14 +3,16 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use toml::Spanned;
 
 use super::Talk;
-use super::keys::trusted_keys;
 use super::output::print;
+use super::trusting::{authority, identity};
 use super::verify::target;
-use crate::policy::{Policy, Role, Signer};
+use crate::policy::{Policy, Signer};
 use crate::sign::{KeySource, read_public_key};
-use crate::verify::{Target, TrustedKey};
+use crate::trust::{Pattern, Trust, TrustedSigner};
+use crate::verify::Target;
 
 mod init;
 
@@ -49,16 +51,17 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let policy = Policy::load(&arguments.file)?;
-    let signers = signers(&policy, now)?;
+    let signers = signers(&policy)?;
     let mut lines = vec![format!("{} can be used", crate::text::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
     for (signer, trusted) in policy.tables.signer.iter().zip(&signers) {
         let roles: Vec<&str> = signer.may.get_ref().iter().map(|role| role.name()).collect();
-        let ended = match expired(signer, now) {
-            Some(reason) => format!("; {reason}"),
-            None => String::new(),
+        let ended = trusted.rights.valid(now).err().map(|reason| format!("; {reason}")).unwrap_or_default();
+        let who = match &trusted.trust {
+            Trust::Key(_) => trusted.name.clone(),
+            _ => format!("{}: {}", trusted.name, trusted.demanded()),
         };
-        lines.push(format!("  signer   {}, may {}{ended}", trusted.name, roles.join(", ")));
+        lines.push(format!("  signer   {who}, may {}{ended}", roles.join(", ")));
     }
     if signers.is_empty() {
         lines.push("  signer   none: `--key` has to name one".to_string());
@@ -72,35 +75,6 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The policy, if one is named, and the keys that are trusted: those of its signers, or those of the caller.
-pub(super) fn trusted(
-    path: Option<&Path>,
-    given: &[String],
-    now: Timestamp,
-) -> anyhow::Result<(Option<Policy>, Vec<TrustedKey>)> {
-    match path {
-        None => Ok((None, trusted_keys(given)?)),
-        Some(path) => trusted_by(path, given, now).map(|(policy, keys)| (Some(policy), keys)),
-    }
-}
-
-/// A policy, and the keys that are trusted: those of its signers, or where it names none those of the caller.
-pub(super) fn trusted_by(
-    path: &Path,
-    given: &[String],
-    now: Timestamp,
-) -> anyhow::Result<(Policy, Vec<TrustedKey>)> {
-    let policy = Policy::load(path)?;
-    let signers = signers(&policy, now)?;
-    match (signers.is_empty(), given.is_empty()) {
-        (false, false) => {
-            bail!("`--key` and the signers of {} cannot both say who is trusted", crate::text::path(path))
-        }
-        (false, true) => Ok((policy, signers)),
-        (true, _) => Ok((policy, trusted_keys(given)?)),
-    }
-}
-
 /// What `--previous` names. Standard input holds the release itself.
 pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
     match path.map(target) {
@@ -109,35 +83,41 @@ pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
     }
 }
 
-/// The keys of a policy's signers, each with what it may do now.
-fn signers(policy: &Policy, now: Timestamp) -> anyhow::Result<Vec<TrustedKey>> {
-    let mut keys: Vec<TrustedKey> = Vec::new();
+/// A policy's signers, each with what it may do.
+pub(super) fn signers(policy: &Policy) -> anyhow::Result<Vec<TrustedSigner>> {
+    let mut signers: Vec<TrustedSigner> = Vec::new();
     for signer in &policy.tables.signer {
-        let path = policy.directory().join(signer.key.get_ref());
-        let key = read_public_key(&KeySource::File(path))?;
-        if let Some(other) = keys.iter().find(|other| other.key == key) {
-            let message = format!("the signer `{}` has this key, too: one key is one signer", other.name);
-            return Err(policy.mistake(signer.key.span(), message).into());
+        let trust = trust(policy, signer)?;
+        if let Trust::Key(key) = &trust {
+            let is_it = |other: &&TrustedSigner| matches!(&other.trust, Trust::Key(known) if known == key);
+            if let Some(other) = signers.iter().find(is_it) {
+                let message = format!("the signer `{}` has this key, too: one key is one signer", other.name);
+                return Err(policy.mistake(signer.name.span(), message).into());
+            }
         }
-        let has_role = |role: Role| match signer.may.get_ref().contains(&role) {
-            true => Ok(()),
-            false => Err(format!("the policy does not say that it may {}", role.name())),
-        };
-        let may = |role: Role| expired(signer, now).map_or_else(|| has_role(role), Err);
         let name = signer.name.get_ref().clone();
-        keys.push(TrustedKey {
-            shown: name.clone(),
-            name,
-            key,
-            may_build: may(Role::Build),
-            may_have_built: has_role(Role::Build),
-            may_reproduce: may(Role::Reproduce),
-        });
+        signers.push(TrustedSigner { shown: name.clone(), name, trust, rights: signer.rights() });
     }
-    Ok(keys)
+    Ok(signers)
 }
 
-/// Without a trusted time of signing, what counts is now.
-fn expired(signer: &Signer, now: Timestamp) -> Option<String> {
-    signer.not_after.filter(|end| *end < now).map(|end| format!("its time ended at {end}"))
+/// By what a policy knows a signer.
+fn trust(policy: &Policy, signer: &Signer) -> anyhow::Result<Trust> {
+    let at = |path: &Spanned<String>| policy.directory().join(path.get_ref());
+    if let Some(key) = &signer.key {
+        return Ok(Trust::Key(read_public_key(&KeySource::File(at(key)))?));
+    }
+    if let Some(certificate) = &signer.certificate {
+        let subject = signer.subject.as_ref().map(|subject| subject.get_ref().clone());
+        return Ok(Trust::Authority(Box::new(authority(&[at(certificate)])?.only(subject))));
+    }
+    let pattern = match (&signer.identity, &signer.identity_regexp) {
+        (Some(identity), _) => Pattern::exact(identity.get_ref()),
+        (None, regexp) => Pattern::regexp(regexp.as_ref().map_or("", |regexp| regexp.get_ref())),
+    };
+    let span = signer.identity_regexp.as_ref().map_or(signer.name.span(), Spanned::span);
+    let pattern = pattern.map_err(|error| policy.mistake(span, error.to_string()))?;
+    let issuer = signer.issuer.as_ref().map_or("", |issuer| issuer.get_ref());
+    let root = signer.trusted_root.as_ref().map(at);
+    Ok(Trust::Identity(Box::new(identity(pattern, issuer, root.as_deref())?)))
 }

@@ -7,9 +7,10 @@ use super::Talk;
 use super::arguments::Format;
 use super::keys::own_key;
 use super::output::say;
-use super::policy::{previous, trusted_by};
+use super::policy::previous;
 use super::progress::Progress;
 use super::running::Running;
+use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::acceptance::{Options, accept};
 
@@ -33,9 +34,8 @@ pub(super) struct Arguments {
     /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
     #[arg(long, value_name = "TARGET")]
     previous: Option<PathBuf>,
-    /// Trust this public key, where the policy names no signers
-    #[arg(long, value_name = "PUB")]
-    key: Vec<String>,
+    #[command(flatten)]
+    trusting: Trusting,
     /// Ask without isolation
     #[arg(long)]
     insecure_no_isolation: bool,
@@ -47,15 +47,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let now = Timestamp::now();
-    let (policy, keys) = trusted_by(&arguments.policy, &arguments.key, now)?;
-    check_standard_input(&target, &arguments.key)?;
+    let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
+    check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);
     let report = accept(
         &target,
         &Options {
-            keys: &keys,
+            signers: &signers,
             policy: &policy,
             previous: previous.as_ref(),
             insecure_no_isolation: arguments.insecure_no_isolation,

@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths, writable};
 use super::failure::style;
-use super::keys::{SigningKey, own_key, signing_key, trusted_keys};
+use super::keys::own_key;
 use super::output::{print, say};
 use super::progress::Progress;
 use super::running::Running;
+use super::signing::{SigningKey, signing_key};
+use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::manifest::Rung;
 use crate::report::Verdict;
@@ -36,9 +38,6 @@ pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
-    #[arg(long, value_name = "PUB")]
-    key: Vec<String>,
     /// Clone from here: a directory, https://… or ssh://… [default: this clone, or the sealed remote]
     #[arg(long, value_name = "REPO")]
     source: Option<String>,
@@ -64,6 +63,8 @@ pub(super) struct Arguments {
     /// Run the command without isolation even where the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
+    #[command(flatten)]
+    trusting: Trusting,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -105,8 +106,8 @@ fn circumstances(text: &str) -> Result<Vary, String> {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let keys = trusted_keys(&arguments.key)?;
-    check_standard_input(&target, &arguments.key)?;
+    let signers = arguments.trusting.signers()?;
+    check_standard_input(&target, &arguments.trusting.key)?;
     let data = data_paths(&arguments.data)?;
     let vary: Vec<Circumstance> = if arguments.vary.iter().any(|vary| matches!(vary, Vary::All)) {
         Circumstance::ALL.to_vec()
@@ -131,7 +132,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let result = reproduce(
         &target,
         &Options {
-            keys: &keys,
+            signers: &signers,
             source: arguments.source.as_deref(),
             data: &data,
             level: arguments.level.map(|level| match level {

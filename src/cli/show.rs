@@ -10,7 +10,9 @@ use super::verify::target;
 use crate::digest::Digest;
 use crate::manifest::{ResourceDescriptor, Statement};
 use crate::release::Seal;
+use crate::sign::Material;
 use crate::text::{Escaped, count, number};
+use crate::trust::certified_key;
 use crate::verify::{Sealed, read_sealed};
 
 /// Print the manifest of a release for reading; nothing is verified
@@ -44,8 +46,8 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let (seal, hint) = match read_sealed(&target)? {
-        Sealed::Read { seal, hint } => (seal, hint),
+    let seal = match read_sealed(&target)? {
+        Sealed::Read { seal, .. } => seal,
         Sealed::Unreadable(reason) => {
             eprintln!("error: {}: {reason}", crate::text::name(&target.shown()));
             return Ok(1);
@@ -58,15 +60,26 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 verified: false,
                 target: target.shown(),
                 release: format!("sha256:{}", seal.release),
-                key: format!("sha256:{hint}"),
+                key: key(&seal),
                 statement: &seal.manifest,
             };
             print(&(serde_json::to_string_pretty(&wire)? + "\n"))?;
         }
-        Format::Text => print(&text(&seal, &hint))?,
+        Format::Text => print(&text(&seal))?,
         Format::Env => print(&environment(&seal))?,
     }
     Ok(0)
+}
+
+/// Which key the seal says that it was signed with: named in our way, or certified in it.
+fn key(seal: &Seal) -> Option<String> {
+    let hint = match &seal.material {
+        Material::Key { hint } => hint.as_ref()?.parse().ok()?,
+        Material::Certificates(chain) => certified_key(chain.first()?, "the seal's").ok()?.hint(),
+        Material::Identity { certificate, .. } => certified_key(certificate, "the seal's").ok()?.hint(),
+    };
+    let hint: Digest = hint;
+    Some(format!("sha256:{hint}"))
 }
 
 /// Kubernetes takes no longer value of a label, and none with a colon.
@@ -103,11 +116,12 @@ struct Wire<'a> {
     verified: bool,
     target: String,
     release: String,
-    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     statement: &'a Statement,
 }
 
-fn text(seal: &Seal, hint: &Digest) -> String {
+fn text(seal: &Seal) -> String {
     let manifest = &seal.manifest;
     let internal = manifest.internal();
     let date =
@@ -119,7 +133,7 @@ fn text(seal: &Seal, hint: &Digest) -> String {
     let model = manifest.model();
     line("model", &format!("{} {}", model.name, model.version));
     line("release", &format!("sha256:{}", seal.release));
-    line("key", &format!("sha256:{hint}"));
+    line("key", &key(seal).unwrap_or_else(|| "named in the way of another tool".to_string()));
     line("origin", internal.origin.name());
     line("date", &date.map(|date| date.to_string()).unwrap_or_default());
     line("made by", &format!("modelseal {}", Escaped(manifest.made_by())));

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::{Format, release};
 use super::output::say;
-use super::policy::{previous, trusted};
+use super::policy::previous;
 use super::progress::Progress;
+use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::digest::{Algorithms, Digest};
 use crate::report::Verdict;
@@ -29,9 +30,6 @@ pub(super) struct Arguments {
     /// The artifact's directory; it must not exist, or be empty
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
-    #[arg(long, value_name = "PUB")]
-    key: Vec<String>,
     /// Judge the release by this policy; it says which signers are trusted, or --key does
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -47,6 +45,8 @@ pub(super) struct Arguments {
     /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
     #[arg(long)]
     online: bool,
+    #[command(flatten)]
+    trusting: Trusting,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -55,12 +55,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.archive);
     let now = Timestamp::now();
-    let (policy, keys) = trusted(arguments.policy.as_deref(), &arguments.key, now)?;
+    let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
-    check_standard_input(&target, &arguments.key)?;
+    check_standard_input(&target, &arguments.trusting.key)?;
     let progress = Progress::new("unpacking", talk);
     let options = Options {
-        keys: &keys,
+        signers: &signers,
         release: arguments.release,
         // What stays on the disk is checked with everything there is.
         hash: Algorithms::ALL,

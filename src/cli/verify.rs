@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 
@@ -7,11 +9,12 @@ use super::Talk;
 use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
 use super::failure::style;
 use super::output::{print, say};
-use super::policy::{previous, trusted};
+use super::policy::previous;
 use super::progress::Progress;
+use super::trusting::Trusting;
 use crate::digest::Digest;
 use crate::report::{Report, to_json, to_text};
-use crate::verify::{Against, Options, Target, verify};
+use crate::verify::{Against, Model, Options, Target, verify, verify_model};
 
 /// Decide whether what arrived is what was built
 #[derive(Debug, Args)]
@@ -22,6 +25,7 @@ Examples:
   curl -s https://… | modelseal verify - --key keys/ci.pub
   modelseal verify wine-1.0.0.tar --key keys/ci.pub --against . --format json
   modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar
+  modelseal verify models/wine --signature model.sig --key acme.pub      any signed model
 
 Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no
 network is opened but for --online, nothing is written.
@@ -30,9 +34,6 @@ pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
-    #[arg(long, value_name = "PUB")]
-    key: Vec<String>,
     /// Judge the release by this policy; it says which signers are trusted, or --key does
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -57,6 +58,17 @@ pub(super) struct Arguments {
     /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
     #[arg(long)]
     online: bool,
+    /// Verify any model by this signature of its files (OpenSSF Model Signing), also one without a seal
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["previous", "release", "against", "hash", "attestation", "online"])]
+    signature: Option<PathBuf>,
+    /// With --signature: leave out this file or directory of the model
+    #[arg(long, value_name = "PATH", requires = "signature")]
+    ignore_path: Vec<PathBuf>,
+    /// With --signature: files may lie there that nobody signed
+    #[arg(long, requires = "signature")]
+    ignore_unsigned_files: bool,
+    #[command(flatten)]
+    trusting: Trusting,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -65,32 +77,58 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let now = Timestamp::now();
-    let (policy, keys) = trusted(arguments.policy.as_deref(), &arguments.key, now)?;
+    let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
-    check_standard_input(&target, &arguments.key)?;
+    check_standard_input(&target, &arguments.trusting.key)?;
     let data = data_paths(&arguments.data)?;
     let against = arguments.against.clone().map(|directory| Against { directory, data });
     let progress = Progress::new("verifying", talk);
-    let report = verify(
-        &target,
-        &Options {
-            keys: &keys,
-            release: arguments.release,
-            hash: arguments.hash.into(),
-            against,
-            attestations: &arguments.attestation,
-            online: arguments.online,
-            policy: policy.as_ref(),
-            previous: previous.as_ref(),
-            now,
-            progress: &|bytes| progress.advance(bytes),
-        },
-    )?;
+    let options = Options {
+        signers: &signers,
+        release: arguments.release,
+        hash: arguments.hash.into(),
+        against,
+        attestations: &arguments.attestation,
+        online: arguments.online,
+        policy: policy.as_ref(),
+        previous: previous.as_ref(),
+        now,
+        progress: &|bytes| progress.advance(bytes),
+    };
+    let report = match &arguments.signature {
+        None => verify(&target, &options)?,
+        Some(signature) => verify_model(&model(arguments, signature)?, &options)?,
+    };
     if talk.verbose {
         say(talk, &progress.summary());
     }
     drop(progress);
     print_report(&report, arguments.format, talk)
+}
+
+/// A model and its signature, as the command line names them.
+fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
+    Ok(Model {
+        path: arguments.target.clone(),
+        signature: signature.to_path_buf(),
+        ignored: ignored(&arguments.target, &arguments.ignore_path)?,
+        ignore_unsigned: arguments.ignore_unsigned_files,
+    })
+}
+
+/// Paths of this machine as paths below a model.
+pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
+    let absolute =
+        |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
+    let model = absolute(model)?;
+    let relative = |path: &PathBuf| {
+        let whole = absolute(path)?;
+        match whole.strip_prefix(&model).ok().and_then(Path::to_str) {
+            Some(path) if !path.is_empty() => Ok(path.to_string()),
+            _ => bail!("`--ignore-path`: {} does not lie in the model", crate::text::path(path)),
+        }
+    };
+    paths.iter().map(relative).collect()
 }
 
 /// `-` is standard input.

@@ -24,7 +24,7 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
         cure: "nothing: this must never pass".to_string(),
         attempt,
     };
-    let stranger = PrivateKey::generate(KeyAlgorithm::P256)?;
+    let stranger = PrivateKey::generate(KeyAlgorithm::P256)?.into();
     let as_signer = |signer| Ok(Attempt { archive: archive.clone(), signer, rebuilt: Rebuilt::Another });
     // One whose entry is a header and its content, and nothing else.
     let plain = healthy.manifest.files().iter().rev().filter(|file| file.size() > 0);

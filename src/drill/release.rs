@@ -15,7 +15,7 @@ use crate::manifest::{
     Subject, model_root, model_signature_payload,
 };
 use crate::release::{entry, frame};
-use crate::sign::{PrivateKey, write_bundle};
+use crate::sign::{Signer, write_bundle};
 
 /// No stand-in for a file is longer.
 const LONGEST: u64 = 64 << 10;
@@ -25,7 +25,7 @@ const LONGEST: u64 = 64 << 10;
 pub(super) struct Draft<'a> {
     pub(super) manifest: Statement,
     pub(super) contents: Vec<Vec<u8>>,
-    key: &'a PrivateKey,
+    key: &'a Signer,
 }
 
 impl<'a> Draft<'a> {
@@ -34,7 +34,7 @@ impl<'a> Draft<'a> {
     pub(super) fn pair(
         manifest: &Statement,
         directory: &Path,
-        key: &'a PrivateKey,
+        key: &'a Signer,
         now: Timestamp,
     ) -> io::Result<(Self, Self)> {
         let read = |file: &Subject| {
@@ -81,7 +81,7 @@ impl<'a> Draft<'a> {
         self.archive_by(self.key)
     }
 
-    pub(super) fn archive_by(&self, key: &PrivateKey) -> Result<Vec<u8>, Error> {
+    pub(super) fn archive_by(&self, key: &Signer) -> Result<Vec<u8>, Error> {
         let payload = self.manifest.payload();
         let seal = write_bundle(&payload, key)?;
         let signature =

@@ -22,17 +22,29 @@ pub fn model_root(files: &[Subject]) -> Digest {
 
 /// The payload of `model.sig` for a release.
 pub fn model_signature_payload(manifest: &Statement, release: &Digest) -> Vec<u8> {
-    let resources = manifest.files().iter().map(|file| Resource {
-        algorithm: "sha256",
-        digest: &file.digest.sha256,
-        name: &file.name,
-    });
+    let files = manifest.files().iter().map(|file| (file.name.as_str(), &file.digest.sha256));
+    let root = model_root(manifest.files());
+    write_model_signature(&manifest.model().name, root, files, &IGNORED, Some(release))
+}
+
+/// What a release's own `model.sig` leaves out.
+const IGNORED: [&str; 2] = [SEAL_DIRECTORY, MODEL_SIGNATURE_PATH];
+
+/// The payload of a model signature: files by their SHA-256, in byte order of their paths.
+pub fn write_model_signature<'a>(
+    model: &str,
+    root: Digest,
+    files: impl Iterator<Item = (&'a str, &'a Digest)>,
+    ignore_paths: &[&str],
+    release: Option<&Digest>,
+) -> Vec<u8> {
+    let resources = files.map(|(name, digest)| Resource { algorithm: "sha256", digest, name });
     to_json(&Signature {
         statement_type: STATEMENT_TYPE,
         subject: [Root {
-            name: &manifest.model().name,
-            digest: RootDigest { sha256: model_root(manifest.files()) },
-            annotations: RootAnnotations { manifest_sha256: *release },
+            name: model,
+            digest: RootDigest { sha256: root },
+            annotations: release.map(|release| RootAnnotations { manifest_sha256: *release }),
         }],
         predicate_type: PREDICATE_TYPE,
         predicate: Predicate {
@@ -41,7 +53,7 @@ pub fn model_signature_payload(manifest: &Statement, release: &Digest) -> Vec<u8
                 method: "files",
                 hash_type: "sha256",
                 allow_symlinks: false,
-                ignore_paths: [SEAL_DIRECTORY, MODEL_SIGNATURE_PATH],
+                ignore_paths,
             },
         },
     })
@@ -75,7 +87,8 @@ struct Signature<'a> {
 struct Root<'a> {
     name: &'a str,
     digest: RootDigest,
-    annotations: RootAnnotations,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<RootAnnotations>,
 }
 
 #[derive(Serialize)]
@@ -107,5 +120,5 @@ struct Serialization<'a> {
     method: &'a str,
     hash_type: &'a str,
     allow_symlinks: bool,
-    ignore_paths: [&'a str; 2],
+    ignore_paths: &'a [&'a str],
 }

@@ -59,7 +59,13 @@ pub type Hyperparameters = BTreeMap<String, Value>;
 pub struct Model {
     pub name: String,
     pub version: String,
+    /// A number that rises with every release, where the builder keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<u64>,
 }
+
+/// No release has a higher number: every reader of JSON can tell two up to here apart (RFC 8259, 6).
+pub const LAST_RELEASE: u64 = (1 << 53) - 1;
 
 impl Model {
     /// The directory inside the archive, and the archive's name without its ending.

@@ -1,8 +1,9 @@
 use std::collections::HashSet;
 
 use super::{
-    BUILD_TYPE, FORMAT, LAST_EPOCH, Missing, Origin, PathError, ResourceDescriptor, STATEMENT_TYPE,
-    Statement, behaviour, check_collisions, check_path, evidence, is_name, is_source_name, model_root,
+    BUILD_TYPE, FORMAT, LAST_EPOCH, LAST_RELEASE, Missing, Origin, PathError, ResourceDescriptor,
+    STATEMENT_TYPE, Statement, behaviour, check_collisions, check_path, evidence, is_name, is_source_name,
+    model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
@@ -15,6 +16,8 @@ pub enum InvalidManifest {
     Format(u32),
     #[error("{} cannot be the {what} of a model", crate::text::name(name))]
     Name { what: &'static str, name: String },
+    #[error("{0} cannot be the number of a release")]
+    Release(u64),
     #[error("the first subject is not the model")]
     NoModel,
     #[error("{} lacks a digest, its size or its mode", crate::text::name(.0))]
@@ -63,6 +66,9 @@ pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
         if !is_name(name) {
             return Err(InvalidManifest::Name { what, name: name.clone() });
         }
+    }
+    if let Some(number) = model.release.filter(|number| !(1..=LAST_RELEASE).contains(number)) {
+        return Err(InvalidManifest::Release(number));
     }
     command(statement)?;
     subjects(statement)?;

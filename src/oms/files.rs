@@ -206,7 +206,7 @@ pub struct Compared {
 
 /// Compares a model with what was signed.
 ///
-/// `ignored` is left out in addition to what the signature leaves out; `signature` is the signature itself.
+/// `ignored` is left out in addition to what the signature leaves out.
 ///
 /// # Errors
 /// [`digest::Error`]: something could not be read.
@@ -216,7 +216,9 @@ pub fn compare(
     ignored: &BTreeSet<String>,
     progress: Progress<'_>,
 ) -> Result<Compared, digest::Error> {
-    let listed = list(root, ignored, statement.allow_symlinks)?;
+    let stated = statement.ignore_paths.iter().map(|path| path.trim_end_matches('/').to_string());
+    let ignored = ignored.iter().cloned().chain(stated).collect();
+    let listed = list(root, &ignored, statement.allow_symlinks)?;
     let mut compared = Compared { ignored: listed.ignored, ..Compared::default() };
     for (path, reason) in listed.refused {
         compared.differences.insert(path, Difference::Refused(reason));
@@ -259,7 +261,7 @@ pub fn compare(
     Ok(compared)
 }
 
-fn location(root: &Path, path: &str) -> PathBuf {
+pub(super) fn location(root: &Path, path: &str) -> PathBuf {
     if path == "." { root.to_path_buf() } else { root.join(path) }
 }
 

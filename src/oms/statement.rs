@@ -1,6 +1,6 @@
 //! What a model signature says: the files of a model with their digests, and how they were gathered.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -91,7 +91,7 @@ impl ModelStatement {
     /// Reads a signed payload.
     ///
     /// # Errors
-    /// [`Error::Statement`]: not a model signature, or one that means nothing good: no file, names that lead
+    /// [`Error`]: not a model signature, or one that means nothing good: no file, names that lead
     /// elsewhere or stand there twice, a root that is not that of the files.
     pub fn read(payload: &[u8]) -> Result<Self, Error> {
         let kind: Kind = parse(payload)?;
@@ -110,6 +110,11 @@ impl ModelStatement {
         };
         statement.check()?;
         Ok(statement)
+    }
+
+    /// The paths of the files, each once.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.resources.iter().map(|resource| resource.path.as_str()).collect()
     }
 
     fn check(&self) -> Result<(), Error> {

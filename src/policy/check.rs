@@ -2,10 +2,11 @@
 
 use toml::Spanned;
 
-use super::{Error, Policy, Role};
+use super::{Error, Policy, Signer};
 use crate::manifest;
 use crate::probe::Aspect;
 use crate::recipe::is_source_name;
+use crate::trust::Role;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;
@@ -18,15 +19,6 @@ impl Policy {
         let tables = &self.tables;
         if !manifest::is_name(tables.model.get_ref()) {
             return Err(self.mistake(tables.model.span(), "this is not the name of a model"));
-        }
-        if let Some(signatures) = &tables.signatures
-            && *signatures.get_ref() != 1
-        {
-            let message = match *signatures.get_ref() {
-                ..1 => "at least one signature is needed",
-                _ => "this version of modelseal counts one signature: the builder's",
-            };
-            return Err(self.mistake(signatures.span(), message));
         }
         self.check_signers()?;
         self.check_data()?;
@@ -47,14 +39,83 @@ impl Policy {
             if signer.may.get_ref().is_empty() {
                 return Err(self.mistake(signer.may.span(), "a signer who may do nothing is none"));
             }
+            self.check_signer(signer)?;
         }
         // Without signers the caller names keys.
-        let may_build = |signer: &super::Signer| signer.may.get_ref().contains(&Role::Build);
+        let may = |signer: &Signer, role| signer.may.get_ref().contains(&role);
         match signers.first() {
-            Some(first) if !signers.iter().any(may_build) => {
-                Err(self.mistake(first.may.span(), "no signer may build: nothing would ever pass"))
+            Some(first) if !signers.iter().any(|signer| may(signer, Role::Build)) => {
+                return Err(self.mistake(first.may.span(), "no signer may build: nothing would ever pass"));
             }
-            _ => Ok(()),
+            _ => {}
+        }
+        let Some(signatures) = &self.tables.signatures else { return Ok(()) };
+        let count = |role| signers.iter().filter(|signer| may(signer, role)).count();
+        let message = match *signatures.get_ref() {
+            ..1 => "at least one signature is needed",
+            1 => return Ok(()),
+            _ if signers.is_empty() => {
+                "more than one signature needs signers: `[[signer]]` names who may build, and who may approve"
+            }
+            _ if count(Role::Approve) == 0 => {
+                "no signer may approve: nothing would ever have so many signatures"
+            }
+            _ => return Ok(()),
+        };
+        Err(self.mistake(signatures.span(), message))
+    }
+
+    /// A signer is known in one way, and by all that belongs to it.
+    fn check_signer(&self, signer: &Signer) -> Result<(), Error> {
+        let name = signer.name.span();
+        let identity = signer.identity.as_ref().or(signer.identity_regexp.as_ref());
+        let ways = [signer.key.as_ref(), signer.certificate.as_ref(), signer.issuer.as_ref()];
+        match ways.iter().flatten().count() {
+            1 => {}
+            0 => {
+                let message = "who is it? a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`";
+                return Err(self.mistake(name, message));
+            }
+            _ => {
+                return Err(self
+                    .mistake(name, "a signer is known by a key, a certificate or an identity: one of them"));
+            }
+        }
+        let belongs = [
+            (
+                signer.certificate.as_ref(),
+                signer.subject.as_ref(),
+                "`certificate` needs a `subject`: an authority certifies many",
+                "`subject` needs a `certificate`: who says so?",
+            ),
+            (
+                signer.issuer.as_ref(),
+                identity,
+                "`issuer` needs an `identity`: an issuer knows everybody",
+                "an identity needs an `issuer`: who knows it?",
+            ),
+        ];
+        for (way, part, no_part, no_way) in belongs {
+            match (way, part) {
+                (Some(way), None) => return Err(self.mistake(way.span(), no_part)),
+                (None, Some(part)) => return Err(self.mistake(part.span(), no_way)),
+                _ => {}
+            }
+        }
+        if let (Some(_), Some(regexp)) = (&signer.identity, &signer.identity_regexp) {
+            return Err(self.mistake(regexp.span(), "`identity` is exact already"));
+        }
+        if let (None, Some(root)) = (&signer.issuer, &signer.trusted_root) {
+            return Err(self.mistake(root.span(), "`trusted_root` belongs to an identity"));
+        }
+        let is_reason = |reason: &Spanned<String>| !reason.get_ref().trim().is_empty();
+        match (signer.revoked, &signer.reason) {
+            (true, Some(reason)) if is_reason(reason) => Ok(()),
+            (true, _) => Err(self.mistake(name, "a revoked signer needs a `reason`")),
+            (false, Some(reason)) => {
+                Err(self.mistake(reason.span(), "`reason` says why a signer is `revoked`"))
+            }
+            (false, None) => Ok(()),
         }
     }
 
@@ -152,6 +213,7 @@ impl Policy {
         let source = |rest: &str| tables.data.contains_key(rest);
         match id.split_once('.') {
             Some(("gate", "refresh")) => tables.refresh.is_some(),
+            Some(("gate", "version")) => true,
             Some(("gate", rest)) => match rest.split_once('.') {
                 Some(("freshness" | "labels" | "rows" | "slices", name)) => source(name),
                 _ => false,

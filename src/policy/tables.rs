@@ -9,6 +9,7 @@ use toml::Spanned;
 use crate::manifest::{Origin, Rung};
 use crate::probe::Bounds;
 use crate::recipe::Age;
+use crate::trust::{Rights, Role};
 
 /// The tables of a policy, as written.
 #[derive(Debug, Deserialize)]
@@ -21,8 +22,10 @@ pub struct Tables {
     /// The weakest level at which a rebuild makes a release `reproduced`; without it R2: answers alone do
     /// not.
     pub reproduced_level: Option<Rung>,
-    /// How many distinct keys must have signed.
+    /// How many distinct signers must have signed.
     pub signatures: Option<Spanned<i64>>,
+    /// The lowest `release` number that is accepted.
+    pub min_release: Option<u64>,
     pub previous: Option<Previous>,
     #[serde(default)]
     pub warnings: Warnings,
@@ -63,36 +66,47 @@ pub enum Warnings {
 pub struct Signer {
     pub name: Spanned<String>,
     /// A public key's file, relative to the policy.
-    pub key: Spanned<String>,
+    pub key: Option<Spanned<String>>,
+    /// A file with the certificates of an authority, its root among them, relative to the policy.
+    pub certificate: Option<Spanned<String>>,
+    /// Whom the authority has to have certified.
+    pub subject: Option<Spanned<String>>,
+    /// Whom Sigstore has to vouch for.
+    pub identity: Option<Spanned<String>>,
+    /// A regular expression that the whole identity has to match.
+    pub identity_regexp: Option<Spanned<String>>,
+    /// Who has to have known the identity.
+    pub issuer: Option<Spanned<String>>,
+    /// A trusted root of Sigstore, relative to the policy; without it that of the public-good instance.
+    pub trusted_root: Option<Spanned<String>>,
     #[serde(default = "may_build")]
     pub may: Spanned<Vec<Role>>,
     #[serde(default, deserialize_with = "optional_time")]
+    pub not_before: Option<Timestamp>,
+    #[serde(default, deserialize_with = "optional_time")]
     pub not_after: Option<Timestamp>,
+    /// Nothing that it ever signed counts.
+    #[serde(default)]
+    pub revoked: bool,
+    /// Why it was revoked.
+    pub reason: Option<Spanned<String>>,
+}
+
+impl Signer {
+    pub fn rights(&self) -> Rights {
+        Rights {
+            roles: self.may.get_ref().clone(),
+            not_before: self.not_before,
+            not_after: self.not_after,
+            revoked: self
+                .revoked
+                .then(|| self.reason.as_ref().map_or(String::new(), |reason| reason.get_ref().clone())),
+        }
+    }
 }
 
 fn may_build() -> Spanned<Vec<Role>> {
     Spanned::new(0..0, vec![Role::Build])
-}
-
-/// What a signer may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Build,
-    Approve,
-    Reproduce,
-    Rollback,
-}
-
-impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Build => "build",
-            Role::Approve => "approve",
-            Role::Reproduce => "reproduce",
-            Role::Rollback => "rollback",
-        }
-    }
 }
 
 /// `[code]`

@@ -18,6 +18,12 @@ impl Recipe {
                 ));
             }
         }
+        if let Some(release) = &model.release
+            && !(1..=manifest::LAST_RELEASE).contains(release.get_ref())
+        {
+            let message = format!("a release has a number from 1 to {}", manifest::LAST_RELEASE);
+            return Err(self.mistake(release.span(), message));
+        }
         let data = self.tables.data.iter().map(|data| &data.name);
         let base = self.tables.base.iter().map(|base| &base.name);
         let probes = self.tables.probe.iter().map(|probe| &probe.name);

@@ -41,6 +41,8 @@ pub struct Tables {
 pub struct Model {
     pub name: Spanned<String>,
     pub version: Spanned<String>,
+    /// A number that rises with every release: an older one can then be told from a newer one.
+    pub release: Option<Spanned<u64>>,
 }
 
 /// `[artifact]`

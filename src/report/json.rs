@@ -18,11 +18,17 @@ pub fn to_json(report: &Report) -> serde_json::Result<String> {
         signers: report
             .signers
             .iter()
-            .map(|signer| WireSigner { key: tagged(&signer.key), name: &signer.name })
+            .map(|signer| WireSigner {
+                key: tagged(&signer.key),
+                name: &signer.name,
+                subject: signer.subject.as_deref(),
+                identity: signer.identity.as_deref(),
+                issuer: signer.issuer.as_deref(),
+            })
             .collect(),
         origin: report.origin.map(|origin| origin.name()),
         missing: report.missing.iter().map(|part| part.name()).collect(),
-        hash: report.hash.name(),
+        hash: report.hash,
         policy: report
             .policy
             .as_ref()
@@ -75,6 +81,12 @@ struct WirePolicy<'a> {
 struct WireSigner<'a> {
     key: String,
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
 }
 
 #[derive(Serialize)]

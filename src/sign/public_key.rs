@@ -1,3 +1,5 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use pkcs8::der::Decode;
 use pkcs8::spki::{EncodePublicKey, SubjectPublicKeyInfoRef};
@@ -5,7 +7,7 @@ use pkcs8::{DecodePublicKey, LineEnding};
 use sha2::Digest as _;
 
 use super::private_key::{algorithm_name, pem_block};
-use super::{KeyError, dsse};
+use super::{Form, KeyError, dsse};
 use crate::digest::Digest;
 use crate::manifest::PAYLOAD_TYPE;
 
@@ -63,7 +65,18 @@ impl PublicKey {
             reason: reason.to_string(),
         };
         let document = pkcs8::Document::from_pem(&block).map_err(|error| malformed(&error))?.1;
-        let der = document.as_bytes();
+        Self::from_der(document.as_bytes(), shown)
+    }
+
+    /// Reads a DER `SubjectPublicKeyInfo`. `shown` names it in errors.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_der(der: &[u8], shown: &str) -> Result<Self, KeyError> {
+        let malformed = |reason: &dyn std::fmt::Display| KeyError::Malformed {
+            key: shown.to_string(),
+            reason: reason.to_string(),
+        };
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|error| malformed(&error))?;
         let algorithm = algorithm_name(&info.algorithm);
         match algorithm.as_str() {
@@ -98,6 +111,17 @@ impl PublicKey {
         pem.unwrap_or_default()
     }
 
+    /// DER `SubjectPublicKeyInfo`.
+    pub fn to_der(&self) -> Vec<u8> {
+        let document = match self {
+            PublicKey::P256(key) => key.to_public_key_der(),
+            PublicKey::P384(key) => key.to_public_key_der(),
+            PublicKey::P521(key) => key.to_public_key_der(),
+            PublicKey::Ed25519(key) => key.to_public_key_der(),
+        };
+        document.map(|document| document.into_vec()).unwrap_or_default()
+    }
+
     /// The identity of a key, its `hint` and `keyid`: SHA-256 of the PEM text, as OMS defines it.
     pub fn hint(&self) -> Digest {
         Digest::sha256(self.to_pem().as_bytes())
@@ -106,6 +130,30 @@ impl PublicKey {
     /// Whether the OMS reference tool can check signatures of this key.
     pub fn is_elliptic_curve(&self) -> bool {
         !matches!(self, PublicKey::Ed25519(_))
+    }
+
+    /// Whether a bundle's hint names this key: in our way and that of OMS, or in that of cosign (SHA-256 of the
+    /// DER in base64).
+    pub fn is_named_by(&self, hint: &str) -> bool {
+        hint == self.hint().to_string() || hint == STANDARD.encode(Digest::sha256(&self.to_der()).0)
+    }
+
+    /// A signature in the one form in which we write it, from DER or from `r` and `s` one after the other;
+    /// `None`: it is neither. Whether it is right is not checked.
+    pub fn canonical_signature(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        macro_rules! canonical {
+            ($curve:ident) => {{
+                let parsed = $curve::ecdsa::Signature::from_der(signature)
+                    .or_else(|_| $curve::ecdsa::Signature::from_slice(signature));
+                Some(parsed.ok()?.normalize_s().to_der().as_bytes().to_vec())
+            }};
+        }
+        match self {
+            PublicKey::P256(_) => canonical!(p256),
+            PublicKey::P384(_) => canonical!(p384),
+            PublicKey::P521(_) => canonical!(p521),
+            PublicKey::Ed25519(_) => (signature.len() == 64).then(|| signature.to_vec()),
+        }
     }
 
     /// Checks a DSSE signature over an in-toto payload.
@@ -121,7 +169,7 @@ impl PublicKey {
     /// # Errors
     /// [`SignatureError`].
     pub fn verify_foreign(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        self.check(payload, signature, Form::Der)
+        self.check(payload, signature, Form::Foreign)
     }
 
     fn check(&self, payload: &[u8], signature: &[u8], form: Form) -> Result<(), SignatureError> {
@@ -149,21 +197,12 @@ impl PublicKey {
         let mut wide = [0; 66];
         wide[34..].copy_from_slice(&sha2::Sha256::digest(message));
         match self {
-            PublicKey::P256(key) => ecdsa!(p256, key, &wide[34..], signature, Form::Der),
-            PublicKey::P384(key) => ecdsa!(p384, key, &wide[34..], signature, Form::Der),
-            PublicKey::P521(key) => ecdsa!(p521, key, &wide, signature, Form::Der),
+            PublicKey::P256(key) => ecdsa!(p256, key, &wide[34..], signature, Form::Foreign),
+            PublicKey::P384(key) => ecdsa!(p384, key, &wide[34..], signature, Form::Foreign),
+            PublicKey::P521(key) => ecdsa!(p521, key, &wide, signature, Form::Foreign),
             PublicKey::Ed25519(_) => Err(SignatureError::Wrong),
         }
     }
-}
-
-/// In how many spellings a signature is accepted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// The one that we write: DER, the lower of the two possible S.
-    Canonical,
-    /// DER.
-    Der,
 }
 
 fn hash<H: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<H> {

@@ -5,13 +5,15 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::rollback::Meant;
 use super::{Error, Target, Verification};
 use crate::digest::{Symlinks, open_regular};
-use crate::manifest::{Origin, Reproduction, Rung};
+use crate::manifest::{Attestation, Claim, Origin, Rung};
 use crate::release::Seal;
 use crate::report::{Check, Signer, Status};
-use crate::sign::read_bundle;
-use crate::text::name;
+use crate::sign::{Bundle, read_bundle};
+use crate::text::{Escaped, name};
+use crate::trust::{self, Accepted, Role};
 
 /// What the names of statements end in.
 const ENDING: &str = ".sigstore.json";
@@ -41,11 +43,9 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
         }
         let shown = path.to_string_lossy().into_owned();
         match judge(verification, seal, &path) {
-            Ok((check, reproduced)) => {
+            Ok((check, effect)) => {
                 verification.add(check);
-                if let Some((signer, message)) = reproduced {
-                    accept(verification, signer, &message);
-                }
+                add(verification, effect);
             }
             Err(reason) => {
                 let message = format!("{} does not count: {reason}", name(&file_name(&path)));
@@ -57,36 +57,63 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
     Ok(())
 }
 
-/// Who rebuilt the release, and how the origin reads then.
-type Reproduced = (Signer, String);
+/// What a statement that counts adds.
+enum Effect<'a> {
+    /// Who rebuilt the release, and how the origin reads then.
+    Reproduced(Signer, String),
+    Approved(Accepted<'a>),
+    Meant(Meant),
+}
 
-/// A statement that counts; or why it does not.
-fn judge(
-    verification: &Verification<'_>,
+/// A statement that counts, and what it adds; or why it does not count.
+fn judge<'a>(
+    verification: &Verification<'a>,
     seal: &Seal,
     path: &Path,
-) -> Result<(Check, Option<Reproduced>), String> {
+) -> Result<(Check, Effect<'a>), String> {
     let bundle = read_bundle(&read(path)?).map_err(|error| error.to_string())?;
-    let keys = verification.options.keys;
-    let signer = keys.iter().find(|trusted| trusted.key.verify(&bundle.payload, &bundle.signature).is_ok());
-    let Some(signer) = signer.filter(|signer| signer.key.hint() == bundle.hint) else {
-        return Err("none of the trusted keys signed it".to_string());
+    let options = verification.options;
+    let signer = trust::accept(options.signers, &bundle, Bundle::verify, options.now)
+        .map_err(|refusal| refusal.message)?;
+    let statement = Attestation::parse(&bundle.payload).map_err(|error| error.to_string())?;
+    let role = match statement.claim() {
+        Claim::Reproduced(_) => Role::Reproduce,
+        Claim::Approved => Role::Approve,
+        Claim::RolledBack(_) => Role::Rollback,
     };
-    if let Err(reason) = &signer.may_reproduce {
-        return Err(format!("its signer, {}, does not count: {reason}", signer.shown));
+    if let Err(reason) = signer.may(role, options.now) {
+        return Err(format!("its signer, {}, does not count: {reason}", signer.shown()));
     }
-    let statement = Reproduction::parse(&bundle.payload).map_err(|error| error.to_string())?;
     if statement.release() != seal.release {
         return Err("it is about another release".to_string());
     }
-    if verification.accepted.is_some_and(|builder| builder.key == signer.key) {
+    let (message, effect) = match statement.claim().clone() {
+        Claim::Reproduced(level) => judge_reproduction(verification, seal, &signer, level)?,
+        Claim::Approved => judge_approval(verification, signer)?,
+        Claim::RolledBack(rollback) => {
+            let shown = signer.shown();
+            let reason = Escaped(&rollback.reason);
+            let message =
+                format!("going back to it is meant until {}: {reason} ({shown})", Escaped(&rollback.until));
+            (message, Effect::Meant(Meant { rollback, signer: shown }))
+        }
+    };
+    Ok((Check::pass(ID, message).path(path.to_string_lossy().into_owned()), effect))
+}
+
+fn judge_reproduction<'a>(
+    verification: &Verification<'a>,
+    seal: &Seal,
+    signer: &Accepted<'a>,
+    level: Rung,
+) -> Result<(String, Effect<'a>), String> {
+    if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(signer)) {
         return Err("the builder signed it, and cannot vouch for itself".to_string());
     }
     let sealed = seal.manifest.internal().origin;
     if sealed == Origin::Adopted {
         return Err("the artifact was adopted: there is nothing to rebuild it with".to_string());
     }
-    let level = statement.level();
     if let Some(policy) = verification.options.policy {
         let weakest = policy.tables.reproduced_level.unwrap_or(Rung::R2);
         if level > weakest {
@@ -94,11 +121,37 @@ fn judge(
             return Err(format!("it was rebuilt as {found}, and the policy demands {weakest}"));
         }
     }
-    let message = format!("rebuilt as {} by {}", level.name(), signer.shown);
-    let origin = format!("reproduced as {} by {}; sealed as {}", level.name(), signer.shown, sealed.name());
-    let path = path.to_string_lossy().into_owned();
-    let check = Check::pass(ID, message).path(path);
-    Ok((check, Some((Signer { key: signer.key.hint(), name: signer.name.clone() }, origin))))
+    let (level, shown) = (level.name(), signer.shown());
+    let origin = format!("reproduced as {level} by {shown}; sealed as {}", sealed.name());
+    Ok((format!("rebuilt as {level} by {shown}"), Effect::Reproduced(super::signer(signer), origin)))
+}
+
+/// One signer is counted once, whatever keys it has.
+fn judge_approval<'a>(
+    verification: &Verification<'a>,
+    signer: Accepted<'a>,
+) -> Result<(String, Effect<'a>), String> {
+    if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(&signer)) {
+        return Err("the builder signed it, and has signed already".to_string());
+    }
+    if verification.approvals.iter().any(|other| other.is_same_as(&signer)) {
+        return Err(format!("{} has approved already", signer.shown()));
+    }
+    Ok((format!("approved by {}", signer.shown()), Effect::Approved(signer)))
+}
+
+fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
+    match effect {
+        Effect::Reproduced(signer, message) => accept(verification, signer, &message),
+        Effect::Approved(accepted) => {
+            let signer = super::signer(&accepted);
+            verification.approvals.push(accepted);
+            if !verification.report.signers.contains(&signer) {
+                verification.report.signers.push(signer);
+            }
+        }
+        Effect::Meant(meant) => verification.meant.push(meant),
+    }
 }
 
 fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {

@@ -12,7 +12,6 @@ use crate::digest::{self, EntryKind, Symlinks, TreeEntry, hash_file, map_files, 
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use crate::release::Seal;
 use crate::report::Check;
-use crate::sign;
 use crate::text::name;
 
 /// Permission bits that no archive of ours sets: set-user-ID, set-group-ID, sticky.
@@ -109,7 +108,7 @@ fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<Vec<u8>>, Err
     let Ok((file, metadata)) = open_regular(&path, Symlinks::Refuse) else {
         return Ok(None);
     };
-    let expected = sign::bundle_length(seal.model_signature_payload().len());
+    let expected = seal.model_signature_length();
     let mut content = Vec::new();
     // One byte more than belongs there shows that it is another file; more is not read.
     file.take(expected.min(metadata.len()) + 1)

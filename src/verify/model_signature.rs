@@ -4,7 +4,7 @@ use super::Verification;
 use crate::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
 use crate::release::Seal;
 use crate::report::Check;
-use crate::sign::{Bundle, read_bundle};
+use crate::sign::{Bundle, Material, read_bundle};
 
 const ID: &str = "model_signature";
 
@@ -25,12 +25,17 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, content: O
 }
 
 fn compare(verification: &Verification<'_>, seal: &Seal, bundle: &Bundle) -> Check {
-    let Some(signer) = verification.accepted else {
+    let Some(signer) = &verification.accepted else {
         return Check::fail(ID, "the seal has no accepted signer");
     };
-    if bundle.hint != signer.key.hint() {
-        return Check::fail(ID, "it was signed by another key than the seal")
-            .differs(format!("sha256:{}", signer.key.hint()), format!("sha256:{}", bundle.hint));
+    if seal.material != bundle.material {
+        let check = Check::fail(ID, "it was signed by another key than the seal");
+        return match (&seal.material, &bundle.material) {
+            (Material::Key { hint: Some(expected) }, Material::Key { hint: Some(found) }) => {
+                check.differs(format!("sha256:{expected}"), format!("sha256:{found}"))
+            }
+            _ => check,
+        };
     }
     if bundle.payload != seal.model_signature_payload() {
         return match sealed_release(&bundle.payload) {
@@ -39,7 +44,7 @@ fn compare(verification: &Verification<'_>, seal: &Seal, bundle: &Bundle) -> Che
             _ => Check::fail(ID, "it lists other files than the manifest"),
         };
     }
-    match signer.key.verify(&bundle.payload, &bundle.signature) {
+    match bundle.verify(&signer.key) {
         Ok(()) => Check::pass(ID, "OMS, same key, same files"),
         Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
     }

@@ -1,6 +1,6 @@
 //! Step 7: what the deployer's policy demands, judged on the sealed evidence.
 
-use super::{Error, Verification, previous};
+use super::{Error, Verification, previous, rollback, signatures};
 use crate::gate::{Evidence, count_warnings, judge, judge_model, tighten};
 use crate::release::Seal;
 
@@ -12,10 +12,12 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
     };
     verification.add(judge_model(policy, &seal.manifest));
     let previous = previous::check(verification, policy, seal)?;
+    signatures::check(verification, policy);
+    rollback::check(verification, policy, seal, previous.as_ref());
     let evidence = Evidence {
         policy,
         manifest: &seal.manifest,
-        previous: previous.as_ref(),
+        previous: previous.as_ref().map(|previous| &previous.manifest),
         origin: verification.report.origin.unwrap_or(seal.manifest.internal().origin),
         now: verification.options.now,
     };

@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use super::{Error, Options, Target, TrustedKey, Verification, archive, directory, seal};
+use super::{Error, Options, Target, Verification, archive, directory, seal};
 use crate::digest::{Symlinks, open_regular};
-use crate::manifest::Statement;
 use crate::policy::{Policy, Previous};
 use crate::release::{Discard, Seal};
 use crate::report::{Check, Status};
+use crate::trust::TrustedSigner;
 
 const ID: &str = "previous";
 
@@ -17,12 +17,12 @@ const STEPS: [&str; 5] = ["seal", "signature", "archive", "files", "model_signat
 /// No bare seal is longer.
 const LONGEST: u64 = 512 << 20;
 
-/// The manifest of the previous release, if there is one that is accepted.
+/// The previous release, if there is one that is accepted.
 pub(super) fn check(
     verification: &mut Verification<'_>,
     policy: &Policy,
     seal: &Seal,
-) -> Result<Option<Statement>, Error> {
+) -> Result<Option<Seal>, Error> {
     let options = verification.options;
     let Some(target) = options.previous else {
         if policy.tables.previous == Some(Previous::Required) {
@@ -50,15 +50,17 @@ pub(super) fn check(
         let digest = crate::text::short(&previous.release.to_string());
         Check::pass(ID, format!("{} {}, release sha256:{digest}", model.name, model.version))
     });
-    Ok(Some(previous.manifest))
+    Ok(Some(previous))
 }
 
 /// The seal, read once and accepted; or why it is not.
 fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>, Error> {
-    let as_built = |key: &TrustedKey| TrustedKey { may_build: key.may_have_built.clone(), ..key.clone() };
-    let keys: Vec<TrustedKey> = options.keys.iter().map(as_built).collect();
+    // A signer whose time has ended since then signed it well.
+    let then =
+        |signer: &TrustedSigner| TrustedSigner { rights: signer.rights.without_end(), ..signer.clone() };
+    let signers: Vec<TrustedSigner> = options.signers.iter().map(then).collect();
     let options = Options {
-        keys: &keys,
+        signers: &signers,
         release: None,
         against: None,
         attestations: &[],

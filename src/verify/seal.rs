@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Target, Verification};
 use crate::archive::{ArchiveReader, ReadError};
-use crate::digest::{self, Digest, Symlinks, open_regular};
+use crate::digest::{self, Symlinks, open_regular};
 use crate::manifest::SEAL_PATH;
 use crate::release::{Seal, SealError};
 use crate::report::Check;
@@ -101,8 +101,6 @@ pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Opti
 pub enum Sealed {
     Read {
         seal: Box<Seal>,
-        /// Which key it says that it was signed with.
-        hint: Digest,
     },
     /// Why there is none to show.
     Unreadable(String),
@@ -118,7 +116,7 @@ pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
         Opened::Archive(source) => read_from_archive(target, source)?,
     };
     Ok(match content.map(|content| Seal::read(&content)) {
-        Ok(Ok((seal, bundle))) => Sealed::Read { seal: Box::new(seal), hint: bundle.hint },
+        Ok(Ok((seal, _))) => Sealed::Read { seal: Box::new(seal) },
         Ok(Err(error)) => Sealed::Unreadable(error.to_string()),
         Err(reason) => Sealed::Unreadable(reason),
     })

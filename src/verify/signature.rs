@@ -1,58 +1,40 @@
-//! Step 2: a key that the caller named signed it.
+//! Step 2: somebody whom the caller named signed it.
 
-use super::{TrustedKey, Verification};
+use super::Verification;
 use crate::report::Check;
-use crate::sign::{Bundle, SignatureError};
+use crate::sign::Bundle;
+use crate::trust::{self, Accepted, Role};
 
-/// Tries every trusted key; what the seal says about its key is only compared afterwards.
-pub(super) fn check<'a>(verification: &mut Verification<'a>, bundle: &Bundle) -> Option<&'a TrustedKey> {
-    let keys = verification.options.keys;
-    let mut not_canonical = None;
-    for trusted in keys {
-        match trusted.key.verify(&bundle.payload, &bundle.signature) {
-            Ok(()) if trusted.key.hint() == bundle.hint => {
-                if let Err(reason) = &trusted.may_build {
-                    let message = format!("signed by {}, which does not count: {reason}", trusted.shown);
-                    verification.add(
-                        Check::fail("signature", message)
-                            .hint("the policy says who may build; do not deploy what others built"),
-                    );
-                    return None;
-                }
-                verification.add(Check::pass("signature", trusted.shown.clone()));
-                return Some(trusted);
-            }
-            Ok(()) => {
-                let message = format!("signed by {}, but the seal names another key", trusted.shown);
-                verification.add(
-                    Check::fail("signature", message)
-                        .differs(format!("sha256:{}", trusted.key.hint()), format!("sha256:{}", bundle.hint)),
-                );
-                return None;
-            }
-            Err(SignatureError::NotCanonical) if trusted.key.hint() == bundle.hint => {
-                not_canonical = Some(SignatureError::NotCanonical);
-            }
-            Err(_) => {}
-        }
-    }
-    let named = keys.iter().find(|trusted| trusted.key.hint() == bundle.hint);
-    let check = match (named, not_canonical) {
-        (Some(trusted), Some(error)) => {
-            Check::fail("signature", format!("it names {}, but {error}", trusted.shown))
-        }
-        (Some(trusted), None) => Check::fail(
-            "signature",
-            format!("it names {}, but the manifest was changed after signing", trusted.shown),
-        ),
-        (None, _) => {
-            let expected: Vec<String> =
-                keys.iter().map(|trusted| format!("sha256:{}", trusted.key.hint())).collect();
-            Check::fail("signature", "none of the trusted keys signed this")
-                .differs(expected.join(" or "), format!("sha256:{}", bundle.hint))
-                .hint("if the signer is right, the `--key` is another one; if not, do not deploy it")
+/// What signs a seal: [`Bundle::verify`].
+pub(super) fn check<'a>(verification: &mut Verification<'a>, bundle: &Bundle) -> Option<Accepted<'a>> {
+    check_by(verification, bundle, Bundle::verify)
+}
+
+/// Tries everybody who is trusted; what the bundle says about its signer is only compared.
+pub(super) fn check_by<'a>(
+    verification: &mut Verification<'a>,
+    bundle: &Bundle,
+    check: trust::Check,
+) -> Option<Accepted<'a>> {
+    let options = verification.options;
+    let accepted = match trust::accept(options.signers, bundle, check, options.now) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let mut check = Check::fail("signature", refusal.message);
+            (check.expected, check.actual) = (refusal.expected, refusal.actual);
+            check.hint = refusal.hint.map(str::to_string);
+            verification.add(check);
+            return None;
         }
     };
-    verification.add(check);
-    None
+    if let Err(reason) = accepted.may(Role::Build, options.now) {
+        let message = format!("signed by {}, which does not count: {reason}", accepted.shown());
+        verification.add(
+            Check::fail("signature", message)
+                .hint("the policy says who may build; do not deploy what others built"),
+        );
+        return None;
+    }
+    verification.add(Check::pass("signature", accepted.shown()));
+    Some(accepted)
 }

@@ -21,12 +21,15 @@ fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
         "policy",
         "probe",
         "drill",
+        "sign",
+        "countersign",
+        "rollback",
         "completions",
     ] {
         help.says(&format!("\n  {verb} "));
         modelseal([verb, "--help"]).expect(0).says("Examples:");
     }
-    assert!(!help.stdout.contains("countersign"));
+    assert!(!help.stdout.contains("oci"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use modelseal::digest::Digest;
-use modelseal::manifest::{Model, Reproduction, Rung};
+use modelseal::manifest::{Attestation, Claim, Model, Rung};
 use modelseal::sign::{KeySource, read_private_key, write_bundle};
 
 use crate::running::{MAKE, project};
@@ -59,7 +59,7 @@ fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
         json["checks"].as_array().expect("a list").iter().find(|check| check["id"] == "attestation").cloned();
     let check = check.expect("is listed");
     assert_eq!(check["status"], "skip");
-    assert!(check["message"].as_str().expect("a text").contains("none of the trusted keys signed it"));
+    assert!(check["message"].as_str().expect("a text").contains("none of the trusted keys signed this"));
 }
 
 #[test]
@@ -121,13 +121,16 @@ fn a_statement_that_is_named_need_not_lie_beside_the_release() {
 #[test]
 fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
     let (project, archive, private, public) = release();
-    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads");
+    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads").into();
     let shown = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
     let release: Digest =
         shown["release"].as_str().expect("a text")["sha256:".len()..].parse().expect("a digest");
-    let model = Model { name: "wine".into(), version: "1.0.0".into() };
-    let good =
-        write_bundle(&Reproduction::new(&model, release, Rung::R0, "0.1.0").payload(), &key).expect("signs");
+    let model = Model { name: "wine".into(), version: "1.0.0".into(), release: None };
+    let good = write_bundle(
+        &Attestation::new(&model, release, Claim::Reproduced(Rung::R0), "0.1.0").payload(),
+        &key,
+    )
+    .expect("signs");
     let path = archive.with_file_name("wine-1.0.0.tar.reproduction.x.sigstore.json");
     let origin = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("writes");
@@ -188,10 +191,10 @@ fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
     let (project, archive, private, _) = release();
     let show = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
     let digest = show["release"].as_str().expect("text").strip_prefix("sha256:").expect("a digest");
-    let model = Model { name: "wine".into(), version: "1.0.0".into() };
+    let model = Model { name: "wine".into(), version: "1.0.0".into(), release: None };
     let release: Digest = digest.parse().expect("a digest");
-    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads");
-    let statement = Reproduction::new(&model, release, Rung::R3, "0.1.0").payload();
+    let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads").into();
+    let statement = Attestation::new(&model, release, Claim::Reproduced(Rung::R3), "0.1.0").payload();
     let path = archive.with_file_name(format!(
         "{}.x.sigstore.json",
         archive.file_name().expect("a name").to_string_lossy()

@@ -56,6 +56,7 @@ pub fn csv(rows: &[Row]) -> String {
 pub fn release(project: &Project, name: &str, data: &str, weights: &str) -> PathBuf {
     project.write("data.csv", data);
     project.write("model/weights", weights);
+    project.set_version(name);
     let path = project.out(&format!("{name}.tar"));
     project.build_with(&["-o", &path.to_string_lossy(), "--force"]);
     path
@@ -375,6 +376,7 @@ fn a_refresh_of_one_source_among_several_is_one() {
     project.public_key();
     let (before, after) = (project.build_with(&["-o", "../before.tar"]), project.root().join("after.tar"));
     project.write("README.md", "# Wine\n");
+    project.set_version("1.0.1");
     project.commit();
     project.build_with(&["-o", "../after.tar"]);
     let policy = format!("model = \"wine\"\n{policy}{SIGNER}");

@@ -57,7 +57,7 @@ fn a_payload_or_signature_byte_flipped() {
     let text = String::from_utf8(payload(seal.as_bytes())).expect("is text");
     let changed = text.replace("\"seed\":42", "\"seed\":43");
     let other = seal.replace(&STANDARD.encode(&text), &STANDARD.encode(&changed));
-    refused(&with_seal(other), "signature").says("the manifest was changed after signing");
+    refused(&with_seal(other), "signature").says("what was signed was changed afterwards");
 
     let json: serde_json::Value = serde_json::from_str(&seal).expect("is JSON");
     let signature = json["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a signature");
@@ -270,21 +270,21 @@ fn manifest_a_with_artifact_b() {
 
 #[test]
 fn model_sig_stripped_foreign_or_of_another_release() {
-    let signature = |payload: &[u8], key: &PrivateKey| {
+    let signature = |payload: &[u8], key: PrivateKey| {
         let mut damaged = entries();
-        damaged[1].content = write_bundle(payload, key).expect("signs");
+        damaged[1].content = write_bundle(payload, &key.into()).expect("signs");
         join(&damaged)
     };
     let right = payload(&entries()[1].content);
     let stranger = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
-    refused(&signature(&right, &stranger), "model_signature").says("signed by another key than the seal");
+    refused(&signature(&right, stranger), "model_signature").says("signed by another key than the seal");
 
     let text = String::from_utf8(right).expect("is text");
     let release = Digest::sha256(&payload(&entries()[0].content)).to_string();
     let other = text.replace(&release, &Digest::sha256(b"other").to_string());
-    refused(&signature(other.as_bytes(), &private_key()), "model_signature").says("another release");
+    refused(&signature(other.as_bytes(), private_key()), "model_signature").says("another release");
     let files = text.replace("\"config.json\"", "\"confib.json\"");
-    refused(&signature(files.as_bytes(), &private_key()), "model_signature").says("other files");
+    refused(&signature(files.as_bytes(), private_key()), "model_signature").says("other files");
 
     let mut damaged = entries();
     let last = damaged[1].content.len() - 1;

@@ -103,7 +103,7 @@ fn no_key_is_2_and_never_a_success() {
     let file = sample.project.out("no-key.tar");
     fs::write(&file, &sample.bytes).expect("writes");
     let archive = file.to_string_lossy();
-    sample.project.modelseal(&["verify", &archive]).expect(2).says("no key is trusted").claims_no_success();
+    sample.project.modelseal(&["verify", &archive]).expect(2).says("nobody is trusted").claims_no_success();
     let to = sample.project.out("no-key").to_string_lossy().into_owned();
     sample.project.modelseal(&["unpack", &archive, "-o", &to]).expect(2).claims_no_success();
     assert!(!sample.project.out("no-key").exists());

@@ -5,23 +5,24 @@ use std::io::Write;
 use modelseal::digest::Algorithms;
 use modelseal::report::Verdict;
 use modelseal::sign::PublicKey;
-use modelseal::verify::{Options, Target, TrustedKey, verify};
+use modelseal::trust::TrustedSigner;
+use modelseal::verify::{Options, Target, verify};
 use proptest::prelude::*;
 
 use crate::support::Project;
 use crate::support::project::sample;
 
-fn trusted() -> Vec<TrustedKey> {
+fn trusted() -> Vec<TrustedSigner> {
     let key = PublicKey::from_pem(include_str!("keys/p256.pub"), "ci").expect("reads");
-    vec![TrustedKey::new("ci", "ci", key)]
+    vec![TrustedSigner::key("ci", "ci", key)]
 }
 
 /// The verdict of the library on these bytes; `None` where they could not be judged.
-fn verdict(bytes: &[u8], keys: &[TrustedKey], hash: Algorithms) -> Option<Verdict> {
+fn verdict(bytes: &[u8], keys: &[TrustedSigner], hash: Algorithms) -> Option<Verdict> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(bytes).expect("writes");
     let options = Options {
-        keys,
+        signers: keys,
         release: None,
         hash,
         against: None,
@@ -93,7 +94,7 @@ proptest! {
         let read = String::from_utf8(text).ok().and_then(|text| PublicKey::from_pem(&text, "ci").ok());
         if let Some(key) = read {
             let is_same = key == same;
-            let keys = [TrustedKey::new("ci", "ci", key)];
+            let keys = [TrustedSigner::key("ci", "ci", key)];
             let passed = verdict(&sample().bytes, &keys, Algorithms::BLAKE3) == Some(Verdict::Pass);
             prop_assert_eq!(passed, is_same);
         }

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 26] = [
+const ROOMS: [&str; 27] = [
     "text",
     "interrupt",
     "digest",
     "manifest",
     "sign",
+    "trust",
     "oms",
     "archive",
     "release",

@@ -36,9 +36,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
-    let keys = trusted_keys(std::slice::from_ref(&arguments.key))?;
+    let signers = trusted_keys(std::slice::from_ref(&arguments.key))?;
     let now = Timestamp::now();
-    let options = Options::new(&keys, now, &|_| {});
+    let options = Options::new(&signers, now, &|_| {});
     let report = verify(&target, &options)?;
     if report.verdict() != Verdict::Pass {
         say(talk, "a policy is written from a release that passes");

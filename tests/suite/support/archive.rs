@@ -79,7 +79,7 @@ pub fn private_key() -> PrivateKey {
 /// Replaces the seal of an archive by one over another payload, rightly signed.
 pub fn reseal(bytes: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut entries = split(bytes);
-    let seal = write_bundle(payload, &private_key()).expect("signs");
+    let seal = write_bundle(payload, &private_key().into()).expect("signs");
     set_content(&mut entries[0], seal);
     join(&entries)
 }

@@ -103,6 +103,13 @@ impl Project {
         self.write("modelseal.toml", recipe.replace(from, to));
     }
 
+    /// Gives the next release a version of its own.
+    pub fn set_version(&self, version: &str) {
+        let recipe = fs::read_to_string(self.at("modelseal.toml")).expect("reads");
+        let line = recipe.lines().find(|line| line.starts_with("version = ")).expect("a version");
+        self.write("modelseal.toml", recipe.replace(line, &format!("version = \"{version}\"")));
+    }
+
     /// Runs git in the project with a fixed identity and time.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> String {

@@ -1,0 +1,110 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Talk;
+use super::arguments::Format;
+use super::output::{print, say, warn};
+use super::policy::previous;
+use super::progress::Progress;
+use super::signing::Signing;
+use super::trusting::Trusting;
+use super::verify::print_report;
+use crate::digest::Algorithms;
+use crate::manifest::{Attestation, Claim};
+use crate::release::{Seal, write_beside};
+use crate::report::{Report, Status};
+use crate::verify::{Options, Target, read_whole, verify};
+
+/// Approve a release as a second signer, in a statement beside its archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal countersign wine-1.0.0.tar --key keys/release.key --policy gate.toml
+  modelseal verify wine-1.0.0.tar --policy gate.toml       with `signatures = 2`, and who may approve
+
+The archive is read to its end first: what is signed is a release whose files are the sealed ones. With
+--policy it also has to pass that policy, but for the number of signatures. The archive itself never changes.
+Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it; 2 could not run;
+3 the policy's answer is inconclusive.")]
+pub(super) struct Arguments {
+    #[arg(value_name = "ARCHIVE")]
+    archive: PathBuf,
+    /// Sign only what passes this policy
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The release that is deployed now, for the policy
+    #[arg(long, value_name = "TARGET", requires = "policy")]
+    previous: Option<PathBuf>,
+    #[command(flatten)]
+    signing: Signing,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let key = arguments.signing.prepare(talk)?;
+    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    match &arguments.policy {
+        Some(policy) => {
+            if let Some(report) = judge(arguments, policy, &seal)? {
+                say(talk, "nothing was signed: the policy does not accept this release");
+                return print_report(&report, Format::Text, talk);
+            }
+        }
+        None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
+    }
+    let statement =
+        Attestation::new(seal.manifest.model(), seal.release, Claim::Approved, env!("CARGO_PKG_VERSION"));
+    let path = write_beside(&arguments.archive, "approval", &statement.payload(), &key.open()?)?;
+    print(&signed("approved", &seal, &path))?;
+    Ok(0)
+}
+
+/// The report of a policy that does not accept the release. That others have to sign, too, is no reason.
+fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Option<Report>> {
+    let (policy, signers) = Trusting::default().with_policy(policy)?;
+    if signers.is_empty() {
+        bail!("{} names no signers: who may have built it?", crate::text::path(&policy.path));
+    }
+    let previous = previous(arguments.previous.as_deref())?;
+    let options = Options {
+        policy: Some(&policy),
+        previous: previous.as_ref(),
+        hash: Algorithms::BLAKE3,
+        ..Options::new(&signers, Timestamp::now(), &|_| {})
+    };
+    let report = verify(&Target::Path(arguments.archive.clone()), &options)?;
+    if report.release != Some(seal.release) {
+        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+    }
+    let mut others = report.checks.iter().filter(|check| check.id != "signatures");
+    let is_refused = others.any(|check| matches!(check.status, Status::Fail | Status::Unknown));
+    Ok(is_refused.then_some(report))
+}
+
+/// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
+pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
+    let progress = Progress::new("reading", talk);
+    let read = read_whole(archive, &|bytes| progress.advance(bytes))?;
+    drop(progress);
+    match read {
+        Ok(seal) => Ok(Some(seal)),
+        Err(reason) => {
+            eprintln!("error: {} was not signed: {reason}", crate::text::path(archive));
+            Ok(None)
+        }
+    }
+}
+
+/// What was said about which release, and where.
+pub(super) fn signed(what: &str, seal: &Seal, path: &Path) -> String {
+    let model = seal.manifest.model();
+    format!(
+        "{what} {} {}\n  release    sha256:{}\n  statement  {}\n",
+        model.name,
+        model.version,
+        seal.release,
+        crate::text::Escaped(&path.to_string_lossy())
+    )
+}

@@ -1,0 +1,67 @@
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Talk;
+use super::countersign::{signed, whole};
+use super::output::print;
+use super::signing::Signing;
+use crate::manifest::{Attestation, Claim, Rollback};
+use crate::recipe::Age;
+use crate::release::write_beside;
+
+/// Say that going back to a release is meant, in a signed statement beside its archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal rollback wine-1.0.0.tar --reason 'OPS-1423: 1.1.0 answers wrongly' --key keys/oncall.key
+  modelseal verify wine-1.0.0.tar --policy gate.toml --previous wine-1.1.0.tar
+
+A policy refuses a release whose number is lower than that of the previous one, or than `min_release`. With
+this statement beside it, by a signer who `may = [\"rollback\"]`, it is accepted until the time is over, and
+the report says why and by whom.")]
+pub(super) struct Arguments {
+    #[arg(value_name = "ARCHIVE")]
+    archive: PathBuf,
+    /// Why, for whoever reads the report
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Until when it is meant: a time, or a length of time from now
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    until: String,
+    #[command(flatten)]
+    signing: Signing,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let reason = arguments.reason.trim();
+    if reason.is_empty() || reason.len() > 1000 {
+        bail!("`--reason` needs a reason, in at most 1,000 bytes");
+    }
+    let until = end(&arguments.until)?.to_string();
+    let key = arguments.signing.prepare(talk)?;
+    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until: until.clone() });
+    let statement = Attestation::new(seal.manifest.model(), seal.release, claim, env!("CARGO_PKG_VERSION"));
+    let path = write_beside(&arguments.archive, "rollback", &statement.payload(), &key.open()?)?;
+    print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
+    Ok(0)
+}
+
+/// To the second.
+fn end(text: &str) -> anyhow::Result<Timestamp> {
+    let now = Timestamp::now();
+    let end = match Age::parse(text) {
+        Some(age) => SignedDuration::try_from(age.0).ok().and_then(|age| now.checked_add(age).ok()),
+        None => text.parse().ok(),
+    };
+    match end.and_then(|end| Timestamp::from_second(end.as_second()).ok()) {
+        Some(end) if end > now => Ok(end),
+        Some(_) => bail!("`--until`: that time is over"),
+        None => bail!(
+            "`--until` is a time with a zone, as in 2027-06-30T00:00:00Z, or a length of time, as in 7d"
+        ),
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Talk;
+use super::failure::Hinted;
+use super::output::{print, say};
+use super::progress::Progress;
+use super::signing::Signing;
+use super::verify::ignored;
+use crate::archive::write_whole;
+use crate::oms::{GIT_PATHS, state};
+use crate::sign::write_bundle;
+
+/// Sign the files of a model that has no recipe (OpenSSF Model Signing)
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  modelseal sign models/wine --key keys/ci.key                        models/wine/model.sig
+  modelseal sign models/wine --key ci.key --certificate ci.pem --certificate-chain ca.pem
+  modelseal sign models/wine --key ci.pub --signer 'pkcs11-tool --sign …'
+
+The signature names every file with its SHA-256, and says nothing of how the model was made: that is what
+`modelseal build` seals. The same model and key give the same bytes.
+Check it with `modelseal verify DIR --signature FILE --key PUB`, or with `model_signing verify`.")]
+pub(super) struct Arguments {
+    /// The model: a directory, or one file
+    #[arg(value_name = "DIR")]
+    model: PathBuf,
+    /// Where to write [default: model.sig in the directory, or FILE.sig beside the file]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Leave out this file or directory of the model
+    #[arg(long, value_name = "PATH")]
+    ignore_path: Vec<PathBuf>,
+    /// Replace a signature that is something else
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    signing: Signing,
+}
+
+pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let key = arguments.signing.prepare(talk)?;
+    let model = &arguments.model;
+    let signature = match &arguments.signature {
+        Some(path) => path.clone(),
+        None if model.is_dir() => model.join("model.sig"),
+        None => {
+            let mut path = model.clone().into_os_string();
+            path.push(".sig");
+            PathBuf::from(path)
+        }
+    };
+    let mut leave_out = ignored(model, &arguments.ignore_path)?;
+    if model.is_dir() {
+        // The reference tool leaves these out whatever a signature says; so that nobody is deceived, it says so.
+        leave_out.extend(GIT_PATHS.map(str::to_string));
+        leave_out.extend(below(model, &signature));
+    }
+    let progress = Progress::new("signing", talk);
+    let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
+    drop(progress);
+    let signer = key.open()?;
+    if !signer.public_key().is_elliptic_curve() {
+        let message =
+            "an Ed25519 key cannot sign a model: the format knows ECDSA with P-256, P-384 and P-521";
+        let hint = "`modelseal keygen --algorithm p256` makes one".to_string();
+        return Err(Hinted { message: message.to_string(), hint }.into());
+    }
+    let bundle = write_bundle(&stated.payload, &signer)?;
+    let shown = crate::text::path(&signature);
+    match std::fs::read(&signature) {
+        Ok(found) if found == bundle => say(talk, &format!("{shown} was there already")),
+        Ok(_) if !arguments.force => {
+            let message = format!("{shown} holds something else");
+            return Err(Hinted { message, hint: "`--force` replaces it".to_string() }.into());
+        }
+        _ => write_whole(&signature, &bundle).with_context(|| format!("cannot write {shown}"))?,
+    }
+    if !stated.ignored.is_empty() {
+        let paths: Vec<String> = stated.ignored.iter().map(|path| crate::text::name(path)).collect();
+        say(talk, &format!("left out, and not signed: {}", paths.join(", ")));
+    }
+    let files = crate::text::count(stated.files, "file", "files");
+    let place = signature.to_string_lossy();
+    let place = crate::text::Escaped(&place);
+    print(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
+    Ok(0)
+}
+
+/// A path that may not exist yet, relative to the directory in which it lies; `None`: it lies elsewhere.
+fn below(directory: &Path, path: &Path) -> BTreeSet<String> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let relative = || {
+        let parent = parent.canonicalize().ok()?;
+        let relative = parent.strip_prefix(directory.canonicalize().ok()?).ok()?.join(path.file_name()?);
+        relative.to_str().map(str::to_string)
+    };
+    relative().into_iter().collect()
+}

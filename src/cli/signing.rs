@@ -1,0 +1,261 @@
+//! What signs, as the command line names it: a private key, or a command that has one; and its certificate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::bail;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use clap::Args;
+
+use super::Talk;
+use super::build::shell_word;
+use super::keys::{make_local_key, own_key, password};
+use super::output::warn;
+use super::trusting::text_of;
+use crate::recipe::Age;
+use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables};
+use crate::sign::{
+    KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
+};
+use crate::trust::{certified_key, read_certificates};
+
+/// How long a signer may take, and how much it may print.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LONGEST: u64 = 64 << 10;
+
+/// What signs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What signs")]
+pub(super) struct Signing {
+    /// Sign with this private key: a path, env://NAME, -, or local [default: local]; with --signer, the
+    /// public key of what signs
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// The first line of this file opens an encrypted key
+    #[arg(long, value_name = "FILE", conflicts_with = "signer")]
+    pub(super) password_file: Option<PathBuf>,
+    /// Let this shell command sign: it gets the message on standard input and prints the signature
+    #[arg(long, value_name = "COMMAND", requires = "key")]
+    pub(super) signer: Option<String>,
+    /// How long the signer may take [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = age, requires = "signer")]
+    signer_timeout: Option<Duration>,
+    /// The certificate of the key, in PEM; what it signs then carries it
+    #[arg(long, value_name = "LEAF", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Certificates that lead from it to its root, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_chain: Vec<PathBuf>,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let age = Age::parse(text).map(|age| age.0);
+    age.ok_or_else(|| "a length of time is a whole number above 0 and a unit, as in 30s or 5m".to_string())
+}
+
+/// A key that is not opened yet.
+pub(super) struct SigningKey {
+    source: Source,
+    certificates: Vec<Vec<u8>>,
+    pub(super) name: String,
+    /// The public key, for those who verify.
+    public: String,
+    /// The authority's certificates, for those who verify.
+    authority: Option<PathBuf>,
+}
+
+enum Source {
+    Key { source: KeySource, password_file: Option<PathBuf> },
+    Command { public: PublicKey, command: String, timeout: Duration },
+}
+
+impl Signing {
+    /// Finds what signs; without `--key` the user's own key, which is made on first use. A key that is not
+    /// there, or that others can read, is an error now: not when a command has run for hours.
+    pub(super) fn prepare(&self, talk: Talk) -> anyhow::Result<SigningKey> {
+        let mut certificates = Vec::new();
+        for path in self.certificate.iter().chain(&self.certificate_chain) {
+            let found = read_certificates(&text_of(path)?, &crate::text::path(path))?;
+            if Some(path) == self.certificate.as_ref() && found.len() > 1 {
+                bail!(
+                    "{} holds {} certificates: the first names who signs, the others belong to `--certificate-chain`",
+                    crate::text::path(path),
+                    found.len()
+                );
+            }
+            certificates.extend(found);
+        }
+        let mut key = match (&self.signer, &self.key) {
+            (Some(command), Some(key)) => self.elsewhere(command, key)?,
+            (_, key) => signing_key(key.as_deref(), self.password_file.as_deref(), talk)?,
+        };
+        let root = self.certificate_chain.last().cloned();
+        key.authority = self.certificate.is_some().then(|| root.unwrap_or_else(|| "ROOT.pem".into()));
+        key.certificates = certificates;
+        Ok(key)
+    }
+
+    fn elsewhere(&self, command: &str, key: &str) -> anyhow::Result<SigningKey> {
+        let source = KeySource::from(key);
+        let public = read_public_key(&source)?;
+        let timeout = self.signer_timeout.unwrap_or(PATIENCE);
+        Ok(SigningKey {
+            source: Source::Command { public, command: command.to_string(), timeout },
+            certificates: Vec::new(),
+            name: source.name(),
+            public: key.to_string(),
+            authority: None,
+        })
+    }
+}
+
+/// Finds a private key; `None`: the user's own.
+pub(super) fn signing_key(
+    given: Option<&str>,
+    password_file: Option<&Path>,
+    talk: Talk,
+) -> Result<SigningKey, KeyError> {
+    let source = KeySource::from(given.unwrap_or("local"));
+    if source == KeySource::Local {
+        if given.is_none() && std::env::var_os("CI").is_some() {
+            warn(
+                talk,
+                "this looks like a CI job (CI is set) and no `--key` was given: the key that is made here dies \
+                 with the job, and then nobody can verify what it signed",
+            );
+        }
+        make_local_key(talk)?;
+    }
+    check_private_key(&source)?;
+    let public = match &source {
+        KeySource::Local => "local".to_string(),
+        KeySource::File(path) if path.with_extension("pub").is_file() => {
+            path.with_extension("pub").to_string_lossy().into_owned()
+        }
+        _ => "KEY.pub".to_string(),
+    };
+    let name = source.name();
+    let source = Source::Key { source, password_file: password_file.map(Path::to_path_buf) };
+    Ok(SigningKey { source, certificates: Vec::new(), name, public, authority: None })
+}
+
+impl SigningKey {
+    /// Reads the key, and asks for its password where it needs one.
+    pub(super) fn open(&self) -> Result<Signer, KeyError> {
+        let signer = match &self.source {
+            Source::Key { source, password_file } => {
+                let mut ask = |shown: &str| password(password_file.as_deref(), shown);
+                Signer::from(read_private_key(source, &mut ask)?)
+            }
+            Source::Command { public, command, timeout } => {
+                let (command, timeout) = (command.clone(), *timeout);
+                let shown = format!("the signer {}", crate::text::command(std::slice::from_ref(&command)));
+                let name = shown.clone();
+                let sign = move |message: &[u8]| sign_by(&command, timeout, message, &name);
+                Signer::elsewhere(public.clone(), shown, Box::new(sign))
+            }
+        };
+        let Some(certificate) = self.certificates.first() else { return Ok(signer) };
+        match certified_key(certificate, "in the certificate") {
+            Ok(key) if key == *signer.public_key() => Ok(signer.with_certificates(self.certificates.clone())),
+            Ok(_) => Err(KeyError::Certificate { key: self.name.clone() }),
+            Err(error) => {
+                Err(KeyError::Malformed { key: "in the certificate".into(), reason: error.to_string() })
+            }
+        }
+    }
+
+    /// What to write after `verify ARCHIVE`.
+    pub(super) fn verify_with(&self) -> String {
+        match &self.authority {
+            Some(path) => format!("--certificate-chain {}", shell_word(&path.to_string_lossy())),
+            None => format!("--key {}", shell_word(&self.public)),
+        }
+    }
+
+    /// The variable that holds the key.
+    pub(super) fn variable(&self) -> Option<&str> {
+        match &self.source {
+            Source::Key { source: KeySource::Variable(name), .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What a command must not see: the key's file, its password's, and the directory of the user's own key.
+    pub(super) fn hidden(&self) -> Vec<PathBuf> {
+        let files: Vec<PathBuf> = match &self.source {
+            Source::Key { source, password_file } => {
+                let file = if let KeySource::File(path) = source { Some(path.clone()) } else { None };
+                file.into_iter().chain(password_file.clone()).collect()
+            }
+            Source::Command { .. } => Vec::new(),
+        };
+        files.into_iter().filter_map(|path| path.canonicalize().ok()).chain(own_key()).collect()
+    }
+}
+
+/// Keeps what a signer prints; what it says on standard error is the user's.
+struct Answer(Mutex<Vec<u8>>);
+
+impl Listener for Answer {
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Output => {
+                if let Ok(mut answer) = self.0.lock() {
+                    answer.extend_from_slice(bytes);
+                }
+            }
+            Stream::Error => {
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), bytes);
+            }
+        }
+    }
+
+    fn waiting(&self, _: Duration) {}
+}
+
+/// Runs a signer with the environment of the caller, whose command it is.
+fn sign_by(command: &str, timeout: Duration, message: &[u8], shown: &str) -> Result<Vec<u8>, KeyError> {
+    let failed = |reason: String| KeyError::Signer { key: shown.to_string(), reason };
+    let words = ["sh".to_string(), "-c".to_string(), command.to_string()];
+    let variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
+    let answer = Answer(Mutex::default());
+    let ended = run::run(&Job {
+        command: &words,
+        directory: &std::env::current_dir().map_err(|error| failed(error.to_string()))?,
+        variables: &variables,
+        sandbox: &Sandbox { isolation: Isolation::Never, ..Sandbox::default() },
+        limits: Limits { time: Some(timeout), output: LONGEST, silence: None },
+        input: message,
+        log: None,
+        listener: &answer,
+    });
+    match ended {
+        // An agent that it started may stay; the signature is checked all the same.
+        Ok(_) | Err(run::Error::Leftovers { .. }) => {}
+        Err(run::Error::Timeout { limit, .. }) => {
+            return Err(failed(format!("it did not end within {}", crate::text::duration(limit))));
+        }
+        Err(run::Error::Failed { how, .. }) => return Err(failed(how)),
+        Err(other) => return Err(failed(other.to_string())),
+    }
+    let answer = answer.0.into_inner().unwrap_or_default();
+    match answer.is_empty() {
+        true => Err(failed("it printed nothing".to_string())),
+        false => Ok(decoded(answer)),
+    }
+}
+
+/// Tools of clouds print signatures in base64, with a line end; others the bytes themselves. A signature in DER
+/// begins with a byte that is no letter of base64's, and one of two bare numbers is hardly ever all letters:
+/// whatever comes out of here is checked.
+fn decoded(answer: Vec<u8>) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(&answer) else { return answer };
+    let text = text.trim();
+    let padded = format!("{text}{}", "=".repeat((4 - text.trim_end_matches('=').len() % 4) % 4));
+    let tries = [text, padded.as_str()];
+    let decode = |text: &&str| STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
+    tries.iter().find_map(decode).unwrap_or(answer)
+}

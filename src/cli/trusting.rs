@@ -1,0 +1,142 @@
+//! Whom the caller trusts to have signed, as the command line names it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::Timestamp;
+
+use super::arguments::time;
+use super::keys::trusted_keys;
+use crate::policy::Policy;
+use crate::trust::{Authority, IdentityTrust, Pattern, Rights, Trust, TrustedSigner};
+
+/// No trusted root and no file of certificates is longer.
+const LONGEST: u64 = 4 << 20;
+
+/// Any one of them must have signed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Who must have signed")]
+pub(super) struct Trusting {
+    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
+    #[arg(long, value_name = "PUB")]
+    pub(super) key: Vec<String>,
+    /// Trust whom this authority certifies: PEM files with its root and what leads there
+    #[arg(long, value_name = "FILE")]
+    certificate_chain: Vec<PathBuf>,
+    /// Of those only this one: a distinguished name as in `CN=ci,O=Acme`, or email:…, URI:… or DNS:…
+    #[arg(long, value_name = "NAME", requires = "certificate_chain")]
+    subject: Option<String>,
+    /// Judge certificates as of this time, not now: for archives of models whose certificates have ended
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "certificate_chain")]
+    insecure_at: Option<Timestamp>,
+    /// Trust this identity, as Sigstore vouches for it: an email address, or the URI of a workflow
+    #[arg(long, value_name = "IDENTITY", requires = "issuer")]
+    identity: Option<String>,
+    /// Trust identities that match this regular expression from their first character to the last
+    #[arg(long, value_name = "REGEXP", requires = "issuer", conflicts_with = "identity")]
+    identity_regexp: Option<String>,
+    /// Who must have known the identity, as in https://accounts.google.com
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// Who vouches for identities [default: the public-good instance of Sigstore, as of this version]
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    trusted_root: Option<PathBuf>,
+}
+
+impl Trusting {
+    /// Whether nobody is named.
+    fn is_empty(&self) -> bool {
+        self.key.is_empty() && self.certificate_chain.is_empty() && self.issuer.is_none()
+    }
+
+    /// Everybody who is named.
+    pub(super) fn signers(&self) -> anyhow::Result<Vec<TrustedSigner>> {
+        let mut signers = trusted_keys(&self.key)?;
+        if !self.certificate_chain.is_empty() {
+            let authority = authority(&self.certificate_chain)?;
+            let authority = authority.only(self.subject.clone()).as_of(self.insecure_at);
+            let stem =
+                self.certificate_chain[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            signers.push(signer(stem, Trust::Authority(Box::new(authority))));
+        }
+        if let Some(issuer) = &self.issuer {
+            let (name, pattern) = match (&self.identity, &self.identity_regexp) {
+                (Some(identity), _) => (identity.clone(), Pattern::exact(identity)?),
+                (None, Some(regexp)) => ("identity".to_string(), Pattern::regexp(regexp)?),
+                (None, None) => {
+                    bail!("`--issuer` needs `--identity` or `--identity-regexp`: an issuer knows everybody")
+                }
+            };
+            let trust = identity(pattern, issuer, self.trusted_root.as_deref())?;
+            signers.push(signer(name, Trust::Identity(Box::new(trust))));
+        }
+        Ok(signers)
+    }
+
+    /// A policy, and who is trusted: its signers, or where it names none those that the caller names.
+    pub(super) fn with_policy(&self, path: &std::path::Path) -> anyhow::Result<(Policy, Vec<TrustedSigner>)> {
+        let policy = Policy::load(path)?;
+        let signers = super::policy::signers(&policy)?;
+        match (signers.is_empty(), self.is_empty()) {
+            (false, false) => {
+                bail!(
+                    "the command line and the signers of {} cannot both say who is trusted",
+                    crate::text::path(path)
+                )
+            }
+            (false, true) => Ok((policy, signers)),
+            (true, _) => Ok((policy, self.signers()?)),
+        }
+    }
+
+    /// The same where a policy need not be named.
+    pub(super) fn with_any_policy(
+        &self,
+        path: Option<&std::path::Path>,
+    ) -> anyhow::Result<(Option<Policy>, Vec<TrustedSigner>)> {
+        match path {
+            None => Ok((None, self.signers()?)),
+            Some(path) => self.with_policy(path).map(|(policy, signers)| (Some(policy), signers)),
+        }
+    }
+}
+
+fn signer(name: String, trust: Trust) -> TrustedSigner {
+    TrustedSigner { shown: name.clone(), name, trust, rights: Rights::all() }
+}
+
+/// The authorities of these files.
+pub(super) fn authority(paths: &[PathBuf]) -> anyhow::Result<Authority> {
+    let read = |path: &PathBuf| Ok((crate::text::path(path), text_of(path)?));
+    let texts: Vec<(String, String)> = paths.iter().map(read).collect::<anyhow::Result<_>>()?;
+    Ok(Authority::read(&texts)?)
+}
+
+/// Identities, as this trusted root or the one that came with this program vouches for them.
+pub(super) fn identity(
+    pattern: Pattern,
+    issuer: &str,
+    root: Option<&std::path::Path>,
+) -> anyhow::Result<IdentityTrust> {
+    let root = match root {
+        Some(path) => Some((text_of(path)?, crate::text::path(path))),
+        None => None,
+    };
+    let root = root.as_ref().map(|(text, shown)| (text.as_str(), shown.as_str()));
+    Ok(IdentityTrust::new(pattern, issuer, root)?)
+}
+
+/// The text of a file of certificates or roots.
+pub(super) fn text_of(path: &std::path::Path) -> anyhow::Result<String> {
+    use std::io::Read as _;
+    let failed = || format!("cannot read {}", crate::text::path(path));
+    let (file, _) =
+        crate::digest::open_regular(path, crate::digest::Symlinks::Follow).with_context(failed)?;
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).with_context(failed)?;
+    if text.len() as u64 > LONGEST {
+        bail!("{} is longer than {LONGEST} bytes", crate::text::path(path));
+    }
+    Ok(text)
+}

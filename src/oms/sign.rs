@@ -1,0 +1,71 @@
+//! What is signed of a model that has no recipe: its files, and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sha2::Digest as _;
+
+use super::files::{digests, list, location};
+use super::statement::Hash;
+use crate::digest::{self, Digest, Progress, Symlinks, map_files};
+use crate::manifest::write_model_signature;
+
+/// What is signed.
+#[derive(Debug)]
+pub struct Stated {
+    pub payload: Vec<u8>,
+    /// SHA-256 of all digests in the order of the paths; it binds no names.
+    pub root: Digest,
+    pub files: u64,
+    /// What is there and is left out.
+    pub ignored: Vec<String>,
+}
+
+/// Why a model cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    #[error(transparent)]
+    Read(#[from] digest::Error),
+    #[error("{} cannot be signed: {reason}", crate::text::path(path))]
+    Refused { path: std::path::PathBuf, reason: &'static str },
+    #[error("there is no file to sign in {}", crate::text::path(.0))]
+    Empty(std::path::PathBuf),
+    #[error("{} has no name that can be signed", crate::text::path(.0))]
+    Name(std::path::PathBuf),
+}
+
+/// Hashes a model, a directory or one file, for a signature: SHA-256 of whole files, in the order of the
+/// specification (OMS 1.0, 6.4: by the code points of the path), so that the same model gives the same bytes.
+///
+/// # Errors
+/// [`SignError`].
+pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) -> Result<Stated, SignError> {
+    let whole = std::fs::canonicalize(root)
+        .map_err(|source| digest::Error::Io { path: root.to_path_buf(), source })?;
+    let name = whole.file_name().and_then(|name| name.to_str());
+    let model = name.ok_or_else(|| SignError::Name(root.to_path_buf()))?;
+    let listed = list(root, ignored, false)?;
+    if let Some((path, reason)) = listed.refused.into_iter().next() {
+        return Err(SignError::Refused { path: root.join(path), reason });
+    }
+    if listed.files.is_empty() {
+        return Err(SignError::Empty(root.to_path_buf()));
+    }
+    let hashed = map_files(&listed.files, |path| {
+        let found = digests(&location(root, path), Hash::Sha256, None, Symlinks::Refuse, progress)?;
+        let bytes = found.pieces.concat().try_into().map(Digest);
+        bytes.map_err(|_| SignError::Name(root.join(path)))
+    })?;
+    let mut hasher = sha2::Sha256::new();
+    hashed.iter().for_each(|digest| hasher.update(digest.0));
+    let root = Digest(hasher.finalize().into());
+    let files = listed.files.iter().map(String::as_str).zip(&hashed);
+    let ignore_paths: Vec<&str> = ignored.iter().map(String::as_str).collect();
+    Ok(Stated {
+        payload: write_model_signature(model, root, files, &ignore_paths, None),
+        root,
+        files: hashed.len() as u64,
+        ignored: listed.ignored,
+    })
+}

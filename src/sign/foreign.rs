@@ -1,0 +1,168 @@
+//! The Sigstore bundle as other tools write it: read leniently in its form, and strictly as JSON.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::bundle::{Bundle, BundleError, Form, Material};
+use crate::manifest::PAYLOAD_TYPE;
+
+/// The only version that a seal or a model signature comes in.
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// A bundle of another tool.
+#[derive(Debug)]
+pub struct Foreign {
+    pub bundle: Bundle,
+    /// It has entries of a transparency log or signed times.
+    pub has_log: bool,
+}
+
+/// Reads a bundle of another tool, or one of ours.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn read_foreign(bytes: &[u8]) -> Result<Foreign, BundleError> {
+    let wire: Wire = serde_json::from_slice(bytes).map_err(|error| {
+        let text = crate::text::Escaped(&error.to_string()).to_string();
+        if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
+    })?;
+    if wire.media_type != MEDIA_TYPE {
+        return Err(not_a_bundle(format!("its mediaType is {}", crate::text::name(&wire.media_type))));
+    }
+    let envelope = wire.dsse_envelope;
+    if envelope.payload_type != PAYLOAD_TYPE {
+        let found = crate::text::name(&envelope.payload_type);
+        return Err(not_a_bundle(format!("its payloadType is {found}")));
+    }
+    let [signature] = <[WireSignature; 1]>::try_from(envelope.signatures)
+        .map_err(|signatures| BundleError::Signatures(signatures.len()))?;
+    let has_log = wire.verification_material.has_log();
+    Ok(Foreign {
+        bundle: Bundle {
+            material: wire.verification_material.read(bytes)?,
+            payload: decode(&envelope.payload, "payload")?,
+            signature: decode(&signature.sig, "signature")?,
+            form: Form::Foreign,
+        },
+        has_log,
+    })
+}
+
+fn not_a_bundle(reason: impl Into<String>) -> BundleError {
+    BundleError::NotABundle(reason.into())
+}
+
+/// Either alphabet, as DSSE 1.0.2 demands of readers; with padding and nothing else.
+fn decode(text: &str, what: &str) -> Result<Vec<u8>, BundleError> {
+    STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .map_err(|_| not_a_bundle(format!("its {what} is not base64")))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wire {
+    media_type: String,
+    verification_material: WireMaterial,
+    dsse_envelope: WireEnvelope,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireMaterial {
+    public_key: Option<WireKey>,
+    x509_certificate_chain: Option<WireChain>,
+    certificate: Option<WireCertificate>,
+    #[serde(default)]
+    tlog_entries: Vec<Box<RawValue>>,
+    timestamp_verification_data: Option<WireTimestamps>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireTimestamps {
+    #[serde(default)]
+    rfc3161_timestamps: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireKey {
+    hint: Option<String>,
+    // What releases before 1.1 wrote instead. A key that comes with the signature proves nothing.
+    #[expect(dead_code)]
+    raw_bytes: Option<String>,
+    #[expect(dead_code)]
+    key_details: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireChain {
+    certificates: Vec<WireCertificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireCertificate {
+    raw_bytes: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireEnvelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<WireSignature>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireSignature {
+    sig: String,
+    // Only ever a hint.
+    #[expect(dead_code)]
+    #[serde(default)]
+    keyid: Option<String>,
+}
+
+impl WireMaterial {
+    fn has_log(&self) -> bool {
+        let timestamps = self.timestamp_verification_data.as_ref();
+        !self.tlog_entries.is_empty() || timestamps.is_some_and(|data| !data.rfc3161_timestamps.is_empty())
+    }
+
+    /// `whole` is the bundle itself.
+    fn read(self, whole: &[u8]) -> Result<Material, BundleError> {
+        let has_log = self.has_log();
+        match (self.public_key, self.x509_certificate_chain, self.certificate) {
+            // What a log says of a key adds nothing: the verifier has the key.
+            (Some(key), None, None) => Ok(Material::Key { hint: key.hint.filter(|hint| !hint.is_empty()) }),
+            (None, Some(chain), None) if !has_log => {
+                let certificates = chain.certificates.iter();
+                let certificates: Vec<Vec<u8>> = certificates
+                    .map(|certificate| decode(&certificate.raw_bytes, "certificate"))
+                    .collect::<Result<_, _>>()?;
+                match certificates.is_empty() {
+                    true => Err(not_a_bundle("its chain has no certificate")),
+                    false => Ok(Material::Certificates(certificates)),
+                }
+            }
+            (None, None, Some(certificate)) if !has_log => {
+                Ok(Material::Certificates(vec![decode(&certificate.raw_bytes, "certificate")?]))
+            }
+            (None, None, Some(certificate)) => Ok(Material::Identity {
+                certificate: decode(&certificate.raw_bytes, "certificate")?,
+                whole: whole.to_vec(),
+            }),
+            (None, None, None) => Err(not_a_bundle("it names neither a key nor a certificate")),
+            (None, Some(_), None) => Err(not_a_bundle(
+                "it has a certificate chain with log entries; version 0.3 knows only a certificate with them",
+            )),
+            _ => Err(not_a_bundle("it names more than one of a key, a certificate and a certificate chain")),
+        }
+    }
+}

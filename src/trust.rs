@@ -1,0 +1,266 @@
+//! Who may have signed: keys, authorities and identities that the caller trusts, and what each may do.
+//!
+//! This room judges signatures and signers. It knows nothing of what was signed.
+
+mod algorithms;
+mod certificate;
+mod identity;
+mod rights;
+
+use jiff::Timestamp;
+
+use crate::sign::{Bundle, Material, PublicKey, SignatureError};
+use crate::text::{Escaped, name};
+
+pub use certificate::{Authority, Certified, certified_key, read_certificates};
+pub use identity::{IdentityTrust, Pattern};
+pub use rights::{Rights, Role};
+
+/// Why something that the caller named cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    #[error("the certificate {shown} cannot be used: {reason}")]
+    Certificate { shown: String, reason: String },
+    #[error("the trusted root {shown} cannot be used: {reason}")]
+    Root { shown: String, reason: String },
+    #[error("the identity cannot be used: {0}")]
+    Identity(String),
+}
+
+/// Somebody whom the caller trusts.
+#[derive(Debug, Clone)]
+pub struct TrustedSigner {
+    /// The short name for reports.
+    pub name: String,
+    /// How the caller named it, for messages.
+    pub shown: String,
+    pub trust: Trust,
+    pub rights: Rights,
+}
+
+/// By what a signer is known.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    Key(PublicKey),
+    Authority(Box<Authority>),
+    Identity(Box<IdentityTrust>),
+}
+
+impl TrustedSigner {
+    /// A key that may do everything.
+    pub fn key(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
+        Self { name: name.into(), shown: shown.into(), trust: Trust::Key(key), rights: Rights::all() }
+    }
+
+    /// Whose signature is demanded, for messages.
+    pub fn demanded(&self) -> String {
+        match &self.trust {
+            Trust::Key(_) => self.shown.clone(),
+            Trust::Authority(authority) => authority.shown(),
+            Trust::Identity(identity) => identity.shown(),
+        }
+    }
+
+    /// Whether anything that it signs now would count as this. A trusted time of signing can only say better.
+    pub fn may_still(&self, role: Role, now: Timestamp) -> bool {
+        match self.trust {
+            Trust::Identity(_) => self.rights.without_end().may(role, now).is_ok(),
+            _ => self.rights.may(role, now).is_ok(),
+        }
+    }
+
+    fn trusted_key(&self) -> Option<&PublicKey> {
+        if let Trust::Key(key) = &self.trust { Some(key) } else { None }
+    }
+}
+
+/// A signature that is right, by somebody who is trusted. Whether the signer may do what it did is another
+/// question: see [`Rights`].
+#[derive(Debug, Clone)]
+pub struct Accepted<'a> {
+    pub signer: &'a TrustedSigner,
+    pub key: PublicKey,
+    /// Who it is, where that is not the key itself.
+    pub who: Option<Who>,
+    /// When it was signed, where somebody who is trusted says so.
+    pub time: Option<Timestamp>,
+    /// As of when its certificate was judged, where that was not now.
+    pub judged_at: Option<Timestamp>,
+}
+
+/// Who signed, as somebody else vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Certified { subject: String, authority: String },
+    Identity { identity: String, issuer: String },
+}
+
+impl Accepted<'_> {
+    /// Whether what it signed counts as this, at the time that counts.
+    ///
+    /// # Errors
+    /// Why not, as the end of a sentence.
+    pub fn may(&self, role: Role, now: Timestamp) -> Result<(), String> {
+        self.signer.rights.may(role, self.time.unwrap_or(now))
+    }
+
+    /// Who signed, for messages.
+    pub fn shown(&self) -> String {
+        let signer = &self.signer.shown;
+        let shown = match &self.who {
+            None => signer.clone(),
+            Some(Who::Certified { subject, authority }) => {
+                format!("{signer}: {}, certified by {}", name(subject), name(authority))
+            }
+            Some(Who::Identity { identity, issuer }) if identity == signer => {
+                format!("{} by {}", name(identity), name(issuer))
+            }
+            Some(Who::Identity { identity, issuer }) => {
+                format!("{signer}: {} by {}", name(identity), name(issuer))
+            }
+        };
+        let signed = self.time.map(|time| format!(", signed at {time}")).unwrap_or_default();
+        let judged = self.judged_at.map(|time| format!(", its certificate judged as of {time}"));
+        format!("{shown}{signed}{}", judged.unwrap_or_default())
+    }
+
+    /// Whether both are the same signer: the same key, or the same person with another key.
+    pub fn is_same_as(&self, other: &Accepted<'_>) -> bool {
+        self.key == other.key || (self.who.is_some() && self.who == other.who)
+    }
+}
+
+/// Why no signature was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub message: String,
+    pub expected: Option<String>,
+    pub actual: Option<String>,
+    pub hint: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), expected: None, actual: None, hint: None }
+    }
+
+    fn differs(self, expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { expected: Some(expected.into()), actual: Some(actual.into()), ..self }
+    }
+
+    fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+}
+
+/// How a signature is checked by a key: [`Bundle::verify`], or what a format needs beside it.
+pub type Check = fn(&Bundle, &PublicKey) -> Result<(), SignatureError>;
+
+/// Finds who of the trusted signed this. What the bundle says about its signer is only ever compared.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn accept<'a>(
+    signers: &'a [TrustedSigner],
+    bundle: &Bundle,
+    check: Check,
+    now: Timestamp,
+) -> Result<Accepted<'a>, Refusal> {
+    match &bundle.material {
+        Material::Key { hint } => accept_key(signers, bundle, hint.as_deref(), check),
+        Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
+        Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
+    }
+}
+
+fn accept_key<'a>(
+    signers: &'a [TrustedSigner],
+    bundle: &Bundle,
+    hint: Option<&str>,
+    check: Check,
+) -> Result<Accepted<'a>, Refusal> {
+    let keys: Vec<(&TrustedSigner, &PublicKey)> =
+        signers.iter().filter_map(|signer| Some((signer, signer.trusted_key()?))).collect();
+    if keys.is_empty() {
+        return Err(Refusal::new("it was signed with a key, and no key is trusted here").hint(
+            "`--key PUB` names a key; a certificate or an identity says nothing about what a key signed",
+        ));
+    }
+    let is_named = |key: &PublicKey| hint.is_none_or(|hint| key.is_named_by(hint));
+    let mut wrong = None;
+    for (signer, key) in &keys {
+        match check(bundle, key) {
+            Ok(()) if is_named(key) => {
+                let key = (*key).clone();
+                return Ok(Accepted { signer, key, who: None, time: None, judged_at: None });
+            }
+            Ok(()) => {
+                let message = format!("signed by {}, but the seal names another key", signer.shown);
+                return Err(Refusal::new(message).differs(format!("sha256:{}", key.hint()), shown_hint(hint)));
+            }
+            Err(error) if is_named(key) && wrong.is_none() => wrong = Some((signer, error)),
+            Err(_) => {}
+        }
+    }
+    let changed = "what was signed was changed afterwards";
+    Err(match (wrong, hint) {
+        (Some((signer, SignatureError::NotCanonical)), Some(_)) => {
+            Refusal::new(format!("it names {}, but {}", signer.shown, SignatureError::NotCanonical))
+        }
+        (Some((signer, SignatureError::Wrong)), Some(_)) => {
+            Refusal::new(format!("it names {}, but {changed}", signer.shown))
+        }
+        _ => {
+            let expected: Vec<String> =
+                keys.iter().map(|(_, key)| format!("sha256:{}", key.hint())).collect();
+            let refusal = Refusal::new("none of the trusted keys signed this")
+                .hint("if the signer is right, the `--key` is another one; if not, do not deploy it");
+            match hint {
+                Some(_) => refusal.differs(expected.join(" or "), shown_hint(hint)),
+                None => refusal,
+            }
+        }
+    })
+}
+
+fn shown_hint(hint: Option<&str>) -> String {
+    let hint = hint.unwrap_or_default();
+    match hint.parse::<crate::digest::Digest>() {
+        Ok(digest) => format!("sha256:{digest}"),
+        Err(_) => Escaped(hint).to_string(),
+    }
+}
+
+fn accept_certified<'a>(
+    signers: &'a [TrustedSigner],
+    bundle: &Bundle,
+    chain: &[Vec<u8>],
+    check: Check,
+    now: Timestamp,
+) -> Result<Accepted<'a>, Refusal> {
+    let mut reason = None;
+    for signer in signers {
+        let Trust::Authority(authority) = &signer.trust else { continue };
+        match authority.certify(chain, now) {
+            Ok(Certified { key, subject, authority: root }) => {
+                if let Err(error) = check(bundle, &key) {
+                    let what = match error {
+                        SignatureError::Wrong => "what was signed was changed afterwards".to_string(),
+                        other => other.to_string(),
+                    };
+                    return Err(Refusal::new(format!("it names {}, but {what}", name(&subject))));
+                }
+                let who = Some(Who::Certified { subject, authority: root });
+                return Ok(Accepted { signer, key, who, time: None, judged_at: authority.time() });
+            }
+            // One whose time has ended says more than a stranger's.
+            Err(found) => reason = reason.or(Some(found)),
+        }
+    }
+    Err(match reason {
+        Some(reason) => Refusal::new(reason),
+        None => Refusal::new("it was signed with a certificate, and no authority is trusted here")
+            .hint("`--certificate-chain FILE` names the authority's certificates"),
+    })
+}

@@ -1,0 +1,22 @@
+//! How many have signed: the builder and those who approve, each counted once, whatever keys and names they
+//! have.
+
+use super::Verification;
+use crate::policy::Policy;
+use crate::report::Check;
+
+/// Counts the signers, if the policy demands more than one.
+pub(super) fn check(verification: &mut Verification<'_>, policy: &Policy) {
+    let Some(demanded) = &policy.tables.signatures else { return };
+    let demanded = usize::try_from(*demanded.get_ref()).unwrap_or(usize::MAX);
+    let builder = verification.accepted.iter();
+    let names: Vec<&str> =
+        builder.chain(&verification.approvals).map(|accepted| accepted.signer.name.as_str()).collect();
+    let who = names.join(", ");
+    let check = match names.len() {
+        count if count >= demanded => Check::pass("signatures", format!("{count} of {demanded}: {who}")),
+        count => Check::fail("signatures", format!("{count} of {demanded} that the policy demands: {who}"))
+            .hint("`modelseal countersign` is how somebody who may approve signs"),
+    };
+    verification.add(check);
+}
