@@ -245,5 +245,11 @@ fn lineage_demands(policy: &Policy) -> Vec<(String, String)> {
     if tables.previous == Some(Previous::Required) {
         demand("previous", "the previous release".to_string());
     }
+    if tables.min_release.is_some() {
+        demand("gate.rollback", "a release number".to_string());
+    }
+    if let Some(count) = tables.signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
+        demand("signatures", format!("{count} signatures"));
+    }
     demands
 }

@@ -1,6 +1,7 @@
 //! Projects to seal, the binary to run, and ways to damage what comes out.
 
 pub mod archive;
+pub mod authority;
 pub mod peers;
 pub mod project;
 pub mod run;

@@ -35,6 +35,38 @@ pub fn trainers() -> PathBuf {
     python_environment("trainers")
 }
 
+/// The clients of sigstore-js, pinned, with our scripts beside them; returns their directory.
+pub fn sigstore() -> PathBuf {
+    program("node", "nodejs");
+    program("npm", "npm");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/sigstore");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let directory = target.join("peers-sigstore");
+    let lock = File::create(target.join("peers-sigstore.lock")).expect("creates the lock");
+    lock.lock().expect("locks");
+    fs::create_dir_all(&directory).expect("creates");
+    for script in ["keyless.mjs", "verify.mjs"] {
+        fs::copy(source.join(script), directory.join(script)).expect("copies");
+    }
+    let wanted = fs::read_to_string(source.join("package-lock.json")).expect("reads");
+    let stamp = directory.join("installed.json");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return directory;
+    }
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(source.join(file), directory.join(file)).expect("copies");
+    }
+    let output = Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .current_dir(&directory)
+        .output()
+        .expect("npm runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the peer tools cannot be installed: {error}");
+    fs::write(&stamp, wanted).expect("writes");
+    directory
+}
+
 /// A virtual environment with everything in `tests/peers/NAME.txt`. A lock makes tests that run side
 /// by side wait for the one that installs it; what cannot be installed fails the test that needs it.
 pub fn python_environment(name: &str) -> PathBuf {

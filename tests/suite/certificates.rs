@@ -1,0 +1,254 @@
+//! Trust in authorities: whom they certify, when, and what for.
+
+use std::fs;
+use std::path::Path;
+
+use crate::models::model;
+use crate::support::Project;
+use crate::support::authority::path;
+use crate::support::run::{Outcome, modelseal};
+
+/// Signs the model with a certificate and what leads to its root, and verifies it.
+fn judge(name: &str, chain: &[&str], trusted: &[&str]) -> Outcome {
+    let (project, model) = model();
+    let signature = sign(&project, &model, name, chain);
+    let model = model.to_string_lossy();
+    let arguments = [&["verify", &model, "--signature", &signature][..], trusted].concat();
+    let json = modelseal(arguments.iter().chain(&["--format", "json"])).run();
+    if json.code != Some(2) {
+        json.json();
+    }
+    modelseal(arguments).run()
+}
+
+fn sign(project: &Project, model: &Path, name: &str, chain: &[&str]) -> String {
+    let signature = project.root().join("model.sig").to_string_lossy().into_owned();
+    let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
+    let model = model.to_string_lossy();
+    let mut arguments =
+        vec!["sign", &model, "--key", &key, "--certificate", &certificate, "--signature", &signature];
+    let chain: Vec<String> = chain.iter().map(|name| path(&format!("{name}.pem"))).collect();
+    chain.iter().for_each(|path| arguments.extend(["--certificate-chain", path]));
+    modelseal(arguments).expect(0);
+    signature
+}
+
+#[test]
+fn whom_a_trusted_authority_certifies_is_accepted() {
+    let root = path("root.pem");
+    let trusted = ["--certificate-chain", root.as_str()];
+    for (name, chain) in [
+        ("leaf-p256", &["intermediate"][..]),
+        ("leaf-p384", &["intermediate"]),
+        ("leaf-p521", &["intermediate"]),
+        // As the reference tool does it: the root stands at the end.
+        ("leaf-p256", &["intermediate", "root"]),
+        ("direct", &[]),
+    ] {
+        let outcome = judge(name, chain, &trusted);
+        assert_eq!(outcome.code, Some(0), "{name}: {}", outcome.all());
+        let subject = format!("`CN={name},O=Acme\\, Inc.`, certified by `CN=root,O=Acme\\, Inc.`");
+        outcome.says(&subject);
+    }
+    let rsa = path("rsa-root.pem");
+    assert_eq!(judge("by-rsa", &[], &["--certificate-chain", &rsa]).code, Some(0));
+    // The verifier may have what the signer left out.
+    let intermediate = path("intermediate.pem");
+    let both = [&trusted[..], &["--certificate-chain", &intermediate]].concat();
+    assert_eq!(judge("leaf-p256", &[], &both).code, Some(0));
+    assert_eq!(judge("leaf-p256", &["intermediate"], &both).code, Some(0));
+    for subject in
+        ["CN=leaf-p256,O=Acme\\, Inc.", "email:leaf-p256@acme.test", "URI:spiffe://acme.test/leaf-p256"]
+    {
+        let outcome =
+            judge("leaf-p256", &["intermediate"], &[&trusted[..], &["--subject", subject]].concat());
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    }
+}
+
+#[test]
+fn everybody_else_is_refused_and_the_reason_is_one_line() {
+    let root = path("root.pem");
+    let ended_root = path("ended-root.pem");
+    let trusted = ["--certificate-chain", root.as_str()];
+    let of = |subject: &'static str| [&trusted[..], &["--subject", subject]].concat();
+    for (name, chain, trusted, reason) in [
+        ("ended", &["intermediate"][..], trusted.to_vec(), "or one above it, ended at 2"),
+        ("not-yet", &["intermediate"], trusted.to_vec(), "or one above it, begins at 2"),
+        ("by-stranger", &["stranger"], trusted.to_vec(), "does not end in a root that is trusted"),
+        ("by-stranger", &[], trusted.to_vec(), "does not end in a root that is trusted"),
+        ("leaf-p256", &[], trusted.to_vec(), "does not end in a root that is trusted"),
+        (
+            "by-ended-root",
+            &[],
+            vec!["--certificate-chain", &ended_root],
+            "does not end in a root that is valid",
+        ),
+        ("by-ended-intermediate", &["ended-intermediate"], trusted.to_vec(), "or one above it, ended at 2"),
+        ("by-no-authority", &["leaf-p256", "intermediate"], trusted.to_vec(), "is not an authority's"),
+        ("web-server", &["intermediate"], trusted.to_vec(), "is not for signing code"),
+        ("no-purpose", &["intermediate"], trusted.to_vec(), "is not for signing code"),
+        ("not-for-signing", &["intermediate"], trusted.to_vec(), "is not for signing"),
+        ("an-authority", &["intermediate"], trusted.to_vec(), "is an authority, and signs nothing but"),
+        ("leaf-p256", &["root", "intermediate"], trusted.to_vec(), "its certificates are not in order"),
+        ("leaf-p256", &["intermediate", "stranger"], trusted.to_vec(), "its certificates are not in order"),
+        ("direct", &["intermediate"], trusted.to_vec(), "its certificates are not in order"),
+        ("leaf-p256", &["intermediate"], of("CN=leaf-p384,O=Acme\\, Inc."), "not by `CN=leaf-p384"),
+        ("leaf-p256", &["intermediate"], of("CN=leaf-p256"), "not by `CN=leaf-p256`"),
+        ("leaf-p256", &["intermediate"], of("leaf-p256@acme.test"), "not by `leaf-p256@acme.test`"),
+        ("leaf-p256", &["intermediate"], of("email:leaf-p384@acme.test"), "not by `email:leaf-p384"),
+        ("leaf-p256", &["intermediate"], of("DNS:leaf-p256@acme.test"), "not by `DNS:leaf-p256"),
+    ] {
+        let outcome = judge(name, chain, &trusted);
+        assert_eq!(outcome.code, Some(1), "{name}: {}", outcome.all());
+        outcome.says("signature        fail").says(reason).claims_no_success();
+        let lines = outcome.stdout.lines().filter(|line| line.contains("signature        fail"));
+        assert_eq!(lines.count(), 1);
+    }
+}
+
+/// A key says nothing about a certificate, nor a certificate about a key.
+#[test]
+fn one_kind_of_trust_is_not_the_other() {
+    let public = path("leaf-p256.pub");
+    let outcome = judge("leaf-p256", &["intermediate"], &["--key", &public]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("it was signed with a certificate, and no authority is trusted here").claims_no_success();
+    let (project, model) = model();
+    let model = model.to_string_lossy();
+    modelseal(["sign", &model, "--key", &project.key()]).expect(0);
+    let signature = format!("{model}/model.sig");
+    modelseal(["verify", &model, "--signature", &signature, "--certificate-chain", &path("root.pem")])
+        .expect(1)
+        .says("it was signed with a key, and no key is trusted here")
+        .claims_no_success();
+    // Any one of those who are named.
+    modelseal(["verify", &model, "--signature", &signature])
+        .expect(2)
+        .says("nobody is trusted to have signed it");
+    let (root, key) = (path("root.pem"), project.public_key());
+    modelseal(["verify", &model, "--signature", &signature, "--certificate-chain", &root, "--key", &key])
+        .expect(0);
+}
+
+#[test]
+fn certificates_that_have_ended_count_only_as_of_a_time_that_the_caller_names() {
+    let root = path("root.pem");
+    let ten_days_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(240);
+    let then = jiff::Timestamp::from_second(ten_days_ago.as_second()).expect("a time").to_string();
+    let trusted = ["--certificate-chain", &root, "--insecure-at", &then];
+    let outcome = judge("ended", &["intermediate"], &trusted);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says(&format!("its certificate judged as of {then}"));
+    let outcome = judge("not-yet", &["intermediate"], &trusted);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("begins at").claims_no_success();
+    let outcome = judge("ended", &["intermediate"], &["--certificate-chain", &root, "--insecure-at", "2020"]);
+    assert_eq!(outcome.code, Some(2));
+    outcome.says("this is not a time with a zone");
+}
+
+#[test]
+fn files_that_hold_no_authority_are_2() {
+    let (project, _) = model();
+    let junk = project.root().join("junk.pem").to_string_lossy().into_owned();
+    let pem = fs::read_to_string(path("root.pem")).expect("reads");
+    let key = fs::read_to_string(path("leaf-p256.key")).expect("reads");
+    for (text, reason) in [
+        (String::new(), "it holds no certificate"),
+        (key.clone(), "it holds a private key"),
+        (format!("{pem}{key}"), "it holds a private key"),
+        (pem.replace("MII", "MIX"), "it is not"),
+        (fs::read_to_string(path("leaf-p256.pub")).expect("reads"), "it holds no certificate"),
+        (fs::read_to_string(path("intermediate.pem")).expect("reads"), "there is no root among these"),
+        (fs::read_to_string(path("leaf-p256.pem")).expect("reads"), "there is no root among these"),
+    ] {
+        fs::write(&junk, text).expect("writes");
+        let outcome = judge("leaf-p256", &["intermediate"], &["--certificate-chain", &junk]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says(reason).claims_no_success();
+    }
+    let outcome = judge("leaf-p256", &["intermediate"], &["--certificate-chain", "/nowhere.pem"]);
+    assert_eq!(outcome.code, Some(2));
+}
+
+/// A certificate for another key, or a key of another kind.
+#[test]
+fn a_certificate_has_to_be_of_the_key_that_signs() {
+    let (_project, model) = model();
+    let model = model.to_string_lossy();
+    let (key, certificate) = (path("leaf-p256.key"), path("leaf-p384.pem"));
+    modelseal(["sign", &model, "--key", &key, "--certificate", &certificate])
+        .expect(2)
+        .says("the certificate is not for the key");
+    modelseal(["sign", &model, "--key", &key, "--certificate", &key]).expect(2).says("private key");
+    let rsa = path("rsa-leaf.key");
+    modelseal(["sign", &model, "--key", &rsa, "--certificate", &path("rsa-leaf.pem")])
+        .expect(2)
+        .says("uses RSA; supported are");
+    assert!(!Path::new(&*model).join("model.sig").exists());
+}
+
+/// Releases carry certificates as well as keys, and `model.sig` in them does, too.
+#[test]
+fn a_release_is_sealed_and_verified_with_a_certificate() {
+    let project = Project::new();
+    let archive = project.out("wine.tar").to_string_lossy().into_owned();
+    let (key, leaf) = (path("leaf-p384.key"), path("leaf-p384.pem"));
+    let (intermediate, root) = (path("intermediate.pem"), path("root.pem"));
+    let signing = [
+        "--key",
+        &key,
+        "--certificate",
+        &leaf,
+        "--certificate-chain",
+        &intermediate,
+        "--certificate-chain",
+        &root,
+    ];
+    project
+        .modelseal(&[&["build", "-o", &archive][..], &signing].concat())
+        .expect(0)
+        .says(&format!("--certificate-chain {root}"));
+    let bytes = fs::read(&archive).expect("reads");
+    for compression in ["none", "gzip"] {
+        let again = project.out(compression).to_string_lossy().into_owned();
+        project
+            .modelseal(&[&["build", "-o", &again, "--compression", compression][..], &signing].concat())
+            .expect(0);
+        let outcome = project
+            .modelseal(&["verify", &again, "--certificate-chain", &root, "--format", "json"])
+            .expect(0);
+        let signer = &outcome.json()["signers"][0];
+        assert_eq!(signer["subject"], "CN=leaf-p384,O=Acme\\, Inc.");
+        if compression == "none" {
+            assert_eq!(fs::read(&again).expect("reads"), bytes, "reproducible");
+        }
+    }
+    project.modelseal(&["show", &archive, "--format", "json"]).expect(0).json();
+    let directory = project.out("model").to_string_lossy().into_owned();
+    project.modelseal(&["unpack", &archive, "-o", &directory, "--certificate-chain", &root]).expect(0);
+    project.modelseal(&["verify", &directory, "--certificate-chain", &root]).expect(0).says("OMS, same key");
+    // The model signature alone is one that anybody can check.
+    let signature = format!("{directory}/model.sig");
+    project
+        .modelseal(&["verify", &directory, "--signature", &signature, "--certificate-chain", &root])
+        .expect(0)
+        .says("match the model signature");
+    project
+        .modelseal(&["verify", &archive, "--certificate-chain", &path("stranger.pem")])
+        .expect(1)
+        .says("does not end in a root that is trusted")
+        .claims_no_success();
+    // Every byte of the certificates is held to something.
+    for index in (0..bytes.len()).step_by(7) {
+        let mut changed = bytes.clone();
+        changed[index] ^= 1 << (index % 8);
+        let path = project.out("changed.tar");
+        fs::write(&path, changed).expect("writes");
+        let path = path.to_string_lossy().into_owned();
+        let outcome = project.modelseal(&["verify", &path, "--certificate-chain", &root]).run();
+        assert_eq!(outcome.code, Some(1), "byte {index}: {}", outcome.all());
+        outcome.claims_no_success();
+    }
+}

@@ -1,0 +1,439 @@
+//! Who the policy says must have signed: several signers, each with what it may do and when; and going back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modelseal::digest::Digest;
+use modelseal::manifest::{Attestation, Claim, Model, Rollback};
+use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+
+use crate::support::Project;
+use crate::support::authority::path;
+use crate::support::run::Outcome;
+
+/// A release, and a policy beside it.
+struct Stage {
+    project: Project,
+    archive: String,
+    policy: PathBuf,
+}
+
+const CI: &str = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n";
+
+impl Stage {
+    fn new() -> Self {
+        let project = Project::new();
+        project.public_key();
+        let archive = project.build_with(&["-o", "../wine.tar"]).to_string_lossy().into_owned();
+        let policy = project.root().join("gate.toml");
+        Self { project, archive, policy }
+    }
+
+    fn policy(&self, text: &str) -> String {
+        fs::write(&self.policy, format!("model = \"wine\"\n{text}")).expect("writes");
+        self.policy.to_string_lossy().into_owned()
+    }
+
+    fn judge(&self, policy: &str, more: &[&str]) -> Outcome {
+        let policy = self.policy(policy);
+        let arguments = [&["verify", &self.archive, "--policy", &policy][..], more].concat();
+        let json = self.project.modelseal(&[&arguments[..], &["--format", "json"]].concat()).run();
+        if json.code != Some(2) {
+            json.json();
+        }
+        self.project.modelseal(&arguments).run()
+    }
+
+    fn countersign(&self, signing: &[&str]) -> Outcome {
+        self.project.modelseal(&[&["countersign", &self.archive][..], signing].concat()).run()
+    }
+
+    fn release(&self) -> Digest {
+        let shown = self.project.modelseal(&["show", &self.archive, "--format", "json"]).expect(0).json();
+        shown["release"].as_str().expect("a text")["sha256:".len()..].parse().expect("a digest")
+    }
+
+    /// Puts a statement beside the release.
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = PathBuf::from(format!("{}.{name}.sigstore.json", self.archive));
+        fs::write(&path, bytes).expect("writes");
+        path
+    }
+}
+
+fn signer(path: &str) -> Signer {
+    read_private_key(&KeySource::from(path), &mut |_| Ok(None)).expect("reads").into()
+}
+
+fn model() -> Model {
+    Model { name: "wine".into(), version: "1.0.0".into(), release: None }
+}
+
+#[test]
+fn signers_are_described_strictly() {
+    let stage = Stage::new();
+    let root = path("root.pem");
+    let both = format!("{CI}certificate = {root:?}\nsubject = \"CN=x\"\n");
+    let subject = format!("[[signer]]\nname = \"a\"\ncertificate = {root:?}\n");
+    for (policy, reason) in [
+        ("[[signer]]\nname = \"a\"\n", "who is it?"),
+        (&both, "a signer is known by a key, a certificate or an identity: one of them"),
+        (&subject, "`certificate` needs a `subject`"),
+        (
+            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nsubject = \"CN=x\"\n",
+            "`subject` needs a `certificate`",
+        ),
+        ("[[signer]]\nname = \"a\"\nissuer = \"https://x\"\n", "`issuer` needs an `identity`"),
+        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\n", "who is it?"),
+        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\nkey = \"ci.pub\"\n", "an identity needs an `issuer`"),
+        (
+            "[[signer]]\nname = \"a\"\nidentity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n",
+            "`identity` is exact already",
+        ),
+        (
+            "[[signer]]\nname = \"a\"\nidentity_regexp = \"(\"\nissuer = \"i\"\n",
+            "is not a regular expression",
+        ),
+        (
+            "[[signer]]\nname = \"a\"\nidentity_regexp = \"a)|(b\"\nissuer = \"i\"\n",
+            "is not a regular expression",
+        ),
+        (
+            "[[signer]]\nname = \"a\"\nidentity_regexp = \".*\"\nissuer = \"i\"\n",
+            "matches everybody or nobody",
+        ),
+        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\ntrusted_root = \"x\"\n", "belongs to an identity"),
+        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nrevoked = true\n", "a revoked signer needs a `reason`"),
+        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nreason = \"x\"\n", "`reason` says why"),
+        ("signatures = 0\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
+        ("signatures = -1\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
+        ("signatures = 2\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "no signer may approve"),
+        ("[[signer]]\nname = \"a\"\nkey = \"none.pub\"\n", "none.pub` does not exist"),
+        (
+            "[[signer]]\nname = \"a\"\ncertificate = \"ci.pub\"\nsubject = \"CN=x\"\n",
+            "it holds no certificate",
+        ),
+        (
+            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n",
+            "one key is one signer",
+        ),
+    ] {
+        let outcome = stage.judge(policy, &[]);
+        assert_eq!(outcome.code, Some(2), "{policy}\n{}", outcome.all());
+        outcome.says(reason).claims_no_success();
+    }
+}
+
+#[test]
+fn a_signer_outside_its_time_or_revoked_does_not_count() {
+    let stage = Stage::new();
+    assert_eq!(stage.judge(CI, &[]).code, Some(0));
+    for (more, reason) in [
+        ("not_before = 2100-01-01T00:00:00Z\n", "its time begins at 2100-01-01T00:00:00Z"),
+        ("not_after = 2020-01-01T00:00:00Z\n", "its time ended at 2020-01-01T00:00:00Z"),
+        ("revoked = true\nreason = \"stolen laptop\"\n", "it was revoked: stolen laptop"),
+        (
+            "may = [\"approve\"]\n[[signer]]\nname = \"b\"\nkey = \"b.pub\"\n",
+            "the policy does not say that it may build",
+        ),
+    ] {
+        stage.project.other_key("b");
+        let outcome = stage.judge(&format!("{CI}{more}"), &[]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says("signed by ci, which does not count").says(reason).claims_no_success();
+        fs::remove_file(stage.project.root().join("b.pub")).expect("removes");
+        fs::remove_file(stage.project.root().join("b.key")).expect("removes");
+    }
+    let outcome = stage
+        .judge(&format!("{CI}not_before = 2020-01-01T00:00:00Z\nnot_after = 2100-01-01T00:00:00Z\n"), &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+}
+
+/// A release that is deployed now was built well by a signer whose time has ended since, not by one who was
+/// revoked.
+#[test]
+fn what_a_revoked_signer_built_is_no_previous_release() {
+    let stage = Stage::new();
+    let (next, _) = stage.project.other_key("next");
+    stage.project.set_version("1.1.0");
+    stage.project.commit();
+    let after = stage.project.out("after.tar").to_string_lossy().into_owned();
+    stage.project.modelseal(&["build", "--key", &next, "-o", &after]).expect(0);
+    let judge = |more: &str, code| {
+        let policy = stage.policy(&format!(
+            "previous = \"required\"\n{CI}{more}[[signer]]\nname = \"next\"\nkey = \"next.pub\"\n"
+        ));
+        stage
+            .project
+            .modelseal(&["verify", &after, "--policy", &policy, "--previous", &stage.archive])
+            .expect(code)
+    };
+    judge("not_after = 2020-01-01T00:00:00Z\n", 0);
+    judge("revoked = true\nreason = \"stolen\"\n", 1)
+        .says("is not accepted: signed by ci")
+        .says("revoked: stolen");
+}
+
+#[test]
+fn two_signatures_are_two_signers() {
+    let stage = Stage::new();
+    let (private, _) = stage.project.other_key("boss");
+    let root = path("root.pem");
+    let people = format!(
+        "signatures = 2\n{CI}may = [\"build\", \"approve\"]\n\
+         [[signer]]\nname = \"boss\"\nkey = \"boss.pub\"\nmay = [\"approve\"]\n\
+         [[signer]]\nname = \"auditor\"\ncertificate = {root:?}\nsubject = 'CN=leaf-p256,O=Acme\\, Inc.'\nmay = [\"approve\"]\n\
+         [[signer]]\nname = \"namesake\"\ncertificate = {root:?}\nsubject = 'CN=second-name,O=Acme\\, Inc.'\nmay = [\"approve\"]\n"
+    );
+    let refused = |reason: &str| {
+        let outcome = stage.judge(&people, &[]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says("signatures           fail     1 of 2 that the policy demands: ci").says(reason);
+        outcome.claims_no_success();
+    };
+    refused("`modelseal countersign` is how");
+    // The builder once more, and a stranger.
+    let own = stage.project.key();
+    assert_eq!(stage.countersign(&["--key", &own]).says("nobody asked who built it").code, Some(0));
+    refused("the builder signed it, and has signed already");
+    let (stranger, _) = stage.project.other_key("stranger");
+    assert_eq!(stage.countersign(&["--key", &stranger]).code, Some(0));
+    refused("none of the trusted keys signed this");
+    let approved = stage.countersign(&["--key", &private]);
+    assert_eq!(approved.code, Some(0), "{}", approved.all());
+    approved.says("approved wine 1.0.0").says(".approval.");
+    let outcome = stage.judge(&people, &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome
+        .says("signatures           pass     2 of 2: ci, boss")
+        .says("attestation          pass     approved by boss");
+    let signers = stage
+        .project
+        .modelseal(&[
+            "verify",
+            &stage.archive,
+            "--policy",
+            &stage.policy.to_string_lossy(),
+            "--format",
+            "json",
+        ])
+        .expect(0)
+        .json();
+    assert_eq!(signers["signers"].as_array().expect("a list").len(), 2);
+
+    // The same key twice: in two certificates, under two names.
+    let three = people.replace("signatures = 2", "signatures = 4");
+    let (key, leaf, second) = (path("leaf-p256.key"), path("leaf-p256.pem"), path("second-name.pem"));
+    let intermediate = path("intermediate.pem");
+    let by = |certificate: &str| {
+        let signing = ["--key", &key, "--certificate", certificate, "--certificate-chain", &intermediate];
+        assert_eq!(stage.countersign(&signing).code, Some(0));
+    };
+    by(&leaf);
+    let copy = fs::read_dir(stage.project.root()).expect("reads").flatten();
+    let first = signer(&key).public_key().hint().to_string();
+    let copy = copy.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains(&first[..8]));
+    fs::rename(copy.expect("is there"), format!("{}.approval.first.sigstore.json", stage.archive))
+        .expect("renames");
+    by(&second);
+    let outcome = stage.judge(&three, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("3 of 4 that the policy demands").says("has approved already").claims_no_success();
+}
+
+/// An approval says which release it is about, and nothing else counts.
+#[test]
+fn an_approval_of_another_release_or_another_statement_does_not_count() {
+    let stage = Stage::new();
+    let (private, _) = stage.project.other_key("boss");
+    let people =
+        format!("signatures = 2\n{CI}[[signer]]\nname = \"boss\"\nkey = \"boss.pub\"\nmay = [\"approve\"]\n");
+    let boss = signer(&private);
+    let sign = |payload: &[u8]| write_bundle(payload, &boss).expect("signs");
+    let approval = |release| Attestation::new(&model(), release, Claim::Approved, "0.1.0").payload();
+    let text = |payload: Vec<u8>| String::from_utf8(payload).expect("is text");
+    let good = text(approval(stage.release()));
+    let rollback = Rollback { reason: "x".into(), until: "2100-01-01T00:00:00Z".into() };
+    let rollback = Attestation::new(&model(), stage.release(), Claim::RolledBack(rollback), "0.1.0");
+    for (statement, reason) in [
+        (text(approval(Digest::sha256(b"other"))), "it is about another release"),
+        (good.replace("approval/v1", "praise/v1"), "which this version of modelseal does not know"),
+        (
+            good.replace("{\"modelseal\"", "{\"more\":1,\"modelseal\""),
+            "not in the form in which modelseal writes it",
+        ),
+        (format!("{good} "), "not in the form in which modelseal writes it"),
+        (text(rollback.payload()), "the policy does not say that it may rollback"),
+        ("{}".to_string(), "not in the form in which modelseal writes it"),
+    ] {
+        let path = stage.put("approval.x", &sign(statement.as_bytes()));
+        let outcome = stage.judge(&people, &[]);
+        assert_eq!(outcome.code, Some(1), "{statement}\n{}", outcome.all());
+        outcome.says(reason).says("1 of 2 that the policy demands");
+        fs::remove_file(path).expect("removes");
+    }
+    // A statement that has been changed, and a manifest in the place of one.
+    let bundle = String::from_utf8(sign(good.as_bytes())).expect("is text");
+    let junk = stage.put("approval.x", bundle.trim_end().as_bytes());
+    assert_eq!(stage.judge(&people, &[]).says("not in the form in which modelseal writes it").code, Some(1));
+    fs::remove_file(junk).expect("removes");
+    stage.put("approval.x", &sign(good.as_bytes()));
+    assert_eq!(stage.judge(&people, &[]).code, Some(0));
+}
+
+#[test]
+fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
+    let stage = Stage::new();
+    let (private, _) = stage.project.other_key("boss");
+    let people =
+        format!("signatures = 2\n{CI}[[signer]]\nname = \"boss\"\nkey = \"boss.pub\"\nmay = [\"approve\"]\n");
+    let policy = stage.policy(&people);
+    let outcome = stage.countersign(&["--key", &private, "--policy", &policy]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    assert_eq!(stage.judge(&people, &[]).code, Some(0));
+    let statements = || {
+        let entries = fs::read_dir(stage.project.root()).expect("reads").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".sigstore.json")).count()
+    };
+    assert_eq!(statements(), 1);
+    let strict = stage.policy(&people.replace("signatures", "origin = \"clean\"\nsignatures"));
+    let (other, _) = stage.project.other_key("other");
+    let outcome = stage.countersign(&["--key", &other, "--policy", &strict]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("nothing was signed").says("lineage.origin");
+    // Damaged archives, whoever may have signed them.
+    let good = fs::read(&stage.archive).expect("reads");
+    let mut damaged = good.clone();
+    let last = damaged.iter().rposition(|byte| *byte == b'w').expect("is there");
+    damaged[last] = b'v';
+    for (bytes, reason) in [
+        (damaged, "is not the file that was sealed"),
+        (good[..good.len() - 1024].to_vec(), "was not signed"),
+        (b"no archive".to_vec(), "was not signed"),
+    ] {
+        fs::write(&stage.archive, bytes).expect("writes");
+        let outcome = stage.countersign(&["--key", &other]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says(reason).claims_no_success();
+        stage.project.modelseal(&["rollback", &stage.archive, "--reason", "x", "--key", &other]).expect(1);
+    }
+    assert_eq!(statements(), 1);
+    assert_eq!(stage.countersign(&["--key", "/nowhere.key"]).code, Some(2));
+}
+
+/// Releases with numbers, newest first.
+fn numbered(numbers: &[u64]) -> (Stage, Vec<String>) {
+    let stage = Stage::new();
+    stage.project.edit_recipe("version = \"1.0.0\"", "version = \"1.0.0\"\nrelease = 1");
+    let build = |number: &u64| {
+        let recipe = fs::read_to_string(stage.project.at("modelseal.toml")).expect("reads");
+        let line = recipe.lines().find(|line| line.starts_with("release = ")).expect("a number").to_string();
+        stage.project.edit_recipe(&line, &format!("release = {number}"));
+        stage.project.set_version(&format!("1.{number}.0"));
+        stage.project.commit();
+        let path = stage.project.out(&format!("{number}.tar")).to_string_lossy().into_owned();
+        stage.project.build_with(&["-o", &path]);
+        path
+    };
+    let archives = numbers.iter().map(build).collect();
+    (stage, archives)
+}
+
+#[test]
+fn an_older_release_is_refused_unless_going_back_is_meant() {
+    let (stage, archives) = numbered(&[7, 12]);
+    let (older, newer) = (archives[0].clone(), archives[1].clone());
+    let (private, _) = stage.project.other_key("oncall");
+    let people = format!("{CI}[[signer]]\nname = \"oncall\"\nkey = \"oncall.pub\"\nmay = [\"rollback\"]\n");
+    let judge = |target: &str, previous: Option<&str>, more: &str| {
+        let policy = stage.policy(&format!("{more}{people}"));
+        let mut arguments = vec!["verify", target, "--policy", &policy];
+        arguments.extend(previous.into_iter().flat_map(|previous| ["--previous", previous]));
+        stage.project.modelseal(&[&arguments[..], &["--format", "json"]].concat()).run().json();
+        stage.project.modelseal(&arguments).run()
+    };
+    let passes = |outcome: Outcome, text: &str| {
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+        outcome.says(text);
+    };
+    let fails = |outcome: Outcome, code: i32, text: &str| {
+        assert_eq!(outcome.code, Some(code), "{}", outcome.all());
+        outcome.says(text).claims_no_success();
+    };
+    passes(judge(&newer, Some(&older), ""), "gate.rollback        pass     release 12, after 7");
+    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12, the previous one");
+    passes(judge(&newer, None, "min_release = 12\n"), "gate.rollback        pass     release 12");
+    fails(
+        judge(&older, None, "min_release = 8\n"),
+        1,
+        "release 7 is older than 8, the least that the policy",
+    );
+    // One without a number cannot be compared.
+    fails(judge(&stage.archive, Some(&newer), ""), 3, "which is newer cannot be said");
+    fails(judge(&stage.archive, None, "min_release = 1\n"), 3, "it has no `release` number");
+    passes(judge(&newer, Some(&stage.archive), ""), "previous             pass");
+
+    // A number or a version that stands for two releases.
+    stage.project.write("model/config.json", "{}\n");
+    stage.project.commit();
+    let twin = stage.project.out("twin.tar").to_string_lossy().into_owned();
+    stage.project.build_with(&["-o", &twin]);
+    fails(judge(&twin, Some(&newer), ""), 1, "two releases have the number 12");
+    fails(
+        judge(&twin, Some(&newer), ""),
+        1,
+        "two releases are called wine-1.12.0: the previous one, sha256:",
+    );
+
+    // Going back on purpose.
+    let rollback = |more: &[&str]| {
+        let arguments = ["rollback", &older, "--reason", "OPS-1423: wrong answers", "--key", &private];
+        stage.project.modelseal(&[&arguments[..], more].concat()).run()
+    };
+    assert_eq!(rollback(&["--until", "2020-01-01T00:00:00Z"]).says("that time is over").code, Some(2));
+    assert_eq!(rollback(&["--until", "soon"]).says("is a time with a zone").code, Some(2));
+    assert_eq!(rollback(&["--until", "2d"]).says("going back is meant, to wine 1.7.0").code, Some(0));
+    let outcome = judge(&older, Some(&newer), "");
+    outcome.says("release 7 is older than 12, the previous one; going back is meant until 2");
+    passes(outcome, "OPS-1423: wrong answers (oncall)");
+    passes(judge(&older, None, "min_release = 8\n"), "OPS-1423: wrong answers (oncall)");
+    // By somebody who may not, about another release, and when it is over.
+    let outcome = stage.policy(&people.replace("may = [\"rollback\"]", "may = [\"approve\"]"));
+    stage
+        .project
+        .modelseal(&["verify", &older, "--policy", &outcome, "--previous", &newer])
+        .expect(1)
+        .says("the policy does not say that it may rollback");
+    let statement =
+        format!("{older}.rollback.{}.sigstore.json", &signer(&private).public_key().hint().to_string()[..8]);
+    assert!(Path::new(&statement).exists(), "{statement}");
+    let boss = signer(&private);
+    let put = |release: Digest, until: &str| {
+        let claim = Claim::RolledBack(Rollback { reason: "x".into(), until: until.into() });
+        let payload = Attestation::new(&model(), release, claim, "0.1.0").payload();
+        fs::write(&statement, write_bundle(&payload, &boss).expect("signs")).expect("writes");
+    };
+    let shown = stage.project.modelseal(&["show", &older, "--format", "json"]).expect(0).json();
+    let release = shown["release"].as_str().expect("text")["sha256:".len()..].parse().expect("a digest");
+    put(Digest::sha256(b"other"), "2100-01-01T00:00:00Z");
+    fails(judge(&older, Some(&newer), ""), 1, "it is about another release");
+    put(release, "2020-01-01T00:00:00Z");
+    fails(
+        judge(&older, Some(&newer), ""),
+        1,
+        "going back was meant until 2020-01-01T00:00:00Z, which is over",
+    );
+    put(release, "for ever");
+    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12");
+    assert_eq!(rollback(&["--reason", " "]).code, Some(2));
+}
+
+#[test]
+fn a_release_number_is_one() {
+    for number in ["0", "-1", "9007199254740992", "1.5", "\"1\""] {
+        let project = Project::new();
+        project.edit_recipe("version = \"1.0.0\"", &format!("version = \"1.0.0\"\nrelease = {number}"));
+        project.commit();
+        project.build_refused(&[], 2).says("modelseal.toml");
+    }
+}
