@@ -252,9 +252,11 @@ impl Error {
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
             Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
             Error::Probe(error) => error.is_refusal(),
-            Error::NotProduced(_) | Error::Redirected(_) | Error::Statement(_) | Error::Behaviour { .. } => {
-                true
-            }
+            Error::NotProduced(_)
+            | Error::Redirected(_)
+            | Error::Statement(_)
+            | Error::Bundle(_)
+            | Error::Behaviour { .. } => true,
             _ => false,
         }
     }

@@ -16,6 +16,7 @@ mod gating;
 mod git;
 mod hostile_archive;
 mod hostile_seal;
+mod identities;
 mod input_tree;
 mod interoperability;
 mod isolation;

@@ -1,5 +1,5 @@
-// Signs in-toto statements as an identity: the client of sigstore-js, with an authority, a log and a
-// timestamp authority of its own, in this process. Nothing reaches the network.
+// Signs in-toto statements as an identity: the client of sigstore-js, with an authority and logs of its
+// own, in this process. Nothing reaches the network.
 //
 //   node keyless.mjs OUTPUT_DIRECTORY IDENTITY ISSUER STATEMENT...
 //
@@ -8,14 +8,14 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import nock from 'nock';
-import { DSSEBundleBuilder, FulcioSigner, RekorWitness, TSAWitness } from '@sigstore/sign';
+import { DSSEBundleBuilder, FulcioSigner, RekorWitness } from '@sigstore/sign';
 import { bundleToJSON } from '@sigstore/bundle';
 import {
-  fulcioHandler, initializeCA, initializeCTLog, initializeTLog, initializeTSA, rekorHandler, tsaHandler,
+  fulcioHandler, initializeCA, initializeCTLog, initializeTLog, rekorHandler,
 } from '@sigstore/mock';
 
 const [output, identity, issuer, ...statements] = process.argv.slice(2);
-const urls = { fulcio: 'https://fulcio.test', rekor: 'https://rekor.test', tsa: 'https://tsa.test' };
+const urls = { fulcio: 'https://fulcio.test', rekor: 'https://rekor.test' };
 nock.disableNetConnect();
 
 const pair = () => crypto.generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
@@ -23,7 +23,6 @@ const start = new Date(Date.now() - 60_000);
 const ctlog = await initializeCTLog(pair());
 const ca = await initializeCA(pair(), ctlog);
 const tlog = await initializeTLog(urls.rekor, pair());
-const tsa = await initializeTSA(pair());
 
 // What Rekor writes down of a proposed `dsse` entry: hashes, signatures and who can check them.
 const sha256 = (bytes) => ({ algorithm: 'sha256', value: crypto.createHash('sha256').update(bytes).digest('hex') });
@@ -49,18 +48,15 @@ const serve = (url, handler) =>
   });
 serve(urls.fulcio, fulcioHandler(ca, {}));
 serve(urls.rekor, rekorHandler(tlog, {}));
-serve(urls.tsa, tsaHandler(tsa, {}));
 
 const encode = (claims) => Buffer.from(JSON.stringify(claims)).toString('base64url');
 const token = `${encode({ alg: 'none' })}.${encode({ sub: identity, iss: issuer })}.`;
-const witnesses = [new RekorWitness({ rekorBaseURL: urls.rekor, entryType: 'dsse' })];
-if (process.env.TIMESTAMP) witnesses.push(new TSAWitness({ tsaBaseURL: urls.tsa }));
 const builder = new DSSEBundleBuilder({
   signer: new FulcioSigner({
     fulcioBaseURL: urls.fulcio,
     identityProvider: { getToken: async () => token },
   }),
-  witnesses,
+  witnesses: [new RekorWitness({ rekorBaseURL: urls.rekor, entryType: 'dsse' })],
 });
 
 for (const statement of statements) {
@@ -95,6 +91,6 @@ fs.writeFileSync(
     tlogs: [log(tlog.publicKey, crypto.createHash('sha256').update(tlog.publicKey).digest())],
     certificateAuthorities: [authority(urls.fulcio, ca.rootCertificate)],
     ctlogs: [log(ctlog.publicKey, ctlog.logID)],
-    timestampAuthorities: [authority(urls.tsa, tsa.rootCertificate)],
+    timestampAuthorities: [],
   }),
 );

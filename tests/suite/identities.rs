@@ -1,0 +1,381 @@
+//! Identities that Sigstore vouches for, without a network: against the public-good instance as it was when
+//! this was built, and against an instance of our own, run by the client of sigstore-js.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use modelseal::sign::{Bundle, read_foreign};
+use modelseal::trust::{IdentityTrust, Pattern, Rights, Trust, TrustedSigner, Who, accept};
+use serde_json::Value;
+
+use crate::models::model;
+use crate::support::Project;
+use crate::support::peers;
+use crate::support::run::{Outcome, modelseal};
+
+const IDENTITY: &str = "https://github.com/acme/wine/.github/workflows/build.yml@refs/heads/main";
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+/// Signs statements as an identity; returns the directory with the bundles and the trusted root.
+fn keyless(statements: &[&Path]) -> tempfile::TempDir {
+    let output = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new("node");
+    command.current_dir(peers::sigstore()).arg("keyless.mjs").arg(output.path()).args([IDENTITY, ISSUER]);
+    command.args(statements);
+    let run = command.output().expect("runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    output
+}
+
+/// A release that an identity signed, and the root that vouches for it.
+struct Stage {
+    project: Project,
+    archive: String,
+    bundle: PathBuf,
+    root: String,
+    /// What was signed, and logged, beside it: another statement.
+    signed: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let project = Project::new();
+        let statement = project.root().join("wine.json");
+        let shown = statement.to_string_lossy().into_owned();
+        project.modelseal(&["build", "--statement", &shown, "--no-model-signature"]).expect(0);
+        let text = fs::read_to_string(&statement).expect("reads").replace("\"wine\"", "\"beer\"");
+        let other = project.root().join("other.json");
+        fs::write(&other, text).expect("writes");
+        let signed = keyless(&[&statement, &other]);
+        let bundle = signed.path().join("wine.sigstore.json");
+        let root = signed.path().join("trusted_root.json").to_string_lossy().into_owned();
+        let archive = project.out("wine.tar").to_string_lossy().into_owned();
+        let stage = Self { project, archive, bundle, root, signed };
+        stage.pack(&stage.bundle).says("signer   elsewhere");
+        stage
+    }
+
+    fn statement(&self) -> String {
+        self.project.root().join("wine.json").to_string_lossy().into_owned()
+    }
+
+    fn pack(&self, bundle: &Path) -> Outcome {
+        let (statement, bundle) = (self.statement(), bundle.to_string_lossy().into_owned());
+        let arguments =
+            ["build", "--from-statement", &statement, "--bundle", &bundle, "-o", &self.archive, "--force"];
+        self.project.modelseal(&arguments).run()
+    }
+
+    fn verify(&self, trusting: &[&str]) -> Outcome {
+        let arguments = [&["verify", &self.archive, "--trusted-root", &self.root][..], trusting].concat();
+        let json = self.project.modelseal(&[&arguments[..], &["--format", "json"]].concat()).run();
+        if json.code != Some(2) {
+            json.json();
+        }
+        self.project.modelseal(&arguments).run()
+    }
+}
+
+fn trusting<'a>(identity: &'a str, issuer: &'a str) -> [&'a str; 4] {
+    ["--identity", identity, "--issuer", issuer]
+}
+
+#[test]
+fn what_an_identity_signed_is_packed_and_verified() {
+    let stage = Stage::new();
+    let outcome = stage.verify(&trusting(IDENTITY, ISSUER));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says(&format!("`{IDENTITY}` by `{ISSUER}`, signed at 2"));
+    let regexp = ["--identity-regexp", "https://github\\.com/acme/.*", "--issuer", ISSUER];
+    assert_eq!(stage.verify(&regexp).code, Some(0));
+    let json = stage.project.modelseal(&[
+        "verify",
+        &stage.archive,
+        "--trusted-root",
+        &stage.root,
+        "--identity",
+        IDENTITY,
+        "--issuer",
+        ISSUER,
+        "--format",
+        "json",
+    ]);
+    let signer = json.expect(0).json()["signers"][0].clone();
+    assert_eq!((signer["identity"].as_str(), signer["issuer"].as_str()), (Some(IDENTITY), Some(ISSUER)));
+    let directory = stage.project.out("model").to_string_lossy().into_owned();
+    let unpack = ["unpack", &stage.archive, "-o", &directory, "--trusted-root", &stage.root];
+    stage.project.modelseal(&[&unpack[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
+    let verify = ["verify", &directory, "--trusted-root", &stage.root];
+    stage.project.modelseal(&[&verify[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
+    stage.project.modelseal(&["show", &stage.archive, "--format", "json"]).expect(0).json();
+    // The policy says it, too; the time of signing is the log's, not now.
+    let policy = stage.project.root().join("gate.toml");
+    let signer = |more: &str| {
+        let root = &stage.root;
+        let text = format!(
+            "model = \"wine\"\n[[signer]]\nname = \"ci\"\nidentity = {IDENTITY:?}\nissuer = {ISSUER:?}\ntrusted_root = {root:?}\n{more}"
+        );
+        fs::write(&policy, text).expect("writes");
+        stage.project.modelseal(&["verify", &stage.archive, "--policy", &policy.to_string_lossy()]).run()
+    };
+    assert_eq!(signer("").code, Some(0));
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let soon = jiff::Timestamp::from_second(soon.as_second()).expect("a time");
+    assert_eq!(signer(&format!("not_before = {soon}\n")).says("its time begins at").code, Some(1));
+    assert_eq!(signer("not_after = 2020-01-01T00:00:00Z\n").says("its time ended at").code, Some(1));
+    // It ended after the signature was made and before now.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let just_now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    let just_now = jiff::Timestamp::from_second(just_now.as_second()).expect("a time");
+    assert_eq!(signer(&format!("not_after = {just_now}\n")).code, Some(0));
+}
+
+#[test]
+fn anybody_else_is_refused() {
+    let stage = Stage::new();
+    for (trusting, code, reason) in [
+        (
+            &trusting("https://github.com/acme/wine", ISSUER)[..],
+            1,
+            "it was signed by `https://github.com/acme/wine/.github",
+        ),
+        (&trusting(IDENTITY, "https://accounts.google.com"), 1, "was vouched for by `https://token.actions"),
+        (&["--identity-regexp", "acme", "--issuer", ISSUER], 1, "not by an identity like `acme`"),
+        (
+            &["--identity-regexp", "https://github.com/acme/wine", "--issuer", ISSUER],
+            1,
+            "not by an identity like",
+        ),
+        (&["--identity-regexp", "a)|(.+", "--issuer", ISSUER], 2, "is not a regular expression"),
+        (&["--identity-regexp", "", "--issuer", ISSUER], 2, "matches everybody or nobody"),
+        (&["--identity", "", "--issuer", ISSUER], 2, "it is empty"),
+        (&["--issuer", ISSUER], 2, "an issuer knows everybody"),
+        (&["--identity", IDENTITY], 2, "--issuer"),
+    ] {
+        let outcome = stage.verify(trusting);
+        assert_eq!(outcome.code, Some(code), "{trusting:?}: {}", outcome.all());
+        outcome.says(reason).claims_no_success();
+    }
+    // The public-good instance knows nothing of it, and a key says nothing about it.
+    for (arguments, reason) in [
+        (trusting(IDENTITY, ISSUER).to_vec(), "log"),
+        (
+            vec!["--key", &stage.project.public_key()],
+            "it was signed by an identity, and no identity is trusted here",
+        ),
+    ] {
+        let outcome = stage.project.modelseal(&[&["verify", &stage.archive][..], &arguments].concat()).run();
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says("signature        fail").says(reason).claims_no_success();
+    }
+    fs::write(stage.project.root().join("root.json"), "{}").expect("writes");
+    for root in [
+        "/nowhere.json",
+        &stage.project.root().join("root.json").to_string_lossy(),
+        &stage.project.public_key(),
+    ] {
+        let arguments =
+            [&["verify", &stage.archive, "--trusted-root", root][..], &trusting(IDENTITY, ISSUER)].concat();
+        let outcome = stage.project.modelseal(&arguments).run();
+        assert_ne!(outcome.code, Some(0));
+        outcome.claims_no_success();
+    }
+}
+
+/// Every piece of evidence is looked at: its removal or change is noticed, and so is what belongs elsewhere.
+#[test]
+fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
+    let stage = Stage::new();
+    let good: Value = serde_json::from_slice(&fs::read(&stage.bundle).expect("reads")).expect("is JSON");
+    let other = fs::read(stage.signed.path().join("other.sigstore.json")).expect("reads");
+    let other: Value = serde_json::from_slice(&other).expect("is JSON");
+    let directory = stage.project.out("model").to_string_lossy().into_owned();
+    let unpack = ["unpack", &stage.archive, "-o", &directory, "--trusted-root", &stage.root];
+    stage.project.modelseal(&[&unpack[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
+    let seal = Path::new(&directory).join(".modelseal/manifest.sigstore.json");
+    let verify = |bundle: &Value, code| {
+        fs::write(&seal, bundle.to_string()).expect("writes");
+        let arguments = ["verify", &directory, "--trusted-root", &stage.root];
+        stage.project.modelseal(&[&arguments[..], &trusting(IDENTITY, ISSUER)].concat()).expect(code)
+    };
+    verify(&good, 0);
+    type Change = fn(&mut Value, &Value);
+    let changes: [(&str, Change); 8] = [
+        ("another log entry", |bundle, other| {
+            bundle["verificationMaterial"]["tlogEntries"] =
+                other["verificationMaterial"]["tlogEntries"].clone();
+        }),
+        ("another certificate", |bundle, other| {
+            bundle["verificationMaterial"]["certificate"] =
+                other["verificationMaterial"]["certificate"].clone();
+        }),
+        ("another signature", |bundle, other| {
+            bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone();
+        }),
+        ("no promise", |bundle, _| {
+            let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+            entry.as_object_mut().expect("an entry").remove("inclusionPromise");
+        }),
+        ("no proof", |bundle, _| {
+            let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+            entry.as_object_mut().expect("an entry").remove("inclusionProof");
+        }),
+        ("another time", |bundle, _| {
+            let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+            entry["integratedTime"] = "1700000000".into();
+        }),
+        ("another body", |bundle, other| {
+            bundle["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"] =
+                other["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"].clone();
+        }),
+        ("no entries", |bundle, _| bundle["verificationMaterial"]["tlogEntries"] = Value::Array(Vec::new())),
+    ];
+    for (what, change) in changes {
+        let mut changed = good.clone();
+        change(&mut changed, &other);
+        assert_ne!(changed, good, "{what}");
+        verify(&changed, 1).says("  fail  ").claims_no_success();
+        println!("{what}: {}", verify(&changed, 1).stdout.lines().last().unwrap_or_default());
+    }
+}
+
+#[test]
+fn only_the_bundle_of_this_statement_is_packed() {
+    let stage = Stage::new();
+    fs::remove_file(&stage.archive).expect("removes");
+    let good = fs::read_to_string(&stage.bundle).expect("reads");
+    let bad = stage.project.root().join("bad.json");
+    let refused = |text: &str, reason: &str| {
+        fs::write(&bad, text).expect("writes");
+        let outcome = stage.pack(&bad);
+        assert!(matches!(outcome.code, Some(1 | 2)), "{}", outcome.all());
+        outcome.says(reason).claims_no_success();
+        assert!(!Path::new(&stage.archive).exists());
+    };
+    let document: Value = serde_json::from_str(&good).expect("is JSON");
+    let mut changed = document.clone();
+    changed["dsseEnvelope"]["payload"] = "e30=".into();
+    refused(&changed.to_string(), "over something else than the statement");
+    let mut changed = document.clone();
+    changed["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA".into();
+    refused(&changed.to_string(), "the bundle cannot be packed");
+    refused("{}", "the bundle cannot be packed");
+    refused("", "the bundle cannot be packed");
+    let mut by_key = document.clone();
+    by_key["verificationMaterial"] = serde_json::json!({"publicKey": {"hint": "x"}, "tlogEntries": []});
+    refused(&by_key.to_string(), "`--key PUB` has to say which");
+    // A statement that promises a signature that nobody can make.
+    let statement = stage.statement();
+    stage.project.modelseal(&["build", "--statement", &statement]).expect(0);
+    refused(&good, "it promises a `model.sig`");
+}
+
+/// A bundle that a key made elsewhere is one like ours.
+#[test]
+fn a_bundle_by_a_key_is_packed_in_our_spelling() {
+    let project = Project::new();
+    let statement = project.root().join("wine.json").to_string_lossy().into_owned();
+    project.modelseal(&["build", "--statement", &statement, "--no-model-signature"]).expect(0);
+    let (key, public) = (project.key(), project.public_key());
+    let signer: modelseal::sign::Signer =
+        modelseal::sign::read_private_key(&modelseal::sign::KeySource::from(key.as_str()), &mut |_| Ok(None))
+            .expect("reads")
+            .into();
+    let ours = modelseal::sign::write_bundle(&fs::read(&statement).expect("reads"), &signer).expect("signs");
+    let mut document: Value = serde_json::from_slice(&ours).expect("is JSON");
+    document["verificationMaterial"]["publicKey"]["hint"] = "another tool's".into();
+    let bundle = project.root().join("bundle.json").to_string_lossy().into_owned();
+    fs::write(&bundle, serde_json::to_string_pretty(&document).expect("is JSON")).expect("writes");
+    let pack = |key: &str, code| {
+        let arguments = [
+            "build",
+            "--from-statement",
+            &statement,
+            "--bundle",
+            &bundle,
+            "--key",
+            key,
+            "-o",
+            "../packed.tar",
+        ];
+        project.modelseal(&arguments).expect(code)
+    };
+    let (_, other) = project.other_key("other");
+    pack(&other, 1).says("the bundle cannot be packed").claims_no_success();
+    pack(&public, 0);
+    let packed = fs::read(project.root().join("packed.tar")).expect("reads");
+    assert!(packed.windows(ours.len()).any(|window| window == ours), "canonical");
+    let archive = project.root().join("packed.tar").to_string_lossy().into_owned();
+    project.modelseal(&["verify", &archive, "--key", &public]).expect(0);
+}
+
+/// Model signatures by identities, as the reference tool makes them by default.
+#[test]
+fn a_model_that_an_identity_signed() {
+    let (project, model) = model();
+    let directory = model.to_string_lossy();
+    modelseal(["sign", &directory, "--key", &project.key()]).expect(0);
+    let statement = project.root().join("model.json");
+    let signature = fs::read(model.join("model.sig")).expect("reads");
+    fs::write(&statement, crate::support::archive::payload(&signature)).expect("writes");
+    let signed = keyless(&[&statement]);
+    let signature = signed.path().join("model.sigstore.json").to_string_lossy().into_owned();
+    let root = signed.path().join("trusted_root.json").to_string_lossy().into_owned();
+    let arguments = ["verify", &directory, "--signature", &signature, "--trusted-root", &root];
+    let verify = |code| modelseal([&arguments[..], &trusting(IDENTITY, ISSUER)].concat()).expect(code);
+    verify(0).says("match the model signature signed by https://github.com/acme");
+    fs::write(model.join("sub-x"), "y").expect("writes");
+    verify(1).says("`sub-x` is not the file that was signed").claims_no_success();
+}
+
+fn vector_text(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/sigstore").join(name);
+    fs::read_to_string(path).expect("reads")
+}
+
+fn vector(name: &str) -> Bundle {
+    read_foreign(vector_text(name).as_bytes()).expect("is a bundle").bundle
+}
+
+/// Real signatures: by the public-good instance, and by a log of the second version.
+#[test]
+fn real_instances_vouch_for_whom_they_knew() {
+    let now = jiff::Timestamp::now();
+    for (name, identity, issuer) in [
+        (
+            "conda-attestation.sigstore.json",
+            "https://github.com/prefix-dev/sigstore-example/.github/workflows/action.yaml@refs/heads/main",
+            ISSUER,
+        ),
+        ("conda-attestation-rekor2.sigstore.json", "jku@goto.fi", "https://github.com/login/oauth"),
+    ] {
+        // The second was made with the instance that is for trying things out; its log gives no time, and a
+        // timestamp authority does.
+        let staging = vector_text("trusted_root_staging.json");
+        let root = name.contains("rekor2").then_some((staging.as_str(), "staging"));
+        let trusting = |identity: &str, issuer: &str| {
+            let pattern = Pattern::exact(identity).expect("an identity");
+            let trust = IdentityTrust::new(pattern, issuer, root).expect("a root");
+            [TrustedSigner {
+                name: "ci".into(),
+                shown: "ci".into(),
+                trust: Trust::Identity(Box::new(trust)),
+                rights: Rights::all(),
+            }]
+        };
+        let bundle = vector(name);
+        let signers = trusting(identity, issuer);
+        let accepted = accept(&signers, &bundle, Bundle::verify, now).expect("is accepted");
+        assert_eq!(accepted.who, Some(Who::Identity { identity: identity.into(), issuer: issuer.into() }));
+        assert!(accepted.time.is_some_and(|time| time < now));
+        assert!(accept(&trusting("somebody", issuer), &bundle, Bundle::verify, now).is_err());
+        assert!(
+            accept(&trusting(identity, "https://accounts.google.com"), &bundle, Bundle::verify, now).is_err()
+        );
+        let mut changed = bundle.clone();
+        changed.payload[10] ^= 1;
+        let refusal = accept(&signers, &changed, Bundle::verify, now).expect_err("is refused");
+        assert!(refusal.message.contains("in more than one way"), "{}", refusal.message);
+    }
+}
