@@ -166,3 +166,6 @@ pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 16] = [
     &rsa(alg_id::RSA_PSS_SHA384, Scheme::RsaPss(Hash::Sha384)),
     &rsa(alg_id::RSA_PSS_SHA512, Scheme::RsaPss(Hash::Sha512)),
 ];
+
+#[cfg(test)]
+mod tests;

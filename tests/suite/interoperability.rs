@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::{Project, peers};
+use crate::models::model;
+use crate::support::run::modelseal;
+use crate::support::{Project, authority, peers};
 
 fn model_signing(directory: &Path, key: &str) -> Output {
     Command::new(peers::model_signing())
@@ -102,4 +104,160 @@ fn the_hint_is_the_digest_of_the_public_key_file() {
     let output = Command::new("sha256sum").arg(project.public_key()).output().expect("runs");
     let hint = String::from_utf8_lossy(&output.stdout).split(' ').next().expect("a digest").to_string();
     assert_eq!(seal.matches(&hint).count(), 2, "as hint and as keyid");
+}
+
+/// Runs the reference tool in a directory, and demands how it ends.
+#[track_caller]
+fn reference(directory: &Path, arguments: &[&str], accepts: bool) -> String {
+    let output =
+        Command::new(peers::model_signing()).args(arguments).current_dir(directory).output().expect("runs");
+    let all =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert_eq!(output.status.success(), accepts, "{arguments:?}: {all}");
+    all
+}
+
+/// Every curve, by key and by certificate, with a path that is left out; then with a byte changed.
+#[test]
+fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
+    for curve in ["p256", "p384", "p521"] {
+        let (project, model) = model();
+        let root = project.root().to_path_buf();
+        fs::write(model.join("notes.txt"), "not signed").expect("writes");
+        let leaf = |ending: &str| authority::path(&format!("leaf-{curve}.{ending}"));
+        let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
+        let (key, public, certificate) = (leaf("key"), leaf("pub"), leaf("pem"));
+        let sign = |more: &[&str]| {
+            let arguments = ["sign", "m", "--key", &key, "--ignore-path", "m/notes.txt", "--signature"];
+            modelseal([&arguments[..], more].concat()).current_dir(&root).expect(0);
+        };
+        sign(&["key.sig"]);
+        sign(&["certificate.sig", "--certificate", &certificate, "--certificate-chain", &chain]);
+        let by_key = ["verify", "key", "m", "--signature", "key.sig", "--public_key", &public];
+        let by_certificate =
+            ["verify", "certificate", "m", "--signature", "certificate.sig", "--certificate_chain", &trusted];
+        for arguments in [by_key, by_certificate] {
+            let said = reference(&root, &arguments, true);
+            assert!(said.contains("Verification succeeded"), "{said}");
+        }
+        fs::write(model.join("sub-x"), "changed").expect("writes");
+        for arguments in [by_key, by_certificate] {
+            assert!(reference(&root, &arguments, false).contains("Hash mismatch for 'sub-x'"));
+        }
+        fs::write(model.join("sub-x"), "x").expect("writes");
+        let other = authority::path("direct.pub");
+        reference(&root, &[&by_key[..6], &[&other]].concat(), false);
+        let stranger = authority::path("stranger.pem");
+        reference(&root, &[&by_certificate[..6], &[&stranger]].concat(), false);
+    }
+}
+
+/// The other way round, with its options.
+#[test]
+fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
+    for curve in ["p256", "p384", "p521"] {
+        let (project, model) = model();
+        let root = project.root().to_path_buf();
+        fs::write(model.join("notes.txt"), "not signed").expect("writes");
+        let leaf = |ending: &str| authority::path(&format!("leaf-{curve}.{ending}"));
+        let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
+        let (key, public, certificate) = (leaf("key"), leaf("pub"), leaf("pem"));
+        let signing = ["--private_key", &key, "--ignore-paths", "m/notes.txt"];
+        reference(&root, &[&["sign", "key", "m", "--signature", "key.sig"][..], &signing].concat(), true);
+        let certified = ["--signing_certificate", &certificate, "--certificate_chain", &chain];
+        let arguments =
+            [&["sign", "certificate", "m", "--signature", "c.sig"][..], &signing, &certified].concat();
+        reference(&root, &arguments, true);
+        // Links to files, and git's own files, where it is told to take them.
+        std::os::unix::fs::symlink("config.json", model.join("link")).expect("links");
+        let liberal =
+            ["sign", "key", "m", "--signature", "l.sig", "--allow_symlinks", "--no-ignore-git-paths"];
+        reference(&root, &[&liberal[..], &signing[..2]].concat(), true);
+        let by_key = ["--key", public.as_str()];
+        let by_certificate = ["--certificate-chain", trusted.as_str()];
+        let verify = |signature: &str, trusting: &[&str], code: i32| {
+            let arguments = ["verify", "m", "--signature", signature];
+            modelseal([&arguments[..], trusting].concat()).current_dir(&root).expect(code)
+        };
+        verify("l.sig", &by_key, 0).says("over 8 files");
+        fs::remove_file(model.join("link")).expect("removes");
+        for (signature, trusting) in [("key.sig", by_key), ("c.sig", by_certificate)] {
+            verify(signature, &trusting, 0).says("over 5 files").says("in the order of the reference tool");
+        }
+        fs::write(model.join("sub-x"), "changed").expect("writes");
+        for (signature, trusting) in [("key.sig", by_key), ("c.sig", by_certificate), ("l.sig", by_key)] {
+            verify(signature, &trusting, 1).says("\n`sub-x`\n  sealed: sha256:").claims_no_success();
+        }
+        let (other, stranger) = (authority::path("direct.pub"), authority::path("stranger.pem"));
+        verify("key.sig", &["--key", &other], 1).says("none of the trusted keys signed this");
+        verify("c.sig", &["--certificate-chain", &stranger], 1)
+            .says("does not end in a root that is trusted");
+        verify("c.sig", &by_key, 1).says("no authority is trusted here");
+        verify("key.sig", &by_certificate, 1).says("no key is trusted here");
+    }
+}
+
+/// One file is signed by either, and verified by either.
+#[test]
+fn a_model_of_one_file_goes_both_ways() {
+    let (project, model) = model();
+    let (key, public) = (authority::path("leaf-p256.key"), authority::path("leaf-p256.pub"));
+    let ours = ["sign", "config.json", "--key", &key, "--signature", "../ours.sig"];
+    modelseal(ours).current_dir(&model).expect(0);
+    let theirs = ["sign", "key", "config.json", "--private_key", &key, "--signature", "../theirs.sig"];
+    reference(&model, &theirs, true);
+    for signature in ["../ours.sig", "../theirs.sig"] {
+        let verify = ["verify", "key", "config.json", "--signature", signature, "--public_key", &public];
+        reference(&model, &verify, true);
+        let arguments = ["verify", "config.json", "--signature", signature, "--key", &public];
+        modelseal(arguments).current_dir(&model).expect(0);
+    }
+    let _ = project;
+}
+
+/// The seal is what DSSE, in-toto and Sigstore say it is.
+#[test]
+fn other_peoples_verifiers_accept_the_seal_and_notice_what_was_changed() {
+    let project = project();
+    let python = peers::python_environment("requirements").join("bin/python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/verify.py");
+    let javascript = peers::sigstore();
+    for algorithm in ["p256", "p384", "p521", "ed25519"] {
+        let prefix = project.root().join(algorithm).to_string_lossy().into_owned();
+        project.modelseal(&["keygen", "-o", &prefix, "--algorithm", algorithm]).expect(0);
+        let (key, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
+        let directory = unpacked(&project, &key, &public, algorithm);
+        let archive = project.out(&format!("{algorithm}.tar")).to_string_lossy().into_owned();
+        project.modelseal(&["countersign", &archive, "--key", &key]).expect(0);
+        let hint =
+            modelseal::sign::read_public_key(&public.as_str().into()).expect("reads").hint().to_string();
+        let approval = project.out(&format!("{algorithm}.tar.approval.{}.sigstore.json", &hint[..8]));
+        let mut files = vec![directory.join(".modelseal/manifest.sigstore.json"), approval];
+        if algorithm != "ed25519" {
+            files.push(directory.join("model.sig"));
+        }
+        for file in files {
+            let by_python =
+                || Command::new(&python).arg(script).arg(&file).arg(&public).output().expect("runs");
+            let by_javascript = || {
+                let mut command = Command::new("node");
+                command.current_dir(&javascript).arg("verify.mjs").arg(&file).arg(&public);
+                command.output().expect("runs")
+            };
+            // Where the hash of the curve is not SHA-256, that client looks for another signature.
+            let knows = matches!(algorithm, "p256" | "ed25519");
+            let output = by_python();
+            assert!(output.status.success(), "{file:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let output = by_javascript();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.success(), knows, "{file:?}: {said}");
+            let good = fs::read_to_string(&file).expect("reads");
+            let payload = good.split("\"payload\":\"").nth(1).expect("a payload");
+            let changed = good.replacen(&payload[..12], &STANDARD.encode("{\"_typf\":"), 1);
+            assert_ne!(changed, good);
+            fs::write(&file, changed).expect("writes");
+            assert!(!by_python().status.success(), "{file:?}");
+            assert!(!by_javascript().status.success(), "{file:?}");
+        }
+    }
 }
