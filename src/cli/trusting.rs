@@ -1,6 +1,6 @@
 //! Whom the caller trusts to have signed, as the command line names it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -44,7 +44,28 @@ pub(super) struct Trusting {
     trusted_root: Option<PathBuf>,
 }
 
+/// The only one who is named.
+pub(super) enum Named<'a> {
+    Key(&'a str),
+    /// The file of an authority's certificates.
+    Authority(&'a Path),
+    /// The trusted root that vouches for identities, if it is not the one that came with this program.
+    Identity(Option<&'a Path>),
+}
+
 impl Trusting {
+    /// Who is named, if it is one: what can stand in a table of a policy.
+    pub(super) fn only_one(&self) -> anyhow::Result<Named<'_>> {
+        match (&self.key[..], &self.certificate_chain[..], &self.issuer) {
+            ([key], [], None) => Ok(Named::Key(key)),
+            ([], [path], None) => Ok(Named::Authority(path)),
+            ([], [], Some(_)) => Ok(Named::Identity(self.trusted_root.as_deref())),
+            _ => bail!(
+                "name the one who signed it: one `--key`, one file `--certificate-chain`, or `--identity`"
+            ),
+        }
+    }
+
     /// Whether nobody is named.
     fn is_empty(&self) -> bool {
         self.key.is_empty() && self.certificate_chain.is_empty() && self.issuer.is_none()
@@ -75,7 +96,7 @@ impl Trusting {
     }
 
     /// A policy, and who is trusted: its signers, or where it names none those that the caller names.
-    pub(super) fn with_policy(&self, path: &std::path::Path) -> anyhow::Result<(Policy, Vec<TrustedSigner>)> {
+    pub(super) fn with_policy(&self, path: &Path) -> anyhow::Result<(Policy, Vec<TrustedSigner>)> {
         let policy = Policy::load(path)?;
         let signers = super::policy::signers(&policy)?;
         match (signers.is_empty(), self.is_empty()) {
@@ -93,7 +114,7 @@ impl Trusting {
     /// The same where a policy need not be named.
     pub(super) fn with_any_policy(
         &self,
-        path: Option<&std::path::Path>,
+        path: Option<&Path>,
     ) -> anyhow::Result<(Option<Policy>, Vec<TrustedSigner>)> {
         match path {
             None => Ok((None, self.signers()?)),
@@ -114,11 +135,7 @@ pub(super) fn authority(paths: &[PathBuf]) -> anyhow::Result<Authority> {
 }
 
 /// Identities, as this trusted root or the one that came with this program vouches for them.
-pub(super) fn identity(
-    pattern: Pattern,
-    issuer: &str,
-    root: Option<&std::path::Path>,
-) -> anyhow::Result<IdentityTrust> {
+pub(super) fn identity(pattern: Pattern, issuer: &str, root: Option<&Path>) -> anyhow::Result<IdentityTrust> {
     let root = match root {
         Some(path) => Some((text_of(path)?, crate::text::path(path))),
         None => None,
@@ -128,7 +145,7 @@ pub(super) fn identity(
 }
 
 /// The text of a file of certificates or roots.
-pub(super) fn text_of(path: &std::path::Path) -> anyhow::Result<String> {
+pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
     use std::io::Read as _;
     let failed = || format!("cannot read {}", crate::text::path(path));
     let (file, _) =

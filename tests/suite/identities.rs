@@ -109,6 +109,10 @@ fn what_an_identity_signed_is_packed_and_verified() {
     let verify = ["verify", &directory, "--trusted-root", &stage.root];
     stage.project.modelseal(&[&verify[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
     stage.project.modelseal(&["show", &stage.archive, "--format", "json"]).expect(0).json();
+    let gate = stage.project.root().join("init.toml").to_string_lossy().into_owned();
+    let init = ["policy", "init", &stage.archive, "-o", &gate, "--trusted-root", &stage.root];
+    stage.project.modelseal(&[&init[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
+    stage.project.modelseal(&["policy", "check", &gate]).expect(0).says(&format!("builder: `{IDENTITY}`"));
     // The policy says it, too; the time of signing is the log's, not now.
     let policy = stage.project.root().join("gate.toml");
     let signer = |more: &str| {

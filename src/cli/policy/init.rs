@@ -8,8 +8,8 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::super::Talk;
-use super::super::keys::trusted_keys;
 use super::super::output::{print, say};
+use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::archive::write_new;
 use crate::cli::arguments::Format;
@@ -17,7 +17,7 @@ use crate::gate::{self, Evidence};
 use crate::manifest::{Annotations, Basis, Byproduct, Statement};
 use crate::policy::Policy;
 use crate::recipe::Age;
-use crate::report::{Status, Verdict};
+use crate::report::{Signer, Status, Verdict};
 use crate::verify::{Options, Sealed, Target, read_sealed, verify};
 
 /// Write a strict, commented policy from a good release; never overwrites
@@ -26,17 +26,16 @@ pub(super) struct Arguments {
     /// A release that is good: an archive, or an unpacked directory
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
-    /// The public key of its signer: a path, or local
-    #[arg(long, value_name = "PUB", required = true)]
-    key: String,
     /// Where to write
     #[arg(long, short, value_name = "FILE", default_value = "gate.toml")]
     output: PathBuf,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
-    let signers = trusted_keys(std::slice::from_ref(&arguments.key))?;
+    let signers = arguments.trusting.signers()?;
     let now = Timestamp::now();
     let options = Options::new(&signers, now, &|_| {});
     let report = verify(&target, &options)?;
@@ -50,8 +49,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if Some(seal.release) != report.release {
         bail!("{} changed while it was read", crate::text::path(&arguments.archive));
     }
-    let key = key_path(&arguments.key, &arguments.output)?;
-    let text = Writer { manifest: &seal.manifest, key: &key, now }.text()?;
+    let Some(accepted) = report.signers.first() else { bail!("nobody signed it") };
+    let signer = signer_table(&arguments.trusting, accepted, &arguments.output)?;
+    let text = Writer { manifest: &seal.manifest, signer: &signer, now }.text()?;
     write_new(&arguments.output, text.as_bytes())
         .with_context(|| format!("cannot write {}", crate::text::path(&arguments.output)))?;
     let file = crate::text::Escaped(&arguments.output.to_string_lossy()).to_string();
@@ -61,25 +61,52 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The key's path as the policy's directory sees it.
-fn key_path(given: &str, output: &Path) -> anyhow::Result<String> {
+/// How the policy knows the one who signed this release.
+fn signer_table(trusting: &Trusting, accepted: &Signer, output: &Path) -> anyhow::Result<String> {
     use crate::sign::KeySource;
-    let path = match KeySource::from(given) {
-        KeySource::File(path) => path,
-        KeySource::Local => crate::sign::local_key_path()?.with_extension("pub"),
-        _ => bail!("a policy names the file of a key: give `--key` a path"),
-    };
+    let mut lines = vec![("name", accepted.name.clone())];
+    match trusting.only_one()? {
+        Named::Key(key) => {
+            let path = match KeySource::from(key) {
+                KeySource::File(path) => path,
+                KeySource::Local => crate::sign::local_key_path()?.with_extension("pub"),
+                _ => bail!("a policy names the file of a key: give `--key` a path"),
+            };
+            lines.push(("key", relative(&path, output)?));
+        }
+        Named::Authority(path) => {
+            lines.push(("certificate", relative(path, output)?));
+            lines.push(("subject", accepted.subject.clone().unwrap_or_default()));
+        }
+        Named::Identity(root) => {
+            lines.push(("identity", accepted.identity.clone().unwrap_or_default()));
+            lines.push(("issuer", accepted.issuer.clone().unwrap_or_default()));
+            if let Some(root) = root {
+                lines.push(("trusted_root", relative(root, output)?));
+            }
+        }
+    }
+    let is_key = matches!(trusting.only_one()?, Named::Key(_));
+    if !is_key || !crate::manifest::is_name(&lines[0].1) {
+        lines[0].1 = "builder".to_string();
+    }
+    Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect())
+}
+
+/// A file's path as the policy's directory sees it.
+fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let resolve =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
-    let (path, directory) = (resolve(&path)?, resolve(directory)?);
+    let (path, directory) = (resolve(path)?, resolve(directory)?);
     let within = path.strip_prefix(&directory).unwrap_or(&path);
-    Ok(within.to_str().context("the path of the key is not UTF-8")?.to_string())
+    Ok(within.to_str().context("the path is not UTF-8")?.to_string())
 }
 
 struct Writer<'a> {
     manifest: &'a Statement,
-    key: &'a str,
+    /// The lines of its table.
+    signer: &'a str,
     now: Timestamp,
 }
 
@@ -95,14 +122,16 @@ impl Writer<'_> {
              origin = {3}             # at least: adopted < executed < clean < reproduced\n\
              previous = \"required\"      # `--previous` names the release that is deployed now\n\
              warnings = \"allow\"         # or \"fail\"\n\n\
-             [[signer]]\nname = {4}\nkey = {5}           # relative to this file\n\
-             may = [\"build\"]           # also \"reproduce\"\n",
+             {5}[[signer]]\n{4}\
+             may = [\"build\"]           # also \"approve\", \"reproduce\", \"rollback\"\n",
             model.name,
             model.version,
             quoted(&model.name),
             quoted(origin.name()),
-            quoted(self.signer_name()),
-            quoted(self.key),
+            self.signer,
+            model.release.map_or(String::new(), |number| format!(
+                "min_release = {number}             # the lowest number that is accepted\n\n"
+            )),
         );
         self.code(&mut text);
         for input in self.manifest.dependencies() {
@@ -119,11 +148,6 @@ impl Writer<'_> {
         // What is written has to be readable.
         Policy::parse(PathBuf::from("gate.toml"), text.clone())?;
         Ok(text)
-    }
-
-    fn signer_name(&self) -> &str {
-        let stem = Path::new(self.key).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if crate::manifest::is_name(stem) { stem } else { "builder" }
     }
 
     fn code(&self, text: &mut String) {
