@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Init(init::Arguments),
+    Init(Box<init::Arguments>),
     Check(CheckArguments),
 }
 
