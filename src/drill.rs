@@ -9,6 +9,7 @@ mod bytes;
 mod data;
 mod lineage;
 mod release;
+mod succession;
 
 use std::path::{Path, PathBuf};
 
@@ -116,12 +117,14 @@ struct Attempt {
     archive: Vec<u8>,
     signer: SignerState,
     rebuilt: Rebuilt,
+    /// By as many others as the policy demands.
+    approved: bool,
 }
 
 impl Attempt {
-    /// Rightly signed and, if the policy demands that, rebuilt.
+    /// Rightly signed and, if the policy demands that, rebuilt and approved.
     fn trusted(archive: Vec<u8>) -> Self {
-        Self { archive, signer: SignerState::Trusted, rebuilt: Rebuilt::Another }
+        Self { archive, signer: SignerState::Trusted, rebuilt: Rebuilt::Another, approved: true }
     }
 }
 
@@ -165,6 +168,7 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
         options,
         key: &throw_away,
         rebuilder: PrivateKey::generate(KeyAlgorithm::P256)?.into(),
+        approvers: approvers(options.policy)?,
         place: scratch.path(),
         previous: scratch.path().join("previous.tar"),
     };
@@ -177,6 +181,7 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     }
     let mut faults = bytes::faults(&healthy)?;
     faults.extend(lineage::faults(&healthy, options.policy.tables.origin)?);
+    faults.extend(succession::faults(&healthy, &previous, ground.approvers.len())?);
     faults.extend(data::faults(&healthy, &previous, options.now)?);
     faults.extend(behaviour::faults(&healthy)?);
     for fault in faults {
@@ -187,6 +192,14 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
         drilled.rows.push(Row { fault: fault.name, fate });
     }
     Ok(drilled)
+}
+
+/// One beside the builder for each signature that the policy demands.
+fn approvers(policy: &Policy) -> Result<Vec<Signer>, Error> {
+    let demanded = policy.tables.signatures.as_ref().map_or(1, |signatures| *signatures.get_ref());
+    // Nobody has so many signers; a policy that says so is not healthy.
+    let keys = (1..demanded.min(64)).map(|_| PrivateKey::generate(KeyAlgorithm::P256).map(Signer::from));
+    Ok(keys.collect::<Result<_, _>>()?)
 }
 
 fn fate(report: &Report, cure: String) -> Fate {
@@ -206,6 +219,8 @@ struct Ground<'a> {
     key: &'a Signer,
     /// Says that a copy was rebuilt.
     rebuilder: Signer,
+    /// Stand for a copy beside its builder.
+    approvers: Vec<Signer>,
     place: &'a Path,
     previous: PathBuf,
 }
@@ -225,9 +240,15 @@ impl Ground<'_> {
         }
         let mut rebuilder = trusted("rebuilder", "the drill's second key", &self.rebuilder);
         rebuilder.rights.roles.retain(|role| *role != Role::Build);
+        let approver = |key| {
+            let mut approver = trusted("approver", "a key of the drill", key);
+            approver.rights.roles = vec![Role::Approve];
+            approver
+        };
         let mut signers = self.options.signers.to_vec();
         signers.extend([drilled, rebuilder]);
-        let attestations: Vec<PathBuf> = self.attest(&path, attempt.rebuilt)?.into_iter().collect();
+        signers.extend(self.approvers.iter().map(approver));
+        let attestations = self.attest(&path, attempt)?;
         let previous = Target::Path(self.previous.clone());
         let options = verify::Options {
             policy: Some(self.options.policy),
@@ -238,22 +259,28 @@ impl Ground<'_> {
         Ok(verify(&Target::Path(path), &options)?)
     }
 
-    /// Where the policy demands a rebuild: a statement that the copy was rebuilt, as far as it can be read.
-    fn attest(&self, copy: &Path, rebuilt: Rebuilt) -> Result<Option<PathBuf>, Error> {
-        let key = match rebuilt {
-            _ if self.options.policy.tables.origin != Some(Origin::Reproduced) => return Ok(None),
-            Rebuilt::Nobody => return Ok(None),
-            Rebuilt::Another => &self.rebuilder,
-            Rebuilt::Builder => self.key,
+    /// What the policy demands of others: statements about the copy, as far as it can be read.
+    fn attest(&self, copy: &Path, attempt: &Attempt) -> Result<Vec<PathBuf>, Error> {
+        let rebuilder = match attempt.rebuilt {
+            _ if self.options.policy.tables.origin != Some(Origin::Reproduced) => None,
+            Rebuilt::Nobody => None,
+            Rebuilt::Another => Some(&self.rebuilder),
+            Rebuilt::Builder => Some(self.key),
         };
-        let Sealed::Read { seal, .. } = read_sealed(&Target::Path(copy.to_path_buf()))? else {
-            return Ok(None);
+        let approvers = self.approvers.iter().filter(|_| attempt.approved);
+        let claims = rebuilder.into_iter().map(|key| (key, Claim::Reproduced(Rung::R0)));
+        let claims = claims.chain(approvers.map(|key| (key, Claim::Approved)));
+        let Sealed::Read { seal } = read_sealed(&Target::Path(copy.to_path_buf()))? else {
+            return Ok(Vec::new());
         };
-        let model = seal.manifest.model();
-        let statement =
-            Attestation::new(model, seal.release, Claim::Reproduced(Rung::R0), env!("CARGO_PKG_VERSION"));
-        let path = self.place.join("rebuilt.sigstore.json");
-        std::fs::write(&path, write_bundle(&statement.payload(), key)?).map_err(Error::Copy)?;
-        Ok(Some(path))
+        let mut paths = Vec::new();
+        for (index, (key, claim)) in claims.enumerate() {
+            let (model, version) = (seal.manifest.model(), env!("CARGO_PKG_VERSION"));
+            let payload = Attestation::new(model, seal.release, claim, version).payload();
+            let path = self.place.join(format!("statement-{index}.sigstore.json"));
+            std::fs::write(&path, write_bundle(&payload, key)?).map_err(Error::Copy)?;
+            paths.push(path);
+        }
+        Ok(paths)
     }
 }

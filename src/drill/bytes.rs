@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::release::Draft;
-use super::{Attempt, Error, Fault, Rebuilt, SignerState};
+use super::{Attempt, Error, Fault, SignerState};
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH};
 use crate::sign::{KeyAlgorithm, PrivateKey};
 
@@ -25,7 +25,7 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
         attempt,
     };
     let stranger = PrivateKey::generate(KeyAlgorithm::P256)?.into();
-    let as_signer = |signer| Ok(Attempt { archive: archive.clone(), signer, rebuilt: Rebuilt::Another });
+    let as_signer = |signer| Ok(Attempt { signer, ..Attempt::trusted(archive.clone()) });
     // One whose entry is a header and its content, and nothing else.
     let plain = healthy.manifest.files().iter().rev().filter(|file| file.size() > 0);
     let file = plain.filter_map(|file| place(&archive, &file.name)).next();

@@ -1,7 +1,7 @@
 //! Faults of the lineage: whole, rightly signed, and from somewhere else.
 
 use super::release::Draft;
-use super::{Attempt, Error, Fault, Rebuilt, SignerState, fault};
+use super::{Attempt, Error, Fault, Rebuilt, fault};
 use crate::manifest::{Annotations, Missing, Origin, ResourceDescriptor, Statement};
 
 const NO_CODE: &str = "no code was sealed";
@@ -67,7 +67,7 @@ fn origin(healthy: &Draft<'_>, demanded: Option<Origin>) -> Result<Vec<Fault>, E
             ("a release that nobody rebuilt", Rebuilt::Nobody),
             ("a builder who vouches for itself", Rebuilt::Builder),
         ] {
-            let attempt = Attempt { archive: healthy.archive()?, signer: SignerState::Trusted, rebuilt };
+            let attempt = Attempt { rebuilt, ..Attempt::trusted(healthy.archive()?) };
             faults.push(fault(name.to_string(), "origin = \"reproduced\"", Some(attempt), ""));
         }
     }

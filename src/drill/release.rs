@@ -11,8 +11,8 @@ use crate::archive::ArchiveWriter;
 use crate::archive::Entry;
 use crate::digest::Digest;
 use crate::manifest::{
-    Annotations, FileFacts, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH, Statement,
-    Subject, model_root, model_signature_payload,
+    Annotations, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
+    Statement, Subject, model_root, model_signature_payload,
 };
 use crate::release::{entry, frame};
 use crate::sign::{Signer, write_bundle};
@@ -46,7 +46,15 @@ impl<'a> Draft<'a> {
         let mut previous = Self { manifest: manifest.clone(), contents, key };
         previous.manifest.internal_mut().model_signature = true;
         previous.seal_files();
+        let number = |draft: &mut Self, more: u64| {
+            let number =
+                draft.manifest.model().release.map(|number| number.saturating_add(more).min(LAST_RELEASE));
+            draft.manifest.external_mut().model.release = number;
+        };
+        // There is always an older one.
+        number(&mut previous, 1);
         let mut healthy = previous.clone();
+        number(&mut healthy, 1);
         healthy.manifest.external_mut().model.version = "drill".to_string();
         healthy.contents[0].push(b'\n');
         for input in healthy.manifest.dependencies_mut() {

@@ -1,0 +1,46 @@
+//! Faults in the order of releases, and in the number of those who stand for one.
+
+use super::release::Draft;
+use super::{Attempt, Error, Fault, fault};
+
+/// `approvers` is how many have to sign beside the builder.
+pub(super) fn faults(
+    healthy: &Draft<'_>,
+    previous: &Draft<'_>,
+    approvers: usize,
+) -> Result<Vec<Fault>, Error> {
+    let before = previous.manifest.model().clone();
+    let same = healthy.changed(|manifest| {
+        manifest.external_mut().model.version.clone_from(&before.version);
+    })?;
+    let older = match before.release {
+        Some(number) if number > 1 => Some(healthy.changed(|manifest| {
+            manifest.external_mut().model.release = Some(number - 1);
+        })?),
+        _ => None,
+    };
+    let alone = match approvers {
+        0 => None,
+        _ => Some(Attempt { approved: false, ..Attempt::trusted(healthy.archive()?) }),
+    };
+    Ok(vec![
+        fault(
+            "another release under the same version".to_string(),
+            "nothing: this must never pass",
+            Some(same),
+            "every release has a version",
+        ),
+        fault(
+            "an older release".to_string(),
+            "`--previous`, and `min_release = N`",
+            older,
+            "releases have no numbers: `release = N` under `[model]` of the recipe",
+        ),
+        fault(
+            "signed by the builder alone".to_string(),
+            "`signatures = 2`, and a `[[signer]]` who may approve",
+            alone,
+            "the policy demands one signature",
+        ),
+    ])
+}
