@@ -3,6 +3,7 @@
 //! This room judges signatures and signers. It knows nothing of what was signed.
 
 mod algorithms;
+mod authority;
 mod certificate;
 mod identity;
 mod rights;
@@ -12,7 +13,8 @@ use jiff::Timestamp;
 use crate::sign::{Bundle, Material, PublicKey, SignatureError};
 use crate::text::{Escaped, name};
 
-pub use certificate::{Authority, Certified, certified_key, read_certificates};
+pub use authority::{Authority, Certified};
+pub use certificate::{certified_key, read_certificates};
 pub use identity::{IdentityTrust, Pattern};
 pub use rights::{Rights, Role};
 
@@ -53,6 +55,16 @@ impl TrustedSigner {
         Self { name: name.into(), shown: shown.into(), trust: Trust::Key(key), rights: Rights::all() }
     }
 
+    /// Whether this describes one person, whatever keys it has: not all whom an authority certifies, and not
+    /// all identities of a kind.
+    fn is_one(&self) -> bool {
+        match &self.trust {
+            Trust::Key(_) => true,
+            Trust::Authority(authority) => authority.is_one(),
+            Trust::Identity(identity) => identity.is_one(),
+        }
+    }
+
     /// Whose signature is demanded, for messages.
     pub fn demanded(&self) -> String {
         match &self.trust {
@@ -76,10 +88,13 @@ impl TrustedSigner {
 }
 
 /// A signature that is right, by somebody who is trusted. Whether the signer may do what it did is another
-/// question: see [`Rights`].
+/// question: [`Accepted::acting`] answers it.
 #[derive(Debug, Clone)]
 pub struct Accepted<'a> {
+    /// As whom it is known: the first of those that fit, or the one that acts.
     pub signer: &'a TrustedSigner,
+    /// Everybody as whom it is known.
+    all: Vec<&'a TrustedSigner>,
     pub key: PublicKey,
     /// Who it is, where that is not the key itself.
     pub who: Option<Who>,
@@ -96,13 +111,27 @@ pub enum Who {
     Identity { identity: String, issuer: String },
 }
 
-impl Accepted<'_> {
-    /// Whether what it signed counts as this, at the time that counts.
+impl<'a> Accepted<'a> {
+    fn new(signer: &'a TrustedSigner, key: PublicKey) -> Self {
+        Self { signer, all: vec![signer], key, who: None, time: None, judged_at: None }
+    }
+
+    /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any of
+    /// the names that fit may do nothing.
     ///
     /// # Errors
-    /// Why not, as the end of a sentence.
-    pub fn may(&self, role: Role, now: Timestamp) -> Result<(), String> {
-        self.signer.rights.may(role, self.time.unwrap_or(now))
+    /// Who it is and why that does not count.
+    pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
+        let time = self.time.unwrap_or(now);
+        if let Some(revoked) = self.all.iter().find(|signer| signer.rights.revoked.is_some()) {
+            self.signer = revoked;
+        } else if let Some(able) = self.all.iter().find(|signer| signer.rights.may(role, time).is_ok()) {
+            self.signer = able;
+        }
+        match self.signer.rights.may(role, time) {
+            Ok(()) => Ok(self),
+            Err(reason) => Err(format!("{}, which does not count: {reason}", self.shown())),
+        }
     }
 
     /// Who signed, for messages.
@@ -125,9 +154,11 @@ impl Accepted<'_> {
         format!("{shown}{signed}{}", judged.unwrap_or_default())
     }
 
-    /// Whether both are the same signer: the same key, or the same person with another key.
+    /// Whether both are the same signer: the same key, the same person with another key, or twice the one
+    /// whom the caller described.
     pub fn is_same_as(&self, other: &Accepted<'_>) -> bool {
-        self.key == other.key || (self.who.is_some() && self.who == other.who)
+        let is_same_entry = self.signer.name == other.signer.name && self.signer.is_one();
+        self.key == other.key || (self.who.is_some() && self.who == other.who) || is_same_entry
     }
 }
 
@@ -167,11 +198,17 @@ pub fn accept<'a>(
     check: Check,
     now: Timestamp,
 ) -> Result<Accepted<'a>, Refusal> {
-    match &bundle.material {
+    let mut accepted = match &bundle.material {
         Material::Key { hint } => accept_key(signers, bundle, hint.as_deref(), check),
         Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
         Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
-    }
+    }?;
+    // A key that was revoked signs nothing under another name either.
+    let revoked = signers.iter().filter(|signer| {
+        signer.rights.revoked.is_some() && signer.trusted_key() == Some(&accepted.key)
+    });
+    accepted.all.extend(revoked);
+    Ok(accepted)
 }
 
 fn accept_key<'a>(
@@ -192,8 +229,7 @@ fn accept_key<'a>(
     for (signer, key) in &keys {
         match check(bundle, key) {
             Ok(()) if is_named(key) => {
-                let key = (*key).clone();
-                return Ok(Accepted { signer, key, who: None, time: None, judged_at: None });
+                return Ok(Accepted::new(signer, (*key).clone()));
             }
             Ok(()) => {
                 let message = format!("signed by {}, but the seal names another key", signer.shown);
@@ -232,6 +268,14 @@ fn shown_hint(hint: Option<&str>) -> String {
     }
 }
 
+/// One signer may be known in several ways.
+fn also<'a>(accepted: &mut Option<Accepted<'a>>, found: Accepted<'a>) {
+    match accepted {
+        Some(accepted) => accepted.all.push(found.signer),
+        None => *accepted = Some(found),
+    }
+}
+
 fn accept_certified<'a>(
     signers: &'a [TrustedSigner],
     bundle: &Bundle,
@@ -240,6 +284,7 @@ fn accept_certified<'a>(
     now: Timestamp,
 ) -> Result<Accepted<'a>, Refusal> {
     let mut reason = None;
+    let mut accepted: Option<Accepted<'a>> = None;
     for signer in signers {
         let Trust::Authority(authority) = &signer.trust else { continue };
         match authority.certify(chain, now) {
@@ -252,13 +297,14 @@ fn accept_certified<'a>(
                     return Err(Refusal::new(format!("it names {}, but {what}", name(&subject))));
                 }
                 let who = Some(Who::Certified { subject, authority: root });
-                return Ok(Accepted { signer, key, who, time: None, judged_at: authority.time() });
+                let found = Accepted { who, judged_at: authority.time(), ..Accepted::new(signer, key) };
+                also(&mut accepted, found);
             }
             // One whose time has ended says more than a stranger's.
             Err(found) => reason = reason.or(Some(found)),
         }
     }
-    Err(match reason {
+    accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
         None => Refusal::new("it was signed with a certificate, and no authority is trusted here")
             .hint("`--certificate-chain FILE` names the authority's certificates"),

@@ -1,249 +1,37 @@
-//! Authorities whose certificates say who a key belongs to.
-//!
-//! The path to a root and the times are checked by `webpki`; what it leaves to its users is checked here: the
-//! order of the chain, the roots' own validity, that the signer may sign, and who the signer is.
-
-use std::time::Duration;
+//! What a certificate is for, and for whom.
 
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_cert::Certificate;
+use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage as KeyUsageBits, SubjectAltName};
+use x509_cert::ext::pkix::{
+    BasicConstraints, CertificatePolicies, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
+};
 
 use super::TrustError;
 use super::algorithms::ALGORITHMS;
 use crate::sign::PublicKey;
-use crate::text::{Escaped, name};
 
 /// 1.3.6.1.5.5.7.3.3, `id-kp-codeSigning` of RFC 5280, 4.2.1.12.
-const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+pub(super) const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+
+/// `emailAddress` of PKCS#9, in names of old certificates.
+const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
 /// No chain is longer, and no certificate.
-const MOST_CERTIFICATES: usize = 16;
-const LONGEST_CERTIFICATE: usize = 64 << 10;
+pub(super) const MOST_CERTIFICATES: usize = 16;
+pub(super) const LONGEST_CERTIFICATE: usize = 64 << 10;
 
-/// What a path has to be beside valid.
-type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
-
-/// Authorities that the caller trusts to say who somebody is.
-#[derive(Debug, Clone)]
-pub struct Authority {
-    roots: Vec<Root>,
-    /// What leads from a signer's certificate to a root, where the bundle does not bring it.
-    intermediates: Vec<Vec<u8>>,
-    /// The only one who is trusted, of all whom the authority certifies.
-    subject: Option<String>,
-    /// As of when certificates are judged, instead of now.
-    at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone)]
-struct Root {
-    der: Vec<u8>,
-    subject: String,
-    not_before: Timestamp,
-    not_after: Timestamp,
-}
-
-/// Whose certificate was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certified {
-    pub key: PublicKey,
-    /// The distinguished name as in RFC 4514, or where it is empty the first alternative name.
-    pub subject: String,
-    /// Of the root.
-    pub authority: String,
-}
-
-impl Authority {
-    /// Reads the certificates of authorities: PEM texts, each with the name that errors give it. Those that
-    /// certify themselves are roots; the others only help to reach one.
-    ///
-    /// # Errors
-    /// [`TrustError::Certificate`].
-    pub fn read(texts: &[(String, String)]) -> Result<Self, TrustError> {
-        let mut authority = Self { roots: Vec::new(), intermediates: Vec::new(), subject: None, at: None };
-        for (shown, text) in texts {
-            for der in read_certificates(text, shown)? {
-                authority.add(der, shown)?;
-            }
-        }
-        match authority.roots.is_empty() {
-            true => Err(TrustError::Certificate {
-                shown: texts.first().map(|(shown, _)| shown.clone()).unwrap_or_default(),
-                reason: "there is no root among these certificates: one that an authority gave itself".into(),
-            }),
-            false => Ok(authority),
-        }
-    }
-
-    fn add(&mut self, der: Vec<u8>, shown: &str) -> Result<(), TrustError> {
-        let failed =
-            |reason: &str| TrustError::Certificate { shown: shown.to_string(), reason: reason.into() };
-        let certificate = Certificate::from_der(&der).map_err(|_| failed("it is not a certificate"))?;
-        let content = certificate.tbs_certificate();
-        if content.subject() != content.issuer() {
-            self.intermediates.push(der);
-            return Ok(());
-        }
-        if !is_authority(&certificate) {
-            return Err(failed("it is not the certificate of an authority (`CA:TRUE`)"));
-        }
-        let time = |time: &x509_cert::time::Time| {
-            let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok();
-            seconds.and_then(|seconds| Timestamp::from_second(seconds).ok())
-        };
-        let validity = content.validity();
-        let (Some(not_before), Some(not_after)) = (time(&validity.not_before), time(&validity.not_after))
-        else {
-            return Err(failed("its times cannot be read"));
-        };
-        let subject = content.subject().to_string();
-        self.roots.push(Root { der, subject, not_before, not_after });
-        Ok(())
-    }
-
-    /// Trusts only this subject: a distinguished name as in RFC 4514, or an alternative name after `email:`,
-    /// `URI:` or `DNS:`.
-    #[must_use]
-    pub fn only(self, subject: Option<String>) -> Self {
-        Self { subject, ..self }
-    }
-
-    /// Judges certificates as of this time instead of now.
-    #[must_use]
-    pub fn as_of(self, at: Option<Timestamp>) -> Self {
-        Self { at, ..self }
-    }
-
-    /// As of when certificates are judged, where that is not now.
-    pub fn time(&self) -> Option<Timestamp> {
-        self.at
-    }
-
-    /// The subjects of the roots, and who alone is trusted, for messages.
-    pub fn shown(&self) -> String {
-        let roots: Vec<String> = self.roots.iter().map(|root| name(&root.subject)).collect();
-        match &self.subject {
-            Some(subject) => format!("{}, certified by {}", name(subject), roots.join(" or ")),
-            None => format!("anyone certified by {}", roots.join(" or ")),
-        }
-    }
-
-    /// Judges the chain of a bundle, the signer's certificate first.
-    ///
-    /// # Errors
-    /// Why it is not accepted, as the end of a sentence.
-    pub fn certify(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<Certified, String> {
-        let time = self.at.unwrap_or(now);
-        let (leaf, others) = chain.split_first().ok_or("there is no certificate")?;
-        if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
-            return Err("its certificates are too many or too long".to_string());
-        }
-        let certificate =
-            Certificate::from_der(leaf).map_err(|_| "its certificate cannot be read".to_string())?;
-        let subject = subject_of(&certificate);
-        if is_authority(&certificate) {
-            return Err(format!("{} is an authority, and signs nothing but certificates", name(&subject)));
-        }
-        // The root may stand at the end, where the reference tool of OMS puts it.
-        let others = match others.split_last() {
-            Some((last, rest)) if self.roots.iter().any(|root| root.der == *last) => rest,
-            _ => others,
-        };
-        let path = self.find_path(leaf, others, time, &subject)?;
-        // Authorities need not say what those whom they certify are for; the signer's own certificate has to.
-        let purposes = extension::<ExtendedKeyUsage>(&certificate).map(|usage| usage.0).unwrap_or_default();
-        if !purposes.iter().any(|purpose| purpose.as_bytes() == CODE_SIGNING) {
-            return Err(not_for_code(&subject));
-        }
-        if let Some(bits) = extension::<KeyUsageBits>(&certificate)
-            && !bits.digital_signature()
-        {
-            return Err(format!("the certificate of {} is not for signing", name(&subject)));
-        }
-        if let Some(only) = &self.subject
-            && !is_named(&certificate, only)
-        {
-            return Err(format!("it was signed by {}, not by {}", name(&subject), name(only)));
-        }
-        let spki = certificate.tbs_certificate().subject_public_key_info().to_der();
-        let spki = spki.map_err(|_| "its key cannot be read".to_string())?;
-        let key = PublicKey::from_der(&spki, &format!("of {}", name(&subject))).map_err(|e| e.to_string())?;
-        Ok(Certified { key, subject, authority: path })
-    }
-
-    /// The subject of the root that a certificate leads to.
-    fn find_path(
-        &self,
-        leaf: &[u8],
-        others: &[Vec<u8>],
-        time: Timestamp,
-        subject: &str,
-    ) -> Result<String, String> {
-        let (valid, ended): (Vec<&Root>, Vec<&Root>) =
-            self.roots.iter().partition(|root| root.not_before <= time && time <= root.not_after);
-        let roots: Vec<CertificateDer<'_>> =
-            valid.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
-        let anchors: Vec<TrustAnchor<'_>> =
-            roots.iter().filter_map(|root| webpki::anchor_from_trusted_cert(root).ok()).collect();
-        let intermediates: Vec<CertificateDer<'_>> = others
-            .iter()
-            .chain(&self.intermediates)
-            .map(|der| CertificateDer::from(der.as_slice()))
-            .collect();
-        let leaf = CertificateDer::from(leaf);
-        let end_entity = EndEntityCert::try_from(&leaf).map_err(|error| reason(&error, subject))?;
-        let seconds = u64::try_from(time.as_second()).unwrap_or(0);
-        let in_order = |path: &VerifiedPath<'_>| {
-            let used = path.intermediate_certificates().map(|certificate| certificate.der());
-            match used.map(|der| der.to_vec()).take(others.len()).eq(others.iter().cloned()) {
-                true => Ok(()),
-                false => Err(webpki::Error::UnknownIssuer),
-            }
-        };
-        let verify = |check: Option<&PathCheck<'_>>| {
-            end_entity
-                .verify_for_usage(
-                    &ALGORITHMS,
-                    &anchors,
-                    &intermediates,
-                    UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-                    KeyUsage::required_if_present(CODE_SIGNING),
-                    None,
-                    check,
-                )
-                .map(|path| path.anchor().subject.to_vec())
-        };
-        let anchor = match verify(Some(&in_order)) {
-            Ok(anchor) => anchor,
-            Err(webpki::Error::UnknownIssuer) if verify(None).is_ok() => {
-                return Err(
-                    "its certificates are not in order: each has to be followed by its issuer's, and \
-                            none may stand there that does not belong to the chain"
-                        .to_string(),
-                );
-            }
-            Err(webpki::Error::UnknownIssuer) if !ended.is_empty() => {
-                let root = ended.iter().map(|root| {
-                    format!("{} ({} to {})", name(&root.subject), root.not_before, root.not_after)
-                });
-                let root: Vec<String> = root.collect();
-                return Err(format!(
-                    "the chain of {} does not end in a root that is valid at {time}: {} is not",
-                    name(subject),
-                    root.join(", ")
-                ));
-            }
-            Err(error) => return Err(reason(&error, subject)),
-        };
-        let found = valid.iter().zip(&anchors).find(|(_, candidate)| *candidate.subject == *anchor);
-        Ok(found.map_or_else(String::new, |(root, _)| root.subject.clone()))
-    }
-}
+/// Extensions whose meaning is known, and which may therefore be critical.
+const KNOWN: [ObjectIdentifier; 6] = [
+    BasicConstraints::OID,
+    KeyUsage::OID,
+    ExtendedKeyUsage::OID,
+    NameConstraints::OID,
+    SubjectAltName::OID,
+    CertificatePolicies::OID,
+];
 
 /// Reads the certificates of a PEM text. `shown` names it in errors.
 ///
@@ -282,19 +70,105 @@ pub fn certified_key(der: &[u8], shown: &str) -> Result<PublicKey, TrustError> {
     PublicKey::from_der(&spki, shown).map_err(|error| failed(error.to_string()))
 }
 
-fn extension<'a, T: Decode<'a> + x509_cert::der::oid::AssociatedOid>(
-    certificate: &'a Certificate,
-) -> Option<T> {
-    // One that cannot be read is refused by webpki.
-    certificate.tbs_certificate().get_extension::<T>().ok().flatten().map(|(_, value)| value)
+/// One that cannot be read is not one that is not there.
+fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) -> Result<Option<T>, String> {
+    let found = certificate.tbs_certificate().get_extension::<T>();
+    let found = found.map_err(|_| "one of its extensions cannot be read, or stands there twice".to_string())?;
+    Ok(found.map(|(_, value)| value))
 }
 
-fn is_authority(certificate: &Certificate) -> bool {
-    extension::<BasicConstraints>(certificate).is_some_and(|constraints| constraints.ca)
+/// Whether a certificate was signed by its own key.
+pub(super) fn is_self_signed(certificate: &Certificate) -> bool {
+    let content = certificate.tbs_certificate();
+    if content.subject() != content.issuer() {
+        return false;
+    }
+    // `webpki` has identifiers of algorithms without the sequence around them.
+    let inner = |der: Result<Vec<u8>, _>| der.ok().and_then(|der| der.get(2..).map(<[u8]>::to_vec));
+    let key = content.subject_public_key_info();
+    let (Some(made_by), Some(of), Ok(message), Some(key), Some(signature)) = (
+        inner(certificate.signature_algorithm().to_der()),
+        inner(key.algorithm.to_der()),
+        content.to_der(),
+        key.subject_public_key.as_bytes(),
+        certificate.signature().as_bytes(),
+    ) else {
+        return false;
+    };
+    ALGORITHMS.iter().any(|algorithm| {
+        *algorithm.signature_alg_id() == *made_by
+            && *algorithm.public_key_alg_id() == *of
+            && algorithm.verify_signature(key, &message, signature).is_ok()
+    })
+}
+
+/// From when to when a certificate is valid.
+pub(super) fn validity(certificate: &Certificate) -> Option<(Timestamp, Timestamp)> {
+    let time = |time: &x509_cert::time::Time| {
+        let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
+        Timestamp::from_second(seconds).ok()
+    };
+    let validity = certificate.tbs_certificate().validity();
+    Some((time(&validity.not_before)?, time(&validity.not_after)?))
+}
+
+/// Whether a certificate may have issued others, and says nothing that is not understood.
+pub(super) fn check_authority(certificate: &Certificate) -> Result<(), String> {
+    if !extension::<BasicConstraints>(certificate)?.is_some_and(|constraints| constraints.ca) {
+        return Err("it is not the certificate of an authority (`CA:TRUE`)".to_string());
+    }
+    if extension::<KeyUsage>(certificate)?.is_some_and(|usage| !usage.key_cert_sign()) {
+        return Err("its authority may not issue certificates (key usage)".to_string());
+    }
+    check_critical(certificate)
+}
+
+/// Whether a certificate is for signing, and signing code.
+pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
+    if extension::<BasicConstraints>(certificate)?.is_some_and(|constraints| constraints.ca) {
+        return Err("it is an authority, and signs nothing but certificates".to_string());
+    }
+    // Authorities need not say what those whom they certify are for; the signer's own certificate has to.
+    let purposes = extension::<ExtendedKeyUsage>(certificate)?.map(|usage| usage.0).unwrap_or_default();
+    if !purposes.iter().any(|purpose| purpose.as_bytes() == CODE_SIGNING) {
+        return Err(not_for_code());
+    }
+    if extension::<KeyUsage>(certificate)?.is_some_and(|usage| !usage.digital_signature()) {
+        return Err("its certificate is not for signing (key usage)".to_string());
+    }
+    check_critical(certificate)
+}
+
+/// What `webpki` does not look at in a path that it found, the root last.
+pub(super) fn check_path(signer: &Certificate, authorities: &[Certificate]) -> Result<(), String> {
+    let mut constrained = false;
+    for (below, authority) in authorities.iter().enumerate() {
+        check_authority(authority)?;
+        let length = extension::<BasicConstraints>(authority)?.and_then(|constraints| constraints.path_len_constraint);
+        if length.is_some_and(|length| usize::from(length) < below) {
+            return Err("its chain is longer than one of its authorities allows".to_string());
+        }
+        constrained |= extension::<NameConstraints>(authority)?.is_some();
+    }
+    let names = signer.tbs_certificate().subject();
+    let has_email = names.iter().any(|attribute| attribute.oid == EMAIL_ADDRESS);
+    match constrained && has_email {
+        true => Err("its name has an email address, which the constraints above it are not held against".into()),
+        false => Ok(()),
+    }
+}
+
+fn check_critical(certificate: &Certificate) -> Result<(), String> {
+    let extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
+    let unknown = extensions.into_iter().find(|extension| extension.critical && !KNOWN.contains(&extension.extn_id));
+    match unknown {
+        Some(extension) => Err(format!("its certificate has a critical extension that is not known ({})", extension.extn_id)),
+        None => Ok(()),
+    }
 }
 
 /// As a person names it.
-fn subject_of(certificate: &Certificate) -> String {
+pub(super) fn subject_of(certificate: &Certificate) -> String {
     let subject = certificate.tbs_certificate().subject();
     match subject.is_empty() {
         true => alternative_names(certificate).into_iter().next().unwrap_or_default(),
@@ -303,7 +177,7 @@ fn subject_of(certificate: &Certificate) -> String {
 }
 
 fn alternative_names(certificate: &Certificate) -> Vec<String> {
-    let names = extension::<SubjectAltName>(certificate).map(|names| names.0).unwrap_or_default();
+    let names = extension::<SubjectAltName>(certificate).ok().flatten().map(|names| names.0).unwrap_or_default();
     let shown = names.iter().filter_map(|name| match name {
         GeneralName::Rfc822Name(email) => Some(format!("email:{}", email.as_str())),
         GeneralName::UniformResourceIdentifier(uri) => Some(format!("URI:{}", uri.as_str())),
@@ -313,7 +187,7 @@ fn alternative_names(certificate: &Certificate) -> Vec<String> {
     shown.collect()
 }
 
-fn is_named(certificate: &Certificate, subject: &str) -> bool {
+pub(super) fn is_named(certificate: &Certificate, subject: &str) -> bool {
     let is_alternative = ["email:", "URI:", "DNS:"].iter().any(|kind| subject.starts_with(kind));
     match is_alternative {
         true => alternative_names(certificate).iter().any(|name| name == subject),
@@ -324,37 +198,6 @@ fn is_named(certificate: &Certificate, subject: &str) -> bool {
     }
 }
 
-fn not_for_code(subject: &str) -> String {
-    let of = name(subject);
-    format!(
-        "the certificate of {of}, or one above it, is not for signing code (extended key usage `codeSigning`)"
-    )
-}
-
-/// What is wrong, for a person.
-fn reason(error: &webpki::Error, subject: &str) -> String {
-    let of = name(subject);
-    let time = |time: &UnixTime| {
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
-    };
-    match error {
-        webpki::Error::CertExpired { not_after, .. } => {
-            format!("the certificate of {of}, or one above it, ended at {}", time(not_after))
-        }
-        webpki::Error::CertNotValidYet { not_before, .. } => {
-            format!("the certificate of {of}, or one above it, begins at {}", time(not_before))
-        }
-        webpki::Error::UnknownIssuer => format!("the chain of {of} does not end in a root that is trusted"),
-        webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
-            not_for_code(subject)
-        }
-        webpki::Error::EndEntityUsedAsCa => {
-            format!("a certificate in the chain of {of} is not an authority's")
-        }
-        webpki::Error::InvalidSignatureForPublicKey => {
-            format!("a certificate in the chain of {of} was not signed by its issuer")
-        }
-        other => format!("the certificate of {of} is not accepted: {}", Escaped(&format!("{other:?}"))),
-    }
+pub(super) fn not_for_code() -> String {
+    "its certificate, or one above it, is not for signing code (extended key usage `codeSigning`)".to_string()
 }

@@ -14,7 +14,7 @@ use sigstore_verify::types::{self, HashAlgorithm, Sha256Hash, SignatureContent};
 use sigstore_verify::{CertificateError, Error, TimestampError, VerificationPolicy, Verifier};
 
 use super::algorithms::{self, Curve, Hash, Scheme};
-use super::{Accepted, Refusal, Trust, TrustError, TrustedSigner, Who};
+use super::{Accepted, Refusal, Trust, TrustError, TrustedSigner, Who, also};
 use crate::digest::Digest;
 use crate::sign::{Bundle, PublicKey};
 use crate::text::{Escaped, name};
@@ -59,12 +59,11 @@ impl Pattern {
     /// # Errors
     /// [`TrustError::Identity`].
     pub fn regexp(text: &str) -> Result<Self, TrustError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            let text = name(text);
-            TrustError::Identity(format!(
-                "{text} is not a regular expression: {}",
-                Escaped(&error.to_string())
-            ))
+        let failed = |error: &dyn std::error::Error| {
+            // What is wrong with it, its cause says, and the last line of that.
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
+            TrustError::Identity(format!("{} is not a regular expression: {}", name(text), Escaped(&cause)))
         };
         // By itself first: `a)|(b` would only be one between the anchors.
         let alone = Regex::new(text).map_err(|error| failed(&error))?;
@@ -111,6 +110,11 @@ impl IdentityTrust {
         Ok(Self { identity, issuer: issuer.to_string(), verifier })
     }
 
+    /// Whether one identity is meant.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(self.identity, Pattern::Exact(_))
+    }
+
     /// Who is meant, for messages.
     pub fn shown(&self) -> String {
         format!("{} by {}", self.identity.shown(), name(&self.issuer))
@@ -124,17 +128,18 @@ pub(super) fn accept<'a>(
     whole: &[u8],
 ) -> Result<Accepted<'a>, Refusal> {
     let mut reason = None;
+    let mut accepted: Option<Accepted<'a>> = None;
     for signer in signers {
         let Trust::Identity(trust) = &signer.trust else { continue };
         match trust.verify(bundle, whole) {
             Ok(Verified { key, identity, issuer, time }) => {
                 let who = Some(Who::Identity { identity, issuer });
-                return Ok(Accepted { signer, key, who, time: Some(time), judged_at: None });
+                also(&mut accepted, Accepted { who, time: Some(time), ..Accepted::new(signer, key) });
             }
             Err(found) => reason = reason.or(Some(found)),
         }
     }
-    Err(match reason {
+    accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
         None => Refusal::new("it was signed by an identity, and no identity is trusted here")
             .hint("`--identity` and `--issuer` name who must have signed"),

@@ -81,9 +81,7 @@ fn judge<'a>(
         Claim::Approved => Role::Approve,
         Claim::RolledBack(_) => Role::Rollback,
     };
-    if let Err(reason) = signer.may(role, options.now) {
-        return Err(format!("its signer, {}, does not count: {reason}", signer.shown()));
-    }
+    let signer = signer.acting(role, options.now).map_err(|reason| format!("it was signed by {reason}"))?;
     if statement.release() != seal.release {
         return Err("it is about another release".to_string());
     }

@@ -27,14 +27,14 @@ pub(super) fn check_by<'a>(
             return None;
         }
     };
-    if let Err(reason) = accepted.may(Role::Build, options.now) {
-        let message = format!("signed by {}, which does not count: {reason}", accepted.shown());
-        verification.add(
-            Check::fail("signature", message)
-                .hint("the policy says who may build; do not deploy what others built"),
-        );
-        return None;
-    }
+    let accepted = match accepted.acting(Role::Build, options.now) {
+        Ok(accepted) => accepted,
+        Err(reason) => {
+            let check = Check::fail("signature", format!("signed by {reason}"));
+            verification.add(check.hint("the policy says who may build; do not deploy what others built"));
+            return None;
+        }
+    };
     verification.add(Check::pass("signature", accepted.shown()));
     Some(accepted)
 }
