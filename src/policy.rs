@@ -93,7 +93,14 @@ impl Policy {
     pub fn demands(&self) -> Vec<String> {
         let tables = &self.tables;
         let mut demands = vec![format!("model {}", tables.model.get_ref())];
+        if let Some(count) =
+            tables.signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1)
+        {
+            demands.push(format!("{count} signatures"));
+        }
+        demands.extend(tables.min_release.map(|number| format!("release number {number} or higher")));
         demands.extend(tables.origin.map(|origin| format!("origin at least {}", origin.name())));
+        demands.extend(tables.reproduced_level.map(|level| format!("rebuilt at least as {}", level.name())));
         if let Some(code) = &tables.code {
             demands
                 .extend(code.remote.as_ref().map(|remote| format!("code at {}", crate::text::name(remote))));

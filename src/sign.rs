@@ -16,7 +16,7 @@ pub use bundle::{
     Bundle, BundleError, Form, Material, bundle_length, canonical_text, read_bundle, write_bundle,
 };
 pub use dsse::pre_authentication_encoding;
-pub use foreign::{Foreign, read_foreign};
+pub use foreign::read_foreign;
 pub use key_file::{
     KeySource, check_private_key, local_key_path, read_private_key, read_public_key, write_key_pair,
 };

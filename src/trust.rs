@@ -14,8 +14,8 @@ use crate::sign::{Bundle, Material, PublicKey, SignatureError};
 use crate::text::{Escaped, name};
 
 pub use authority::{Authority, Certified};
-pub use certificate::{certified_key, read_certificates};
-pub use identity::{IdentityTrust, Pattern};
+pub use certificate::{certified_key, check_chain, read_certificates};
+pub use identity::{IdentityTrust, Pattern, TimeTrust};
 pub use rights::{Rights, Role};
 
 /// Why something that the caller named cannot be trusted.
@@ -204,9 +204,9 @@ pub fn accept<'a>(
         Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
     }?;
     // A key that was revoked signs nothing under another name either.
-    let revoked = signers.iter().filter(|signer| {
-        signer.rights.revoked.is_some() && signer.trusted_key() == Some(&accepted.key)
-    });
+    let revoked = signers
+        .iter()
+        .filter(|signer| signer.rights.revoked.is_some() && signer.trusted_key() == Some(&accepted.key));
     accepted.all.extend(revoked);
     Ok(accepted)
 }
@@ -287,7 +287,14 @@ fn accept_certified<'a>(
     let mut accepted: Option<Accepted<'a>> = None;
     for signer in signers {
         let Trust::Authority(authority) = &signer.trust else { continue };
-        match authority.certify(chain, now) {
+        let times = match authority.times(&bundle.timestamps, &bundle.signature) {
+            Ok(times) => times,
+            Err(found) => {
+                reason = reason.or(Some(found));
+                continue;
+            }
+        };
+        match authority.certify(chain, if times.is_empty() { vec![now] } else { times.clone() }) {
             Ok(Certified { key, subject, authority: root }) => {
                 if let Err(error) = check(bundle, &key) {
                     let what = match error {
@@ -297,7 +304,8 @@ fn accept_certified<'a>(
                     return Err(Refusal::new(format!("it names {}, but {what}", name(&subject))));
                 }
                 let who = Some(Who::Certified { subject, authority: root });
-                let found = Accepted { who, judged_at: authority.time(), ..Accepted::new(signer, key) };
+                let time = times.into_iter().min().filter(|_| authority.time().is_none());
+                let found = Accepted { who, time, judged_at: authority.time(), ..Accepted::new(signer, key) };
                 also(&mut accepted, found);
             }
             // One whose time has ended says more than a stranger's.

@@ -8,8 +8,8 @@ use crate::digest::Digest;
 use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
 use crate::manifest::{self, Origin, Statement};
 use crate::recipe::Recipe;
-use crate::sign::{Foreign, Material, PublicKey, canonical_text, read_foreign};
-use crate::trust::certified_key;
+use crate::sign::{self, Bundle, Material, PublicKey, canonical_text, read_foreign};
+use crate::trust::{certified_key, check_chain};
 
 /// A statement that nobody has signed.
 #[derive(Debug)]
@@ -147,30 +147,48 @@ fn sealed_elsewhere(
             "it promises a `model.sig`, which only a key here can sign: state it with `--no-model-signature`";
         return Err(Error::Statement(message.to_string()));
     }
-    let Foreign { bundle, has_log } = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
+    let bundle = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
     if bundle.payload != payload {
         return Err(failed("it was made over something else than the statement".to_string()));
     }
-    let certified =
-        |der: &[u8]| certified_key(der, "in the bundle").map_err(|error| failed(error.to_string()));
-    let (key, material) = match &bundle.material {
-        Material::Key { .. } => {
-            let key =
-                key.ok_or_else(|| failed("it names a key: `--key PUB` has to say which".to_string()))?;
-            (key.clone(), Material::Key { hint: Some(key.hint().to_string()) })
-        }
-        Material::Certificates(chain) => (certified(&chain[0])?, bundle.material.clone()),
-        Material::Identity { certificate, .. } => (certified(certificate)?, bundle.material.clone()),
-    };
-    key.verify_foreign(payload, &bundle.signature)
+    let (signer, material) = signer_of(&bundle, key).map_err(failed)?;
+    signer
+        .verify_foreign(payload, &bundle.signature)
         .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
-    // What nobody logged has one spelling; a log's entries stay as they came.
-    let signature = key.canonical_signature(&bundle.signature).filter(|_| !has_log);
-    let manifest = match signature {
-        Some(signature) => canonical_text(payload, &signature, &material),
-        None => bytes.trim_ascii().to_vec(),
+    // What vouches for a certificate stays as it came; everything else has one spelling.
+    let is_vouched = match &material {
+        Material::Key { .. } => false,
+        Material::Certificates(_) => !bundle.timestamps.is_empty(),
+        Material::Identity { .. } => true,
     };
+    let manifest = match signer.canonical_signature(&bundle.signature) {
+        Some(signature) if !is_vouched => canonical_text(payload, &signature, &material),
+        _ => bytes.trim_ascii().to_vec(),
+    };
+    sign::read_bundle(&manifest).map_err(|error| failed(error.to_string()))?;
     Ok(Seals { release: Digest::sha256(payload), manifest, model_signature: None })
+}
+
+/// The key that has to have signed a bundle, and what the seal says of it.
+fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), String> {
+    let certified = |chain: &[Vec<u8>]| {
+        check_chain(chain)?;
+        let signer = certified_key(&chain[0], "in the bundle").map_err(|error| error.to_string())?;
+        match key {
+            Some(key) if *key != signer => {
+                Err("it carries a certificate of another key than `--key` names".to_string())
+            }
+            _ => Ok((signer, bundle.material.clone())),
+        }
+    };
+    match &bundle.material {
+        Material::Key { .. } => {
+            let key = key.ok_or("it names a key: `--key PUB` has to say which")?;
+            Ok((key.clone(), Material::Key { hint: Some(key.hint().to_string()) }))
+        }
+        Material::Certificates(chain) => certified(chain),
+        Material::Identity { certificate, .. } => certified(std::slice::from_ref(certificate)),
+    }
 }
 
 fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {

@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "password_file", "signer", "certificate", "output", "force"])]
     statement: Option<PathBuf>,
     /// With --statement: promise no model.sig, because no ECDSA key will sign
-    #[arg(long, requires = "statement")]
+    #[arg(long)]
     no_model_signature: bool,
     /// Sign a statement that --statement wrote elsewhere, and pack the artifact, which must be the same
     #[arg(long, value_name = "FILE", conflicts_with_all = ["statement", "adopt", "clean", "allow_dirty"])]
@@ -94,6 +94,11 @@ enum Compression {
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    if arguments.no_model_signature && arguments.statement.is_none() {
+        bail!(
+            "`--no-model-signature` belongs to `--statement`: an archive has a `model.sig` if its key can make one"
+        );
+    }
     let recipe = Recipe::load(&arguments.directory)?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
@@ -149,7 +154,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         say(talk, &progress.summary());
     }
     drop((running, progress));
-    notes(&built, talk);
+    notes(&built, signer.is_some(), talk);
     match arguments.format {
         Format::Text => print(&text(&built, signer.as_ref()))?,
         Format::Json => print(&json(&built)?)?,
@@ -169,7 +174,7 @@ fn pack(
     };
     let key = arguments.signing.key.as_deref();
     let key = key.map(|key| read_public_key(&KeySource::from(key))).transpose()?;
-    let by = SealedBy::Bundle { bytes: &statement::read(bundle)?, key: key.as_ref() };
+    let by = SealedBy::Bundle { bytes: &statement::read_named("bundle", bundle)?, key: key.as_ref() };
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
@@ -219,7 +224,7 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
 }
 
 /// What a person should know beside the result.
-fn notes(built: &Built, talk: Talk) {
+fn notes(built: &Built, signed_here: bool, talk: Talk) {
     input_notes(&built.warnings, &built.changes, &built.left, talk);
     if !built.excluded.is_empty() {
         let excluded: Vec<String> = built.excluded.iter().map(|glob| crate::text::name(glob)).collect();
@@ -231,7 +236,7 @@ fn notes(built: &Built, talk: Talk) {
         let more = if built.empty_directories.len() > 5 { ", …" } else { "" };
         say(talk, &format!("empty directories do not ship: {}{more}", names.join(", ")));
     }
-    if !built.model_signature {
+    if !built.model_signature && signed_here {
         say(talk, "no model.sig: the OMS format knows no Ed25519 keys");
     }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::Talk;
 use super::output::print;
-use super::trusting::{authority, identity};
+use super::trusting::{authority, identity, times};
 use super::verify::target;
 use crate::policy::{Policy, Signer};
 use crate::sign::{KeySource, read_public_key};
@@ -109,7 +109,9 @@ fn trust(policy: &Policy, signer: &Signer) -> anyhow::Result<Trust> {
     }
     if let Some(certificate) = &signer.certificate {
         let subject = signer.subject.as_ref().map(|subject| subject.get_ref().clone());
-        return Ok(Trust::Authority(Box::new(authority(&[at(certificate)])?.only(subject))));
+        let times = times(signer.trusted_root.as_ref().map(at).as_deref())?;
+        let authority = authority(&[at(certificate)])?.only(subject).at_times_of(times);
+        return Ok(Trust::Authority(Box::new(authority)));
     }
     let pattern = match (&signer.identity, &signer.identity_regexp) {
         (Some(identity), _) => Pattern::exact(identity.get_ref()),

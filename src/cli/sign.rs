@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use super::progress::Progress;
 use super::signing::Signing;
 use super::verify::ignored;
 use crate::archive::write_whole;
+use crate::digest::{Symlinks, open_regular};
 use crate::oms::{GIT_PATHS, state};
 use crate::sign::write_bundle;
 
@@ -72,9 +74,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let bundle = write_bundle(&stated.payload, &signer)?;
     let shown = crate::text::path(&signature);
-    match std::fs::read(&signature) {
-        Ok(found) if found == bundle => say(talk, &format!("{shown} was there already")),
-        Ok(_) if !arguments.force => {
+    match there(&signature, bundle.len())? {
+        Some(found) if found == bundle => say(talk, &format!("{shown} was there already")),
+        Some(_) if !arguments.force => {
             let message = format!("{shown} holds something else");
             return Err(Hinted { message, hint: "`--force` replaces it".to_string() }.into());
         }
@@ -89,6 +91,19 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let place = crate::text::Escaped(&place);
     print(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
     Ok(0)
+}
+
+/// What is there already, as far as it could be a signature of this length; `None`: nothing.
+fn there(path: &Path, length: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let (file, _) = open_regular(path, Symlinks::Refuse)?;
+    let mut found = Vec::new();
+    file.take(length as u64 + 1)
+        .read_to_end(&mut found)
+        .with_context(|| format!("cannot read {}", crate::text::path(path)))?;
+    Ok(Some(found))
 }
 
 /// A path that may not exist yet, relative to the directory in which it lies; `None`: it lies elsewhere.

@@ -253,9 +253,9 @@ fn sign_by(command: &str, timeout: Duration, message: &[u8], shown: &str) -> Res
 /// whatever comes out of here is checked.
 fn decoded(answer: Vec<u8>) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(&answer) else { return answer };
-    let text = text.trim();
+    let text: String = text.split_ascii_whitespace().collect();
     let padded = format!("{text}{}", "=".repeat((4 - text.trim_end_matches('=').len() % 4) % 4));
-    let tries = [text, padded.as_str()];
+    let tries = [text.as_str(), padded.as_str()];
     let decode = |text: &&str| STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
     tries.iter().find_map(decode).unwrap_or(answer)
 }

@@ -19,12 +19,17 @@ const LONGEST: u64 = 384 << 20;
 
 /// Reads a statement.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("cannot read the statement {}", crate::text::path(path));
+    read_named("statement", path)
+}
+
+/// Reads a statement, or what it was signed with. `what` names it in errors.
+pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("cannot read the {what} {}", crate::text::path(path));
     let mut payload = Vec::new();
     let file = File::open(path).with_context(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
     if payload.len() as u64 > LONGEST {
-        bail!("the statement {} is longer than {LONGEST} bytes", crate::text::path(path));
+        bail!("the {what} {} is longer than {LONGEST} bytes", crate::text::path(path));
     }
     Ok(payload)
 }

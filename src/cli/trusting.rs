@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::arguments::time;
 use super::keys::trusted_keys;
 use crate::policy::Policy;
-use crate::trust::{Authority, IdentityTrust, Pattern, Rights, Trust, TrustedSigner};
+use crate::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
 
 /// No trusted root and no file of certificates is longer.
 const LONGEST: u64 = 4 << 20;
@@ -39,8 +39,9 @@ pub(super) struct Trusting {
     /// Who must have known the identity, as in https://accounts.google.com
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Who vouches for identities [default: the public-good instance of Sigstore, as of this version]
-    #[arg(long, value_name = "FILE", requires = "issuer")]
+    /// Who vouches for identities, and for the time of signatures by certificates
+    /// [default: the public-good instance of Sigstore as of this version; nobody]
+    #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
 }
 
@@ -73,10 +74,17 @@ impl Trusting {
 
     /// Everybody who is named.
     pub(super) fn signers(&self) -> anyhow::Result<Vec<TrustedSigner>> {
+        if self.trusted_root.is_some() && self.issuer.is_none() && self.certificate_chain.is_empty() {
+            bail!("`--trusted-root` needs `--identity` and `--issuer`, or `--certificate-chain`");
+        }
         let mut signers = trusted_keys(&self.key)?;
+        if self.subject.as_deref() == Some("") {
+            bail!("`--subject` is empty: nobody has that name");
+        }
         if !self.certificate_chain.is_empty() {
             let authority = authority(&self.certificate_chain)?;
             let authority = authority.only(self.subject.clone()).as_of(self.insecure_at);
+            let authority = authority.at_times_of(times(self.trusted_root.as_deref())?);
             let stem =
                 self.certificate_chain[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
             signers.push(signer(stem, Trust::Authority(Box::new(authority))));
@@ -134,6 +142,12 @@ pub(super) fn authority(paths: &[PathBuf]) -> anyhow::Result<Authority> {
     Ok(Authority::read(&texts)?)
 }
 
+/// Who says when something was signed, as this trusted root names them.
+pub(super) fn times(root: Option<&Path>) -> anyhow::Result<Option<TimeTrust>> {
+    let read = |path: &Path| Ok(TimeTrust::new(&text_of(path)?, &crate::text::path(path))?);
+    root.map(read).transpose()
+}
+
 /// Identities, as this trusted root or the one that came with this program vouches for them.
 pub(super) fn identity(pattern: Pattern, issuer: &str, root: Option<&Path>) -> anyhow::Result<IdentityTrust> {
     let root = match root {
@@ -148,8 +162,7 @@ pub(super) fn identity(pattern: Pattern, issuer: &str, root: Option<&Path>) -> a
 pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
     use std::io::Read as _;
     let failed = || format!("cannot read {}", crate::text::path(path));
-    let (file, _) =
-        crate::digest::open_regular(path, crate::digest::Symlinks::Follow).with_context(failed)?;
+    let (file, _) = crate::digest::open_regular(path, crate::digest::Symlinks::Follow)?;
     let mut text = String::new();
     file.take(LONGEST + 1).read_to_string(&mut text).with_context(failed)?;
     if text.len() as u64 > LONGEST {

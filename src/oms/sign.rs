@@ -45,17 +45,19 @@ pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) ->
         .map_err(|source| digest::Error::Io { path: root.to_path_buf(), source })?;
     let name = whole.file_name().and_then(|name| name.to_str());
     let model = name.ok_or_else(|| SignError::Name(root.to_path_buf()))?;
+    let shown = root;
+    let root = whole.as_path();
     let listed = list(root, ignored, false)?;
     if let Some((path, reason)) = listed.refused.into_iter().next() {
-        return Err(SignError::Refused { path: root.join(path), reason });
+        return Err(SignError::Refused { path: shown.join(path), reason });
     }
     if listed.files.is_empty() {
-        return Err(SignError::Empty(root.to_path_buf()));
+        return Err(SignError::Empty(shown.to_path_buf()));
     }
     let hashed = map_files(&listed.files, |path| {
         let found = digests(&location(root, path), Hash::Sha256, None, Symlinks::Refuse, progress)?;
         let bytes = found.pieces.concat().try_into().map(Digest);
-        bytes.map_err(|_| SignError::Name(root.join(path)))
+        bytes.map_err(|_| SignError::Name(shown.join(path)))
     })?;
     let mut hasher = sha2::Sha256::new();
     hashed.iter().for_each(|digest| hasher.update(digest.0));

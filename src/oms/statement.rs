@@ -122,10 +122,10 @@ impl ModelStatement {
             return Err(Error::statement("it lists no file at all"));
         }
         let mut seen = HashSet::new();
+        let is_one_file = self.resources.iter().all(|resource| resource.path == ".");
         for resource in &self.resources {
             let path = &resource.path;
-            let is_model = path == "." && self.resources.iter().all(|other| other.path == ".");
-            if !is_model {
+            if !is_one_file {
                 check_path(path)?;
             }
             if !seen.insert((path, resource.shard)) {
@@ -359,11 +359,10 @@ struct Digests {
 struct DigestsSubject {
     name: String,
     digest: RootDigest,
-    #[serde(default)]
-    annotations: DigestsAnnotations,
+    annotations: Option<DigestsAnnotations>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DigestsAnnotations {
     /// What stands as `sha256` may be another hash.
@@ -376,7 +375,11 @@ impl Digests {
         let order = order(&names);
         let mut resources = Vec::with_capacity(self.subject.len());
         for subject in &self.subject {
-            let algorithm = subject.annotations.actual_hash_algorithm.as_deref().unwrap_or("sha256");
+            let algorithm = subject
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.actual_hash_algorithm.as_deref())
+                .unwrap_or("sha256");
             if !matches!(algorithm, "sha256" | "file-sha256") {
                 let message = format!("{} is hashed with {}", name(&subject.name), name(algorithm));
                 return Err(Error::statement(message));

@@ -102,11 +102,14 @@ impl Policy {
                 _ => {}
             }
         }
+        if let Some(empty) = signer.subject.as_ref().filter(|subject| subject.get_ref().is_empty()) {
+            return Err(self.mistake(empty.span(), "nobody has the empty name"));
+        }
         if let (Some(_), Some(regexp)) = (&signer.identity, &signer.identity_regexp) {
             return Err(self.mistake(regexp.span(), "`identity` is exact already"));
         }
-        if let (None, Some(root)) = (&signer.issuer, &signer.trusted_root) {
-            return Err(self.mistake(root.span(), "`trusted_root` belongs to an identity"));
+        if let (Some(_), Some(root)) = (&signer.key, &signer.trusted_root) {
+            return Err(self.mistake(root.span(), "`trusted_root` belongs to an identity or a certificate"));
         }
         let is_reason = |reason: &Spanned<String>| !reason.get_ref().trim().is_empty();
         match (signer.revoked, &signer.reason) {

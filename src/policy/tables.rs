@@ -77,7 +77,8 @@ pub struct Signer {
     pub identity_regexp: Option<Spanned<String>>,
     /// Who has to have known the identity.
     pub issuer: Option<Spanned<String>>,
-    /// A trusted root of Sigstore, relative to the policy; without it that of the public-good instance.
+    /// A trusted root of Sigstore, relative to the policy: it vouches for identities, without it the
+    /// public-good instance does, and for the time of signatures by certificates.
     pub trusted_root: Option<Spanned<String>>,
     #[serde(default = "may_build")]
     pub may: Spanned<Vec<Role>>,

@@ -31,6 +31,8 @@ pub struct Bundle {
     pub material: Material,
     pub payload: Vec<u8>,
     pub signature: Vec<u8>,
+    /// Signed times of the signature (RFC 3161).
+    pub timestamps: Vec<Vec<u8>>,
     pub form: Form,
 }
 
@@ -138,8 +140,8 @@ fn text_of(material: &Material) -> (String, String) {
     }
 }
 
-/// Reads a bundle that is exactly as [`write_bundle`] writes it, or that another tool completed, which shows
-/// in its log entries.
+/// Reads a bundle that is exactly as [`write_bundle`] writes it, or that another tool completed with what
+/// vouches for a certificate: log entries, or signed times.
 ///
 /// # Errors
 /// [`BundleError`], as precise as a second, lenient reading can make it.
@@ -148,7 +150,12 @@ pub fn read_bundle(bytes: &[u8]) -> Result<Bundle, BundleError> {
         return Ok(bundle);
     }
     let foreign = read_foreign(bytes)?;
-    if foreign.has_log { Ok(foreign.bundle) } else { Err(BundleError::NotCanonical) }
+    match &foreign.material {
+        Material::Identity { .. } => Ok(foreign),
+        Material::Certificates(_) if !foreign.timestamps.is_empty() => Ok(foreign),
+        // What is said of a key beside its signature vouches for nothing.
+        Material::Certificates(_) | Material::Key { .. } => Err(BundleError::NotCanonical),
+    }
 }
 
 fn read_canonical(bytes: &[u8]) -> Option<Bundle> {
@@ -171,6 +178,7 @@ fn read_canonical(bytes: &[u8]) -> Option<Bundle> {
         material,
         payload: STANDARD.decode(payload).ok()?,
         signature: STANDARD.decode(signature).ok()?,
+        timestamps: Vec::new(),
         form: Form::Canonical,
     })
 }

@@ -1,8 +1,12 @@
 //! The Sigstore bundle as other tools write it: read leniently in its form, and strictly as JSON.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::bundle::{Bundle, BundleError, Form, Material};
@@ -11,19 +15,14 @@ use crate::manifest::PAYLOAD_TYPE;
 /// The only version that a seal or a model signature comes in.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// A bundle of another tool.
-#[derive(Debug)]
-pub struct Foreign {
-    pub bundle: Bundle,
-    /// It has entries of a transparency log or signed times.
-    pub has_log: bool,
-}
+/// No list in a bundle is longer.
+const MOST: usize = 64;
 
 /// Reads a bundle of another tool, or one of ours.
 ///
 /// # Errors
 /// [`BundleError`].
-pub fn read_foreign(bytes: &[u8]) -> Result<Foreign, BundleError> {
+pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let wire: Wire = serde_json::from_slice(bytes).map_err(|error| {
         let text = crate::text::Escaped(&error.to_string()).to_string();
         if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
@@ -38,15 +37,13 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Foreign, BundleError> {
     }
     let [signature] = <[WireSignature; 1]>::try_from(envelope.signatures)
         .map_err(|signatures| BundleError::Signatures(signatures.len()))?;
-    let has_log = wire.verification_material.has_log();
-    Ok(Foreign {
-        bundle: Bundle {
-            material: wire.verification_material.read(bytes)?,
-            payload: decode(&envelope.payload, "payload")?,
-            signature: decode(&signature.sig, "signature")?,
-            form: Form::Foreign,
-        },
-        has_log,
+    let timestamps = wire.verification_material.timestamps()?;
+    Ok(Bundle {
+        material: wire.verification_material.read(bytes)?,
+        payload: decode(&envelope.payload, "payload")?,
+        signature: decode(&signature.sig, "signature")?,
+        timestamps,
+        form: Form::Foreign,
     })
 }
 
@@ -76,7 +73,7 @@ struct WireMaterial {
     public_key: Option<WireKey>,
     x509_certificate_chain: Option<WireChain>,
     certificate: Option<WireCertificate>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     tlog_entries: Vec<Box<RawValue>>,
     timestamp_verification_data: Option<WireTimestamps>,
 }
@@ -84,8 +81,14 @@ struct WireMaterial {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireTimestamps {
-    #[serde(default)]
-    rfc3161_timestamps: Vec<Box<RawValue>>,
+    #[serde(default, deserialize_with = "few")]
+    rfc3161_timestamps: Vec<WireTimestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireTimestamp {
+    signed_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +105,7 @@ struct WireKey {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireChain {
+    #[serde(deserialize_with = "few")]
     certificates: Vec<WireCertificate>,
 }
 
@@ -116,6 +120,7 @@ struct WireCertificate {
 struct WireEnvelope {
     payload: String,
     payload_type: String,
+    #[serde(deserialize_with = "few")]
     signatures: Vec<WireSignature>,
 }
 
@@ -129,15 +134,48 @@ struct WireSignature {
     keyid: Option<String>,
 }
 
+/// A list that nobody fills: more entries than that only take memory. `null` is an empty one, as protocol
+/// buffers have it.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "a list of at most {MOST} entries")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                if found.len() == MOST {
+                    return Err(de::Error::custom(format!("a list has more than {MOST} entries")));
+                }
+                found.push(entry);
+            }
+            Ok(found)
+        }
+    }
+
+    deserializer.deserialize_any(Few(PhantomData))
+}
+
 impl WireMaterial {
-    fn has_log(&self) -> bool {
-        let timestamps = self.timestamp_verification_data.as_ref();
-        !self.tlog_entries.is_empty() || timestamps.is_some_and(|data| !data.rfc3161_timestamps.is_empty())
+    fn timestamps(&self) -> Result<Vec<Vec<u8>>, BundleError> {
+        let all = self.timestamp_verification_data.iter().flat_map(|data| &data.rfc3161_timestamps);
+        all.map(|timestamp| decode(&timestamp.signed_timestamp, "timestamp")).collect()
     }
 
     /// `whole` is the bundle itself.
     fn read(self, whole: &[u8]) -> Result<Material, BundleError> {
-        let has_log = self.has_log();
+        let has_log = !self.tlog_entries.is_empty();
+        let times = self.timestamp_verification_data.as_ref();
+        let has_times = times.is_some_and(|data| !data.rfc3161_timestamps.is_empty());
         match (self.public_key, self.x509_certificate_chain, self.certificate) {
             // What a log says of a key adds nothing: the verifier has the key.
             (Some(key), None, None) => Ok(Material::Key { hint: key.hint.filter(|hint| !hint.is_empty()) }),
@@ -151,7 +189,7 @@ impl WireMaterial {
                     false => Ok(Material::Certificates(certificates)),
                 }
             }
-            (None, None, Some(certificate)) if !has_log => {
+            (None, None, Some(certificate)) if !has_log && !has_times => {
                 Ok(Material::Certificates(vec![decode(&certificate.raw_bytes, "certificate")?]))
             }
             (None, None, Some(certificate)) => Ok(Material::Identity {
@@ -160,7 +198,7 @@ impl WireMaterial {
             }),
             (None, None, None) => Err(not_a_bundle("it names neither a key nor a certificate")),
             (None, Some(_), None) => Err(not_a_bundle(
-                "it has a certificate chain with log entries; version 0.3 knows only a certificate with them",
+                "it has a certificate chain with log entries: version 0.3 knows only a single certificate with them",
             )),
             _ => Err(not_a_bundle("it names more than one of a key, a certificate and a certificate chain")),
         }

@@ -17,6 +17,7 @@ use super::certificate::{
     CODE_SIGNING, LONGEST_CERTIFICATE, MOST_CERTIFICATES, certified_key, check_authority, check_path,
     check_signer, is_named, is_self_signed, not_for_code, read_certificates, subject_of, validity,
 };
+use super::identity::TimeTrust;
 use crate::sign::PublicKey;
 use crate::text::{Escaped, name};
 
@@ -33,6 +34,8 @@ pub struct Authority {
     subject: Option<String>,
     /// As of when certificates are judged, instead of now.
     at: Option<Timestamp>,
+    /// Who says when something was signed, which counts instead of now.
+    times: Option<TimeTrust>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +71,8 @@ impl Authority {
     /// # Errors
     /// [`TrustError::Certificate`].
     pub fn read(texts: &[(String, String)]) -> Result<Self, TrustError> {
-        let mut authority = Self { roots: Vec::new(), intermediates: Vec::new(), subject: None, at: None };
+        let mut authority =
+            Self { roots: Vec::new(), intermediates: Vec::new(), subject: None, at: None, times: None };
         for (shown, text) in texts {
             for der in read_certificates(text, shown)? {
                 authority.add(der, shown)?;
@@ -92,7 +96,8 @@ impl Authority {
             return Ok(());
         }
         check_authority(&certificate).map_err(|reason| failed(&reason))?;
-        let (not_before, not_after) = validity(&certificate).ok_or_else(|| failed("its times cannot be read"))?;
+        let (not_before, not_after) =
+            validity(&certificate).ok_or_else(|| failed("its times cannot be read"))?;
         let is_usable = webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
         if !is_usable {
             return Err(failed("it cannot be used as a root"));
@@ -115,6 +120,18 @@ impl Authority {
         Self { at, ..self }
     }
 
+    /// Believes these authorities when something was signed.
+    #[must_use]
+    pub fn at_times_of(self, times: Option<TimeTrust>) -> Self {
+        Self { times, ..self }
+    }
+
+    /// When a signature was made, as everybody says who is believed; empty: nobody is asked, or nobody says.
+    pub(super) fn times(&self, timestamps: &[Vec<u8>], signature: &[u8]) -> Result<Vec<Timestamp>, String> {
+        let Some(trust) = &self.times else { return Ok(Vec::new()) };
+        timestamps.iter().map(|timestamp| trust.time(timestamp, signature)).collect()
+    }
+
     /// Whether one subject is meant.
     pub(super) fn is_one(&self) -> bool {
         self.subject.is_some()
@@ -134,12 +151,19 @@ impl Authority {
         }
     }
 
-    /// Judges the chain of a bundle, the signer's certificate first.
+    /// Judges the chain of a bundle, the signer's certificate first, at each of these times.
     ///
     /// # Errors
     /// Why it is not accepted, as the end of a sentence.
-    pub fn certify(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<Certified, String> {
-        let time = self.at.unwrap_or(now);
+    pub(super) fn certify(&self, chain: &[Vec<u8>], times: Vec<Timestamp>) -> Result<Certified, String> {
+        let times = self.at.map_or(times, |time| vec![time]);
+        let certified = times.into_iter().map(|time| self.certify_at(chain, time));
+        certified
+            .reduce(|first, other| first.and(other))
+            .unwrap_or_else(|| Err("no time is known".to_string()))
+    }
+
+    fn certify_at(&self, chain: &[Vec<u8>], time: Timestamp) -> Result<Certified, String> {
         let (leaf, others) = chain.split_first().ok_or("there is no certificate")?;
         if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
             return Err("its certificates are too many or too long".to_string());
@@ -161,7 +185,8 @@ impl Authority {
         {
             return Err(format!("it was signed by {}, not by {}", name(&subject), name(only)));
         }
-        let key = certified_key(leaf, &format!("of {}", name(&subject))).map_err(|error| error.to_string())?;
+        let key =
+            certified_key(leaf, &format!("of {}", name(&subject))).map_err(|error| error.to_string())?;
         Ok(Certified { key, subject, authority: path.root })
     }
 
@@ -265,11 +290,16 @@ fn reason(error: &webpki::Error, subject: &str) -> String {
         webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
             format!("{of}: {}", not_for_code())
         }
+        webpki::Error::NameConstraintViolation => {
+            format!("{of} is not a name that the authorities above it may certify")
+        }
         webpki::Error::EndEntityUsedAsCa => {
             format!("a certificate in the chain of {of} is not an authority's")
         }
         webpki::Error::InvalidSignatureForPublicKey => {
-            format!("a certificate in the chain of {of} was not signed by its issuer, or by a key that is too weak")
+            format!(
+                "a certificate in the chain of {of} was not signed by its issuer, or by a key that is too weak"
+            )
         }
         other => {
             let error = Escaped(&format!("{other:?}")).to_string();

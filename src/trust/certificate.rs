@@ -70,10 +70,36 @@ pub fn certified_key(der: &[u8], shown: &str) -> Result<PublicKey, TrustError> {
     PublicKey::from_der(&spki, shown).map_err(|error| failed(error.to_string()))
 }
 
+/// Whether a chain could be one of a signer, whoever is trusted: not too long, each certificate named as the
+/// issuer of the one before, the first for signing code.
+///
+/// # Errors
+/// Why not, as a sentence.
+pub fn check_chain(chain: &[Vec<u8>]) -> Result<(), String> {
+    if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
+        return Err("its certificates are too many or too long".to_string());
+    }
+    let read = |der: &Vec<u8>| Certificate::from_der(der).map_err(|error| error.to_string());
+    let certificates: Vec<Certificate> = chain.iter().map(read).collect::<Result<_, _>>()?;
+    let (signer, authorities) = certificates.split_first().ok_or("there is no certificate")?;
+    check_signer(signer)?;
+    authorities.iter().try_for_each(check_authority)?;
+    let in_order = certificates
+        .windows(2)
+        .all(|pair| pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject());
+    match in_order {
+        true => Ok(()),
+        false => {
+            Err("its certificates are not in order: each has to be followed by its issuer's".to_string())
+        }
+    }
+}
+
 /// One that cannot be read is not one that is not there.
 fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) -> Result<Option<T>, String> {
     let found = certificate.tbs_certificate().get_extension::<T>();
-    let found = found.map_err(|_| "one of its extensions cannot be read, or stands there twice".to_string())?;
+    let found =
+        found.map_err(|_| "one of its extensions cannot be read, or stands there twice".to_string())?;
     Ok(found.map(|(_, value)| value))
 }
 
@@ -144,7 +170,8 @@ pub(super) fn check_path(signer: &Certificate, authorities: &[Certificate]) -> R
     let mut constrained = false;
     for (below, authority) in authorities.iter().enumerate() {
         check_authority(authority)?;
-        let length = extension::<BasicConstraints>(authority)?.and_then(|constraints| constraints.path_len_constraint);
+        let length =
+            extension::<BasicConstraints>(authority)?.and_then(|constraints| constraints.path_len_constraint);
         if length.is_some_and(|length| usize::from(length) < below) {
             return Err("its chain is longer than one of its authorities allows".to_string());
         }
@@ -153,16 +180,21 @@ pub(super) fn check_path(signer: &Certificate, authorities: &[Certificate]) -> R
     let names = signer.tbs_certificate().subject();
     let has_email = names.iter().any(|attribute| attribute.oid == EMAIL_ADDRESS);
     match constrained && has_email {
-        true => Err("its name has an email address, which the constraints above it are not held against".into()),
+        true => {
+            Err("its name has an email address, which the constraints above it are not held against".into())
+        }
         false => Ok(()),
     }
 }
 
 fn check_critical(certificate: &Certificate) -> Result<(), String> {
     let extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
-    let unknown = extensions.into_iter().find(|extension| extension.critical && !KNOWN.contains(&extension.extn_id));
+    let unknown =
+        extensions.into_iter().find(|extension| extension.critical && !KNOWN.contains(&extension.extn_id));
     match unknown {
-        Some(extension) => Err(format!("its certificate has a critical extension that is not known ({})", extension.extn_id)),
+        Some(extension) => {
+            Err(format!("its certificate has a critical extension that is not known ({})", extension.extn_id))
+        }
         None => Ok(()),
     }
 }
@@ -177,7 +209,8 @@ pub(super) fn subject_of(certificate: &Certificate) -> String {
 }
 
 fn alternative_names(certificate: &Certificate) -> Vec<String> {
-    let names = extension::<SubjectAltName>(certificate).ok().flatten().map(|names| names.0).unwrap_or_default();
+    let names =
+        extension::<SubjectAltName>(certificate).ok().flatten().map(|names| names.0).unwrap_or_default();
     let shown = names.iter().filter_map(|name| match name {
         GeneralName::Rfc822Name(email) => Some(format!("email:{}", email.as_str())),
         GeneralName::UniformResourceIdentifier(uri) => Some(format!("URI:{}", uri.as_str())),

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use regex_automata::meta::Regex;
 use serde::Deserialize;
 use sigstore_verify::crypto::{self, CryptoProvider, HashContext, SigningScheme};
-use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot};
-use sigstore_verify::types::{self, HashAlgorithm, Sha256Hash, SignatureContent};
+use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot, TsaAuthority};
+use sigstore_verify::tsa;
+use sigstore_verify::types::{
+    self, HashAlgorithm, Sha256Hash, SignatureBytes, SignatureContent, TimestampToken,
+};
 use sigstore_verify::{CertificateError, Error, TimestampError, VerificationPolicy, Verifier};
 
 use super::algorithms::{self, Curve, Hash, Scheme};
@@ -118,6 +121,53 @@ impl IdentityTrust {
     /// Who is meant, for messages.
     pub fn shown(&self) -> String {
         format!("{} by {}", self.identity.shown(), name(&self.issuer))
+    }
+}
+
+/// Authorities that are trusted to say when something was signed (RFC 3161).
+#[derive(Clone)]
+pub struct TimeTrust(Arc<Vec<TsaAuthority>>);
+
+impl std::fmt::Debug for TimeTrust {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "TimeTrust({} authorities)", self.0.len())
+    }
+}
+
+impl TimeTrust {
+    /// Those of a trusted root: its text, and how errors name it.
+    ///
+    /// # Errors
+    /// [`TrustError::Root`].
+    pub fn new(text: &str, shown: &str) -> Result<Self, TrustError> {
+        install_cryptography();
+        let failed = |reason: String| TrustError::Root { shown: shown.to_string(), reason };
+        let root =
+            TrustedRoot::from_json(text).map_err(|error| failed(Escaped(&error.to_string()).to_string()))?;
+        let authorities = root.tsa_authorities();
+        match authorities.is_empty() {
+            true => Err(failed("it has no timestamp authority".to_string())),
+            false => Ok(Self(Arc::new(authorities))),
+        }
+    }
+
+    /// When a signature was made, as one of the authorities vouches for it.
+    pub(super) fn time(&self, timestamp: &[u8], signature: &[u8]) -> Result<Timestamp, String> {
+        let (token, signature) =
+            (TimestampToken::new(timestamp.to_vec()), SignatureBytes::new(signature.to_vec()));
+        let mut reason = "no authority vouches for its timestamp".to_string();
+        for authority in self.0.iter() {
+            match tsa::verify_timestamp_for_authority(&token, &signature, authority) {
+                Ok(time) => {
+                    let time = Timestamp::from_second(time.as_second());
+                    return time.map_err(|_| "its timestamp cannot be read".to_string());
+                }
+                Err(error) => {
+                    reason = format!("its timestamp is not accepted: {}", Escaped(&error.to_string()))
+                }
+            }
+        }
+        Err(reason)
     }
 }
 

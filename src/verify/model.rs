@@ -2,20 +2,20 @@
 //! files are the signed ones, and nothing else is known about it.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Error, Options, Target, Verification, files, seconds, signature, signer};
+use super::{Error, Options, Target, Verification, files, signature, signer};
 use crate::digest::{self, Symlinks, open_regular};
 use crate::gate::{count_warnings, excuse};
 use crate::oms::{self, Compared, Difference, GIT_PATHS, ModelStatement, Order, compare};
 use crate::policy::{Policy, Previous};
 use crate::report::{Check, Report};
-use crate::sign::{Bundle, read_foreign};
+use crate::sign::read_foreign;
 use crate::text::{count, name};
 
 /// No model signature is longer.
-const LONGEST: u64 = 512 << 20;
+const LONGEST: u64 = 128 << 20;
 
 /// How many names a line shows.
 const SHOWN: usize = 5;
@@ -39,61 +39,72 @@ pub struct Model {
 /// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
 pub fn verify_model(model: &Model, options: &Options<'_>) -> Result<Report, Error> {
     let target = Target::Path(model.path.clone());
-    std::fs::metadata(&model.path).map_err(|source| Error::io(&model.path, source))?;
+    // The model itself may be named by a link; what lies in it may not be one.
+    let path = model.path.canonicalize().map_err(|source| Error::io(&model.path, source))?;
+    let model = Model { path, ..model.clone() };
     let content = read(&model.signature)?;
     let mut verification = Verification::new(&target, options)?;
-    if let Some((bundle, statement)) = parse(&mut verification, &content) {
-        drop(content);
-        verification.accepted = signature::check_by(&mut verification, &bundle, oms::verify);
-        match &verification.accepted {
-            None => verification.not_reached("the files: the signature was not accepted"),
-            Some(accepted) => {
-                let signer = signer(accepted);
-                verification.report.signers.push(signer);
-                check_files(&mut verification, model, &statement)?;
-                check_policy(&mut verification, &statement);
-            }
-        }
-    }
-    verification.report.evaluated_at = seconds(options.now);
+    let Some(statement) = check_signature(&mut verification, &content) else {
+        return Ok(verification.report);
+    };
+    drop(content);
+    check_files(&mut verification, &model, &statement)?;
+    check_policy(&mut verification, &statement);
     Ok(verification.report)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::io(path, source);
     let (file, metadata) = match open_regular(path, Symlinks::Follow) {
         Ok(opened) => opened,
-        Err(digest::Error::NotRegular { path, kind }) => return Err(Error::Kind { path, kind }),
-        Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
+        Err(digest::Error::NotRegular { kind, .. }) => {
+            return Err(failed(io::Error::other(format!("it is {kind}, where a signature is needed"))));
+        }
+        Err(digest::Error::Io { source, .. }) => return Err(failed(source)),
         Err(other) => return Err(other.into()),
     };
+    if metadata.len() > LONGEST {
+        return Err(failed(io::Error::other(format!("it is longer than {LONGEST} bytes"))));
+    }
     let mut content = Vec::new();
-    file.take(LONGEST.min(metadata.len()))
-        .read_to_end(&mut content)
-        .map_err(|source| Error::io(path, source))?;
+    file.take(LONGEST).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }
 
-/// Step 1: it is a signature, and what it says means something.
-fn parse(verification: &mut Verification<'_>, content: &[u8]) -> Option<(Bundle, ModelStatement)> {
-    let read = read_foreign(content).map_err(|error| format!("the signature cannot be read: {error}"));
-    let read = read.and_then(|foreign| {
-        let statement = ModelStatement::read(&foreign.bundle.payload).map_err(|error| error.to_string())?;
-        Ok((foreign.bundle, statement))
-    });
-    match read {
-        Ok((bundle, statement)) => {
-            verification.report.hash = statement.hash.name();
-            verification.report.files = Some(statement.files().len() as u64);
-            verification.report.model_digest = statement.root;
-            verification.add(Check::pass("seal", describe(&statement)));
-            Some((bundle, statement))
-        }
-        Err(reason) => {
-            verification.add(Check::fail("seal", reason));
+/// Steps 1 and 2: it is a signature by somebody who is trusted, and what it says means something. What nobody
+/// who is trusted signed is not looked at.
+fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Option<ModelStatement> {
+    let bundle = match read_foreign(content) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            verification.add(Check::fail("seal", format!("the signature cannot be read: {error}")));
             verification.not_reached("anything: there is no signature to go by");
-            None
+            return None;
         }
+    };
+    verification.add(Check::skip("seal", "what it says was not read: nobody who is trusted signed it"));
+    verification.accepted = signature::check_by(verification, &bundle, oms::verify);
+    let Some(accepted) = &verification.accepted else {
+        verification.not_reached("the files: the signature was not accepted");
+        return None;
+    };
+    let signer = signer(accepted);
+    let (check, statement) = match ModelStatement::read(&bundle.payload) {
+        Ok(statement) => (Check::pass("seal", describe(&statement)), Some(statement)),
+        Err(error) => (Check::fail("seal", error.to_string()), None),
+    };
+    let report = &mut verification.report;
+    report.signers.push(signer);
+    report.checks[0] = check;
+    match &statement {
+        Some(statement) => {
+            report.hash = statement.hash.name();
+            report.files = Some(statement.files().len() as u64);
+            report.model_digest = statement.root;
+        }
+        None => verification.not_reached("the files: what was signed is not a model"),
     }
+    statement
 }
 
 fn describe(statement: &ModelStatement) -> String {
@@ -138,13 +149,14 @@ fn check_files(
     }
     let left_out: Vec<String> =
         compared.ignored.iter().filter(|path| Some(*path) != own.as_ref()).cloned().collect();
-    note(verification, "that the signature leaves out", &left_out);
+    note(verification, "and is left out", &left_out);
     if compared.empty > 0 {
         let files = count(compared.empty, "empty file", "empty files");
         verification.not_reached(&format!("{files}: a signature over pieces does not cover them"));
     }
-    let total = signed.len();
     let findings = findings(&compared);
+    // Those that are there and were not signed are counted, too.
+    let total = compared.differences.len() + usize::try_from(compared.same).unwrap_or(usize::MAX);
     files::add(verification, total, findings);
     Ok(())
 }
@@ -199,7 +211,10 @@ fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement)
     };
     verification.add(model_name(policy, statement));
     for (id, what) in lineage_demands(policy) {
-        let message = format!("the policy demands {what}, and a model signature has no lineage");
+        let message = match id.as_str() {
+            "signatures" => format!("the policy demands {what}, and a model signature has one"),
+            _ => format!("the policy demands {what}, and a model signature has no lineage"),
+        };
         verification
             .add(Check::fail(id, message).hint(
                 "a release that `modelseal build` sealed can show it, or another policy asks for less",

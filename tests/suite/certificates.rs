@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::models::model;
 use crate::support::Project;
 use crate::support::authority::path;
+use crate::support::peers;
 use crate::support::run::{Outcome, modelseal};
 
 /// Signs the model with a certificate and what leads to its root, and verifies it.
@@ -70,6 +75,7 @@ fn whom_a_trusted_authority_certifies_is_accepted() {
 fn everybody_else_is_refused_and_the_reason_is_one_line() {
     let root = path("root.pem");
     let ended_root = path("ended-root.pem");
+    let short = path("short-root.pem");
     let trusted = ["--certificate-chain", root.as_str()];
     let of = |subject: &'static str| [&trusted[..], &["--subject", subject]].concat();
     for (name, chain, trusted, reason) in [
@@ -93,6 +99,16 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
         ("leaf-p256", &["root", "intermediate"], trusted.to_vec(), "its certificates are not in order"),
         ("leaf-p256", &["intermediate", "stranger"], trusted.to_vec(), "its certificates are not in order"),
         ("direct", &["intermediate"], trusted.to_vec(), "its certificates are not in order"),
+        ("by-no-cert-sign", &["no-cert-sign"], trusted.to_vec(), "may not issue certificates"),
+        (
+            "too-deep",
+            &["below-short-root"],
+            vec!["--certificate-chain", &short],
+            "longer than one of its authorities",
+        ),
+        ("odd", &["intermediate"], trusted.to_vec(), "critical"),
+        ("bad-usage", &["intermediate"], trusted.to_vec(), "cannot be read"),
+        ("mail-in-name", &["limited"], trusted.to_vec(), "its name has an email address"),
         ("leaf-p256", &["intermediate"], of("CN=leaf-p384,O=Acme\\, Inc."), "not by `CN=leaf-p384"),
         ("leaf-p256", &["intermediate"], of("CN=leaf-p256"), "not by `CN=leaf-p256`"),
         ("leaf-p256", &["intermediate"], of("leaf-p256@acme.test"), "not by `leaf-p256@acme.test`"),
@@ -160,6 +176,8 @@ fn files_that_hold_no_authority_are_2() {
         (format!("{pem}{key}"), "it holds a private key"),
         (pem.replace("MII", "MIX"), "it is not"),
         (fs::read_to_string(path("leaf-p256.pub")).expect("reads"), "it holds no certificate"),
+        (fs::read_to_string(path("odd-root.pem")).expect("reads"), "a critical extension that is not known"),
+        (fs::read_to_string(path("not-self-signed.pem")).expect("reads"), "there is no root among these"),
         (fs::read_to_string(path("intermediate.pem")).expect("reads"), "there is no root among these"),
         (fs::read_to_string(path("leaf-p256.pem")).expect("reads"), "there is no root among these"),
     ] {
@@ -259,4 +277,87 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
         assert_eq!(outcome.code, Some(1), "byte {index}: {}", outcome.all());
         outcome.claims_no_success();
     }
+}
+
+/// The time that counts is one that an authority vouches for, where the caller believes it. The timestamps are
+/// made by `openssl ts`, on a day of the past by `faketime`.
+#[test]
+fn a_signed_time_counts_instead_of_now() {
+    peers::program("openssl", "openssl");
+    peers::program("faketime", "faketime");
+    let (project, model) = model();
+    let directory = model.to_string_lossy().into_owned();
+    let place = project.root().to_path_buf();
+    let run = |script: &str| {
+        let output =
+            Command::new("sh").args(["-e", "-c", script]).current_dir(&place).output().expect("runs");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    fs::write(place.join("ts.cnf"), "[t]\ndefault_policy = 1.2.3.4\ndigests = sha256\nserial = serial\nsigner_digest = sha256\n[x]\nbasicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = critical,timeStamping\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n").expect("writes");
+    run("echo 01 > serial; openssl ecparam -name prime256v1 -genkey -noout -out root.key; \
+         faketime -f '-400d' openssl req -x509 -new -key root.key -subj '/CN=time root' -days 4000 -out root.pem \
+           -addext 'keyUsage=critical,keyCertSign' 2>&1; \
+         openssl ecparam -name prime256v1 -genkey -noout -out tsa.key; \
+         openssl req -new -key tsa.key -subj '/CN=time' -out tsa.csr 2>&1; \
+         faketime -f '-300d' openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 3000 \
+           -extfile ts.cnf -extensions x -out tsa.pem 2>&1");
+    let der = |name: &str| {
+        let text = fs::read_to_string(place.join(name)).expect("reads");
+        let lines = text.lines().filter(|line| !line.starts_with("-----"));
+        lines.collect::<String>()
+    };
+    let trusted = |root: &str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [], "certificateAuthorities": [], "ctlogs": [],
+            "timestampAuthorities": [{
+                "subject": {"organization": "acme", "commonName": "time"}, "uri": "https://time.test",
+                "certChain": {"certificates": [{"rawBytes": der("tsa.pem")}, {"rawBytes": root}]},
+                "validFor": {"start": "2020-01-01T00:00:00Z"}
+            }]
+        })
+    };
+    let root = place.join("trusted.json").to_string_lossy().into_owned();
+    fs::write(&root, trusted(&der("root.pem")).to_string()).expect("writes");
+    let signature = sign(&project, &model, "ended", &["intermediate"]);
+    let bundle: serde_json::Value =
+        serde_json::from_slice(&fs::read(&signature).expect("reads")).expect("is JSON");
+    let signed = STANDARD
+        .decode(bundle["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a text"))
+        .expect("is base64");
+    fs::write(place.join("signed"), &signed).expect("writes");
+    let stamp = |days: &str, what: &str| {
+        run(&format!(
+            "openssl ts -query -data {what} -sha256 -cert -out query 2>&1; \
+             faketime -f '{days}' openssl ts -reply -config ts.cnf -section t -queryfile query -signer tsa.pem -inkey tsa.key -out reply 2>&1"
+        ));
+        let mut stamped = bundle.clone();
+        let token = STANDARD.encode(fs::read(place.join("reply")).expect("reads"));
+        stamped["verificationMaterial"]["timestampVerificationData"] =
+            serde_json::json!({"rfc3161Timestamps": [{"signedTimestamp": token}]});
+        fs::write(&signature, stamped.to_string()).expect("writes");
+    };
+    let authority = path("root.pem");
+    let verify = |more: &[&str], code| {
+        let arguments = ["verify", &directory, "--signature", &signature, "--certificate-chain", &authority];
+        modelseal([&arguments[..], more].concat()).expect(code)
+    };
+    let believing = ["--trusted-root", root.as_str()];
+    stamp("-50d", "signed");
+    verify(&believing, 0).says(", signed at 2");
+    verify(&[], 1).says("or one above it, ended at 2").claims_no_success();
+    stamp("-0d", "signed");
+    verify(&believing, 1).says("or one above it, ended at 2").claims_no_success();
+    stamp("-200d", "signed");
+    verify(&believing, 1).says("or one above it, begins at 2").claims_no_success();
+    // Of something else, and by a stranger.
+    stamp("-50d", "root.pem");
+    verify(&believing, 1).says("its timestamp is not accepted").claims_no_success();
+    stamp("-50d", "signed");
+    let stranger = fs::read_to_string(path("stranger.pem")).expect("reads");
+    let stranger: String = stranger.lines().filter(|line| !line.starts_with("-----")).collect();
+    fs::write(&root, trusted(&stranger).to_string()).expect("writes");
+    verify(&believing, 1).says("its timestamp is not accepted").claims_no_success();
+    let nobody = ["--trusted-root", &path("root.pem")];
+    verify(&nobody, 2).says("the trusted root");
 }

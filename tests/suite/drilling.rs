@@ -17,6 +17,7 @@ fn good() -> (Project, String, PathBuf) {
         "path = \"data/train.csv\"\nlabel = \"class\"",
         "path = \"data/train.csv\"\nlabel = \"class\"\ntimestamp = \"at\"",
     );
+    project.edit_recipe("version = \"1.0.0\"", "version = \"1.0.0\"\nrelease = 3");
     project.append_recipe("[run]\ncommand = [\"sh\", \"-c\", \"mkdir -p model; echo '{\\\"weight\\\": 2}' > model/config.json\"]\n");
     let rows: Vec<_> = even(2000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
     project.write("data/train.csv", csv(&rows));
@@ -47,13 +48,30 @@ fn caught_by(json: &Value, fault: &str, check: &str) {
     assert_eq!(found.expect(fault)["check"], check, "{fault}");
 }
 
+/// Where the policy wants several signers, copies have them.
+#[test]
+fn a_policy_that_demands_approvals_is_drilled_with_them() {
+    let (project, archive, policy) = good();
+    project.other_key("boss");
+    let text = fs::read_to_string(&policy).expect("reads");
+    let text = text.replacen("[[signer]]", "signatures = 2\n\n[[signer]]", 1)
+        + "\n[[signer]]\nname = \"boss\"\nkey = \"boss.pub\"\nmay = [\"approve\"]\n";
+    fs::write(&policy, text).expect("writes");
+    let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
+    assert_eq!(faults(&json, "let-through"), Vec::<String>::new(), "{json:#}");
+    assert_eq!(faults(&json, "not-tried"), Vec::<String>::new(), "{json:#}");
+    caught_by(&json, "signed by the builder alone", "signatures");
+}
+
 #[test]
 fn the_strict_policy_lets_nothing_through() {
     let (project, archive, policy) = good();
     let before = fs::read(&archive).expect("reads");
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
     assert_eq!(faults(&json, "let-through"), Vec::<String>::new(), "{json:#}");
-    assert_eq!(faults(&json, "not-tried"), Vec::<String>::new(), "{json:#}");
+    assert_eq!(faults(&json, "not-tried"), ["signed by the builder alone"], "{json:#}");
+    caught_by(&json, "an older release", "gate.rollback");
+    caught_by(&json, "another release under the same version", "gate.version");
     assert!(faults(&json, "caught").len() >= 35, "{json:#}");
     let outcome = drill(&project, &archive, &policy, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());

@@ -269,6 +269,22 @@ fn only_the_bundle_of_this_statement_is_packed() {
     let mut by_key = document.clone();
     by_key["verificationMaterial"] = serde_json::json!({"publicKey": {"hint": "x"}, "tlogEntries": []});
     refused(&by_key.to_string(), "`--key PUB` has to say which");
+    // A chain that nobody could ever accept.
+    let der = |name: &str| {
+        let text = fs::read_to_string(crate::support::authority::path(name)).expect("reads");
+        text.lines().filter(|line| !line.starts_with("-----")).collect::<String>()
+    };
+    let chain = |names: &[&str]| {
+        let certificates: Vec<Value> =
+            names.iter().map(|name| serde_json::json!({"rawBytes": der(name)})).collect();
+        let mut changed = document.clone();
+        changed["verificationMaterial"] =
+            serde_json::json!({"x509CertificateChain": {"certificates": certificates}});
+        changed.to_string()
+    };
+    refused(&chain(&["web-server.pem"]), "not for signing code");
+    refused(&chain(&["leaf-p256.pem", "root.pem"]), "not in order");
+    refused(&chain(&["leaf-p256.pem"; 20]), "too many or too long");
     // A statement that promises a signature that nobody can make.
     let statement = stage.statement();
     stage.project.modelseal(&["build", "--statement", &statement]).expect(0);
@@ -308,6 +324,20 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
     let (_, other) = project.other_key("other");
     pack(&other, 1).says("the bundle cannot be packed").claims_no_success();
     pack(&public, 0);
+    // Nobody can turn our spelling into another one by entries that nobody checks.
+    let unpacked = project.out("model").to_string_lossy().into_owned();
+    let packed = project.root().join("packed.tar").to_string_lossy().into_owned();
+    project.modelseal(&["unpack", &packed, "-o", &unpacked, "--key", &public]).expect(0);
+    let mut other: Value = serde_json::from_slice(&ours).expect("is JSON");
+    for entries in [serde_json::json!([{"logIndex": "1"}]), serde_json::json!([1])] {
+        other["verificationMaterial"]["tlogEntries"] = entries;
+        fs::write(Path::new(&unpacked).join(".modelseal/manifest.sigstore.json"), other.to_string())
+            .expect("writes");
+        project
+            .modelseal(&["verify", &unpacked, "--key", &public])
+            .expect(1)
+            .says("it is not in the form in which modelseal writes it");
+    }
     let packed = fs::read(project.root().join("packed.tar")).expect("reads");
     assert!(packed.windows(ours.len()).any(|window| window == ours), "canonical");
     let archive = project.root().join("packed.tar").to_string_lossy().into_owned();
@@ -339,7 +369,7 @@ fn vector_text(name: &str) -> String {
 }
 
 fn vector(name: &str) -> Bundle {
-    read_foreign(vector_text(name).as_bytes()).expect("is a bundle").bundle
+    read_foreign(vector_text(name).as_bytes()).expect("is a bundle")
 }
 
 /// Real signatures: by the public-good instance, and by a log of the second version.

@@ -14,6 +14,7 @@ mod drilling;
 mod elsewhere;
 mod gating;
 mod git;
+mod going_back;
 mod hostile_archive;
 mod hostile_seal;
 mod identities;

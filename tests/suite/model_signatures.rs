@@ -20,7 +20,7 @@ fn key(name: &str) -> PublicKey {
 }
 
 fn read(name: &str) -> Bundle {
-    read_foreign(&vector(name)).expect("is a bundle").bundle
+    read_foreign(&vector(name)).expect("is a bundle")
 }
 
 /// The model that the vectors are about.

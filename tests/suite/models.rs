@@ -112,7 +112,7 @@ fn what_we_sign_is_reproducible_in_the_order_of_the_specification() {
     let outcome = verify(&model, &text(&model.join("model.sig")), &["--key", &project.public_key()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
     assert!(!outcome.stdout.contains("listed in"), "{}", outcome.stdout);
-    outcome.says("what lies there that the signature leaves out: `.gitignore`");
+    outcome.says("what lies there and is left out: `.gitignore`");
 
     fs::write(model.join("config.json"), "other").expect("writes");
     assert_eq!(sign(&[]).says("holds something else").says("`--force` replaces it").code, Some(2));
@@ -146,8 +146,8 @@ fn what_is_missing_extra_or_left_out_is_named() {
         .says("`empty` is missing")
         .says("`renamed` is there, and nobody signed it")
         .says("`link`: it is a symbolic link")
-        .says("that the signature leaves out: `.git`, `.gitignore`, `scratch`")
-        .says("fail: 3 of 5 files differ")
+        .says("and is left out: `.git`, `.gitignore`, `scratch`")
+        .says("fail: 3 of 7 files differ")
         .claims_no_success();
     fs::remove_file(model.join("link")).expect("removes");
     fs::write(model.join("empty"), "").expect("writes");
@@ -345,4 +345,74 @@ fn what_is_not_there_or_cannot_sign_is_2() {
     symlink("config.json", model.join("link")).expect("links");
     modelseal(["sign", &directory, "--key", &other]).expect(2).says("it is a symbolic link");
     assert!(!model.join("model.sig").exists());
+}
+
+/// A received model may have anything in the place of its signature.
+#[test]
+fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
+    let (project, model) = model();
+    let (key, directory) = (project.key(), text(&model));
+    let place = model.join("model.sig");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &place, rustix::fs::Mode::RWXU).expect("fifo");
+    modelseal(["sign", &directory, "--key", &key]).expect(2).says("is a FIFO");
+    fs::remove_file(&place).expect("removes");
+    symlink("/dev/zero", &place).expect("links");
+    modelseal(["sign", &directory, "--key", &key]).expect(2).says("model.sig");
+    assert!(place.is_symlink());
+}
+
+/// The model may be named by a link; what lies in it may not be one.
+#[test]
+fn a_model_that_is_named_by_a_link() {
+    let (project, model) = model();
+    let (key, public) = (project.key(), project.public_key());
+    let link = project.root().join("link");
+    symlink("m", &link).expect("links");
+    modelseal(["sign", &text(&link), "--key", &key]).expect(0);
+    let signature = text(&model.join("model.sig"));
+    assert_eq!(verify(&link, &signature, &["--key", &public]).code, Some(0));
+    let file = project.root().join("file");
+    symlink("m/config.json", &file).expect("links");
+    let one = text(&project.root().join("one.sig"));
+    modelseal(["sign", &text(&file), "--key", &key, "--signature", &one]).expect(0);
+    assert_eq!(verify(&file, &one, &["--key", &public]).code, Some(0));
+}
+
+/// What nobody who is trusted signed costs next to nothing, however long it is.
+#[test]
+fn long_lists_of_strangers_are_not_read() {
+    let (project, model) = model();
+    let (stranger, _) = project.other_key("stranger");
+    let signer: Signer =
+        read_private_key(&KeySource::from(stranger.as_str()), &mut |_| Ok(None)).expect("reads").into();
+    let resource = |index: usize| {
+        let (start, end, zero) = (index, index + 1, "0".repeat(64));
+        format!("{{\"algorithm\":\"sha256-sharded-1\",\"digest\":\"{zero}\",\"name\":\".:{start}:{end}\"}}")
+    };
+    let resources: Vec<String> = (0..100_000).map(resource).collect();
+    let statement = format!(
+        "{{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{{\"name\":\"m\",\"digest\":{{\"sha256\":\"{}\"}}}}],\
+         \"predicateType\":\"https://model_signing/signature/v1.0\",\"predicate\":{{\"resources\":[{}],\"serialization\":\
+         {{\"method\":\"shards\",\"hash_type\":\"sha256\",\"shard_size\":1,\"allow_symlinks\":false}}}}}}",
+        "0".repeat(64),
+        resources.join(",")
+    );
+    let signature = text(&project.root().join("long.sig"));
+    fs::write(&signature, write_bundle(statement.as_bytes(), &signer).expect("signs")).expect("writes");
+    let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("seal             skip     what it says was not read").claims_no_success();
+    // Read it is, in time that grows as its length does, where its signer is trusted.
+    let outcome =
+        verify(&model, &signature, &["--key", &project.root().join("stranger.pub").to_string_lossy()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("its root digest is").claims_no_success();
+    // A bundle has no list that could be long.
+    let entries = vec!["1"; 1_000_000].join(",");
+    let bundle = fs::read_to_string(&signature).expect("reads");
+    let bundle = bundle.replace("\"tlogEntries\":[]", &format!("\"tlogEntries\":[{entries}]"));
+    fs::write(&signature, bundle).expect("writes");
+    let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("a list has more than 64 entries").claims_no_success();
 }

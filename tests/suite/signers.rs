@@ -1,7 +1,7 @@
 //! Who the policy says must have signed: several signers, each with what it may do and when; and going back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use modelseal::digest::Digest;
 use modelseal::manifest::{Attestation, Claim, Model, Rollback};
@@ -12,16 +12,16 @@ use crate::support::authority::path;
 use crate::support::run::Outcome;
 
 /// A release, and a policy beside it.
-struct Stage {
-    project: Project,
-    archive: String,
+pub struct Stage {
+    pub project: Project,
+    pub archive: String,
     policy: PathBuf,
 }
 
-const CI: &str = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n";
+pub const CI: &str = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n";
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let project = Project::new();
         project.public_key();
         let archive = project.build_with(&["-o", "../wine.tar"]).to_string_lossy().into_owned();
@@ -29,7 +29,7 @@ impl Stage {
         Self { project, archive, policy }
     }
 
-    fn policy(&self, text: &str) -> String {
+    pub fn policy(&self, text: &str) -> String {
         fs::write(&self.policy, format!("model = \"wine\"\n{text}")).expect("writes");
         self.policy.to_string_lossy().into_owned()
     }
@@ -61,11 +61,11 @@ impl Stage {
     }
 }
 
-fn signer(path: &str) -> Signer {
+pub fn signer(path: &str) -> Signer {
     read_private_key(&KeySource::from(path), &mut |_| Ok(None)).expect("reads").into()
 }
 
-fn model() -> Model {
+pub fn model() -> Model {
     Model { name: "wine".into(), version: "1.0.0".into(), release: None }
 }
 
@@ -241,6 +241,53 @@ fn two_signatures_are_two_signers() {
     outcome.says("3 of 4 that the policy demands").says("has approved already").claims_no_success();
 }
 
+/// One who is described once is one signer, with any number of certificates.
+#[test]
+fn one_table_is_one_signer() {
+    let project = Project::new();
+    let (root, intermediate) = (path("root.pem"), path("intermediate.pem"));
+    let archive = project.out("wine.tar").to_string_lossy().into_owned();
+    let signing = |name: &str| {
+        let (key, leaf) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
+        ["--key", &key, "--certificate", &leaf, "--certificate-chain", &intermediate].map(str::to_string)
+    };
+    let run = |start: &[&str], name: &str| {
+        let signing = signing(name);
+        let signing: Vec<&str> = signing.iter().map(String::as_str).collect();
+        project.modelseal(&[start, &signing].concat()).expect(0);
+    };
+    run(&["build", "-o", &archive], "leaf-p256");
+    run(&["countersign", &archive], "same-mail");
+    let policy = project.root().join("gate.toml");
+    let judge = |signers: &str| {
+        fs::write(&policy, format!("model = \"wine\"\n{signers}")).expect("writes");
+        project.modelseal(&["verify", &archive, "--policy", &policy.to_string_lossy()]).run()
+    };
+    let entry = |name: &str, subject: &str, more: &str| {
+        format!("[[signer]]\nname = \"{name}\"\ncertificate = {root:?}\nsubject = '{subject}'\n{more}\n")
+    };
+    let both = "may = [\"build\", \"approve\"]";
+    let outcome = judge(&format!("signatures = 2\n{}", entry("alice", "email:leaf-p256@acme.test", both)));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("the builder signed it, and has signed already").claims_no_success();
+
+    // Whoever was revoked under one name that fits is revoked, in any order; else any name that fits will do.
+    let revoked = "revoked = true\nreason = \"stolen\"";
+    let mail = |more: &str| entry("mail", "email:leaf-p256@acme.test", more);
+    let name = |more: &str| entry("name", "CN=leaf-p256,O=Acme\\, Inc.", more);
+    for signers in [mail("") + &name(revoked), name(revoked) + &mail("")] {
+        let outcome = judge(&signers);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says("it was revoked: stolen").claims_no_success();
+    }
+    let key = format!("[[signer]]\nname = \"key\"\nkey = {:?}\n{revoked}\n", path("leaf-p256.pub"));
+    let outcome = judge(&(mail("") + &key));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("it was revoked: stolen").claims_no_success();
+    let outcome = judge(&(mail("may = [\"approve\"]") + &name("")));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+}
+
 /// An approval says which release it is about, and nothing else counts.
 #[test]
 fn an_approval_of_another_release_or_another_statement_does_not_count() {
@@ -319,121 +366,4 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     }
     assert_eq!(statements(), 1);
     assert_eq!(stage.countersign(&["--key", "/nowhere.key"]).code, Some(2));
-}
-
-/// Releases with numbers, newest first.
-fn numbered(numbers: &[u64]) -> (Stage, Vec<String>) {
-    let stage = Stage::new();
-    stage.project.edit_recipe("version = \"1.0.0\"", "version = \"1.0.0\"\nrelease = 1");
-    let build = |number: &u64| {
-        let recipe = fs::read_to_string(stage.project.at("modelseal.toml")).expect("reads");
-        let line = recipe.lines().find(|line| line.starts_with("release = ")).expect("a number").to_string();
-        stage.project.edit_recipe(&line, &format!("release = {number}"));
-        stage.project.set_version(&format!("1.{number}.0"));
-        stage.project.commit();
-        let path = stage.project.out(&format!("{number}.tar")).to_string_lossy().into_owned();
-        stage.project.build_with(&["-o", &path]);
-        path
-    };
-    let archives = numbers.iter().map(build).collect();
-    (stage, archives)
-}
-
-#[test]
-fn an_older_release_is_refused_unless_going_back_is_meant() {
-    let (stage, archives) = numbered(&[7, 12]);
-    let (older, newer) = (archives[0].clone(), archives[1].clone());
-    let (private, _) = stage.project.other_key("oncall");
-    let people = format!("{CI}[[signer]]\nname = \"oncall\"\nkey = \"oncall.pub\"\nmay = [\"rollback\"]\n");
-    let judge = |target: &str, previous: Option<&str>, more: &str| {
-        let policy = stage.policy(&format!("{more}{people}"));
-        let mut arguments = vec!["verify", target, "--policy", &policy];
-        arguments.extend(previous.into_iter().flat_map(|previous| ["--previous", previous]));
-        stage.project.modelseal(&[&arguments[..], &["--format", "json"]].concat()).run().json();
-        stage.project.modelseal(&arguments).run()
-    };
-    let passes = |outcome: Outcome, text: &str| {
-        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-        outcome.says(text);
-    };
-    let fails = |outcome: Outcome, code: i32, text: &str| {
-        assert_eq!(outcome.code, Some(code), "{}", outcome.all());
-        outcome.says(text).claims_no_success();
-    };
-    passes(judge(&newer, Some(&older), ""), "gate.rollback        pass     release 12, after 7");
-    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12, the previous one");
-    passes(judge(&newer, None, "min_release = 12\n"), "gate.rollback        pass     release 12");
-    fails(
-        judge(&older, None, "min_release = 8\n"),
-        1,
-        "release 7 is older than 8, the least that the policy",
-    );
-    // One without a number cannot be compared.
-    fails(judge(&stage.archive, Some(&newer), ""), 3, "which is newer cannot be said");
-    fails(judge(&stage.archive, None, "min_release = 1\n"), 3, "it has no `release` number");
-    passes(judge(&newer, Some(&stage.archive), ""), "previous             pass");
-
-    // A number or a version that stands for two releases.
-    stage.project.write("model/config.json", "{}\n");
-    stage.project.commit();
-    let twin = stage.project.out("twin.tar").to_string_lossy().into_owned();
-    stage.project.build_with(&["-o", &twin]);
-    fails(judge(&twin, Some(&newer), ""), 1, "two releases have the number 12");
-    fails(
-        judge(&twin, Some(&newer), ""),
-        1,
-        "two releases are called wine-1.12.0: the previous one, sha256:",
-    );
-
-    // Going back on purpose.
-    let rollback = |more: &[&str]| {
-        let arguments = ["rollback", &older, "--reason", "OPS-1423: wrong answers", "--key", &private];
-        stage.project.modelseal(&[&arguments[..], more].concat()).run()
-    };
-    assert_eq!(rollback(&["--until", "2020-01-01T00:00:00Z"]).says("that time is over").code, Some(2));
-    assert_eq!(rollback(&["--until", "soon"]).says("is a time with a zone").code, Some(2));
-    assert_eq!(rollback(&["--until", "2d"]).says("going back is meant, to wine 1.7.0").code, Some(0));
-    let outcome = judge(&older, Some(&newer), "");
-    outcome.says("release 7 is older than 12, the previous one; going back is meant until 2");
-    passes(outcome, "OPS-1423: wrong answers (oncall)");
-    passes(judge(&older, None, "min_release = 8\n"), "OPS-1423: wrong answers (oncall)");
-    // By somebody who may not, about another release, and when it is over.
-    let outcome = stage.policy(&people.replace("may = [\"rollback\"]", "may = [\"approve\"]"));
-    stage
-        .project
-        .modelseal(&["verify", &older, "--policy", &outcome, "--previous", &newer])
-        .expect(1)
-        .says("the policy does not say that it may rollback");
-    let statement =
-        format!("{older}.rollback.{}.sigstore.json", &signer(&private).public_key().hint().to_string()[..8]);
-    assert!(Path::new(&statement).exists(), "{statement}");
-    let boss = signer(&private);
-    let put = |release: Digest, until: &str| {
-        let claim = Claim::RolledBack(Rollback { reason: "x".into(), until: until.into() });
-        let payload = Attestation::new(&model(), release, claim, "0.1.0").payload();
-        fs::write(&statement, write_bundle(&payload, &boss).expect("signs")).expect("writes");
-    };
-    let shown = stage.project.modelseal(&["show", &older, "--format", "json"]).expect(0).json();
-    let release = shown["release"].as_str().expect("text")["sha256:".len()..].parse().expect("a digest");
-    put(Digest::sha256(b"other"), "2100-01-01T00:00:00Z");
-    fails(judge(&older, Some(&newer), ""), 1, "it is about another release");
-    put(release, "2020-01-01T00:00:00Z");
-    fails(
-        judge(&older, Some(&newer), ""),
-        1,
-        "going back was meant until 2020-01-01T00:00:00Z, which is over",
-    );
-    put(release, "for ever");
-    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12");
-    assert_eq!(rollback(&["--reason", " "]).code, Some(2));
-}
-
-#[test]
-fn a_release_number_is_one() {
-    for number in ["0", "-1", "9007199254740992", "1.5", "\"1\""] {
-        let project = Project::new();
-        project.edit_recipe("version = \"1.0.0\"", &format!("version = \"1.0.0\"\nrelease = {number}"));
-        project.commit();
-        project.build_refused(&[], 2).says("modelseal.toml");
-    }
 }

@@ -40,10 +40,12 @@ def write(name, key, certificate):
 
 
 def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digital_signature",),
-          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None):
+          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None, length=None, more=(), names=(), emails=None):
     key = key or new_key(kind)
     subject = x509.Name([
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme, Inc."), x509.NameAttribute(NameOID.COMMON_NAME, name)
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme, Inc."),
+        x509.NameAttribute(NameOID.COMMON_NAME, name),
+        *names,
     ])
     issuer_name, issuer_key, issuer_kind = made[issuer] if issuer else (subject, key, kind)
     builder = (
@@ -54,7 +56,7 @@ def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digi
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + days[0] * DAY)
         .not_valid_after(NOW + days[1] * DAY)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=length), critical=True)
     )
     if usage is not None:
         names = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
@@ -63,10 +65,12 @@ def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digi
         builder = builder.add_extension(x509.KeyUsage(**flags), critical=True)
     if purposes is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=True)
     if not ca:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([
-                x509.RFC822Name(f"{name}@acme.test"), x509.UniformResourceIdentifier(f"spiffe://acme.test/{name}")
+                x509.RFC822Name(emails or f"{name}@acme.test"), x509.UniformResourceIdentifier(f"spiffe://acme.test/{name}")
             ]), critical=False)
     certificate = builder.sign(issuer_key, HASHES[issuer_kind])
     made[name] = (subject, key, kind)
@@ -96,3 +100,21 @@ issue("not-for-signing", "intermediate", usage=("key_encipherment",))
 issue("an-authority", "intermediate", ca=True, usage=("digital_signature", "key_cert_sign"))
 issue("rsa-leaf", "intermediate", kind="rsa")
 issue("second-name", "intermediate", key=made["leaf-p256"][1])
+issue("same-mail", "intermediate", emails="leaf-p256@acme.test")
+
+# What only a careful verifier refuses.
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+issue("no-cert-sign", "root", ca=True, usage=("digital_signature",), purposes=None)
+issue("by-no-cert-sign", "no-cert-sign")
+issue("short-root", **AUTHORITY, length=0)
+issue("below-short-root", "short-root", **AUTHORITY)
+issue("too-deep", "below-short-root")
+issue("just-deep-enough", "short-root")
+issue("odd-root", **AUTHORITY, more=(UNKNOWN,))
+issue("odd", "intermediate", more=(UNKNOWN,))
+issue("bad-usage", "intermediate", usage=None, more=(
+    x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\x04\x02\x07\x80"),))
+issue("limited", "root", **AUTHORITY, more=(x509.NameConstraints([x509.DNSName("acme.test")], None),))
+issue("mail-in-name", "limited", names=(x509.NameAttribute(NameOID.EMAIL_ADDRESS, "eve@evil.test"),))
+made["impostor"] = (made["root"][0], new_key("p256"), "p256")
+issue("not-self-signed", "impostor", **AUTHORITY)
