@@ -117,18 +117,36 @@ fn reference(directory: &Path, arguments: &[&str], accepts: bool) -> String {
     all
 }
 
+/// A model with a file that is left out, and somebody who signs it.
+struct Scene {
+    _project: Project,
+    root: PathBuf,
+    model: PathBuf,
+    key: String,
+    public: String,
+    certificate: String,
+}
+
+impl Scene {
+    fn new(curve: &str) -> Self {
+        let (project, model) = model();
+        fs::write(model.join("notes.txt"), "not signed").expect("writes");
+        let leaf = |ending: &str| authority::path(&format!("leaf-{curve}.{ending}"));
+        let root = project.root().to_path_buf();
+        let (key, public, certificate) = (leaf("key"), leaf("pub"), leaf("pem"));
+        Self { _project: project, root, model, key, public, certificate }
+    }
+}
+
 /// Every curve, by key and by certificate, with a path that is left out; then with a byte changed.
 #[test]
 fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
     for curve in ["p256", "p384", "p521"] {
-        let (project, model) = model();
-        let root = project.root().to_path_buf();
-        fs::write(model.join("notes.txt"), "not signed").expect("writes");
-        let leaf = |ending: &str| authority::path(&format!("leaf-{curve}.{ending}"));
+        let scene = Scene::new(curve);
+        let Scene { root, model, key, public, certificate, .. } = &scene;
         let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
-        let (key, public, certificate) = (leaf("key"), leaf("pub"), leaf("pem"));
         let sign = |more: &[&str]| {
-            let arguments = ["sign", "m", "--key", &key, "--ignore-path", "m/notes.txt", "--signature"];
+            let arguments = ["sign", "m", "--key", key, "--ignore-path", "m/notes.txt", "--signature"];
             modelseal([&arguments[..], more].concat()).current_dir(&root).expect(0);
         };
         sign(&["key.sig"]);
@@ -156,12 +174,9 @@ fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
 #[test]
 fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
     for curve in ["p256", "p384", "p521"] {
-        let (project, model) = model();
-        let root = project.root().to_path_buf();
-        fs::write(model.join("notes.txt"), "not signed").expect("writes");
-        let leaf = |ending: &str| authority::path(&format!("leaf-{curve}.{ending}"));
+        let scene = Scene::new(curve);
+        let Scene { root, model, key, public, certificate, .. } = &scene;
         let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
-        let (key, public, certificate) = (leaf("key"), leaf("pub"), leaf("pem"));
         let signing = ["--private_key", &key, "--ignore-paths", "m/notes.txt"];
         reference(&root, &[&["sign", "key", "m", "--signature", "key.sig"][..], &signing].concat(), true);
         let certified = ["--signing_certificate", &certificate, "--certificate_chain", &chain];

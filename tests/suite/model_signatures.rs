@@ -26,17 +26,7 @@ fn read(name: &str) -> Bundle {
 /// The model that the vectors are about.
 fn model() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
-    fs::create_dir(directory.path().join("sub")).expect("creates");
-    for (path, content) in [
-        ("config.json", "hello"),
-        ("empty", ""),
-        ("sub/a.bin", "a"),
-        ("sub-x", "x"),
-        ("größe.txt", "ü"),
-        (".gitignore", "ignored"),
-    ] {
-        fs::write(directory.path().join(path), content).expect("writes");
-    }
+    crate::models::fill(directory.path());
     directory
 }
 

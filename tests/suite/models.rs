@@ -17,7 +17,14 @@ pub fn model() -> (Project, PathBuf) {
     let project = Project::empty();
     project.public_key();
     let model = project.root().join("m");
-    fs::create_dir_all(model.join("sub")).expect("creates");
+    fs::create_dir(&model).expect("creates");
+    fill(&model);
+    (project, model)
+}
+
+/// Writes the files of the vectors' model.
+pub fn fill(directory: &Path) {
+    fs::create_dir(directory.join("sub")).expect("creates");
     for (path, content) in [
         ("config.json", "hello"),
         ("empty", ""),
@@ -26,9 +33,8 @@ pub fn model() -> (Project, PathBuf) {
         ("größe.txt", "ü"),
         (".gitignore", "ignored"),
     ] {
-        fs::write(model.join(path), content).expect("writes");
+        fs::write(directory.join(path), content).expect("writes");
     }
-    (project, model)
 }
 
 fn vector(name: &str) -> String {

@@ -1,0 +1,26 @@
+//! Any bytes as a bundle of another tool, and as what a model signature says: never a panic, and no path that
+//! leads out of the model.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use modelseal::oms::ModelStatement;
+use modelseal::sign::{Material, read_foreign};
+use modelseal::trust::check_chain;
+
+fuzz_target!(|bytes: &[u8]| {
+    let payload = match read_foreign(bytes) {
+        Ok(bundle) => {
+            if let Material::Certificates(chain) = &bundle.material {
+                let _ = check_chain(chain);
+            }
+            bundle.payload
+        }
+        Err(_) => bytes.to_vec(),
+    };
+    let _ = check_chain(&[payload.clone()]);
+    if let Ok(statement) = ModelStatement::read(&payload) {
+        for path in statement.files() {
+            assert!(path == "." || path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{path}");
+        }
+    }
+});
