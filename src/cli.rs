@@ -54,7 +54,7 @@ Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes."
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Say only what went wrong
+    /// Say only the result, and what went wrong
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Say more

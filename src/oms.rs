@@ -32,10 +32,14 @@ impl Error {
 /// # Errors
 /// [`SignatureError`].
 pub fn verify(bundle: &Bundle, key: &PublicKey) -> Result<(), SignatureError> {
-    let wrong = match key.verify_foreign(&bundle.payload, &bundle.signature) {
-        Err(SignatureError::Wrong) => SignatureError::Wrong,
+    let wrong = SignatureError::Wrong;
+    match key.verify_foreign(&bundle.payload, &bundle.signature) {
+        Err(SignatureError::Wrong) => {}
         other => return other,
-    };
+    }
+    if memchr::memmem::find(&bundle.payload, b"model_signing/Digests/v0.1").is_none() {
+        return Err(wrong);
+    }
     // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
     let shown = python_bytes(&bundle.payload);
     let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), bundle.payload.len());

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, Progress};
-use crate::manifest::{self, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
-use crate::sign::{self, Bundle, BundleError, KeyError, Material, Signer};
+use crate::manifest::{self, Attestation, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
+use crate::sign::{self, Bundle, BundleError, Form, KeyError, Material, Signer};
 
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub enum SealError {
     Bundle(#[from] BundleError),
     #[error(transparent)]
     Manifest(#[from] ParseError),
+    #[error("another tool completed it, and it promises a `model.sig`, which such a seal never has")]
+    ModelSignature,
 }
 
 impl Seal {
@@ -39,6 +41,9 @@ impl Seal {
     pub fn read(bytes: &[u8]) -> Result<(Self, Bundle), SealError> {
         let bundle = sign::read_bundle(bytes)?;
         let manifest = manifest::parse(&bundle.payload)?;
+        if bundle.form == Form::Foreign && manifest.internal().model_signature {
+            return Err(SealError::ModelSignature);
+        }
         let release = Digest::sha256(&bundle.payload);
         Ok((Self { manifest, release, material: bundle.material.clone() }, bundle))
     }
@@ -93,11 +98,11 @@ impl StatementError {
 /// [`StatementError`].
 pub fn write_beside(
     target: &Path,
-    what: &str,
-    payload: &[u8],
+    statement: &Attestation,
     signer: &Signer,
 ) -> Result<PathBuf, StatementError> {
-    let bundle = sign::write_bundle(payload, signer)?;
+    let bundle = sign::write_bundle(&statement.payload(), signer)?;
+    let what = statement.claim().word();
     let hint = signer.public_key().hint().to_string();
     let target = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();

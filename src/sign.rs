@@ -87,7 +87,9 @@ impl KeyError {
             KeyError::Kind { expected, .. } if expected.contains("public") => {
                 Some("give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into())
             }
-            KeyError::Kind { .. } => Some("give the `.key` file".into()),
+            KeyError::Kind { .. } => {
+                Some("give the `.key` file, or with `--signer` the command that has the private key".into())
+            }
             KeyError::NoHome => Some("set the variable HOME, or name a key with `--key`".into()),
             _ => None,
         }

@@ -14,7 +14,7 @@ use crate::sign::{Bundle, Material, PublicKey, SignatureError};
 use crate::text::{Escaped, name};
 
 pub use authority::{Authority, Certified};
-pub use certificate::{certified_key, check_chain, read_certificates};
+pub use certificate::{certified_key, certified_subject, check_chain, read_certificates};
 pub use identity::{IdentityTrust, Pattern, TimeTrust};
 pub use rights::{Rights, Role};
 
@@ -76,9 +76,12 @@ impl TrustedSigner {
 
     /// Whether anything that it signs now would count as this. A trusted time of signing can only say better.
     pub fn may_still(&self, role: Role, now: Timestamp) -> bool {
-        match self.trust {
+        match &self.trust {
             Trust::Identity(_) => self.rights.without_end().may(role, now).is_ok(),
-            _ => self.rights.may(role, now).is_ok(),
+            Trust::Authority(authority) if authority.has_times() => {
+                self.rights.without_end().may(role, now).is_ok()
+            }
+            Trust::Key(_) | Trust::Authority(_) => self.rights.may(role, now).is_ok(),
         }
     }
 
@@ -91,10 +94,10 @@ impl TrustedSigner {
 /// question: [`Accepted::acting`] answers it.
 #[derive(Debug, Clone)]
 pub struct Accepted<'a> {
-    /// As whom it is known: the first of those that fit, or the one that acts.
+    /// As whom it is known.
     pub signer: &'a TrustedSigner,
-    /// Everybody as whom it is known.
-    all: Vec<&'a TrustedSigner>,
+    /// As whom else it is known, each with what is said about it there.
+    others: Vec<Accepted<'a>>,
     pub key: PublicKey,
     /// Who it is, where that is not the key itself.
     pub who: Option<Who>,
@@ -113,7 +116,7 @@ pub enum Who {
 
 impl<'a> Accepted<'a> {
     fn new(signer: &'a TrustedSigner, key: PublicKey) -> Self {
-        Self { signer, all: vec![signer], key, who: None, time: None, judged_at: None }
+        Self { signer, others: Vec::new(), key, who: None, time: None, judged_at: None }
     }
 
     /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any of
@@ -122,31 +125,29 @@ impl<'a> Accepted<'a> {
     /// # Errors
     /// Who it is and why that does not count.
     pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
-        let time = self.time.unwrap_or(now);
-        if let Some(revoked) = self.all.iter().find(|signer| signer.rights.revoked.is_some()) {
-            self.signer = revoked;
-        } else if let Some(able) = self.all.iter().find(|signer| signer.rights.may(role, time).is_ok()) {
-            self.signer = able;
-        }
-        match self.signer.rights.may(role, time) {
-            Ok(()) => Ok(self),
-            Err(reason) => Err(format!("{}, which does not count: {reason}", self.shown())),
+        let others = std::mem::take(&mut self.others);
+        let all: Vec<Self> = std::iter::once(self).chain(others).collect();
+        let may = |one: &Self| one.signer.rights.may(role, one.time.unwrap_or(now));
+        let revoked = all.iter().position(|one| one.signer.rights.revoked.is_some());
+        let chosen = revoked.or_else(|| all.iter().position(|one| may(one).is_ok())).unwrap_or(0);
+        let one = all.into_iter().nth(chosen).ok_or("nobody")?;
+        match may(&one) {
+            Ok(()) => Ok(one),
+            Err(reason) => Err(format!("{}, which does not count: {reason}", one.shown())),
         }
     }
 
     /// Who signed, for messages.
     pub fn shown(&self) -> String {
         let signer = &self.signer.shown;
+        let prefix = if signer.is_empty() { String::new() } else { format!("{signer}: ") };
         let shown = match &self.who {
             None => signer.clone(),
             Some(Who::Certified { subject, authority }) => {
-                format!("{signer}: {}, certified by {}", name(subject), name(authority))
-            }
-            Some(Who::Identity { identity, issuer }) if identity == signer => {
-                format!("{} by {}", name(identity), name(issuer))
+                format!("{prefix}{}, certified by {}", name(subject), name(authority))
             }
             Some(Who::Identity { identity, issuer }) => {
-                format!("{signer}: {} by {}", name(identity), name(issuer))
+                format!("{prefix}{} by {}", name(identity), name(issuer))
             }
         };
         let signed = self.time.map(|time| format!(", signed at {time}")).unwrap_or_default();
@@ -207,7 +208,9 @@ pub fn accept<'a>(
     let revoked = signers
         .iter()
         .filter(|signer| signer.rights.revoked.is_some() && signer.trusted_key() == Some(&accepted.key));
-    accepted.all.extend(revoked);
+    let revoked: Vec<Accepted<'a>> =
+        revoked.map(|signer| Accepted::new(signer, accepted.key.clone())).collect();
+    accepted.others.extend(revoked);
     Ok(accepted)
 }
 
@@ -271,7 +274,7 @@ fn shown_hint(hint: Option<&str>) -> String {
 /// One signer may be known in several ways.
 fn also<'a>(accepted: &mut Option<Accepted<'a>>, found: Accepted<'a>) {
     match accepted {
-        Some(accepted) => accepted.all.push(found.signer),
+        Some(accepted) => accepted.others.push(found),
         None => *accepted = Some(found),
     }
 }

@@ -106,6 +106,8 @@ pub enum Error {
     Digest(#[from] digest::Error),
     #[error(transparent)]
     Against(#[from] inputs::Error),
+    #[error("{} is a directory: an archive is needed", crate::text::path(.0))]
+    NotAnArchive(PathBuf),
     #[error("{} cannot be unpacked to: it {reason}", crate::text::path(path))]
     Destination { path: PathBuf, reason: &'static str },
     #[error("cannot write {}", crate::text::path(path))]
@@ -213,7 +215,10 @@ impl<'a> Verification<'a> {
         }
         let may_build = options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.now));
         let signers: Vec<String> = may_build.map(TrustedSigner::demanded).collect();
-        let mut demanded = vec![format!("a signature by {}", signers.join(" or "))];
+        let mut demanded = vec![match signers.is_empty() {
+            true => "a signature, and no signer may build now".to_string(),
+            false => format!("a signature by {}", signers.join(" or ")),
+        }];
         if let Some(release) = options.release {
             demanded.push(format!("release sha256:{release}"));
         }

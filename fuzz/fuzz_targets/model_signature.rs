@@ -11,13 +11,13 @@ fuzz_target!(|bytes: &[u8]| {
     let payload = match read_foreign(bytes) {
         Ok(bundle) => {
             if let Material::Certificates(chain) = &bundle.material {
-                let _ = check_chain(chain);
+                let _ = check_chain(chain, None);
             }
             bundle.payload
         }
         Err(_) => bytes.to_vec(),
     };
-    let _ = check_chain(&[payload.clone()]);
+    let _ = check_chain(&[payload.clone()], None);
     if let Ok(statement) = ModelStatement::read(&payload) {
         for path in statement.files() {
             assert!(path == "." || path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{path}");

@@ -172,7 +172,7 @@ fn sealed_elsewhere(
 /// The key that has to have signed a bundle, and what the seal says of it.
 fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), String> {
     let certified = |chain: &[Vec<u8>]| {
-        check_chain(chain)?;
+        check_chain(chain, None)?;
         let signer = certified_key(&chain[0], "in the bundle").map_err(|error| error.to_string())?;
         match key {
             Some(key) if *key != signer => {

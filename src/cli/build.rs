@@ -79,11 +79,11 @@ pub(super) struct Arguments {
     /// Replace an archive that holds something else
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    signing: Signing,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

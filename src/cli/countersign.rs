@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::Format;
+use super::failure::Hinted;
 use super::output::{print, say, warn};
 use super::policy::previous;
 use super::progress::Progress;
@@ -15,7 +16,9 @@ use super::verify::print_report;
 use crate::digest::Algorithms;
 use crate::manifest::{Attestation, Claim};
 use crate::release::{Seal, write_beside};
-use crate::report::{Report, Status};
+use crate::report::{Report, Verdict};
+use crate::sign::{self, Bundle, Signer};
+use crate::trust::{self, Role};
 use crate::verify::{Options, Target, read_whole, verify};
 
 /// Approve a release as a second signer, in a statement beside its archive
@@ -25,11 +28,13 @@ Examples:
   modelseal countersign wine-1.0.0.tar --key keys/release.key --policy gate.toml
   modelseal verify wine-1.0.0.tar --policy gate.toml       with `signatures = 2`, and who may approve
 
-The archive is read to its end first: what is signed is a release whose files are the sealed ones. With
---policy it also has to pass that policy, but for the number of signatures. The archive itself never changes.
-Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it; 2 could not run;
-3 the policy's answer is inconclusive.")]
+The archive is read to its end first: what is signed is a release whose files are the sealed
+ones. With --policy it also has to pass that policy, but for the number of signatures, and the
+signer has to be one whose approval counts. The archive itself never changes.
+Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it;
+2 could not run; 3 the policy's answer is inconclusive.")]
 pub(super) struct Arguments {
+    /// The release
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
     /// Sign only what passes this policy
@@ -54,16 +59,21 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         }
         None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
     }
-    let statement =
-        Attestation::new(seal.manifest.model(), seal.release, Claim::Approved, env!("CARGO_PKG_VERSION"));
-    let path = write_beside(&arguments.archive, "approval", &statement.payload(), &key.open()?)?;
+    let signer = key.open()?;
+    if let Some(policy) = &arguments.policy {
+        may_approve(policy, &signer)?;
+    }
+    let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
+    let path = write_beside(&arguments.archive, &statement, &signer)?;
     print(&signed("approved", &seal, &path))?;
     Ok(0)
 }
 
-/// The report of a policy that does not accept the release. That others have to sign, too, is no reason.
+/// The report of a policy that does not accept the release.
 fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Option<Report>> {
-    let (policy, signers) = Trusting::default().with_policy(policy)?;
+    let (mut policy, signers) = Trusting::default().with_policy(policy)?;
+    // That others have to sign, too, is no reason not to.
+    policy.tables.signatures = None;
     if signers.is_empty() {
         bail!("{} names no signers: who may have built it?", crate::text::path(&policy.path));
     }
@@ -78,9 +88,23 @@ fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Op
     if report.release != Some(seal.release) {
         bail!("{} changed while it was read", crate::text::path(&arguments.archive));
     }
-    let mut others = report.checks.iter().filter(|check| check.id != "signatures");
-    let is_refused = others.any(|check| matches!(check.status, Status::Fail | Status::Unknown));
-    Ok(is_refused.then_some(report))
+    Ok((report.verdict() != Verdict::Pass).then_some(report))
+}
+
+/// Whether an approval by this signer would count.
+fn may_approve(policy: &Path, signer: &Signer) -> anyhow::Result<()> {
+    let (_, signers) = Trusting::default().with_policy(policy)?;
+    let now = Timestamp::now();
+    let bundle = sign::read_bundle(&sign::write_bundle(b"{}", signer)?)?;
+    let accepted = trust::accept(&signers, &bundle, Bundle::verify, now).map_err(|refusal| refusal.message);
+    match accepted.and_then(|accepted| accepted.acting(Role::Approve, now)) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(Hinted {
+            message: format!("{} would not count this approval: {reason}", crate::text::path(policy)),
+            hint: "the policy has to have a `[[signer]]` for it with `may = [\"approve\"]`".to_string(),
+        }
+        .into()),
+    }
 }
 
 /// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.

@@ -30,11 +30,11 @@ pub(super) struct Arguments {
     /// The policy that is tried
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    #[command(flatten)]
-    trusting: Trusting,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::Talk;
+use crate::oms::SignError;
 use crate::release::StatementError;
 use crate::report::Style;
 use crate::sign::KeyError;
@@ -23,7 +24,8 @@ pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
         eprintln!("{} {hint}", style.paint("36", "hint:"));
     }
     let refused = error.downcast_ref::<build::Error>().is_some_and(build::Error::is_refusal)
-        || error.downcast_ref::<diff::Error>().is_some_and(diff::Error::is_refusal);
+        || error.downcast_ref::<diff::Error>().is_some_and(diff::Error::is_refusal)
+        || error.downcast_ref::<SignError>().is_some_and(SignError::is_refusal);
     ExitCode::from(if refused { 1 } else { 2 })
 }
 

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use toml::Spanned;
@@ -87,7 +87,8 @@ pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
 pub(super) fn signers(policy: &Policy) -> anyhow::Result<Vec<TrustedSigner>> {
     let mut signers: Vec<TrustedSigner> = Vec::new();
     for signer in &policy.tables.signer {
-        let trust = trust(policy, signer)?;
+        let of = || format!("the signer {} of the policy", crate::text::name(signer.name.get_ref()));
+        let trust = trust(policy, signer).with_context(of)?;
         if let Trust::Key(key) = &trust {
             let is_it = |other: &&TrustedSigner| matches!(&other.trust, Trust::Key(known) if known == key);
             if let Some(other) = signers.iter().find(is_it) {

@@ -34,14 +34,14 @@ pub(super) struct Arguments {
     /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
     #[arg(long, value_name = "TARGET")]
     previous: Option<PathBuf>,
-    #[command(flatten)]
-    trusting: Trusting,
     /// Ask without isolation
     #[arg(long)]
     insecure_no_isolation: bool,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {

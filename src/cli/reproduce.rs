@@ -63,11 +63,11 @@ pub(super) struct Arguments {
     /// Run the command without isolation even where the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
-    #[command(flatten)]
-    trusting: Trusting,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

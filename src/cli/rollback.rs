@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Talk;
 use super::countersign::{signed, whole};
-use super::output::print;
+use super::output::{print, warn};
 use super::signing::Signing;
 use crate::manifest::{Attestation, Claim, Rollback};
 use crate::recipe::Age;
@@ -19,10 +19,12 @@ Examples:
   modelseal rollback wine-1.0.0.tar --reason 'OPS-1423: 1.1.0 answers wrongly' --key keys/oncall.key
   modelseal verify wine-1.0.0.tar --policy gate.toml --previous wine-1.1.0.tar
 
-A policy refuses a release whose number is lower than that of the previous one, or than `min_release`. With
-this statement beside it, by a signer who `may = [\"rollback\"]`, it is accepted until the time is over, and
-the report says why and by whom.")]
+A policy refuses a release whose number is lower than that of the previous one, or than
+`min_release`. With this statement beside it, by a signer who `may = [\"rollback\"]`, it is
+accepted until the time is over, and the report says why and by whom.
+Exit codes: 0 signed; 1 the release is not what its manifest says; 2 could not run.")]
 pub(super) struct Arguments {
+    /// The release to go back to
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
     /// Why, for whoever reads the report
@@ -40,12 +42,19 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if reason.is_empty() || reason.len() > 1000 {
         bail!("`--reason` needs a reason, in at most 1,000 bytes");
     }
-    let until = end(&arguments.until)?.to_string();
+    let until = end(&arguments.until)?;
     let key = arguments.signing.prepare(talk)?;
     let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
-    let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until: until.clone() });
-    let statement = Attestation::new(seal.manifest.model(), seal.release, claim, env!("CARGO_PKG_VERSION"));
-    let path = write_beside(&arguments.archive, "rollback", &statement.payload(), &key.open()?)?;
+    if seal.manifest.model().release.is_none() {
+        let advice = "`release = N` under `[model]` of its recipe gives the next one a number";
+        warn(
+            talk,
+            &format!("this release has no number, by which a policy could tell that it is older: {advice}"),
+        );
+    }
+    let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until });
+    let statement = Attestation::about(&seal.manifest, seal.release, claim);
+    let path = write_beside(&arguments.archive, &statement, &key.open()?)?;
     print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }

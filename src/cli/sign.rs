@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Talk;
 use super::failure::Hinted;
-use super::output::{print, say};
+use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::signing::Signing;
 use super::verify::ignored;
@@ -24,9 +24,10 @@ Examples:
   modelseal sign models/wine --key ci.key --certificate ci.pem --certificate-chain ca.pem
   modelseal sign models/wine --key ci.pub --signer 'pkcs11-tool --sign …'
 
-The signature names every file with its SHA-256, and says nothing of how the model was made: that is what
-`modelseal build` seals. The same model and key give the same bytes.
-Check it with `modelseal verify DIR --signature FILE --key PUB`, or with `model_signing verify`.")]
+The signature names every file with its SHA-256, and says nothing of how the model was made:
+that is what `modelseal build` seals. The same model and key give the same bytes. Check it with
+`modelseal verify DIR --signature FILE --key PUB`, or with `model_signing verify`.
+Exit codes: 0 signed; 1 the model holds what cannot be signed; 2 could not run.")]
 pub(super) struct Arguments {
     /// The model: a directory, or one file
     #[arg(value_name = "DIR")]
@@ -61,6 +62,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         // The reference tool leaves these out whatever a signature says; so that nobody is deceived, it says so.
         leave_out.extend(GIT_PATHS.map(str::to_string));
         leave_out.extend(below(model, &signature));
+    }
+    if model.is_dir() && model.join("model.sig").exists() && !leave_out.contains("model.sig") {
+        warn(talk, "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out");
     }
     let progress = Progress::new("signing", talk);
     let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;

@@ -8,6 +8,7 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use clap::Args;
+use jiff::Timestamp;
 
 use super::Talk;
 use super::build::shell_word;
@@ -19,7 +20,7 @@ use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Stream, Variab
 use crate::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
-use crate::trust::{certified_key, read_certificates};
+use crate::trust::{certified_key, certified_subject, check_chain, read_certificates};
 
 /// How long a signer may take, and how much it may print.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,7 +32,7 @@ const LONGEST: u64 = 64 << 10;
 pub(super) struct Signing {
     /// Sign with this private key: a path, env://NAME, -, or local [default: local]; with --signer, the
     /// public key of what signs
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", aliases = ["private-key", "private_key"])]
     pub(super) key: Option<String>,
     /// The first line of this file opens an encrypted key
     #[arg(long, value_name = "FILE", conflicts_with = "signer")]
@@ -62,8 +63,8 @@ pub(super) struct SigningKey {
     pub(super) name: String,
     /// The public key, for those who verify.
     public: String,
-    /// The authority's certificates, for those who verify.
-    authority: Option<PathBuf>,
+    /// Of the certificate, for those who verify.
+    subject: Option<String>,
 }
 
 enum Source {
@@ -91,8 +92,17 @@ impl Signing {
             (Some(command), Some(key)) => self.elsewhere(command, key)?,
             (_, key) => signing_key(key.as_deref(), self.password_file.as_deref(), talk)?,
         };
-        let root = self.certificate_chain.last().cloned();
-        key.authority = self.certificate.is_some().then(|| root.unwrap_or_else(|| "ROOT.pem".into()));
+        if let (Some(path), Some(leaf)) = (&self.certificate, certificates.first()) {
+            let shown = crate::text::path(path);
+            let failed = |reason: String| anyhow::anyhow!("the certificate {shown} cannot be used: {reason}");
+            check_chain(&certificates, Some(Timestamp::now())).map_err(failed)?;
+            let certified = certified_key(leaf, &shown)?;
+            if key.known().is_some_and(|known| known != certified) {
+                let key = crate::text::name(&key.name);
+                return Err(failed(format!("it is not of the key {key}")));
+            }
+            key.subject = Some(certified_subject(leaf));
+        }
         key.certificates = certificates;
         Ok(key)
     }
@@ -106,7 +116,7 @@ impl Signing {
             certificates: Vec::new(),
             name: source.name(),
             public: key.to_string(),
-            authority: None,
+            subject: None,
         })
     }
 }
@@ -138,7 +148,7 @@ pub(super) fn signing_key(
     };
     let name = source.name();
     let source = Source::Key { source, password_file: password_file.map(Path::to_path_buf) };
-    Ok(SigningKey { source, certificates: Vec::new(), name, public, authority: None })
+    Ok(SigningKey { source, certificates: Vec::new(), name, public, subject: None })
 }
 
 impl SigningKey {
@@ -169,9 +179,20 @@ impl SigningKey {
 
     /// What to write after `verify ARCHIVE`.
     pub(super) fn verify_with(&self) -> String {
-        match &self.authority {
-            Some(path) => format!("--certificate-chain {}", shell_word(&path.to_string_lossy())),
+        match &self.subject {
+            Some(subject) => format!("--certificate-chain ROOT.pem --subject {}", shell_word(subject)),
             None => format!("--key {}", shell_word(&self.public)),
+        }
+    }
+
+    /// The public key, where it is known before the private one is opened.
+    fn known(&self) -> Option<PublicKey> {
+        match &self.source {
+            Source::Command { public, .. } => Some(public.clone()),
+            Source::Key { source: KeySource::File(path), .. } => {
+                read_public_key(&KeySource::File(path.with_extension("pub"))).ok()
+            }
+            Source::Key { .. } => None,
         }
     }
 

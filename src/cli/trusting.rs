@@ -19,7 +19,7 @@ const LONGEST: u64 = 4 << 20;
 #[command(next_help_heading = "Who must have signed")]
 pub(super) struct Trusting {
     /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
-    #[arg(long, value_name = "PUB")]
+    #[arg(long, value_name = "PUB", aliases = ["public-key", "public_key"])]
     pub(super) key: Vec<String>,
     /// Trust whom this authority certifies: PEM files with its root and what leads there
     #[arg(long, value_name = "FILE")]
@@ -48,8 +48,12 @@ pub(super) struct Trusting {
 /// The only one who is named.
 pub(super) enum Named<'a> {
     Key(&'a str),
-    /// The file of an authority's certificates.
-    Authority(&'a Path),
+    Authority {
+        /// The file of its certificates.
+        path: &'a Path,
+        /// Who vouches for times.
+        root: Option<&'a Path>,
+    },
     /// The trusted root that vouches for identities, if it is not the one that came with this program.
     Identity(Option<&'a Path>),
 }
@@ -59,7 +63,9 @@ impl Trusting {
     pub(super) fn only_one(&self) -> anyhow::Result<Named<'_>> {
         match (&self.key[..], &self.certificate_chain[..], &self.issuer) {
             ([key], [], None) => Ok(Named::Key(key)),
-            ([], [path], None) => Ok(Named::Authority(path)),
+            ([], [path], None) if self.insecure_at.is_none() => {
+                Ok(Named::Authority { path, root: self.trusted_root.as_deref() })
+            }
             ([], [], Some(_)) => Ok(Named::Identity(self.trusted_root.as_deref())),
             _ => bail!(
                 "name the one who signed it: one `--key`, one file `--certificate-chain`, or `--identity`"
@@ -80,6 +86,9 @@ impl Trusting {
         let mut signers = trusted_keys(&self.key)?;
         if self.subject.as_deref() == Some("") {
             bail!("`--subject` is empty: nobody has that name");
+        }
+        if self.subject.as_deref().is_some_and(|subject| subject.starts_with('/')) {
+            bail!("`--subject` is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)");
         }
         if !self.certificate_chain.is_empty() {
             let authority = authority(&self.certificate_chain)?;
@@ -109,9 +118,9 @@ impl Trusting {
         let signers = super::policy::signers(&policy)?;
         match (signers.is_empty(), self.is_empty()) {
             (false, false) => {
+                let policy = crate::text::path(path);
                 bail!(
-                    "the command line and the signers of {} cannot both say who is trusted",
-                    crate::text::path(path)
+                    "the command line and the signers of {policy} cannot both say who is trusted: leave one out"
                 )
             }
             (false, true) => Ok((policy, signers)),
@@ -132,7 +141,8 @@ impl Trusting {
 }
 
 fn signer(name: String, trust: Trust) -> TrustedSigner {
-    TrustedSigner { shown: name.clone(), name, trust, rights: Rights::all() }
+    // Whom the caller describes, the certificate or the identity names better.
+    TrustedSigner { shown: String::new(), name, trust, rights: Rights::all() }
 }
 
 /// The authorities of these files.

@@ -45,11 +45,11 @@ pub(super) struct Arguments {
     /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
     #[arg(long)]
     online: bool,
-    #[command(flatten)]
-    trusting: Trusting,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
@@ -15,6 +15,8 @@ use super::trusting::Trusting;
 use crate::digest::Digest;
 use crate::report::{Report, to_json, to_text};
 use crate::verify::{Against, Model, Options, Target, verify, verify_model};
+
+const SIGNED_MODELS: &str = "Any signed model";
 
 /// Decide whether what arrived is what was built
 #[derive(Debug, Args)]
@@ -59,19 +61,24 @@ pub(super) struct Arguments {
     #[arg(long)]
     online: bool,
     /// Verify any model by this signature of its files (OpenSSF Model Signing), also one without a seal
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["previous", "release", "against", "hash", "attestation", "online"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = SIGNED_MODELS,
+        conflicts_with_all = ["previous", "release", "against", "hash", "attestation", "online"]
+    )]
     signature: Option<PathBuf>,
-    /// With --signature: leave out this file or directory of the model
-    #[arg(long, value_name = "PATH", requires = "signature")]
+    /// Leave out this file or directory of the model
+    #[arg(long, value_name = "PATH", requires = "signature", help_heading = SIGNED_MODELS)]
     ignore_path: Vec<PathBuf>,
-    /// With --signature: files may lie there that nobody signed
-    #[arg(long, requires = "signature")]
+    /// Files may lie there that nobody signed
+    #[arg(long, requires = "signature", help_heading = SIGNED_MODELS)]
     ignore_unsigned_files: bool,
-    #[command(flatten)]
-    trusting: Trusting,
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    trusting: Trusting,
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
@@ -116,19 +123,20 @@ fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
     })
 }
 
-/// Paths of this machine as paths below a model.
+/// Paths below a model, as the caller sees them from here or from the model itself.
 pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
-    let absolute =
-        |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
-    let model = absolute(model)?;
-    let relative = |path: &PathBuf| {
-        let whole = absolute(path)?;
-        match whole.strip_prefix(&model).ok().and_then(Path::to_str) {
-            Some(path) if !path.is_empty() => Ok(path.to_string()),
-            _ => bail!("`--ignore-path`: {} does not lie in the model", crate::text::path(path)),
-        }
+    let model = model.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(model)))?;
+    let below = |path: &Path| {
+        let whole = path.canonicalize().ok()?;
+        let relative = whole.strip_prefix(&model).ok()?.to_str()?.to_string();
+        (!relative.is_empty()).then_some(relative)
     };
-    paths.iter().map(relative).collect()
+    let find = |path: &PathBuf| {
+        below(path).or_else(|| below(&model.join(path))).with_context(|| {
+            format!("`--ignore-path`: {} is nothing that lies in the model", crate::text::path(path))
+        })
+    };
+    paths.iter().map(find).collect()
 }
 
 /// `-` is standard input.

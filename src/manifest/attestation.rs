@@ -1,9 +1,10 @@
 //! Further statements about a release: that it was rebuilt, that somebody approves of it, that going back to
 //! it is meant. `docs/format.md` is their specification.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Model, Rung, STATEMENT_TYPE, serialises_to, to_json};
+use super::{Model, Rung, STATEMENT_TYPE, Statement, serialises_to, to_json};
 use crate::digest::Digest;
 
 /// `predicateType` of a reproduction.
@@ -35,12 +36,23 @@ pub enum Claim {
     RolledBack(Rollback),
 }
 
+impl Claim {
+    /// What the file of such a statement is called.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Claim::Reproduced(_) => "reproduction",
+            Claim::Approved => "approval",
+            Claim::RolledBack(_) => "rollback",
+        }
+    }
+}
+
 /// Why and until when going back to a release is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollback {
     pub reason: String,
-    /// RFC 3339, UTC: who can put an old statement beside an old release must not be believed for ever.
-    pub until: String,
+    /// To the second: who can put an old statement beside an old release must not be believed for ever.
+    pub until: Timestamp,
 }
 
 /// Why a signed payload is not a statement that this version understands.
@@ -58,6 +70,11 @@ impl Attestation {
         Self { name: model.directory(), release, claim, modelseal: version.to_string() }
     }
 
+    /// About the release of this manifest, by this version.
+    pub fn about(manifest: &Statement, release: Digest, claim: Claim) -> Self {
+        Self::new(manifest.model(), release, claim, env!("CARGO_PKG_VERSION"))
+    }
+
     /// Byte for byte what is signed.
     pub fn payload(&self) -> Vec<u8> {
         let modelseal = self.modelseal.clone();
@@ -67,7 +84,7 @@ impl Attestation {
             }
             Claim::Approved => to_json(&self.wire(APPROVAL_TYPE, WireApproval { modelseal })),
             Claim::RolledBack(Rollback { reason, until }) => {
-                let (reason, until) = (reason.clone(), until.clone());
+                let (reason, until) = (reason.clone(), until.to_string());
                 to_json(&self.wire(ROLLBACK_TYPE, WireRollback { reason, until, modelseal }))
             }
         }
@@ -98,12 +115,17 @@ impl Attestation {
         let lenient: Lenient = serde_json::from_slice(payload).map_err(|_| AttestationError::Malformed)?;
         match lenient.predicate_type.as_str() {
             REPRODUCTION_TYPE => read(payload, |predicate: WireReproduction| {
-                (Claim::Reproduced(predicate.level), predicate.modelseal)
+                Some((Claim::Reproduced(predicate.level), predicate.modelseal))
             }),
-            APPROVAL_TYPE => read(payload, |predicate: WireApproval| (Claim::Approved, predicate.modelseal)),
+            APPROVAL_TYPE => {
+                read(payload, |predicate: WireApproval| Some((Claim::Approved, predicate.modelseal)))
+            }
             ROLLBACK_TYPE => read(payload, |predicate: WireRollback| {
                 let WireRollback { reason, until, modelseal } = predicate;
-                (Claim::RolledBack(Rollback { reason, until }), modelseal)
+                // One spelling of a time, too.
+                let time: Timestamp =
+                    until.parse().ok().filter(|time: &Timestamp| time.to_string() == until)?;
+                Some((Claim::RolledBack(Rollback { reason, until: time }), modelseal))
             }),
             _ => Err(AttestationError::OtherPredicate(lenient.predicate_type)),
         }
@@ -121,14 +143,14 @@ impl Attestation {
 
 fn read<P: Serialize + DeserializeOwned>(
     payload: &[u8],
-    claim: impl FnOnce(P) -> (Claim, String),
+    claim: impl FnOnce(P) -> Option<(Claim, String)>,
 ) -> Result<Attestation, AttestationError> {
     let wire: Wire<P> = serde_json::from_slice(payload).map_err(|_| AttestationError::Malformed)?;
     if wire.statement_type != STATEMENT_TYPE || !serialises_to(&wire, payload) {
         return Err(AttestationError::Malformed);
     }
     let [subject] = wire.subject;
-    let (claim, modelseal) = claim(wire.predicate);
+    let (claim, modelseal) = claim(wire.predicate).ok_or(AttestationError::Malformed)?;
     Ok(Attestation { name: subject.name, release: subject.digest.sha256, claim, modelseal })
 }
 
@@ -187,7 +209,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let rollback = Rollback { reason: "ticket \"7\"\n".into(), until: "2026-12-01T00:00:00Z".into() };
+        let rollback = Rollback {
+            reason: "ticket \"7\"\n".into(),
+            until: "2026-12-01T00:00:00Z".parse().expect("a time"),
+        };
         for claim in [Claim::Reproduced(Rung::R1), Claim::Approved, Claim::RolledBack(rollback)] {
             let statement = statement(claim);
             assert_eq!(Attestation::parse(&statement.payload()), Ok(statement));

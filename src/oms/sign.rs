@@ -35,6 +35,13 @@ pub enum SignError {
     Name(std::path::PathBuf),
 }
 
+impl SignError {
+    /// Whether the model is refused, rather than not being read.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, SignError::Refused { .. } | SignError::Empty(_))
+    }
+}
+
 /// Hashes a model, a directory or one file, for a signature: SHA-256 of whole files, in the order of the
 /// specification (OMS 1.0, 6.4: by the code points of the path), so that the same model gives the same bytes.
 ///

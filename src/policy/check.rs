@@ -70,17 +70,6 @@ impl Policy {
         let name = signer.name.span();
         let identity = signer.identity.as_ref().or(signer.identity_regexp.as_ref());
         let ways = [signer.key.as_ref(), signer.certificate.as_ref(), signer.issuer.as_ref()];
-        match ways.iter().flatten().count() {
-            1 => {}
-            0 => {
-                let message = "who is it? a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`";
-                return Err(self.mistake(name, message));
-            }
-            _ => {
-                return Err(self
-                    .mistake(name, "a signer is known by a key, a certificate or an identity: one of them"));
-            }
-        }
         let belongs = [
             (
                 signer.certificate.as_ref(),
@@ -102,8 +91,24 @@ impl Policy {
                 _ => {}
             }
         }
+        match ways.iter().flatten().count() {
+            1 => {}
+            0 => {
+                let message = "who is it? a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`";
+                return Err(self.mistake(name, message));
+            }
+            _ => {
+                return Err(self
+                    .mistake(name, "a signer is known by a key, a certificate or an identity: one of them"));
+            }
+        }
         if let Some(empty) = signer.subject.as_ref().filter(|subject| subject.get_ref().is_empty()) {
             return Err(self.mistake(empty.span(), "nobody has the empty name"));
+        }
+        if let Some(subject) = signer.subject.as_ref().filter(|subject| subject.get_ref().starts_with('/')) {
+            let message =
+                "a subject is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)";
+            return Err(self.mistake(subject.span(), message));
         }
         if let (Some(_), Some(regexp)) = (&signer.identity, &signer.identity_regexp) {
             return Err(self.mistake(regexp.span(), "`identity` is exact already"));

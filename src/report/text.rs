@@ -116,8 +116,12 @@ fn details(text: &mut String, check: &Check, style: Style) {
     }
     match (&check.expected, &check.actual) {
         (Some(expected), Some(actual)) => {
-            let _ = writeln!(text, "  sealed: {expected}");
-            let _ = writeln!(text, "   found: {actual}");
+            let (left, right) = match check.id.as_str() {
+                "signature" => (" trusted", "signed by"),
+                _ => ("sealed", " found"),
+            };
+            let _ = writeln!(text, "  {left}: {expected}");
+            let _ = writeln!(text, "  {right}: {actual}");
         }
         _ => {
             let _ = writeln!(text, "  {}", check.message);

@@ -19,5 +19,5 @@ pub fn attest(target: &Path, result: &Reproduction, key: &Signer) -> Result<Path
         return Err(Error::NothingToAttest);
     }
     let statement = Attestation::new(model, release, Claim::Reproduced(level), env!("CARGO_PKG_VERSION"));
-    Ok(write_beside(target, "reproduction", &statement.payload(), key)?)
+    Ok(write_beside(target, &statement, key)?)
 }

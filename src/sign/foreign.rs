@@ -18,6 +18,9 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// No list in a bundle is longer.
 const MOST: usize = 64;
 
+/// No bundle with log entries is longer: it is kept and read as a whole.
+const LONGEST: usize = 64 << 20;
+
 /// Reads a bundle of another tool, or one of ours.
 ///
 /// # Errors
@@ -191,6 +194,9 @@ impl WireMaterial {
             }
             (None, None, Some(certificate)) if !has_log && !has_times => {
                 Ok(Material::Certificates(vec![decode(&certificate.raw_bytes, "certificate")?]))
+            }
+            (None, None, Some(_)) if whole.len() > LONGEST => {
+                Err(not_a_bundle(format!("with log entries it may have {LONGEST} bytes, and it has more")))
             }
             (None, None, Some(certificate)) => Ok(Material::Identity {
                 certificate: decode(&certificate.raw_bytes, "certificate")?,

@@ -136,7 +136,20 @@ fn open_file(path: &Path, shown: &str, private: bool) -> Result<fs::File, KeyErr
     })?;
     let mode = metadata.mode() & 0o7777;
     if private && mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { key: key(), mode });
+        // A public key may be readable by others; it is only the wrong one.
+        let mut text = String::new();
+        let _ = file.take(MAXIMUM).read_to_string(&mut text);
+        let found = if text.contains("-----BEGIN PUBLIC KEY") {
+            Some("a public key")
+        } else if text.contains("-----BEGIN CERTIFICATE") {
+            Some("a certificate")
+        } else {
+            None
+        };
+        return Err(match found {
+            Some(found) => KeyError::Kind { key: key(), found: found.into(), expected: "a private key" },
+            None => KeyError::Exposed { key: key(), mode },
+        });
     }
     Ok(file)
 }

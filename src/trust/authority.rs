@@ -81,7 +81,9 @@ impl Authority {
         match authority.roots.is_empty() {
             true => Err(TrustError::Certificate {
                 shown: texts.first().map(|(shown, _)| shown.clone()).unwrap_or_default(),
-                reason: "there is no root among these certificates: one that an authority gave itself".into(),
+                reason:
+                    "there is no root among these certificates, one that an authority gave itself: add it"
+                        .into(),
             }),
             false => Ok(authority),
         }
@@ -124,6 +126,10 @@ impl Authority {
     #[must_use]
     pub fn at_times_of(self, times: Option<TimeTrust>) -> Self {
         Self { times, ..self }
+    }
+
+    pub(super) fn has_times(&self) -> bool {
+        self.times.is_some()
     }
 
     /// When a signature was made, as everybody says who is believed; empty: nobody is asked, or nobody says.
@@ -200,11 +206,12 @@ impl Authority {
     ) -> Result<Path, String> {
         let (valid, ended): (Vec<&Root>, Vec<&Root>) =
             self.roots.iter().partition(|root| root.not_before <= time && time <= root.not_after);
-        let roots: Vec<CertificateDer<'_>> =
+        let ders: Vec<CertificateDer<'_>> =
             valid.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
-        let anchors: Vec<TrustAnchor<'_>> =
-            roots.iter().filter_map(|root| webpki::anchor_from_trusted_cert(root).ok()).collect();
-        debug_assert_eq!(anchors.len(), valid.len(), "each was tried when it was read");
+        // Each was tried when it was read.
+        let anchor = |(root, der)| Some((root, webpki::anchor_from_trusted_cert(der).ok()?));
+        let (roots, anchors): (Vec<&Root>, Vec<TrustAnchor<'_>>) =
+            valid.iter().copied().zip(&ders).filter_map(anchor).unzip();
         let intermediates: Vec<CertificateDer<'_>> = others
             .iter()
             .chain(&self.intermediates)
@@ -262,7 +269,7 @@ impl Authority {
             candidate.subject == anchor.subject
                 && candidate.subject_public_key_info == anchor.subject_public_key_info
         };
-        let root = valid.iter().zip(&anchors).find(|(_, candidate)| is_it(candidate)).map(|(root, _)| *root);
+        let root = roots.iter().zip(&anchors).find(|(_, candidate)| is_it(candidate)).map(|(root, _)| *root);
         let root = root.ok_or_else(|| format!("the root of {} cannot be told", name(subject)))?;
         let authorities = used.iter().chain([&root.der]).map(|der| Certificate::from_der(der));
         let authorities = authorities

@@ -70,12 +70,17 @@ pub fn certified_key(der: &[u8], shown: &str) -> Result<PublicKey, TrustError> {
     PublicKey::from_der(&spki, shown).map_err(|error| failed(error.to_string()))
 }
 
+/// Whom a certificate is for, as a report names it; empty: it cannot be read.
+pub fn certified_subject(der: &[u8]) -> String {
+    Certificate::from_der(der).map(|certificate| subject_of(&certificate)).unwrap_or_default()
+}
+
 /// Whether a chain could be one of a signer, whoever is trusted: not too long, each certificate named as the
-/// issuer of the one before, the first for signing code.
+/// issuer of the one before, the first for signing code; all of them valid at this time.
 ///
 /// # Errors
 /// Why not, as a sentence.
-pub fn check_chain(chain: &[Vec<u8>]) -> Result<(), String> {
+pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), String> {
     if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
         return Err("its certificates are too many or too long".to_string());
     }
@@ -84,6 +89,15 @@ pub fn check_chain(chain: &[Vec<u8>]) -> Result<(), String> {
     let (signer, authorities) = certificates.split_first().ok_or("there is no certificate")?;
     check_signer(signer)?;
     authorities.iter().try_for_each(check_authority)?;
+    for (certificate, at) in certificates.iter().zip(at.into_iter().cycle()) {
+        let (start, end) = validity(certificate).ok_or("its times cannot be read")?;
+        if at < start || end < at {
+            return Err(format!(
+                "{} is valid from {start} to {end}",
+                crate::text::name(&subject_of(certificate))
+            ));
+        }
+    }
     let in_order = certificates
         .windows(2)
         .all(|pair| pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject());

@@ -88,11 +88,12 @@ fn judge<'a>(
     let (message, effect) = match statement.claim().clone() {
         Claim::Reproduced(level) => judge_reproduction(verification, seal, &signer, level)?,
         Claim::Approved => judge_approval(verification, signer)?,
+        Claim::RolledBack(rollback) if rollback.until < options.now => {
+            return Err(format!("going back was meant until {}, which is over", rollback.until));
+        }
         Claim::RolledBack(rollback) => {
-            let shown = signer.shown();
-            let reason = Escaped(&rollback.reason);
-            let message =
-                format!("going back to it is meant until {}: {reason} ({shown})", Escaped(&rollback.until));
+            let (shown, reason) = (signer.shown(), Escaped(&rollback.reason).to_string());
+            let message = format!("going back to it is meant until {}: {reason} ({shown})", rollback.until);
             (message, Effect::Meant(Meant { rollback, signer: shown }))
         }
     };

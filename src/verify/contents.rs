@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::seal::{Opened, open};
 use super::{Error, Target, files};
-use crate::archive::ArchiveReader;
+use crate::archive::{ArchiveReader, ReadError};
 use crate::digest::{Algorithms, Progress};
 use crate::release::{Discard, Seal, read_contents};
 use crate::sign::read_bundle;
@@ -16,11 +16,12 @@ use crate::sign::read_bundle;
 pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, String>, Error> {
     let source = match open(&Target::Path(path.to_path_buf()))? {
         Opened::Archive(source) => source,
-        Opened::Directory(path) => return Err(Error::Kind { path, kind: "a directory" }),
+        Opened::Directory(path) => return Err(Error::NotAnArchive(path)),
     };
     let opened = ArchiveReader::new(source).and_then(|mut reader| Ok((reader.read_seal()?, reader)));
     let (entry, reader) = match opened {
         Ok(opened) => opened,
+        Err(ReadError::Io(source)) => return Err(Error::io(path, source)),
         Err(error) => return Ok(Err(error.to_string())),
     };
     let seal = match Seal::read(&entry.content) {
@@ -28,8 +29,10 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
         Err(error) => return Ok(Err(error.to_string())),
     };
     let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, progress);
-    if let Some(error) = contents.stopped {
-        return Ok(Err(error.to_string()));
+    match contents.stopped {
+        None => {}
+        Some(ReadError::Io(source)) => return Err(Error::io(path, source)),
+        Some(error) => return Ok(Err(error.to_string())),
     }
     let mut pairs = seal.manifest.files().iter().zip(&contents.files);
     if let Some(check) = pairs.find_map(|(file, found)| files::compare(file, found)) {

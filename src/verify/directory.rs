@@ -22,7 +22,14 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     let content = match seal::read_file(root)? {
         Ok(content) => content,
         Err(reason) => {
-            verification.add(Check::fail("seal", reason));
+            let mut check = Check::fail("seal", reason);
+            if root.join(MODEL_SIGNATURE_PATH).is_file() {
+                let signature = root.join(MODEL_SIGNATURE_PATH);
+                let signature = crate::text::Escaped(&signature.to_string_lossy()).to_string();
+                check =
+                    check.hint(format!("it has a model signature: `--signature {signature}` verifies that"));
+            }
+            verification.add(check);
             verification.not_reached("anything: there is no seal to go by");
             return Ok(());
         }

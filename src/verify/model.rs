@@ -9,7 +9,7 @@ use super::{Error, Options, Target, Verification, files, signature, signer};
 use crate::digest::{self, Symlinks, open_regular};
 use crate::gate::{count_warnings, excuse};
 use crate::oms::{self, Compared, Difference, GIT_PATHS, ModelStatement, Order, compare};
-use crate::policy::{Policy, Previous};
+use crate::policy::{Policy, Previous, Tables};
 use crate::report::{Check, Report};
 use crate::sign::read_foreign;
 use crate::text::{count, name};
@@ -239,31 +239,46 @@ fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
 
 /// The ids of what a policy demands of a release's lineage, and what that is.
 fn lineage_demands(policy: &Policy) -> Vec<(String, String)> {
-    let tables = &policy.tables;
+    // Taken apart, so that whatever a policy can demand some day is thought of here.
+    let Tables {
+        model: _,
+        origin,
+        reproduced_level: _,
+        signatures,
+        min_release,
+        previous,
+        warnings: _,
+        signer: _,
+        code,
+        data,
+        refresh,
+        probe,
+        waiver: _,
+    } = &policy.tables;
     let mut demands: Vec<(String, String)> = Vec::new();
     let mut demand = |id: &str, what: String| demands.push((id.to_string(), what));
-    if let Some(origin) = tables.origin {
+    if let Some(origin) = origin {
         demand("lineage.origin", format!("the origin {}", origin.name()));
     }
-    if tables.code.is_some() {
+    if code.is_some() {
         demand("lineage.code", "a code revision".to_string());
     }
-    for source in tables.data.keys() {
+    for source in data.keys() {
         demand(&format!("lineage.data.{source}"), format!("the data `{source}`"));
     }
-    if tables.refresh.is_some() {
+    if refresh.is_some() {
         demand("gate.refresh", "something new in it".to_string());
     }
-    for (probe, _) in tables.probe.iter().filter(|(_, probe)| probe.required) {
+    for (probe, _) in probe.iter().filter(|(_, probe)| probe.required) {
         demand(&format!("probe.{probe}"), format!("the probe `{probe}`"));
     }
-    if tables.previous == Some(Previous::Required) {
+    if *previous == Some(Previous::Required) {
         demand("previous", "the previous release".to_string());
     }
-    if tables.min_release.is_some() {
+    if min_release.is_some() {
         demand("gate.rollback", "a release number".to_string());
     }
-    if let Some(count) = tables.signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
+    if let Some(count) = signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
         demand("signatures", format!("{count} signatures"));
     }
     demands

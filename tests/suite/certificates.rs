@@ -7,8 +7,12 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+use modelseal::trust::read_certificates;
+
 use crate::models::model;
 use crate::support::Project;
+use crate::support::archive::payload;
 use crate::support::authority::path;
 use crate::support::peers;
 use crate::support::run::{Outcome, modelseal};
@@ -26,16 +30,23 @@ fn judge(name: &str, chain: &[&str], trusted: &[&str]) -> Outcome {
     modelseal(arguments).run()
 }
 
+/// What `sign` would write, with whatever certificates: `sign` itself refuses those that nobody could accept.
 fn sign(project: &Project, model: &Path, name: &str, chain: &[&str]) -> String {
     let signature = project.root().join("model.sig").to_string_lossy().into_owned();
-    let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
     let model = model.to_string_lossy();
-    let mut arguments =
-        vec!["sign", &model, "--key", &key, "--certificate", &certificate, "--signature", &signature];
-    let chain: Vec<String> = chain.iter().map(|name| path(&format!("{name}.pem"))).collect();
-    chain.iter().for_each(|path| arguments.extend(["--certificate-chain", path]));
-    modelseal(arguments).expect(0);
+    modelseal(["sign", &model, "--key", &path("direct.key"), "--signature", &signature, "--force"]).expect(0);
+    let statement = payload(&fs::read(&signature).expect("reads"));
+    let key = read_private_key(&KeySource::from(path(&format!("{name}.key")).as_str()), &mut |_| Ok(None));
+    let certificates = std::iter::once(name).chain(chain.iter().copied()).map(certificate).collect();
+    let signer = Signer::from(key.expect("reads")).with_certificates(certificates);
+    fs::write(&signature, write_bundle(&statement, &signer).expect("signs")).expect("writes");
     signature
+}
+
+/// A certificate in DER.
+fn certificate(name: &str) -> Vec<u8> {
+    let text = fs::read_to_string(path(&format!("{name}.pem"))).expect("reads");
+    read_certificates(&text, name).expect("is a certificate").remove(0)
 }
 
 #[test]
@@ -190,21 +201,45 @@ fn files_that_hold_no_authority_are_2() {
     assert_eq!(outcome.code, Some(2));
 }
 
-/// A certificate for another key, or a key of another kind.
+/// What nobody could accept is not signed: before anything else is done.
 #[test]
-fn a_certificate_has_to_be_of_the_key_that_signs() {
-    let (_project, model) = model();
+fn a_certificate_has_to_be_one_that_could_be_accepted() {
+    let (project, model) = model();
     let model = model.to_string_lossy();
-    let (key, certificate) = (path("leaf-p256.key"), path("leaf-p384.pem"));
-    modelseal(["sign", &model, "--key", &key, "--certificate", &certificate])
+    let sign = |key: &str, leaf: &str, chain: &[&str]| {
+        let (key, leaf) = (path(key), path(leaf));
+        let mut arguments = vec!["sign", &model, "--key", &key, "--certificate", &leaf];
+        let chain: Vec<String> = chain.iter().map(|name| path(name)).collect();
+        chain.iter().for_each(|path| arguments.extend(["--certificate-chain", path]));
+        modelseal(arguments).run()
+    };
+    for (key, leaf, chain, reason) in [
+        ("leaf-p256.key", "leaf-p384.pem", &[][..], "it is not of the key `leaf-p256`"),
+        ("leaf-p256.key", "leaf-p256.key", &[], "private key"),
+        ("rsa-leaf.key", "rsa-leaf.pem", &[], "uses RSA; supported are"),
+        ("web-server.key", "web-server.pem", &[], "is not for signing code"),
+        ("an-authority.key", "an-authority.pem", &[], "is an authority"),
+        ("ended.key", "ended.pem", &[], "is valid from 2"),
+        ("leaf-p256.key", "leaf-p256.pem", &["root.pem", "intermediate.pem"], "not in order"),
+        ("leaf-p256.key", "leaf-p256.pem", &["leaf-p384.pem"], "is not the certificate of an authority"),
+    ] {
+        let outcome = sign(key, leaf, chain);
+        assert_eq!(outcome.code, Some(2), "{leaf}: {}", outcome.all());
+        outcome.says(reason).claims_no_success();
+    }
+    assert!(!Path::new(&*model).join("model.sig").exists());
+    assert_eq!(sign("leaf-p256.key", "leaf-p256.pem", &["intermediate.pem", "root.pem"]).code, Some(0));
+    // The key is not in a file beside its public one: found out when it is opened.
+    let key = fs::read_to_string(path("leaf-p256.key")).expect("reads");
+    let (leaf, output) = (path("leaf-p384.pem"), project.root().join("x.sig").to_string_lossy().into_owned());
+    modelseal(["sign", &model, "--key", "env://KEY", "--certificate", &leaf, "--signature", &output])
+        .env("KEY", key)
         .expect(2)
         .says("the certificate is not for the key");
-    modelseal(["sign", &model, "--key", &key, "--certificate", &key]).expect(2).says("private key");
-    let rsa = path("rsa-leaf.key");
-    modelseal(["sign", &model, "--key", &rsa, "--certificate", &path("rsa-leaf.pem")])
+    modelseal(["sign", &model, "--key", &path("leaf-p256.pub")])
         .expect(2)
-        .says("uses RSA; supported are");
-    assert!(!Path::new(&*model).join("model.sig").exists());
+        .says("a public key, where a private");
+    modelseal(["sign", &model, "--key", &leaf]).expect(2).says("a certificate, where a private");
 }
 
 /// Releases carry certificates as well as keys, and `model.sig` in them does, too.
@@ -227,7 +262,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     project
         .modelseal(&[&["build", "-o", &archive][..], &signing].concat())
         .expect(0)
-        .says(&format!("--certificate-chain {root}"));
+        .says("--certificate-chain ROOT.pem --subject 'CN=leaf-p384,O=Acme\\, Inc.'");
     let bytes = fs::read(&archive).expect("reads");
     for compression in ["none", "gzip"] {
         let again = project.out(compression).to_string_lossy().into_owned();
@@ -251,7 +286,11 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     let text = fs::read_to_string(&gate).expect("reads");
     assert!(text.contains("subject = \"CN=leaf-p384,O=Acme\\\\, Inc.\"\n"), "{text}");
     project.modelseal(&["policy", "check", &gate]).expect(0).says("builder: `CN=leaf-p384");
-    project.modelseal(&[&init[..], &[&root, "--key", &leaf]].concat()).expect(2);
+    let public = path("leaf-p384.pub");
+    project
+        .modelseal(&[&init[..], &[&root, "--key", &public]].concat())
+        .expect(2)
+        .says("name the one who signed it");
     let directory = project.out("model").to_string_lossy().into_owned();
     project.modelseal(&["unpack", &archive, "-o", &directory, "--certificate-chain", &root]).expect(0);
     project.modelseal(&["verify", &directory, "--certificate-chain", &root]).expect(0).says("OMS, same key");

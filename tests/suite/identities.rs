@@ -182,7 +182,7 @@ fn anybody_else_is_refused() {
         let arguments =
             [&["verify", &stage.archive, "--trusted-root", root][..], &trusting(IDENTITY, ISSUER)].concat();
         let outcome = stage.project.modelseal(&arguments).run();
-        assert_ne!(outcome.code, Some(0));
+        assert!(matches!(outcome.code, Some(1 | 2)), "{}", outcome.all());
         outcome.claims_no_success();
     }
 }
@@ -205,42 +205,43 @@ fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
     };
     verify(&good, 0);
     type Change = fn(&mut Value, &Value);
-    let changes: [(&str, Change); 8] = [
-        ("another log entry", |bundle, other| {
+    let changes: [(&str, &str, Change); 8] = [
+        ("another log entry", "log entry does not match the bundle", |bundle, other| {
             bundle["verificationMaterial"]["tlogEntries"] =
                 other["verificationMaterial"]["tlogEntries"].clone();
         }),
-        ("another certificate", |bundle, other| {
+        ("another certificate", "does not match", |bundle, other| {
             bundle["verificationMaterial"]["certificate"] =
                 other["verificationMaterial"]["certificate"].clone();
         }),
-        ("another signature", |bundle, other| {
+        ("another signature", "what was signed was changed afterwards", |bundle, other| {
             bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone();
         }),
-        ("no promise", |bundle, _| {
+        ("no promise", "no time that somebody vouches for", |bundle, _| {
             let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
             entry.as_object_mut().expect("an entry").remove("inclusionPromise");
         }),
-        ("no proof", |bundle, _| {
+        ("no proof", "inclusion proof", |bundle, _| {
             let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
             entry.as_object_mut().expect("an entry").remove("inclusionProof");
         }),
-        ("another time", |bundle, _| {
+        ("another time", "log key", |bundle, _| {
             let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
             entry["integratedTime"] = "1700000000".into();
         }),
-        ("another body", |bundle, other| {
+        ("another body", "inclusion promise", |bundle, other| {
             bundle["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"] =
                 other["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"].clone();
         }),
-        ("no entries", |bundle, _| bundle["verificationMaterial"]["tlogEntries"] = Value::Array(Vec::new())),
+        ("no entries", "not in the form in which modelseal", |bundle, _| {
+            bundle["verificationMaterial"]["tlogEntries"] = Value::Array(Vec::new())
+        }),
     ];
-    for (what, change) in changes {
+    for (what, reason, change) in changes {
         let mut changed = good.clone();
         change(&mut changed, &other);
         assert_ne!(changed, good, "{what}");
-        verify(&changed, 1).says("  fail  ").claims_no_success();
-        println!("{what}: {}", verify(&changed, 1).stdout.lines().last().unwrap_or_default());
+        verify(&changed, 1).says("  fail  ").says(reason).claims_no_success();
     }
 }
 

@@ -215,7 +215,7 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
 /// One file is signed by either, and verified by either.
 #[test]
 fn a_model_of_one_file_goes_both_ways() {
-    let (project, model) = model();
+    let (_project, model) = model();
     let (key, public) = (authority::path("leaf-p256.key"), authority::path("leaf-p256.pub"));
     let ours = ["sign", "config.json", "--key", &key, "--signature", "../ours.sig"];
     modelseal(ours).current_dir(&model).expect(0);
@@ -227,7 +227,6 @@ fn a_model_of_one_file_goes_both_ways() {
         let arguments = ["verify", "config.json", "--signature", signature, "--key", &public];
         modelseal(arguments).current_dir(&model).expect(0);
     }
-    let _ = project;
 }
 
 /// The seal is what DSSE, in-toto and Sigstore say it is.

@@ -84,7 +84,7 @@ fn signers_are_described_strictly() {
             "`subject` needs a `certificate`",
         ),
         ("[[signer]]\nname = \"a\"\nissuer = \"https://x\"\n", "`issuer` needs an `identity`"),
-        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\n", "who is it?"),
+        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\n", "an identity needs an `issuer`"),
         ("[[signer]]\nname = \"a\"\nidentity = \"x\"\nkey = \"ci.pub\"\n", "an identity needs an `issuer`"),
         (
             "[[signer]]\nname = \"a\"\nidentity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n",
@@ -108,7 +108,7 @@ fn signers_are_described_strictly() {
         ("signatures = 0\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
         ("signatures = -1\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
         ("signatures = 2\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "no signer may approve"),
-        ("[[signer]]\nname = \"a\"\nkey = \"none.pub\"\n", "none.pub` does not exist"),
+        ("[[signer]]\nname = \"a\"\nkey = \"none.pub\"\n", "the signer `a` of the policy"),
         (
             "[[signer]]\nname = \"a\"\ncertificate = \"ci.pub\"\nsubject = \"CN=x\"\n",
             "it holds no certificate",
@@ -300,7 +300,8 @@ fn an_approval_of_another_release_or_another_statement_does_not_count() {
     let approval = |release| Attestation::new(&model(), release, Claim::Approved, "0.1.0").payload();
     let text = |payload: Vec<u8>| String::from_utf8(payload).expect("is text");
     let good = text(approval(stage.release()));
-    let rollback = Rollback { reason: "x".into(), until: "2100-01-01T00:00:00Z".into() };
+    let until = "2100-01-01T00:00:00Z".parse().expect("a time");
+    let rollback = Rollback { reason: "x".into(), until };
     let rollback = Attestation::new(&model(), stage.release(), Claim::RolledBack(rollback), "0.1.0");
     for (statement, reason) in [
         (text(approval(Digest::sha256(b"other"))), "it is about another release"),
@@ -345,9 +346,22 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     assert_eq!(statements(), 1);
     let strict = stage.policy(&people.replace("signatures", "origin = \"clean\"\nsignatures"));
     let (other, _) = stage.project.other_key("other");
-    let outcome = stage.countersign(&["--key", &other, "--policy", &strict]);
+    let outcome = stage.countersign(&["--key", &private, "--policy", &strict]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("nothing was signed").says("lineage.origin");
+    // What cannot be decided is not approved either; the number of signatures is not asked.
+    let unknown = stage.policy(&people.replace("signatures", "previous = \"required\"\nsignatures"));
+    let outcome = stage.countersign(&["--key", &private, "--policy", &unknown]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.all());
+    outcome.says("inconclusive: the policy demands a comparison");
+    // Nor is one signed that would not count.
+    let policy = stage.policy(&people);
+    let own = stage.project.key();
+    for (key, reason) in [(&other, "none of the trusted keys"), (&own, "does not say that it may approve")] {
+        let outcome = stage.countersign(&["--key", key, "--policy", &policy]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says("would not count this approval").says(reason);
+    }
     // Damaged archives, whoever may have signed them.
     let good = fs::read(&stage.archive).expect("reads");
     let mut damaged = good.clone();

@@ -35,6 +35,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
+    let named = arguments.trusting.only_one()?;
     let signers = arguments.trusting.signers()?;
     let now = Timestamp::now();
     let options = Options::new(&signers, now, &|_| {});
@@ -50,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         bail!("{} changed while it was read", crate::text::path(&arguments.archive));
     }
     let Some(accepted) = report.signers.first() else { bail!("nobody signed it") };
-    let signer = signer_table(&arguments.trusting, accepted, &arguments.output)?;
+    let signer = signer_table(&named, accepted, &arguments.output)?;
     let text = Writer { manifest: &seal.manifest, signer: &signer, now }.text()?;
     write_new(&arguments.output, text.as_bytes())
         .with_context(|| format!("cannot write {}", crate::text::path(&arguments.output)))?;
@@ -62,21 +63,24 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 }
 
 /// How the policy knows the one who signed this release.
-fn signer_table(trusting: &Trusting, accepted: &Signer, output: &Path) -> anyhow::Result<String> {
+fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::Result<String> {
     use crate::sign::KeySource;
     let mut lines = vec![("name", accepted.name.clone())];
-    match trusting.only_one()? {
+    match named {
         Named::Key(key) => {
-            let path = match KeySource::from(key) {
+            let path = match KeySource::from(*key) {
                 KeySource::File(path) => path,
                 KeySource::Local => crate::sign::local_key_path()?.with_extension("pub"),
                 _ => bail!("a policy names the file of a key: give `--key` a path"),
             };
             lines.push(("key", relative(&path, output)?));
         }
-        Named::Authority(path) => {
+        Named::Authority { path, root } => {
             lines.push(("certificate", relative(path, output)?));
             lines.push(("subject", accepted.subject.clone().unwrap_or_default()));
+            if let Some(root) = root {
+                lines.push(("trusted_root", relative(root, output)?));
+            }
         }
         Named::Identity(root) => {
             lines.push(("identity", accepted.identity.clone().unwrap_or_default()));
@@ -86,7 +90,7 @@ fn signer_table(trusting: &Trusting, accepted: &Signer, output: &Path) -> anyhow
             }
         }
     }
-    let is_key = matches!(trusting.only_one()?, Named::Key(_));
+    let is_key = matches!(named, Named::Key(_));
     if !is_key || !crate::manifest::is_name(&lines[0].1) {
         lines[0].1 = "builder".to_string();
     }
