@@ -75,8 +75,8 @@ pub fn certified_subject(der: &[u8]) -> String {
     Certificate::from_der(der).map(|certificate| subject_of(&certificate)).unwrap_or_default()
 }
 
-/// Whether a chain could be one of a signer, whoever is trusted: not too long, each certificate named as the
-/// issuer of the one before, the first for signing code; all of them valid at this time.
+/// Whether a chain could be one of a signer, whoever is trusted: not too long, each certificate issued by the
+/// next one, the first for signing code; all of them valid at this time.
 ///
 /// # Errors
 /// Why not, as a sentence.
@@ -98,13 +98,13 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
             ));
         }
     }
-    let in_order = certificates
-        .windows(2)
-        .all(|pair| pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject());
-    match in_order {
-        true => Ok(()),
-        false => {
-            Err("its certificates are not in order: each has to be followed by its issuer's".to_string())
+    match certificates.windows(2).find(|pair| !is_signed_by(&pair[0], &pair[1])) {
+        None => Ok(()),
+        Some(pair) => {
+            let [certificate, next] = [&pair[0], &pair[1]].map(|one| crate::text::name(&subject_of(one)));
+            Err(format!(
+                "its chain does not hold together: {certificate} was not issued by {next}, which follows"
+            ))
         }
     }
 }
@@ -119,13 +119,18 @@ fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) ->
 
 /// Whether a certificate was signed by its own key.
 pub(super) fn is_self_signed(certificate: &Certificate) -> bool {
-    let content = certificate.tbs_certificate();
-    if content.subject() != content.issuer() {
+    is_signed_by(certificate, certificate)
+}
+
+/// Whether a certificate names this issuer, and was signed by its key.
+fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
+    let (content, issuer) = (certificate.tbs_certificate(), issuer.tbs_certificate());
+    if content.issuer() != issuer.subject() {
         return false;
     }
     // `webpki` has identifiers of algorithms without the sequence around them.
     let inner = |der: Result<Vec<u8>, _>| der.ok().and_then(|der| der.get(2..).map(<[u8]>::to_vec));
-    let key = content.subject_public_key_info();
+    let key = issuer.subject_public_key_info();
     let (Some(made_by), Some(of), Ok(message), Some(key), Some(signature)) = (
         inner(certificate.signature_algorithm().to_der()),
         inner(key.algorithm.to_der()),

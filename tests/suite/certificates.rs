@@ -220,7 +220,8 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
         ("web-server.key", "web-server.pem", &[], "is not for signing code"),
         ("an-authority.key", "an-authority.pem", &[], "is an authority"),
         ("ended.key", "ended.pem", &[], "is valid from 2"),
-        ("leaf-p256.key", "leaf-p256.pem", &["root.pem", "intermediate.pem"], "not in order"),
+        ("leaf-p256.key", "leaf-p256.pem", &["root.pem", "intermediate.pem"], "was not issued by"),
+        ("by-impostor.key", "by-impostor.pem", &["root.pem"], "was not issued by"),
         ("leaf-p256.key", "leaf-p256.pem", &["leaf-p384.pem"], "is not the certificate of an authority"),
     ] {
         let outcome = sign(key, leaf, chain);

@@ -284,7 +284,7 @@ fn only_the_bundle_of_this_statement_is_packed() {
         changed.to_string()
     };
     refused(&chain(&["web-server.pem"]), "not for signing code");
-    refused(&chain(&["leaf-p256.pem", "root.pem"]), "not in order");
+    refused(&chain(&["leaf-p256.pem", "root.pem"]), "was not issued by");
     refused(&chain(&["leaf-p256.pem"; 20]), "too many or too long");
     // A statement that promises a signature that nobody can make.
     let statement = stage.statement();

@@ -147,26 +147,26 @@ fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
         let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
         let sign = |more: &[&str]| {
             let arguments = ["sign", "m", "--key", key, "--ignore-path", "m/notes.txt", "--signature"];
-            modelseal([&arguments[..], more].concat()).current_dir(&root).expect(0);
+            modelseal([&arguments[..], more].concat()).current_dir(root).expect(0);
         };
         sign(&["key.sig"]);
-        sign(&["certificate.sig", "--certificate", &certificate, "--certificate-chain", &chain]);
-        let by_key = ["verify", "key", "m", "--signature", "key.sig", "--public_key", &public];
+        sign(&["certificate.sig", "--certificate", certificate, "--certificate-chain", &chain]);
+        let by_key = ["verify", "key", "m", "--signature", "key.sig", "--public_key", public];
         let by_certificate =
             ["verify", "certificate", "m", "--signature", "certificate.sig", "--certificate_chain", &trusted];
         for arguments in [by_key, by_certificate] {
-            let said = reference(&root, &arguments, true);
+            let said = reference(root, &arguments, true);
             assert!(said.contains("Verification succeeded"), "{said}");
         }
         fs::write(model.join("sub-x"), "changed").expect("writes");
         for arguments in [by_key, by_certificate] {
-            assert!(reference(&root, &arguments, false).contains("Hash mismatch for 'sub-x'"));
+            assert!(reference(root, &arguments, false).contains("Hash mismatch for 'sub-x'"));
         }
         fs::write(model.join("sub-x"), "x").expect("writes");
         let other = authority::path("direct.pub");
-        reference(&root, &[&by_key[..6], &[&other]].concat(), false);
+        reference(root, &[&by_key[..6], &[&other]].concat(), false);
         let stranger = authority::path("stranger.pem");
-        reference(&root, &[&by_certificate[..6], &[&stranger]].concat(), false);
+        reference(root, &[&by_certificate[..6], &[&stranger]].concat(), false);
     }
 }
 
@@ -177,22 +177,22 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
         let scene = Scene::new(curve);
         let Scene { root, model, key, public, certificate, .. } = &scene;
         let (chain, trusted) = (authority::path("intermediate.pem"), authority::path("root.pem"));
-        let signing = ["--private_key", &key, "--ignore-paths", "m/notes.txt"];
-        reference(&root, &[&["sign", "key", "m", "--signature", "key.sig"][..], &signing].concat(), true);
-        let certified = ["--signing_certificate", &certificate, "--certificate_chain", &chain];
+        let signing = ["--private_key", key, "--ignore-paths", "m/notes.txt"];
+        reference(root, &[&["sign", "key", "m", "--signature", "key.sig"][..], &signing].concat(), true);
+        let certified = ["--signing_certificate", certificate, "--certificate_chain", &chain];
         let arguments =
             [&["sign", "certificate", "m", "--signature", "c.sig"][..], &signing, &certified].concat();
-        reference(&root, &arguments, true);
+        reference(root, &arguments, true);
         // Links to files, and git's own files, where it is told to take them.
         std::os::unix::fs::symlink("config.json", model.join("link")).expect("links");
         let liberal =
             ["sign", "key", "m", "--signature", "l.sig", "--allow_symlinks", "--no-ignore-git-paths"];
-        reference(&root, &[&liberal[..], &signing[..2]].concat(), true);
+        reference(root, &[&liberal[..], &signing[..2]].concat(), true);
         let by_key = ["--key", public.as_str()];
         let by_certificate = ["--certificate-chain", trusted.as_str()];
         let verify = |signature: &str, trusting: &[&str], code: i32| {
             let arguments = ["verify", "m", "--signature", signature];
-            modelseal([&arguments[..], trusting].concat()).current_dir(&root).expect(code)
+            modelseal([&arguments[..], trusting].concat()).current_dir(root).expect(code)
         };
         verify("l.sig", &by_key, 0).says("over 8 files");
         fs::remove_file(model.join("link")).expect("removes");

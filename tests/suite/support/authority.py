@@ -118,3 +118,4 @@ issue("limited", "root", **AUTHORITY, more=(x509.NameConstraints([x509.DNSName("
 issue("mail-in-name", "limited", names=(x509.NameAttribute(NameOID.EMAIL_ADDRESS, "eve@evil.test"),))
 made["impostor"] = (made["root"][0], new_key("p256"), "p256")
 issue("not-self-signed", "impostor", **AUTHORITY)
+issue("by-impostor", "impostor")
