@@ -159,13 +159,8 @@ impl Sink {
 /// # Errors
 /// Those of the system.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = directory_of(path);
-    let mut file =
-        tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
+    staged(path, bytes)?.persist(path)?;
+    File::open(directory_of(path))?.sync_all()
 }
 
 /// Writes a small file, complete or not at all, where there is none yet.
@@ -173,13 +168,22 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Those of the system; [`io::ErrorKind::AlreadyExists`].
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    staged(path, bytes)?.persist_noclobber(path)?;
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// These bytes, safe on the disk, in a file without a name that anybody uses.
+fn staged(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let directory = directory_of(path);
+    if !directory.is_dir() {
+        let reason = format!("the directory {} does not exist", crate::text::path(directory));
+        return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+    }
     let mut file =
         tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    File::open(directory)?.sync_all()
+    Ok(file)
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -392,6 +392,10 @@ fn a_model_that_is_named_by_a_link() {
     symlink("m/config.json", &file).expect("links");
     let one = text(&project.root().join("one.sig"));
     modelseal(["sign", &text(&file), "--key", &key, "--signature", &one]).expect(0);
+    let nowhere = text(&project.root().join("nowhere/one.sig"));
+    modelseal(["sign", &text(&file), "--key", &key, "--signature", &nowhere])
+        .expect(2)
+        .says("/nowhere` does not exist");
     assert_eq!(verify(&file, &one, &["--key", &public]).code, Some(0));
 }
 
