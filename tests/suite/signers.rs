@@ -271,6 +271,14 @@ fn one_table_is_one_signer() {
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("the builder signed it, and has signed already").claims_no_success();
 
+    // One subject with two keys, whom two tables describe in two ways.
+    run(&["countersign", &archive], "second-key");
+    let second = entry("bob", "email:second-key@acme.test", "may = [\"approve\"]");
+    let outcome =
+        judge(&format!("signatures = 2\n{}{second}", entry("alice", "email:leaf-p256@acme.test", "")));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("1 of 2 that the policy demands: alice").claims_no_success();
+
     // Whoever was revoked under one name that fits is revoked, in any order; else any name that fits will do.
     let revoked = "revoked = true\nreason = \"stolen\"";
     let mail = |more: &str| entry("mail", "email:leaf-p256@acme.test", more);

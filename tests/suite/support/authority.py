@@ -40,11 +40,11 @@ def write(name, key, certificate):
 
 
 def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digital_signature",),
-          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None, length=None, more=(), names=(), emails=None):
+          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None, length=None, more=(), names=(), emails=None, common=None):
     key = key or new_key(kind)
     subject = x509.Name([
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme, Inc."),
-        x509.NameAttribute(NameOID.COMMON_NAME, name),
+        x509.NameAttribute(NameOID.COMMON_NAME, common or name),
         *names,
     ])
     issuer_name, issuer_key, issuer_kind = made[issuer] if issuer else (subject, key, kind)
@@ -101,6 +101,7 @@ issue("an-authority", "intermediate", ca=True, usage=("digital_signature", "key_
 issue("rsa-leaf", "intermediate", kind="rsa")
 issue("second-name", "intermediate", key=made["leaf-p256"][1])
 issue("same-mail", "intermediate", emails="leaf-p256@acme.test")
+issue("second-key", "intermediate", common="leaf-p256")
 
 # What only a careful verifier refuses.
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
