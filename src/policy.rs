@@ -1,6 +1,7 @@
 //! The policy, `gate.toml`: what a deployment demands. The deployer's file, never taken from an archive.
 
 mod check;
+mod signers;
 mod tables;
 
 use std::fs;
@@ -30,6 +31,10 @@ pub enum Error {
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Mistake(Box<Mistake>),
+    #[error("the signer {} of the policy", crate::text::name(name))]
+    Signer { name: String, source: crate::trust::TrustError },
+    #[error("the signer {} of the policy", crate::text::name(name))]
+    SignerKey { name: String, source: crate::sign::KeyError },
 }
 
 /// A policy, and where it stands.

@@ -5,8 +5,11 @@
 mod algorithms;
 mod authority;
 mod certificate;
+mod files;
 mod identity;
 mod rights;
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -15,13 +18,20 @@ use crate::text::{Escaped, name};
 
 pub use authority::{Authority, Certified};
 pub use certificate::{certified_key, certified_subject, check_chain, read_certificates};
+pub use files::read_text;
 pub use identity::{IdentityTrust, Pattern, TimeTrust};
 pub use rights::{Rights, Role};
 
 /// Why something that the caller named cannot be trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
+    #[error(transparent)]
+    Open(#[from] crate::digest::Error),
+    #[error("cannot read {}", crate::text::path(path))]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is longer than 4 MiB", crate::text::path(.0))]
+    TooLong(PathBuf),
     #[error("the certificate {shown} cannot be used: {reason}")]
     Certificate { shown: String, reason: String },
     #[error("the trusted root {shown} cannot be used: {reason}")]

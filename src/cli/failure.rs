@@ -87,6 +87,7 @@ fn policy_hint(error: &policy::Error) -> Option<String> {
         policy::Error::Missing(_) => {
             Some("`modelseal policy init` writes one from a good release".to_string())
         }
+        policy::Error::SignerKey { source, .. } => source.hint(),
         policy::Error::Mistake(mistake) => {
             mistake.nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
         }

@@ -1,17 +1,14 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use toml::Spanned;
 
 use super::Talk;
 use super::output::print;
-use super::trusting::{authority, identity, times};
 use super::verify::target;
-use crate::policy::{Policy, Signer};
-use crate::sign::{KeySource, read_public_key};
-use crate::trust::{Pattern, Trust, TrustedSigner};
+use crate::policy::Policy;
+use crate::trust::Trust;
 use crate::verify::Target;
 
 mod init;
@@ -51,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let policy = Policy::load(&arguments.file)?;
-    let signers = signers(&policy)?;
+    let signers = policy.signers()?;
     let mut lines = vec![format!("{} can be used", crate::text::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
     for (signer, trusted) in policy.tables.signer.iter().zip(&signers) {
@@ -81,46 +78,4 @@ pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
         Some(Target::StandardInput) => bail!("`--previous` cannot be read from standard input"),
         other => Ok(other),
     }
-}
-
-/// A policy's signers, each with what it may do.
-pub(super) fn signers(policy: &Policy) -> anyhow::Result<Vec<TrustedSigner>> {
-    let mut signers: Vec<TrustedSigner> = Vec::new();
-    for signer in &policy.tables.signer {
-        let of = || format!("the signer {} of the policy", crate::text::name(signer.name.get_ref()));
-        let trust = trust(policy, signer).with_context(of)?;
-        if let Trust::Key(key) = &trust {
-            let is_it = |other: &&TrustedSigner| matches!(&other.trust, Trust::Key(known) if known == key);
-            if let Some(other) = signers.iter().find(is_it) {
-                let message = format!("the signer `{}` has this key, too: one key is one signer", other.name);
-                return Err(policy.mistake(signer.name.span(), message).into());
-            }
-        }
-        let name = signer.name.get_ref().clone();
-        signers.push(TrustedSigner { shown: name.clone(), name, trust, rights: signer.rights() });
-    }
-    Ok(signers)
-}
-
-/// By what a policy knows a signer.
-fn trust(policy: &Policy, signer: &Signer) -> anyhow::Result<Trust> {
-    let at = |path: &Spanned<String>| policy.directory().join(path.get_ref());
-    if let Some(key) = &signer.key {
-        return Ok(Trust::Key(read_public_key(&KeySource::File(at(key)))?));
-    }
-    if let Some(certificate) = &signer.certificate {
-        let subject = signer.subject.as_ref().map(|subject| subject.get_ref().clone());
-        let times = times(signer.trusted_root.as_ref().map(at).as_deref())?;
-        let authority = authority(&[at(certificate)])?.only(subject).at_times_of(times);
-        return Ok(Trust::Authority(Box::new(authority)));
-    }
-    let pattern = match (&signer.identity, &signer.identity_regexp) {
-        (Some(identity), _) => Pattern::exact(identity.get_ref()),
-        (None, regexp) => Pattern::regexp(regexp.as_ref().map_or("", |regexp| regexp.get_ref())),
-    };
-    let span = signer.identity_regexp.as_ref().map_or(signer.name.span(), Spanned::span);
-    let pattern = pattern.map_err(|error| policy.mistake(span, error.to_string()))?;
-    let issuer = signer.issuer.as_ref().map_or("", |issuer| issuer.get_ref());
-    let root = signer.trusted_root.as_ref().map(at);
-    Ok(Trust::Identity(Box::new(identity(pattern, issuer, root.as_deref())?)))
 }

@@ -14,13 +14,12 @@ use super::Talk;
 use super::build::shell_word;
 use super::keys::{make_local_key, own_key, password};
 use super::output::warn;
-use super::trusting::text_of;
 use crate::recipe::Age;
 use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables};
 use crate::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
-use crate::trust::{certified_key, certified_subject, check_chain, read_certificates};
+use crate::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
 
 /// How long a signer may take, and how much it may print.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,7 +77,7 @@ impl Signing {
     pub(super) fn prepare(&self, talk: Talk) -> anyhow::Result<SigningKey> {
         let mut certificates = Vec::new();
         for path in self.certificate.iter().chain(&self.certificate_chain) {
-            let found = read_certificates(&text_of(path)?, &crate::text::path(path))?;
+            let found = read_certificates(&read_text(path)?, &crate::text::path(path))?;
             if Some(path) == self.certificate.as_ref() && found.len() > 1 {
                 bail!(
                     "{} holds {} certificates: the first names who signs, the others belong to `--certificate-chain`",

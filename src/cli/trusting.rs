@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 
@@ -10,9 +10,6 @@ use super::arguments::time;
 use super::keys::trusted_keys;
 use crate::policy::Policy;
 use crate::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
-
-/// No trusted root and no file of certificates is longer.
-const LONGEST: u64 = 4 << 20;
 
 /// Any one of them must have signed.
 #[derive(Debug, Default, Args)]
@@ -91,9 +88,10 @@ impl Trusting {
             bail!("`--subject` is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)");
         }
         if !self.certificate_chain.is_empty() {
-            let authority = authority(&self.certificate_chain)?;
+            let authority = Authority::open(&self.certificate_chain)?;
             let authority = authority.only(self.subject.clone()).as_of(self.insecure_at);
-            let authority = authority.at_times_of(times(self.trusted_root.as_deref())?);
+            let authority =
+                authority.at_times_of(self.trusted_root.as_deref().map(TimeTrust::open).transpose()?);
             let stem =
                 self.certificate_chain[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
             signers.push(signer(stem, Trust::Authority(Box::new(authority))));
@@ -106,7 +104,7 @@ impl Trusting {
                     bail!("`--issuer` needs `--identity` or `--identity-regexp`: an issuer knows everybody")
                 }
             };
-            let trust = identity(pattern, issuer, self.trusted_root.as_deref())?;
+            let trust = IdentityTrust::open(pattern, issuer, self.trusted_root.as_deref())?;
             signers.push(signer(name, Trust::Identity(Box::new(trust))));
         }
         Ok(signers)
@@ -115,7 +113,7 @@ impl Trusting {
     /// A policy, and who is trusted: its signers, or where it names none those that the caller names.
     pub(super) fn with_policy(&self, path: &Path) -> anyhow::Result<(Policy, Vec<TrustedSigner>)> {
         let policy = Policy::load(path)?;
-        let signers = super::policy::signers(&policy)?;
+        let signers = policy.signers()?;
         match (signers.is_empty(), self.is_empty()) {
             (false, false) => {
                 let policy = crate::text::path(path);
@@ -143,40 +141,4 @@ impl Trusting {
 fn signer(name: String, trust: Trust) -> TrustedSigner {
     // Whom the caller describes, the certificate or the identity names better.
     TrustedSigner { shown: String::new(), name, trust, rights: Rights::all() }
-}
-
-/// The authorities of these files.
-pub(super) fn authority(paths: &[PathBuf]) -> anyhow::Result<Authority> {
-    let read = |path: &PathBuf| Ok((crate::text::path(path), text_of(path)?));
-    let texts: Vec<(String, String)> = paths.iter().map(read).collect::<anyhow::Result<_>>()?;
-    Ok(Authority::read(&texts)?)
-}
-
-/// Who says when something was signed, as this trusted root names them.
-pub(super) fn times(root: Option<&Path>) -> anyhow::Result<Option<TimeTrust>> {
-    let read = |path: &Path| Ok(TimeTrust::new(&text_of(path)?, &crate::text::path(path))?);
-    root.map(read).transpose()
-}
-
-/// Identities, as this trusted root or the one that came with this program vouches for them.
-pub(super) fn identity(pattern: Pattern, issuer: &str, root: Option<&Path>) -> anyhow::Result<IdentityTrust> {
-    let root = match root {
-        Some(path) => Some((text_of(path)?, crate::text::path(path))),
-        None => None,
-    };
-    let root = root.as_ref().map(|(text, shown)| (text.as_str(), shown.as_str()));
-    Ok(IdentityTrust::new(pattern, issuer, root)?)
-}
-
-/// The text of a file of certificates or roots.
-pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
-    use std::io::Read as _;
-    let failed = || format!("cannot read {}", crate::text::path(path));
-    let (file, _) = crate::digest::open_regular(path, crate::digest::Symlinks::Follow)?;
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).with_context(failed)?;
-    if text.len() as u64 > LONGEST {
-        bail!("{} is longer than {LONGEST} bytes", crate::text::path(path));
-    }
-    Ok(text)
 }

@@ -2,11 +2,10 @@
 
 use toml::Spanned;
 
-use super::{Error, Policy, Signer};
+use super::{Error, Policy};
 use crate::manifest;
 use crate::probe::Aspect;
 use crate::recipe::is_source_name;
-use crate::trust::Role;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;
@@ -24,107 +23,6 @@ impl Policy {
         self.check_data()?;
         self.check_probes()?;
         self.check_waivers()
-    }
-
-    fn check_signers(&self) -> Result<(), Error> {
-        let signers = &self.tables.signer;
-        for (index, signer) in signers.iter().enumerate() {
-            let name = signer.name.get_ref();
-            if !manifest::is_name(name) {
-                return Err(self.mistake(signer.name.span(), "this is not a name"));
-            }
-            if signers[..index].iter().any(|other| other.name.get_ref() == name) {
-                return Err(self.mistake(signer.name.span(), "this name stands twice"));
-            }
-            if signer.may.get_ref().is_empty() {
-                return Err(self.mistake(signer.may.span(), "a signer who may do nothing is none"));
-            }
-            self.check_signer(signer)?;
-        }
-        // Without signers the caller names keys.
-        let may = |signer: &Signer, role| signer.may.get_ref().contains(&role);
-        match signers.first() {
-            Some(first) if !signers.iter().any(|signer| may(signer, Role::Build)) => {
-                return Err(self.mistake(first.may.span(), "no signer may build: nothing would ever pass"));
-            }
-            _ => {}
-        }
-        let Some(signatures) = &self.tables.signatures else { return Ok(()) };
-        let count = |role| signers.iter().filter(|signer| may(signer, role)).count();
-        let message = match *signatures.get_ref() {
-            ..1 => "at least one signature is needed",
-            1 => return Ok(()),
-            _ if signers.is_empty() => {
-                "more than one signature needs signers: `[[signer]]` names who may build, and who may approve"
-            }
-            _ if count(Role::Approve) == 0 => {
-                "no signer may approve: nothing would ever have so many signatures"
-            }
-            _ => return Ok(()),
-        };
-        Err(self.mistake(signatures.span(), message))
-    }
-
-    /// A signer is known in one way, and by all that belongs to it.
-    fn check_signer(&self, signer: &Signer) -> Result<(), Error> {
-        let name = signer.name.span();
-        let identity = signer.identity.as_ref().or(signer.identity_regexp.as_ref());
-        let ways = [signer.key.as_ref(), signer.certificate.as_ref(), signer.issuer.as_ref()];
-        let belongs = [
-            (
-                signer.certificate.as_ref(),
-                signer.subject.as_ref(),
-                "`certificate` needs a `subject`: an authority certifies many",
-                "`subject` needs a `certificate`: who says so?",
-            ),
-            (
-                signer.issuer.as_ref(),
-                identity,
-                "`issuer` needs an `identity`: an issuer knows everybody",
-                "an identity needs an `issuer`: who knows it?",
-            ),
-        ];
-        for (way, part, no_part, no_way) in belongs {
-            match (way, part) {
-                (Some(way), None) => return Err(self.mistake(way.span(), no_part)),
-                (None, Some(part)) => return Err(self.mistake(part.span(), no_way)),
-                _ => {}
-            }
-        }
-        match ways.iter().flatten().count() {
-            1 => {}
-            0 => {
-                let message = "who is it? a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`";
-                return Err(self.mistake(name, message));
-            }
-            _ => {
-                return Err(self
-                    .mistake(name, "a signer is known by a key, a certificate or an identity: one of them"));
-            }
-        }
-        if let Some(empty) = signer.subject.as_ref().filter(|subject| subject.get_ref().is_empty()) {
-            return Err(self.mistake(empty.span(), "nobody has the empty name"));
-        }
-        if let Some(subject) = signer.subject.as_ref().filter(|subject| subject.get_ref().starts_with('/')) {
-            let message =
-                "a subject is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)";
-            return Err(self.mistake(subject.span(), message));
-        }
-        if let (Some(_), Some(regexp)) = (&signer.identity, &signer.identity_regexp) {
-            return Err(self.mistake(regexp.span(), "`identity` is exact already"));
-        }
-        if let (Some(_), Some(root)) = (&signer.key, &signer.trusted_root) {
-            return Err(self.mistake(root.span(), "`trusted_root` belongs to an identity or a certificate"));
-        }
-        let is_reason = |reason: &Spanned<String>| !reason.get_ref().trim().is_empty();
-        match (signer.revoked, &signer.reason) {
-            (true, Some(reason)) if is_reason(reason) => Ok(()),
-            (true, _) => Err(self.mistake(name, "a revoked signer needs a `reason`")),
-            (false, Some(reason)) => {
-                Err(self.mistake(reason.span(), "`reason` says why a signer is `revoked`"))
-            }
-            (false, None) => Ok(()),
-        }
     }
 
     fn check_data(&self) -> Result<(), Error> {

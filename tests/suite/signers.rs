@@ -108,6 +108,10 @@ fn signers_are_described_strictly() {
         ("signatures = 0\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
         ("signatures = -1\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
         ("signatures = 2\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "no signer may approve"),
+        (
+            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nnot_before = 2026-02-01T00:00:00Z\nnot_after = 2026-01-01T00:00:00Z\n",
+            "`not_after` is before its `not_before`",
+        ),
         ("[[signer]]\nname = \"a\"\nkey = \"none.pub\"\n", "the signer `a` of the policy"),
         (
             "[[signer]]\nname = \"a\"\ncertificate = \"ci.pub\"\nsubject = \"CN=x\"\n",
