@@ -5,17 +5,19 @@
 //! ```text
 //! modelseal.toml ─ recipe ─┐
 //! data, base, code, params ┴─ inputs ── build ──┐
-//!                                               ├─ archive ─ NAME-VERSION.tar
-//!                     manifest ── sign (seal) ──┘                  │
-//!                                                                  │
-//!                             signers of the deployer ─ verify ───────┤
-//!                                                      │           │
-//!                                                    report     unpack
+//!                                               ├─ archive ─ NAME-VERSION.tar ─┐
+//!                     manifest ── sign (seal) ──┘                              │
+//!                                                                              │
+//!              keys, authorities, identities ─ trust ─┐                        │
+//!                              gate.toml ─ policy ─ gate ─ verify ─────────────┤
+//!                                                            │                 │
+//!                                                          report            unpack
 //! ```
 //!
-//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`],
-//! [`sign`], [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`], [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`],
-//! [`report`], [`policy`], [`gate`], [`verify`], [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
+//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`manifest`], [`sign`],
+//! [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`], [`inputs`], [`run`],
+//! [`probe`], [`checkout`], [`compare`], [`build`], [`report`], [`policy`], [`gate`], [`verify`],
+//! [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
 //! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
 //! knows everything and is known by nothing.
 //!
