@@ -33,7 +33,7 @@ pub(super) struct Trusting {
     /// Trust identities that match this regular expression from their first character to the last
     #[arg(long, value_name = "REGEXP", requires = "issuer", conflicts_with = "identity")]
     identity_regexp: Option<String>,
-    /// Who must have known the identity, as in https://accounts.google.com
+    /// Who must have known the identity, as in `https://accounts.google.com`
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// Who vouches for identities, and for the time of signatures by certificates
