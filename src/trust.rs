@@ -106,8 +106,11 @@ impl TrustedSigner {
 pub struct Accepted<'a> {
     /// As whom it is known.
     pub signer: &'a TrustedSigner,
-    /// As whom else it is known, each with what is said about it there.
+    /// As whom else it is accepted, each with what is said about it there.
     others: Vec<Accepted<'a>>,
+    /// All who describe it, also those who would not accept this very signature: what a bundle leaves out or
+    /// adds must not decide as whom its signer is known.
+    described: Vec<&'a TrustedSigner>,
     pub key: PublicKey,
     /// Who it is, where that is not the key itself.
     pub who: Option<Who>,
@@ -126,24 +129,38 @@ pub enum Who {
 
 impl<'a> Accepted<'a> {
     fn new(signer: &'a TrustedSigner, key: PublicKey) -> Self {
-        Self { signer, others: Vec::new(), key, who: None, time: None, judged_at: None }
+        Self {
+            signer,
+            others: Vec::new(),
+            described: vec![signer],
+            key,
+            who: None,
+            time: None,
+            judged_at: None,
+        }
     }
 
-    /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any of
-    /// the names that fit may do nothing.
+    /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any name
+    /// that describes it may do nothing.
     ///
     /// # Errors
     /// Who it is and why that does not count.
     pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
+        let refused = |one: &Self, reason| Err(format!("{}, which does not count: {reason}", one.shown()));
+        if let Some(revoked) = self.described.iter().find(|signer| signer.rights.revoked.is_some()) {
+            self.signer = revoked;
+            let reason = revoked.rights.valid(now).err().unwrap_or_default();
+            return refused(&self, reason);
+        }
+        let described = std::mem::take(&mut self.described);
         let others = std::mem::take(&mut self.others);
         let all: Vec<Self> = std::iter::once(self).chain(others).collect();
         let may = |one: &Self| one.signer.rights.may(role, one.time.unwrap_or(now));
-        let revoked = all.iter().position(|one| one.signer.rights.revoked.is_some());
-        let chosen = revoked.or_else(|| all.iter().position(|one| may(one).is_ok())).unwrap_or(0);
+        let chosen = all.iter().position(|one| may(one).is_ok()).unwrap_or(0);
         let one = all.into_iter().nth(chosen).ok_or("nobody")?;
         match may(&one) {
-            Ok(()) => Ok(one),
-            Err(reason) => Err(format!("{}, which does not count: {reason}", one.shown())),
+            Ok(()) => Ok(Self { described, ..one }),
+            Err(reason) => refused(&one, reason),
         }
     }
 
@@ -165,10 +182,11 @@ impl<'a> Accepted<'a> {
         format!("{shown}{signed}{}", judged.unwrap_or_default())
     }
 
-    /// Whether both are the same signer: the same key, the same person with another key, or twice the one
-    /// whom the caller described.
+    /// Whether both are the same signer: the same key, the same person with another key, or both described by
+    /// one entry that describes one person. Both have to be accepted of the same list of signers.
     pub fn is_same_as(&self, other: &Accepted<'_>) -> bool {
-        let is_same_entry = self.signer.name == other.signer.name && self.signer.is_one();
+        let describes_other = |one: &TrustedSigner| other.described.iter().any(|two| std::ptr::eq(one, *two));
+        let is_same_entry = self.described.iter().any(|one| one.is_one() && describes_other(one));
         self.key == other.key || (self.who.is_some() && self.who == other.who) || is_same_entry
     }
 }
@@ -214,13 +232,8 @@ pub fn accept<'a>(
         Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
         Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
     }?;
-    // A key that was revoked signs nothing under another name either.
-    let revoked = signers
-        .iter()
-        .filter(|signer| signer.rights.revoked.is_some() && signer.trusted_key() == Some(&accepted.key));
-    let revoked: Vec<Accepted<'a>> =
-        revoked.map(|signer| Accepted::new(signer, accepted.key.clone())).collect();
-    accepted.others.extend(revoked);
+    // A key is the same in a certificate.
+    accepted.described.extend(signers.iter().filter(|signer| signer.trusted_key() == Some(&accepted.key)));
     Ok(accepted)
 }
 
@@ -298,6 +311,7 @@ fn accept_certified<'a>(
 ) -> Result<Accepted<'a>, Refusal> {
     let mut reason = None;
     let mut accepted: Option<Accepted<'a>> = None;
+    let mut paths = Vec::new();
     for signer in signers {
         let Trust::Authority(authority) = &signer.trust else { continue };
         let times = match authority.times(&bundle.timestamps, &bundle.signature) {
@@ -308,7 +322,7 @@ fn accept_certified<'a>(
             }
         };
         match authority.certify(chain, if times.is_empty() { vec![now] } else { times.clone() }) {
-            Ok(Certified { key, subject, authority: root }) => {
+            Ok(Certified { key, subject, authority: root, path }) => {
                 if let Err(error) = check(bundle, &key) {
                     let what = match error {
                         SignatureError::Wrong => "what was signed was changed afterwards".to_string(),
@@ -320,10 +334,18 @@ fn accept_certified<'a>(
                 let time = times.into_iter().min().filter(|_| authority.time().is_none());
                 let found = Accepted { who, time, judged_at: authority.time(), ..Accepted::new(signer, key) };
                 also(&mut accepted, found);
+                paths.push(path);
             }
             // One whose time has ended says more than a stranger's.
             Err(found) => reason = reason.or(Some(found)),
         }
+    }
+    let describes = |signer: &&TrustedSigner| match &signer.trust {
+        Trust::Authority(authority) => paths.iter().any(|path| authority.describes(path)),
+        Trust::Key(_) | Trust::Identity(_) => false,
+    };
+    if let Some(accepted) = &mut accepted {
+        accepted.described.extend(signers.iter().filter(describes));
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),

@@ -16,9 +16,9 @@ use super::verify::print_report;
 use crate::digest::Algorithms;
 use crate::manifest::{Attestation, Claim};
 use crate::release::{Seal, write_beside};
-use crate::report::{Report, Verdict};
+use crate::report::{self, Report, Verdict};
 use crate::sign::{self, Bundle, Signer};
-use crate::trust::{self, Role};
+use crate::trust::{self, Accepted, Role};
 use crate::verify::{Options, Target, read_whole, verify};
 
 /// Approve a release as a second signer, in a statement beside its archive
@@ -50,18 +50,18 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let key = arguments.signing.prepare(talk)?;
     let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
-    match &arguments.policy {
-        Some(policy) => {
-            if let Some(report) = judge(arguments, policy, &seal)? {
-                say(talk, "nothing was signed: the policy does not accept this release");
-                return print_report(&report, Format::Text, talk);
-            }
+    let judged = arguments.policy.as_ref().map(|policy| judge(arguments, policy, &seal)).transpose()?;
+    match &judged {
+        Some(report) if report.verdict() != Verdict::Pass => {
+            say(talk, "nothing was signed: the policy does not accept this release");
+            return print_report(report, Format::Text, talk);
         }
+        Some(_) => {}
         None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
     }
     let signer = key.open()?;
-    if let Some(policy) = &arguments.policy {
-        may_approve(policy, &signer)?;
+    if let (Some(policy), Some(report)) = (&arguments.policy, &judged) {
+        may_approve(policy, report, &signer)?;
     }
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
     let path = write_beside(&arguments.archive, &statement, &signer)?;
@@ -69,8 +69,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The report of a policy that does not accept the release.
-fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Option<Report>> {
+/// What a policy says of the release, whoever else has to sign.
+fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Report> {
     let (mut policy, signers) = Trusting::default().with_policy(policy)?;
     // That others have to sign, too, is no reason not to.
     policy.tables.signatures = None;
@@ -88,23 +88,31 @@ fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Op
     if report.release != Some(seal.release) {
         bail!("{} changed while it was read", crate::text::path(&arguments.archive));
     }
-    Ok((report.verdict() != Verdict::Pass).then_some(report))
+    Ok(report)
 }
 
-/// Whether an approval by this signer would count.
-fn may_approve(policy: &Path, signer: &Signer) -> anyhow::Result<()> {
+/// Whether an approval by this signer would count: it may approve, and has not built the release.
+fn may_approve(policy: &Path, report: &Report, signer: &Signer) -> anyhow::Result<()> {
     let (_, signers) = Trusting::default().with_policy(policy)?;
     let now = Timestamp::now();
     let bundle = sign::read_bundle(&sign::write_bundle(b"{}", signer)?)?;
     let accepted = trust::accept(&signers, &bundle, Bundle::verify, now).map_err(|refusal| refusal.message);
-    match accepted.and_then(|accepted| accepted.acting(Role::Approve, now)) {
-        Ok(_) => Ok(()),
-        Err(reason) => Err(Hinted {
-            message: format!("{} would not count this approval: {reason}", crate::text::path(policy)),
-            hint: "the policy has to have a `[[signer]]` for it with `may = [\"approve\"]`".to_string(),
-        }
-        .into()),
-    }
+    let (reason, hint) = match accepted.and_then(|accepted| accepted.acting(Role::Approve, now)) {
+        Ok(accepted) => match report.signers.first() {
+            Some(builder) if is_builder(&accepted, builder) => {
+                ("the builder signed it, and has signed already".to_string(), "somebody else has to approve")
+            }
+            _ => return Ok(()),
+        },
+        Err(reason) => (reason, "somebody has to sign whose `[[signer]]` says `may = [\"approve\"]` now"),
+    };
+    let message = format!("{} would not count this approval: {reason}", crate::text::path(policy));
+    Err(Hinted { message, hint: hint.to_string() }.into())
+}
+
+/// Whether a report names this signer as the builder: by its key, or as the same entry of the policy.
+fn is_builder(accepted: &Accepted<'_>, builder: &report::Signer) -> bool {
+    builder.name == accepted.signer.name || builder.key == accepted.key.hint()
 }
 
 /// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.

@@ -13,6 +13,7 @@ use super::build::input_notes;
 use super::output::print;
 use crate::archive::write_whole;
 use crate::build::Stated;
+use crate::digest::{Symlinks, open_regular};
 
 /// No statement is longer.
 const LONGEST: u64 = 384 << 20;
@@ -26,7 +27,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     let failed = || format!("cannot read the {what} {}", crate::text::path(path));
     let mut payload = Vec::new();
-    let file = File::open(path).with_context(failed)?;
+    // Opened without waiting: nobody may ever write into a pipe.
+    let (file, _) = open_regular(path, Symlinks::Follow).with_context(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
     if payload.len() as u64 > LONGEST {
         bail!("the {what} {} is longer than {LONGEST} bytes", crate::text::path(path));

@@ -46,22 +46,25 @@ struct Root {
     not_after: Timestamp,
 }
 
-/// From a signer's issuer to its root.
-struct Path {
-    /// The root last.
+/// A signer's certificate, and how it leads to a root.
+#[derive(Debug, Clone)]
+pub(super) struct Path {
+    signer: Certificate,
+    /// From the signer's issuer to the root.
     authorities: Vec<Certificate>,
     /// The root's subject.
     root: String,
 }
 
 /// Whose certificate was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Certified {
     pub key: PublicKey,
     /// The distinguished name as in RFC 4514, or where it is empty the first alternative name.
     pub subject: String,
     /// Of the root.
     pub authority: String,
+    pub(super) path: Path,
 }
 
 impl Authority {
@@ -185,15 +188,24 @@ impl Authority {
         let wrong = |reason: String| format!("{}: {reason}", name(&subject));
         check_signer(&certificate).map_err(wrong)?;
         let path = self.find_path(leaf, others, time, &subject)?;
-        check_path(&certificate, &path.authorities).map_err(wrong)?;
+        check_path(&path.signer, &path.authorities).map_err(wrong)?;
         if let Some(only) = &self.subject
-            && !is_named(&certificate, only)
+            && !is_named(&path.signer, only)
         {
             return Err(format!("it was signed by {}, not by {}", name(&subject), name(only)));
         }
         let key =
             certified_key(leaf, &format!("of {}", name(&subject))).map_err(|error| error.to_string())?;
-        Ok(Certified { key, subject, authority: path.root })
+        Ok(Certified { key, subject, authority: path.root.clone(), path })
+    }
+
+    /// Whether this names the signer of a path: by its subject, and by an authority that stands above it.
+    /// Neither what leads to a root here, nor any time, matters: those are the bundle's to choose.
+    pub(super) fn describes(&self, path: &Path) -> bool {
+        let is_named = self.subject.as_ref().is_none_or(|subject| is_named(&path.signer, subject));
+        let own = self.roots.iter().map(|root| &root.der).chain(&self.intermediates);
+        let mut own = own.filter_map(|der| Certificate::from_der(der).ok());
+        is_named && own.any(|own| path.authorities.iter().any(|above| is_same_authority(&own, above)))
     }
 
     /// How a certificate leads to a root.
@@ -275,8 +287,16 @@ impl Authority {
         let authorities = authorities
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| format!("a certificate in the chain of {} cannot be read", name(subject)))?;
-        Ok(Path { authorities, root: root.subject.clone() })
+        let signer =
+            Certificate::from_der(&leaf).map_err(|_| "its certificate cannot be read".to_string())?;
+        Ok(Path { signer, authorities, root: root.subject.clone() })
     }
+}
+
+/// By name and key: one authority may have several certificates.
+fn is_same_authority(one: &Certificate, other: &Certificate) -> bool {
+    let [one, other] = [one, other].map(Certificate::tbs_certificate);
+    one.subject() == other.subject() && one.subject_public_key_info() == other.subject_public_key_info()
 }
 
 /// What is wrong, for a person.

@@ -189,6 +189,15 @@ pub(super) fn accept<'a>(
             Err(found) => reason = reason.or(Some(found)),
         }
     }
+    if let Some(accepted) = &mut accepted
+        && let Some(Who::Identity { identity, issuer }) = &accepted.who
+    {
+        let describes = |signer: &&TrustedSigner| match &signer.trust {
+            Trust::Identity(trust) => trust.issuer == *issuer && trust.identity.matches(identity),
+            Trust::Key(_) | Trust::Authority(_) => false,
+        };
+        accepted.described.extend(signers.iter().filter(describes));
+    }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
         None => Refusal::new("it was signed by an identity, and no identity is trusted here")

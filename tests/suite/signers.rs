@@ -282,6 +282,27 @@ fn one_table_is_one_signer() {
         judge(&format!("signatures = 2\n{}{second}", entry("alice", "email:leaf-p256@acme.test", "")));
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("1 of 2 that the policy demands: alice").claims_no_success();
+    // One name with two keys and two subjects, whom two tables describe, in any order.
+    let bob = project.out("bob.tar").to_string_lossy().into_owned();
+    run(&["build", "-o", &bob], "same-mail");
+    run(&["countersign", &bob], "leaf-p256");
+    let [mail, name] = ["email:leaf-p256@acme.test", "CN=leaf-p256,O=Acme\\, Inc."];
+    let approve = "may = [\"approve\"]";
+    let tables = [
+        (entry("one", mail, ""), entry("two", mail, approve)),
+        (entry("one", mail, ""), entry("two", name, approve)),
+    ];
+    for (first, second) in tables {
+        for signers in [format!("{first}{second}"), format!("{second}{first}")] {
+            fs::write(&policy, format!("model = \"wine\"\nsignatures = 2\n{signers}")).expect("writes");
+            let outcome = project.modelseal(&["verify", &bob, "--policy", &policy.to_string_lossy()]).run();
+            assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+            outcome
+                .says("1 of 2 that the policy demands: one")
+                .says("has signed already")
+                .claims_no_success();
+        }
+    }
 
     // Whoever was revoked under one name that fits is revoked, in any order; else any name that fits will do.
     let revoked = "revoked = true\nreason = \"stolen\"";
@@ -292,6 +313,19 @@ fn one_table_is_one_signer() {
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
         outcome.says("it was revoked: stolen").claims_no_success();
     }
+    // What the bundle leaves out, or what the revoked entry would ask for, changes nothing.
+    let short = project.out("short.tar").to_string_lossy().into_owned();
+    let (key, leaf) = (path("leaf-p256.key"), path("leaf-p256.pem"));
+    project.modelseal(&["build", "-o", &short, "--key", &key, "--certificate", &leaf]).expect(0);
+    let chain = project.root().join("chain.pem");
+    let read = |file: &str| fs::read_to_string(file).expect("reads");
+    fs::write(&chain, read(&root) + &read(&intermediate)).expect("writes");
+    let whole = mail("").replace(&root, &chain.to_string_lossy());
+    fs::write(&policy, format!("model = \"wine\"\n{whole}{}", name(revoked))).expect("writes");
+    let outcome = project.modelseal(&["verify", &short, "--policy", &policy.to_string_lossy()]).run();
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("it was revoked: stolen").claims_no_success();
+
     let key = format!("[[signer]]\nname = \"key\"\nkey = {:?}\n{revoked}\n", path("leaf-p256.pub"));
     let outcome = judge(&(mail("") + &key));
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -374,6 +408,10 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
         assert_eq!(outcome.code, Some(2), "{}", outcome.all());
         outcome.says("would not count this approval").says(reason);
     }
+    let both = stage.policy(&people.replace(CI, &format!("{CI}may = [\"build\", \"approve\"]\n")));
+    let outcome = stage.countersign(&["--key", &own, "--policy", &both]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("would not count this approval: the builder signed it, and has signed already");
     // Damaged archives, whoever may have signed them.
     let good = fs::read(&stage.archive).expect("reads");
     let mut damaged = good.clone();

@@ -82,6 +82,23 @@ fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
     project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &ed25519, "--force"]).expect(0);
 }
 
+/// A pipe that nobody writes into is refused, not waited for.
+#[test]
+fn a_statement_and_its_bundle_are_files() {
+    let project = project(MAKE);
+    let pipe = project.root().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("makes");
+    let (pipe, key) = (pipe.to_string_lossy().into_owned(), project.public_key());
+    project.modelseal(&["build", "--statement", "../wine.json"]).expect(0);
+    let bundle = ["build", "--from-statement", "../wine.json", "--bundle", &pipe, "--key", &key];
+    let statement = ["build", "--from-statement", &pipe, "--bundle", "../wine.json", "--key", &key];
+    for arguments in [bundle, statement] {
+        let outcome = project.modelseal(&arguments).run();
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says("/pipe` is a FIFO");
+    }
+}
+
 /// What the build itself would have refused is not signed, and neither is a probe that the recipe does not ask.
 #[test]
 fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
