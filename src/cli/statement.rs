@@ -1,6 +1,5 @@
 //! `build --statement` and `build --from-statement`: the file between two jobs.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 

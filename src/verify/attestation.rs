@@ -61,7 +61,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
 enum Effect<'a> {
     /// Who rebuilt the release, and how the origin reads then.
     Reproduced(Signer, String),
-    Approved(Accepted<'a>),
+    Approved(Box<Accepted<'a>>),
     Meant(Meant),
 }
 
@@ -136,7 +136,7 @@ fn judge_approval<'a>(
     if verification.approvals.iter().any(|other| other.is_same_as(&signer)) {
         return Err(format!("{} has approved already", signer.shown()));
     }
-    Ok((format!("approved by {}", signer.shown()), Effect::Approved(signer)))
+    Ok((format!("approved by {}", signer.shown()), Effect::Approved(Box::new(signer))))
 }
 
 fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
@@ -144,7 +144,7 @@ fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
         Effect::Reproduced(signer, message) => accept(verification, signer, &message),
         Effect::Approved(accepted) => {
             let signer = super::signer(&accepted);
-            verification.approvals.push(accepted);
+            verification.approvals.push(*accepted);
             if !verification.report.signers.contains(&signer) {
                 verification.report.signers.push(signer);
             }
