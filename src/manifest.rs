@@ -8,6 +8,7 @@ mod behaviour;
 mod canonical;
 mod evidence;
 mod model_signature;
+mod object;
 mod parse;
 mod path;
 mod provenance;
@@ -26,6 +27,7 @@ pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
 pub use model_signature::{model_root, model_signature_payload, sealed_release, write_model_signature};
+pub use object::Object;
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
 pub use provenance::{

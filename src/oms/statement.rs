@@ -8,6 +8,7 @@ use sha2::Digest as _;
 
 use super::Error;
 use crate::digest::Digest;
+use crate::manifest::Object;
 use crate::text::name;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
@@ -199,7 +200,8 @@ fn order(names: &[&str]) -> Order {
 }
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(payload)
+    serde_json::from_slice::<Object<T>>(payload)
+        .map(|found| found.0)
         .map_err(|error| Error::statement(crate::text::Escaped(&error.to_string())))
 }
 
@@ -232,17 +234,17 @@ struct Signature {
     #[serde(rename = "_type")]
     #[expect(dead_code)]
     statement_type: String,
-    subject: Vec<Subject>,
+    subject: Vec<Object<Subject>>,
     #[expect(dead_code)]
     predicate_type: String,
-    predicate: Predicate,
+    predicate: Object<Predicate>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Subject {
     name: String,
-    digest: RootDigest,
+    digest: Object<RootDigest>,
     #[expect(dead_code)]
     annotations: Option<IgnoredAny>,
 }
@@ -256,8 +258,8 @@ struct RootDigest {
 /// "Any other field should be ignored by verifiers": what is added later says nothing about the files.
 #[derive(Deserialize)]
 struct Predicate {
-    resources: Vec<WireResource>,
-    serialization: Serialization,
+    resources: Vec<Object<WireResource>>,
+    serialization: Object<Serialization>,
 }
 
 #[derive(Deserialize)]
@@ -285,8 +287,8 @@ struct Serialization {
 
 impl Signature {
     fn read(self) -> Result<ModelStatement, Error> {
-        let Serialization { method, hash_type, allow_symlinks, ignore_paths, shard_size } =
-            self.predicate.serialization;
+        let Predicate { resources: listed, serialization } = self.predicate.0;
+        let Serialization { method, hash_type, allow_symlinks, ignore_paths, shard_size } = serialization.0;
         let hash = Hash::parse(&hash_type)
             .ok_or_else(|| Error::statement(format!("the hash {} is not known", name(&hash_type))))?;
         let shard_size = match (method.as_str(), shard_size) {
@@ -295,7 +297,7 @@ impl Signature {
             ("shards", _) => return Err(Error::statement("it has shards of no size")),
             _ => return Err(Error::statement(format!("the method {} is not known", name(&method)))),
         };
-        let [subject] = <[Subject; 1]>::try_from(self.subject)
+        let [Object(subject)] = <[Object<Subject>; 1]>::try_from(self.subject)
             .map_err(|subjects| Error::statement(format!("it has {} subjects, not one", subjects.len())))?;
         let root = subject.digest.sha256.to_ascii_lowercase().parse();
         let root = root.map_err(|_| Error::statement("its root digest is not one of sha256"))?;
@@ -303,11 +305,10 @@ impl Signature {
             None => hash.name().to_string(),
             Some(size) => format!("{}-sharded-{size}", hash.name()),
         };
-        let names: Vec<&str> =
-            self.predicate.resources.iter().map(|resource| resource.name.as_str()).collect();
+        let names: Vec<&str> = listed.iter().map(|resource| resource.name.as_str()).collect();
         let order = order(&names);
-        let mut resources = Vec::with_capacity(self.predicate.resources.len());
-        for resource in &self.predicate.resources {
+        let mut resources = Vec::with_capacity(listed.len());
+        for resource in &listed {
             if resource.algorithm != algorithm {
                 let found = name(&resource.algorithm);
                 return Err(Error::statement(format!(
@@ -347,7 +348,7 @@ struct Digests {
     #[serde(rename = "_type")]
     #[expect(dead_code)]
     statement_type: String,
-    subject: Vec<DigestsSubject>,
+    subject: Vec<Object<DigestsSubject>>,
     #[expect(dead_code)]
     predicate_type: String,
     #[expect(dead_code)]
@@ -358,8 +359,8 @@ struct Digests {
 #[serde(deny_unknown_fields)]
 struct DigestsSubject {
     name: String,
-    digest: RootDigest,
-    annotations: Option<DigestsAnnotations>,
+    digest: Object<RootDigest>,
+    annotations: Option<Object<DigestsAnnotations>>,
 }
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::bundle::{Bundle, BundleError, Form, Material};
-use crate::manifest::PAYLOAD_TYPE;
+use crate::manifest::{Object, PAYLOAD_TYPE};
 
 /// The only version that a seal or a model signature comes in.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -26,23 +26,23 @@ const LONGEST: usize = 64 << 20;
 /// # Errors
 /// [`BundleError`].
 pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
-    let wire: Wire = serde_json::from_slice(bytes).map_err(|error| {
+    let Object(wire): Object<Wire> = serde_json::from_slice(bytes).map_err(|error| {
         let text = crate::text::Escaped(&error.to_string()).to_string();
         if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
     })?;
     if wire.media_type != MEDIA_TYPE {
         return Err(not_a_bundle(format!("its mediaType is {}", crate::text::name(&wire.media_type))));
     }
-    let envelope = wire.dsse_envelope;
+    let Object(envelope) = wire.dsse_envelope;
     if envelope.payload_type != PAYLOAD_TYPE {
         let found = crate::text::name(&envelope.payload_type);
         return Err(not_a_bundle(format!("its payloadType is {found}")));
     }
-    let [signature] = <[WireSignature; 1]>::try_from(envelope.signatures)
+    let [signature] = <[Object<WireSignature>; 1]>::try_from(envelope.signatures)
         .map_err(|signatures| BundleError::Signatures(signatures.len()))?;
     let timestamps = wire.verification_material.timestamps()?;
     Ok(Bundle {
-        material: wire.verification_material.read(bytes)?,
+        material: wire.verification_material.0.read(bytes)?,
         payload: decode(&envelope.payload, "payload")?,
         signature: decode(&signature.sig, "signature")?,
         timestamps,
@@ -66,26 +66,26 @@ fn decode(text: &str, what: &str) -> Result<Vec<u8>, BundleError> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wire {
     media_type: String,
-    verification_material: WireMaterial,
-    dsse_envelope: WireEnvelope,
+    verification_material: Object<WireMaterial>,
+    dsse_envelope: Object<WireEnvelope>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireMaterial {
-    public_key: Option<WireKey>,
-    x509_certificate_chain: Option<WireChain>,
-    certificate: Option<WireCertificate>,
+    public_key: Option<Object<WireKey>>,
+    x509_certificate_chain: Option<Object<WireChain>>,
+    certificate: Option<Object<WireCertificate>>,
     #[serde(default, deserialize_with = "few")]
     tlog_entries: Vec<Box<RawValue>>,
-    timestamp_verification_data: Option<WireTimestamps>,
+    timestamp_verification_data: Option<Object<WireTimestamps>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireTimestamps {
     #[serde(default, deserialize_with = "few")]
-    rfc3161_timestamps: Vec<WireTimestamp>,
+    rfc3161_timestamps: Vec<Object<WireTimestamp>>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +109,7 @@ struct WireKey {
 #[serde(deny_unknown_fields)]
 struct WireChain {
     #[serde(deserialize_with = "few")]
-    certificates: Vec<WireCertificate>,
+    certificates: Vec<Object<WireCertificate>>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +124,7 @@ struct WireEnvelope {
     payload: String,
     payload_type: String,
     #[serde(deserialize_with = "few")]
-    signatures: Vec<WireSignature>,
+    signatures: Vec<Object<WireSignature>>,
 }
 
 #[derive(Deserialize)]
@@ -181,7 +181,7 @@ impl WireMaterial {
         let has_times = times.is_some_and(|data| !data.rfc3161_timestamps.is_empty());
         match (self.public_key, self.x509_certificate_chain, self.certificate) {
             // What a log says of a key adds nothing: the verifier has the key.
-            (Some(key), None, None) => Ok(Material::Key { hint: key.hint.filter(|hint| !hint.is_empty()) }),
+            (Some(key), None, None) => Ok(Material::Key { hint: key.0.hint.filter(|hint| !hint.is_empty()) }),
             (None, Some(chain), None) if !has_log => {
                 let certificates = chain.certificates.iter();
                 let certificates: Vec<Vec<u8>> = certificates

@@ -16,6 +16,7 @@ mod gating;
 mod git;
 mod going_back;
 mod hostile_archive;
+mod hostile_model;
 mod hostile_seal;
 mod identities;
 mod input_tree;

@@ -1,0 +1,178 @@
+//! Model signatures that are not what they should be.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+
+use crate::models::{model, text, verify};
+use crate::support::archive::payload;
+use crate::support::project::Project;
+use crate::support::run::modelseal;
+
+/// A key that signs what it should not.
+#[test]
+fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
+    let (project, model) = model();
+    let (key, public) = (project.key(), project.public_key());
+    let signer: Signer =
+        read_private_key(&KeySource::from(key.as_str()), &mut |_| Ok(None)).expect("reads").into();
+    modelseal(["sign", &text(&model), "--key", &key]).expect(0);
+    let good = String::from_utf8(payload(&fs::read(model.join("model.sig")).expect("reads"))).expect("text");
+    let signature = text(&project.root().join("bad.sig"));
+    let empty = "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"";
+    let start = good.find("\"resources\":[").expect("is there") + "\"resources\":[".len();
+    let end = good.find("],\"serialization\"").expect("is there");
+    let root = &good[good.find("\"sha256\":").expect("is there") + 9..][..66];
+    let no_files = format!("{}{}", &good[..start], &good[end..]).replace(root, empty);
+    for (statement, reason) in [
+        (good.replace("\"name\":\"empty\"", "\"name\":\"config.json\""), "it lists `config.json` twice"),
+        (good.replace("\"name\":\"empty\"", "\"name\":\"./empty\""), "`./empty` is not a path of a file"),
+        (good.replace("\"name\":\"empty\"", "\"name\":\"../empty\""), "`../empty` is not a path of a file"),
+        (good.replace("\"name\":\"empty\"", "\"name\":\"/empty\""), "`/empty` is not a path of a file"),
+        (good.replace("\"name\":\"empty\"", "\"name\":\"a//empty\""), "`a//empty` is not a path of a file"),
+        (no_files, "it lists no file at all"),
+        (good.replace(root, empty), "its root digest is"),
+        (good.replace("signature/v1.0", "signature/v1.1"), "not that of a model signature"),
+        (
+            good.replace("\"subject\":[", "\"subject\":[{\"name\":\"x\",\"digest\":{\"sha256\":\"00\"}},"),
+            "2 subjects",
+        ),
+        ("{}".to_string(), "missing field"),
+        ("not json".to_string(), "expected"),
+    ] {
+        assert_ne!(statement, good);
+        fs::write(&signature, write_bundle(statement.as_bytes(), &signer).expect("signs")).expect("writes");
+        let outcome = verify(&model, &signature, &["--key", &public]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says("seal             fail").says(reason).claims_no_success();
+    }
+    // A manifest of modelseal is no model signature.
+    let sealed = Project::new();
+    let unpacked = sealed.unpack(&sealed.build());
+    let seal = text(&unpacked.join(".modelseal/manifest.sigstore.json"));
+    verify(&model, &seal, &["--key", &sealed.public_key()]).says("not that of a model signature");
+}
+
+#[test]
+fn bundles_that_are_none_or_say_too_much_are_refused() {
+    let (project, model) = model();
+    let (key, public) = (project.key(), project.public_key());
+    modelseal(["sign", &text(&model), "--key", &key]).expect(0);
+    let good = fs::read_to_string(model.join("model.sig")).expect("reads");
+    let trimmed = good.trim_end();
+    let document: serde_json::Value = serde_json::from_str(trimmed).expect("is JSON");
+    let signature = document["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a text");
+    let content = document["dsseEnvelope"]["payload"].as_str().expect("a text");
+    let url_safe = |text: &str| text.replace('+', "-").replace('/', "_");
+    let other = text(&project.root().join("other.sig"));
+    let attempt = |bundle: &str| {
+        fs::write(&other, bundle).expect("writes");
+        verify(&model, &other, &["--key", &public])
+    };
+    // Other spellings of the same are fine: other tools have theirs.
+    for bundle in [
+        trimmed.to_string(),
+        format!("{trimmed}\n"),
+        serde_json::to_string_pretty(&document).expect("is JSON"),
+        trimmed.replace(content, &url_safe(content)),
+        trimmed.replace(signature, &url_safe(signature)),
+    ] {
+        let outcome = attempt(&bundle);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    }
+    // A list is no object, whatever it lists.
+    let places = [
+        "",
+        "/verificationMaterial",
+        "/verificationMaterial/publicKey",
+        "/dsseEnvelope",
+        "/dsseEnvelope/signatures/0",
+    ];
+    for place in places {
+        let mut listed = document.clone();
+        let object = listed.pointer_mut(place).expect("is there");
+        *object = object.as_object().expect("is an object").values().cloned().collect();
+        let outcome = attempt(&listed.to_string());
+        assert_eq!(outcome.code, Some(1), "{place}: {}", outcome.all());
+        outcome.says("expected an object");
+    }
+    let der = STANDARD.decode(signature).expect("is base64");
+    let flipped = STANDARD.encode([&der[..der.len() - 1], &[der[der.len() - 1] ^ 1]].concat());
+    let certificate = "\"certificate\":{\"rawBytes\":\"AAAA\"},";
+    let chain =
+        "\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"AAAA\"},{\"rawBytes\":\"AAAA\"}]},";
+    for (bundle, id, reason) in [
+        (trimmed.replace(signature, &flipped), "signature", "what was signed was changed afterwards"),
+        (trimmed.replace(signature, "AAAA"), "signature", "not in canonical form"),
+        (trimmed.replace(signature, &format!("{signature}\\n")), "seal", "its signature is not base64"),
+        (trimmed.replace(signature, &format!(" {signature}")), "seal", "its signature is not base64"),
+        (trimmed.replace(signature, signature.trim_end_matches('=')), "seal", "its signature is not base64"),
+        (
+            trimmed.replace("\"publicKey\"", &format!("{certificate}\"publicKey\"")),
+            "seal",
+            "more than one of",
+        ),
+        (trimmed.replace("\"publicKey\"", &format!("{chain}\"publicKey\"")), "seal", "more than one of"),
+        (
+            trimmed.replace("\"signatures\":[", "\"signatures\":[{\"sig\":\"\"},"),
+            "seal",
+            "it has 2 signatures",
+        ),
+        (trimmed.replace("\"signatures\":[{", "\"signatures\":[],\"x\":[{"), "seal", "unknown field"),
+        (trimmed.replace("bundle.v0.3", "bundle.v0.9"), "seal", "its mediaType is"),
+        (format!("{trimmed}{trimmed}"), "seal", "trailing characters"),
+        (trimmed.replacen('{', "{\"mediaType\":\"x\",", 1), "seal", "duplicate field"),
+        (String::new(), "seal", "not valid JSON"),
+        ("[".repeat(100_000), "seal", "cannot be read"),
+    ] {
+        // Only the padding may be missing already.
+        if bundle == trimmed && reason == "its signature is not base64" && !signature.ends_with('=') {
+            continue;
+        }
+        assert_ne!(bundle, trimmed, "{reason}");
+        let outcome = attempt(&bundle);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+        outcome.says(&format!("{id:<15}  fail")).says(reason).claims_no_success();
+    }
+}
+
+/// What nobody who is trusted signed costs next to nothing, however long it is.
+#[test]
+fn long_lists_of_strangers_are_not_read() {
+    let (project, model) = model();
+    let (stranger, _) = project.other_key("stranger");
+    let signer: Signer =
+        read_private_key(&KeySource::from(stranger.as_str()), &mut |_| Ok(None)).expect("reads").into();
+    let resource = |index: usize| {
+        let (start, end, zero) = (index, index + 1, "0".repeat(64));
+        format!("{{\"algorithm\":\"sha256-sharded-1\",\"digest\":\"{zero}\",\"name\":\".:{start}:{end}\"}}")
+    };
+    let resources: Vec<String> = (0..100_000).map(resource).collect();
+    let statement = format!(
+        "{{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{{\"name\":\"m\",\"digest\":{{\"sha256\":\"{}\"}}}}],\
+         \"predicateType\":\"https://model_signing/signature/v1.0\",\"predicate\":{{\"resources\":[{}],\"serialization\":\
+         {{\"method\":\"shards\",\"hash_type\":\"sha256\",\"shard_size\":1,\"allow_symlinks\":false}}}}}}",
+        "0".repeat(64),
+        resources.join(",")
+    );
+    let signature = text(&project.root().join("long.sig"));
+    fs::write(&signature, write_bundle(statement.as_bytes(), &signer).expect("signs")).expect("writes");
+    let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("seal             skip     what it says was not read").claims_no_success();
+    // Read it is, in time that grows as its length does, where its signer is trusted.
+    let outcome =
+        verify(&model, &signature, &["--key", &project.root().join("stranger.pub").to_string_lossy()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("its root digest is").claims_no_success();
+    // A bundle has no list that could be long.
+    let entries = vec!["1"; 1_000_000].join(",");
+    let bundle = fs::read_to_string(&signature).expect("reads");
+    let bundle = bundle.replace("\"tlogEntries\":[]", &format!("\"tlogEntries\":[{entries}]"));
+    fs::write(&signature, bundle).expect("writes");
+    let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
+    assert_eq!(outcome.code, Some(1));
+    outcome.says("a list has more than 64 entries").claims_no_success();
+}
