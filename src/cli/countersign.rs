@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Talk;
 use super::arguments::Format;
 use super::failure::Hinted;
-use super::output::{print, say, warn};
+use super::output::{complain, print, say, warn};
 use super::policy::previous;
 use super::progress::Progress;
 use super::signing::Signing;
@@ -123,7 +123,7 @@ pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> 
     match read {
         Ok(seal) => Ok(Some(seal)),
         Err(reason) => {
-            eprintln!("error: {} was not signed: {reason}", crate::text::path(archive));
+            complain(&format!("{} was not signed: {reason}", crate::text::path(archive)));
             Ok(None)
         }
     }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::Talk;
+use super::output::complain;
 use crate::oms::SignError;
 use crate::release::StatementError;
 use crate::report::Style;
@@ -13,16 +14,16 @@ use crate::{acceptance, build, diff, drill, policy, recipe, reproduce, verify};
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
-    let style = style(&std::io::stderr());
-    eprintln!("{} {error}", style.paint("1;31", "error:"));
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  cause: {}", crate::text::Escaped(&cause.to_string()));
+        text += &format!("\n  cause: {}", crate::text::Escaped(&cause.to_string()));
         source = cause.source();
     }
     if let Some(hint) = hint(error) {
-        eprintln!("{} {hint}", style.paint("36", "hint:"));
+        text += &format!("\n{} {hint}", style(&std::io::stderr()).paint("36", "hint:"));
     }
+    complain(&text);
     let refused = error.downcast_ref::<build::Error>().is_some_and(build::Error::is_refusal)
         || error.downcast_ref::<diff::Error>().is_some_and(diff::Error::is_refusal)
         || error.downcast_ref::<SignError>().is_some_and(SignError::is_refusal);

@@ -23,6 +23,12 @@ pub(super) fn say(talk: Talk, text: &str) {
     }
 }
 
+/// Says what went wrong on standard error, also to who wants quiet.
+pub(super) fn complain(text: &str) {
+    let error = style(&io::stderr()).paint("1;31", "error:");
+    let _ = writeln!(io::stderr(), "{error} {text}");
+}
+
 /// Warns on standard error.
 pub(super) fn warn(talk: Talk, text: &str) {
     if !talk.quiet {

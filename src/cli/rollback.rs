@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
@@ -62,8 +62,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 /// To the second.
 fn end(text: &str) -> anyhow::Result<Timestamp> {
     let now = Timestamp::now();
-    let end = match Age::parse(text) {
-        Some(age) => SignedDuration::try_from(age.0).ok().and_then(|age| now.checked_add(age).ok()),
+    let end: Option<Timestamp> = match Age::parse(text) {
+        Some(age) => {
+            let end = SignedDuration::try_from(age.0).ok().and_then(|age| now.checked_add(age).ok());
+            Some(end.context("`--until`: no time is so far away")?)
+        }
         None => text.parse().ok(),
     };
     match end.and_then(|end| Timestamp::from_second(end.as_second()).ok()) {

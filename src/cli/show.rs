@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{complain, print};
 use super::verify::target;
 use crate::digest::Digest;
 use crate::manifest::{ResourceDescriptor, Statement};
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let seal = match read_sealed(&target)? {
         Sealed::Read { seal, .. } => seal,
         Sealed::Unreadable(reason) => {
-            eprintln!("error: {}: {reason}", crate::text::name(&target.shown()));
+            complain(&format!("{}: {reason}", crate::text::name(&target.shown())));
             return Ok(1);
         }
     };

@@ -32,7 +32,8 @@ pub struct Listed {
 /// [`digest::Error`].
 pub fn list(root: &Path, ignored: &BTreeSet<String>, allow_symlinks: bool) -> Result<Listed, digest::Error> {
     let mut listed = Listed::default();
-    if root.is_file() {
+    if !root.is_dir() {
+        digest::open_regular(root, Symlinks::Follow)?;
         listed.files.push(".".to_string());
         return Ok(listed);
     }
@@ -201,7 +202,7 @@ pub struct Compared {
     /// What was left out although it is there.
     pub ignored: Vec<String>,
     /// Files that no shard covers, because they are empty.
-    pub empty: u64,
+    pub empty: Vec<String>,
 }
 
 /// Compares a model with what was signed.
@@ -238,7 +239,7 @@ pub fn compare(
         let is_empty = statement.shard_size.is_some()
             && location(root, &path).metadata().is_ok_and(|metadata| metadata.len() == 0);
         match is_empty {
-            true => compared.empty += 1,
+            true => compared.empty.push(path),
             false => drop(compared.differences.insert(path, Difference::Unsigned)),
         }
     }

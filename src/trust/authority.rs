@@ -21,6 +21,10 @@ use super::identity::TimeTrust;
 use crate::sign::PublicKey;
 use crate::text::{Escaped, name};
 
+/// How certificates may be signed, for messages.
+const ACCEPTED: &str =
+    "ECDSA on P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits, with SHA-256 or longer";
+
 /// What a path has to be beside valid.
 type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
 
@@ -84,9 +88,10 @@ impl Authority {
         match authority.roots.is_empty() {
             true => Err(TrustError::Certificate {
                 shown: texts.first().map(|(shown, _)| shown.clone()).unwrap_or_default(),
-                reason:
-                    "there is no root among these certificates, one that an authority gave itself: add it"
-                        .into(),
+                reason: format!(
+                    "there is no root among these certificates, one that an authority gave itself and signed \
+                     in a way that is accepted ({ACCEPTED}): add it"
+                ),
             }),
             false => Ok(authority),
         }
@@ -318,7 +323,19 @@ fn reason(error: &webpki::Error, subject: &str) -> String {
             format!("{of}: {}", not_for_code())
         }
         webpki::Error::NameConstraintViolation => {
-            format!("{of} is not a name that the authorities above it may certify")
+            format!(
+                "{of} is not a name that the authorities above it may certify, or they limit names in a way that \
+                 is not supported (only those of DNS names and IP addresses are)"
+            )
+        }
+        webpki::Error::PathLenConstraintViolated | webpki::Error::MaximumPathDepthExceeded => {
+            format!("the chain of {of} is longer than one of its authorities allows, or than six of them")
+        }
+        webpki::Error::UnsupportedSignatureAlgorithmContext(_)
+        | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            format!(
+                "a certificate in the chain of {of} was signed in a way that is not accepted: {ACCEPTED} are"
+            )
         }
         webpki::Error::EndEntityUsedAsCa => {
             format!("a certificate in the chain of {of} is not an authority's")

@@ -19,8 +19,8 @@ pub(super) const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x0
 /// `emailAddress` of PKCS#9, in names of old certificates.
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
-/// No chain is longer, and no certificate.
-pub(super) const MOST_CERTIFICATES: usize = 16;
+/// No chain is longer, and no certificate: a signer's, as many authorities as `webpki` looks at, and a root.
+pub(super) const MOST_CERTIFICATES: usize = 8;
 pub(super) const LONGEST_CERTIFICATE: usize = 64 << 10;
 
 /// Extensions whose meaning is known, and which may therefore be critical.
@@ -99,7 +99,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
         }
     }
     match certificates.windows(2).find(|pair| !is_signed_by(&pair[0], &pair[1])) {
-        None => Ok(()),
+        None => check_path(signer, authorities),
         Some(pair) => {
             let [certificate, next] = [&pair[0], &pair[1]].map(|one| crate::text::name(&subject_of(one)));
             Err(format!(
@@ -180,6 +180,11 @@ pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
     }
     if extension::<KeyUsage>(certificate)?.is_some_and(|usage| !usage.digital_signature()) {
         return Err("its certificate is not for signing (key usage)".to_string());
+    }
+    if subject_of(certificate).is_empty() {
+        return Err(
+            "its certificate names nobody: it has neither a subject nor an alternative name".to_string()
+        );
     }
     check_critical(certificate)
 }

@@ -200,7 +200,7 @@ pub(super) fn accept<'a>(
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
-        None => Refusal::new("it was signed by an identity, and no identity is trusted here")
+        None => Refusal::new("it has one certificate with log entries or timestamps, as identities have, and no identity is trusted here")
             .hint("`--identity` and `--issuer` name who must have signed"),
     })
 }

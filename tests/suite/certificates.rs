@@ -104,6 +104,7 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
         ("by-ended-intermediate", &["ended-intermediate"], trusted.to_vec(), "or one above it, ended at 2"),
         ("by-no-authority", &["leaf-p256", "intermediate"], trusted.to_vec(), "is not an authority's"),
         ("web-server", &["intermediate"], trusted.to_vec(), "is not for signing code"),
+        ("nobody", &["intermediate"], trusted.to_vec(), "names nobody"),
         ("no-purpose", &["intermediate"], trusted.to_vec(), "is not for signing code"),
         ("not-for-signing", &["intermediate"], trusted.to_vec(), "is not for signing"),
         ("an-authority", &["intermediate"], trusted.to_vec(), "is an authority, and signs nothing but"),
@@ -222,6 +223,13 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
         ("ended.key", "ended.pem", &[], "is valid from 2"),
         ("leaf-p256.key", "leaf-p256.pem", &["root.pem", "intermediate.pem"], "was not issued by"),
         ("by-impostor.key", "by-impostor.pem", &["root.pem"], "was not issued by"),
+        ("nobody.key", "nobody.pem", &[], "names nobody"),
+        (
+            "too-deep.key",
+            "too-deep.pem",
+            &["below-short-root.pem", "short-root.pem"],
+            "longer than one of its",
+        ),
         ("leaf-p256.key", "leaf-p256.pem", &["leaf-p384.pem"], "is not the certificate of an authority"),
     ] {
         let outcome = sign(key, leaf, chain);

@@ -164,10 +164,7 @@ fn anybody_else_is_refused() {
     // The public-good instance knows nothing of it, and a key says nothing about it.
     for (arguments, reason) in [
         (trusting(IDENTITY, ISSUER).to_vec(), "log"),
-        (
-            vec!["--key", &stage.project.public_key()],
-            "it was signed by an identity, and no identity is trusted here",
-        ),
+        (vec!["--key", &stage.project.public_key()], "as identities have, and no identity is trusted here"),
     ] {
         let outcome = stage.project.modelseal(&[&["verify", &stage.archive][..], &arguments].concat()).run();
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());

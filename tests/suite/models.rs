@@ -77,7 +77,7 @@ fn signatures_of_every_release_of_the_reference_tool_verify() {
         assert_eq!(outcome.code, Some(0), "{name}: {}", outcome.all());
         outcome.says(says).says("lineage          skip").says("match the model signature signed by");
         if name.contains("shards") {
-            outcome.says("1 empty file: a signature over pieces does not cover them");
+            outcome.says("and is empty, which a signature over pieces does not cover: `empty`");
         }
         for (path, changed, was) in [("sub/a.bin", "b", "a"), ("config.json", "hellp", "hello")] {
             fs::write(model.join(path), changed).expect("writes");
@@ -261,6 +261,13 @@ fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
     symlink("/dev/zero", &place).expect("links");
     modelseal(["sign", &directory, "--key", &key]).expect(2).says("model.sig");
     assert!(place.is_symlink());
+    // Nor is anything else taken for a model.
+    let pipe = text(&project.root().join("pipe"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("fifo");
+    modelseal(["sign", &pipe, "--key", &key]).expect(2).says("/pipe` is a FIFO, not a regular file");
+    let (signature, public) = (vector("1.1.1-p256.sig"), vector("p256.pub"));
+    let outcome = modelseal(["verify", &pipe, "--signature", &signature, "--key", &public]);
+    outcome.expect(2).says("/pipe` is a FIFO, not a regular file");
 }
 
 /// The model may be named by a link; what lies in it may not be one.

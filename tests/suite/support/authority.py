@@ -40,13 +40,13 @@ def write(name, key, certificate):
 
 
 def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digital_signature",),
-          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None, length=None, more=(), names=(), emails=None, common=None):
+          purposes=(ExtendedKeyUsageOID.CODE_SIGNING,), key=None, length=None, more=(), names=(), emails=None, common=None, nameless=False):
     key = key or new_key(kind)
     subject = x509.Name([
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme, Inc."),
         x509.NameAttribute(NameOID.COMMON_NAME, common or name),
         *names,
-    ])
+    ]) if not nameless else x509.Name([])
     issuer_name, issuer_key, issuer_kind = made[issuer] if issuer else (subject, key, kind)
     builder = (
         x509.CertificateBuilder()
@@ -67,7 +67,7 @@ def issue(name, issuer=None, kind="p256", days=(-1, 365), ca=False, usage=("digi
         builder = builder.add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
     for extension in more:
         builder = builder.add_extension(extension, critical=True)
-    if not ca:
+    if not ca and not nameless:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([
                 x509.RFC822Name(emails or f"{name}@acme.test"), x509.UniformResourceIdentifier(f"spiffe://acme.test/{name}")
@@ -111,6 +111,7 @@ issue("short-root", **AUTHORITY, length=0)
 issue("below-short-root", "short-root", **AUTHORITY)
 issue("too-deep", "below-short-root")
 issue("just-deep-enough", "short-root")
+issue("nobody", "intermediate", nameless=True)
 issue("odd-root", **AUTHORITY, more=(UNKNOWN,))
 issue("odd", "intermediate", more=(UNKNOWN,))
 issue("bad-usage", "intermediate", usage=None, more=(
