@@ -81,6 +81,11 @@ fn a_full_disk_behind_standard_output_is_2() {
     let output = command.stdout(full).stderr(Stdio::piped()).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
+    // Where nobody can be told either, the exit code still says it.
+    let full = || OpenOptions::new().write(true).open("/dev/full").expect("opens");
+    let nowhere = project.modelseal(&["verify", "nowhere.tar", "--key", &key]);
+    let output = nowhere.into_command().stdout(full()).stderr(full()).output().expect("runs");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
