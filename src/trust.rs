@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::sign::{Bundle, Material, PublicKey, SignatureError};
 use crate::text::{Escaped, name};
+use authority::CertificatePath;
 
 pub use authority::{Authority, Certified};
 pub use certificate::{certified_key, certified_subject, check_chain, read_certificates};
@@ -98,6 +99,19 @@ impl TrustedSigner {
     fn trusted_key(&self) -> Option<&PublicKey> {
         if let Trust::Key(key) = &self.trust { Some(key) } else { None }
     }
+
+    /// Whether this is about that signer, whatever it would say of this very signature.
+    fn describes(&self, accepted: &Accepted<'_>) -> bool {
+        match &self.trust {
+            // A key is the same in a certificate.
+            Trust::Key(key) => *key == accepted.key,
+            Trust::Authority(authority) => accepted.paths().any(|path| authority.describes(path)),
+            Trust::Identity(trust) => match &accepted.who {
+                Some(Who::Identity { identity, issuer }) => trust.describes(identity, issuer),
+                _ => false,
+            },
+        }
+    }
 }
 
 /// A signature that is right, by somebody who is trusted. Whether the signer may do what it did is another
@@ -111,6 +125,8 @@ pub struct Accepted<'a> {
     /// All who describe it, also those who would not accept this very signature: what a bundle leaves out or
     /// adds must not decide as whom its signer is known.
     described: Vec<&'a TrustedSigner>,
+    /// How its certificate leads to a root of the signer.
+    path: Option<CertificatePath>,
     pub key: PublicKey,
     /// Who it is, where that is not the key itself.
     pub who: Option<Who>,
@@ -132,12 +148,17 @@ impl<'a> Accepted<'a> {
         Self {
             signer,
             others: Vec::new(),
-            described: vec![signer],
+            described: Vec::new(),
+            path: None,
             key,
             who: None,
             time: None,
             judged_at: None,
         }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &CertificatePath> {
+        self.path.iter().chain(self.others.iter().flat_map(|other| &other.path))
     }
 
     /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any name
@@ -232,8 +253,7 @@ pub fn accept<'a>(
         Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
         Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
     }?;
-    // A key is the same in a certificate.
-    accepted.described.extend(signers.iter().filter(|signer| signer.trusted_key() == Some(&accepted.key)));
+    accepted.described = signers.iter().filter(|signer| signer.describes(&accepted)).collect();
     Ok(accepted)
 }
 
@@ -311,7 +331,6 @@ fn accept_certified<'a>(
 ) -> Result<Accepted<'a>, Refusal> {
     let mut reason = None;
     let mut accepted: Option<Accepted<'a>> = None;
-    let mut paths = Vec::new();
     for signer in signers {
         let Trust::Authority(authority) = &signer.trust else { continue };
         let times = match authority.times(&bundle.timestamps, &bundle.signature) {
@@ -332,20 +351,13 @@ fn accept_certified<'a>(
                 }
                 let who = Some(Who::Certified { subject, authority: root });
                 let time = times.into_iter().min().filter(|_| authority.time().is_none());
-                let found = Accepted { who, time, judged_at: authority.time(), ..Accepted::new(signer, key) };
+                let (path, judged_at) = (Some(path), authority.time());
+                let found = Accepted { path, who, time, judged_at, ..Accepted::new(signer, key) };
                 also(&mut accepted, found);
-                paths.push(path);
             }
             // One whose time has ended says more than a stranger's.
             Err(found) => reason = reason.or(Some(found)),
         }
-    }
-    let describes = |signer: &&TrustedSigner| match &signer.trust {
-        Trust::Authority(authority) => paths.iter().any(|path| authority.describes(path)),
-        Trust::Key(_) | Trust::Identity(_) => false,
-    };
-    if let Some(accepted) = &mut accepted {
-        accepted.described.extend(signers.iter().filter(describes));
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),

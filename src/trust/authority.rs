@@ -52,7 +52,7 @@ struct Root {
 
 /// A signer's certificate, and how it leads to a root.
 #[derive(Debug, Clone)]
-pub(super) struct Path {
+pub(super) struct CertificatePath {
     signer: Certificate,
     /// From the signer's issuer to the root.
     authorities: Vec<Certificate>,
@@ -68,7 +68,7 @@ pub struct Certified {
     pub subject: String,
     /// Of the root.
     pub authority: String,
-    pub(super) path: Path,
+    pub(super) path: CertificatePath,
 }
 
 impl Authority {
@@ -206,7 +206,7 @@ impl Authority {
 
     /// Whether this names the signer of a path: by its subject, and by an authority that stands above it.
     /// Neither what leads to a root here, nor any time, matters: those are the bundle's to choose.
-    pub(super) fn describes(&self, path: &Path) -> bool {
+    pub(super) fn describes(&self, path: &CertificatePath) -> bool {
         let is_named = self.subject.as_ref().is_none_or(|subject| is_named(&path.signer, subject));
         let own = self.roots.iter().map(|root| &root.der).chain(&self.intermediates);
         let mut own = own.filter_map(|der| Certificate::from_der(der).ok());
@@ -220,7 +220,7 @@ impl Authority {
         others: &[Vec<u8>],
         time: Timestamp,
         subject: &str,
-    ) -> Result<Path, String> {
+    ) -> Result<CertificatePath, String> {
         let (valid, ended): (Vec<&Root>, Vec<&Root>) =
             self.roots.iter().partition(|root| root.not_before <= time && time <= root.not_after);
         let ders: Vec<CertificateDer<'_>> =
@@ -294,7 +294,7 @@ impl Authority {
             .map_err(|_| format!("a certificate in the chain of {} cannot be read", name(subject)))?;
         let signer =
             Certificate::from_der(&leaf).map_err(|_| "its certificate cannot be read".to_string())?;
-        Ok(Path { signer, authorities, root: root.subject.clone() })
+        Ok(CertificatePath { signer, authorities, root: root.subject.clone() })
     }
 }
 

@@ -118,6 +118,11 @@ impl IdentityTrust {
         matches!(self.identity, Pattern::Exact(_))
     }
 
+    /// Whether this identity is meant, whoever vouches for it here.
+    pub(super) fn describes(&self, identity: &str, issuer: &str) -> bool {
+        self.issuer == issuer && self.identity.matches(identity)
+    }
+
     /// Who is meant, for messages.
     pub fn shown(&self) -> String {
         format!("{} by {}", self.identity.shown(), name(&self.issuer))
@@ -188,15 +193,6 @@ pub(super) fn accept<'a>(
             }
             Err(found) => reason = reason.or(Some(found)),
         }
-    }
-    if let Some(accepted) = &mut accepted
-        && let Some(Who::Identity { identity, issuer }) = &accepted.who
-    {
-        let describes = |signer: &&TrustedSigner| match &signer.trust {
-            Trust::Identity(trust) => trust.issuer == *issuer && trust.identity.matches(identity),
-            Trust::Key(_) | Trust::Authority(_) => false,
-        };
-        accepted.described.extend(signers.iter().filter(describes));
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
