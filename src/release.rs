@@ -91,25 +91,36 @@ impl StatementError {
     }
 }
 
-/// Signs a statement about a release and writes it beside its archive: `TARGET.WHAT.HINT8.sigstore.json`, in
-/// the place of what the same signer said before.
-///
-/// # Errors
-/// [`StatementError`].
-pub fn write_beside(
-    target: &Path,
-    statement: &Attestation,
-    signer: &Signer,
-) -> Result<PathBuf, StatementError> {
-    let bundle = sign::write_bundle(&statement.payload(), signer)?;
-    let what = statement.claim().word();
-    let hint = signer.public_key().hint().to_string();
-    let target = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
-    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let path = target.with_file_name(format!("{name}.{what}.{}.sigstore.json", &hint[..8]));
-    match write_whole(&path, &bundle) {
-        Ok(()) => Ok(path),
-        Err(source) => Err(StatementError::Write { path, source }),
+/// A statement about a release, signed and not written yet.
+pub struct SignedStatement {
+    /// The bundle.
+    pub bytes: Vec<u8>,
+    /// What its name ends in: `WHAT.HINT8.sigstore.json`.
+    ending: String,
+}
+
+impl SignedStatement {
+    /// # Errors
+    /// [`StatementError::Key`].
+    pub fn new(statement: &Attestation, signer: &Signer) -> Result<Self, StatementError> {
+        let bytes = sign::write_bundle(&statement.payload(), signer)?;
+        let hint = signer.public_key().hint().to_string();
+        let ending = format!("{}.{}.sigstore.json", statement.claim().word(), &hint[..8]);
+        Ok(Self { bytes, ending })
+    }
+
+    /// Writes it beside an archive, in the place of what the same signer said before.
+    ///
+    /// # Errors
+    /// [`StatementError::Write`].
+    pub fn write_beside(&self, archive: &Path) -> Result<PathBuf, StatementError> {
+        let archive = std::path::absolute(archive).unwrap_or_else(|_| archive.to_path_buf());
+        let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = archive.with_file_name(format!("{name}.{}", self.ending));
+        match write_whole(&path, &self.bytes) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(StatementError::Write { path, source }),
+        }
     }
 }
 

@@ -15,10 +15,11 @@ use super::trusting::Trusting;
 use super::verify::print_report;
 use crate::digest::Algorithms;
 use crate::manifest::{Attestation, Claim};
-use crate::release::{Seal, write_beside};
-use crate::report::{self, Report, Verdict};
-use crate::sign::{self, Bundle, Signer};
-use crate::trust::{self, Accepted, Role};
+use crate::policy::Policy;
+use crate::release::{Seal, SignedStatement};
+use crate::report::{Report, Verdict};
+use crate::sign::{self, Bundle};
+use crate::trust::{self, Role, TrustedSigner};
 use crate::verify::{Options, Target, read_whole, verify};
 
 /// Approve a release as a second signer, in a statement beside its archive
@@ -49,40 +50,53 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let key = arguments.signing.prepare(talk)?;
-    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
-    let judged = arguments.policy.as_ref().map(|policy| judge(arguments, policy, &seal)).transpose()?;
-    match &judged {
-        Some(report) if report.verdict() != Verdict::Pass => {
-            say(talk, "nothing was signed: the policy does not accept this release");
-            return print_report(report, Format::Text, talk);
+    let trusting = Trusting::default();
+    let mut policy = arguments.policy.as_ref().map(|path| trusting.with_policy(path)).transpose()?;
+    if let Some((policy, _)) = &mut policy {
+        // That others have to sign, too, is no reason not to.
+        policy.tables.signatures = None;
+    }
+    let Some((seal, bundle)) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    match &policy {
+        Some((policy, signers)) => {
+            let report = judge(arguments, policy, signers, &seal)?;
+            if report.verdict() != Verdict::Pass {
+                say(talk, "nothing was signed: the policy does not accept this release");
+                return print_report(&report, Format::Text, talk);
+            }
         }
-        Some(_) => {}
         None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
     }
-    let signer = key.open()?;
-    if let (Some(policy), Some(report)) = (&arguments.policy, &judged) {
-        may_approve(policy, report, &signer)?;
-    }
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
-    let path = write_beside(&arguments.archive, &statement, &signer)?;
+    let statement = SignedStatement::new(&statement, &key.open()?)?;
+    if let Some((policy, signers)) = &policy {
+        counts(signers, &bundle, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
+            let policy = crate::text::path(&policy.path);
+            let message = format!("{policy} would not count this approval: {reason}");
+            Hinted { message, hint: hint.to_string() }
+        })?;
+    }
+    let path = statement.write_beside(&arguments.archive)?;
     print(&signed("approved", &seal, &path))?;
     Ok(0)
 }
 
 /// What a policy says of the release, whoever else has to sign.
-fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Report> {
-    let (mut policy, signers) = Trusting::default().with_policy(policy)?;
-    // That others have to sign, too, is no reason not to.
-    policy.tables.signatures = None;
+fn judge(
+    arguments: &Arguments,
+    policy: &Policy,
+    signers: &[TrustedSigner],
+    seal: &Seal,
+) -> anyhow::Result<Report> {
     if signers.is_empty() {
         bail!("{} names no signers: who may have built it?", crate::text::path(&policy.path));
     }
     let previous = previous(arguments.previous.as_deref())?;
     let options = Options {
-        policy: Some(&policy),
+        policy: Some(policy),
         previous: previous.as_ref(),
         hash: Algorithms::BLAKE3,
-        ..Options::new(&signers, Timestamp::now(), &|_| {})
+        ..Options::new(signers, Timestamp::now(), &|_| {})
     };
     let report = verify(&Target::Path(arguments.archive.clone()), &options)?;
     if report.release != Some(seal.release) {
@@ -91,37 +105,32 @@ fn judge(arguments: &Arguments, policy: &Path, seal: &Seal) -> anyhow::Result<Re
     Ok(report)
 }
 
-/// Whether an approval by this signer would count: it may approve, and has not built the release.
-fn may_approve(policy: &Path, report: &Report, signer: &Signer) -> anyhow::Result<()> {
-    let (_, signers) = Trusting::default().with_policy(policy)?;
+/// Whether an approval is by somebody who may approve, and who is not the builder; if not, why, and a hint.
+fn counts(signers: &[TrustedSigner], seal: &Bundle, approval: &Bundle) -> Result<(), (String, &'static str)> {
     let now = Timestamp::now();
-    let bundle = sign::read_bundle(&sign::write_bundle(b"{}", signer)?)?;
-    let accepted = trust::accept(&signers, &bundle, Bundle::verify, now).map_err(|refusal| refusal.message);
-    let (reason, hint) = match accepted.and_then(|accepted| accepted.acting(Role::Approve, now)) {
-        Ok(accepted) => match report.signers.first() {
-            Some(builder) if is_builder(&accepted, builder) => {
-                ("the builder signed it, and has signed already".to_string(), "somebody else has to approve")
-            }
-            _ => return Ok(()),
-        },
-        Err(reason) => (reason, "somebody has to sign whose `[[signer]]` says `may = [\"approve\"]` now"),
+    let acting = |bundle, role| {
+        let accepted = trust::accept(signers, bundle, Bundle::verify, now);
+        accepted.map_err(|refusal| refusal.message)?.acting(role, now)
     };
-    let message = format!("{} would not count this approval: {reason}", crate::text::path(policy));
-    Err(Hinted { message, hint: hint.to_string() }.into())
+    let nobody = |reason| (reason, "somebody has to sign whose `[[signer]]` says `may = [\"approve\"]` now");
+    let approver = acting(approval, Role::Approve).map_err(nobody)?;
+    let builder = acting(seal, Role::Build).map_err(nobody)?;
+    match builder.is_same_as(&approver) {
+        true => {
+            Err(("the builder signed it, and has signed already".to_string(), "somebody else has to approve"))
+        }
+        false => Ok(()),
+    }
 }
 
-/// Whether a report names this signer as the builder: by its key, or as the same entry of the policy.
-fn is_builder(accepted: &Accepted<'_>, builder: &report::Signer) -> bool {
-    builder.name == accepted.signer.name || builder.key == accepted.key.hint()
-}
-
-/// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
-pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
+/// The seal of an archive that holds what its manifest says, and what it was signed with; `None`: it does not,
+/// and that was said.
+pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<(Seal, Bundle)>> {
     let progress = Progress::new("reading", talk);
     let read = read_whole(archive, &|bytes| progress.advance(bytes))?;
     drop(progress);
     match read {
-        Ok(seal) => Ok(Some(seal)),
+        Ok(read) => Ok(Some(read)),
         Err(reason) => {
             complain(&format!("{} was not signed: {reason}", crate::text::path(archive)));
             Ok(None)

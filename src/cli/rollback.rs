@@ -10,7 +10,7 @@ use super::output::{print, warn};
 use super::signing::Signing;
 use crate::manifest::{Attestation, Claim, Rollback};
 use crate::recipe::Age;
-use crate::release::write_beside;
+use crate::release::SignedStatement;
 
 /// Say that going back to a release is meant, in a signed statement beside its archive
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let until = end(&arguments.until)?;
     let key = arguments.signing.prepare(talk)?;
-    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    let Some((seal, _)) = whole(&arguments.archive, talk)? else { return Ok(1) };
     if seal.manifest.model().release.is_none() {
         let advice = "`release = N` under `[model]` of its recipe gives the next one a number";
         warn(
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until });
     let statement = Attestation::about(&seal.manifest, seal.release, claim);
-    let path = write_beside(&arguments.archive, &statement, &key.open()?)?;
+    let path = SignedStatement::new(&statement, &key.open()?)?.write_beside(&arguments.archive)?;
     print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }

@@ -66,9 +66,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if model.is_dir() && model.join("model.sig").exists() && !leave_out.contains("model.sig") {
         warn(talk, "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out");
     }
-    let progress = Progress::new("signing", talk);
-    let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
-    drop(progress);
+    // Whatever is wrong with the key is said before a large model is hashed.
     let signer = key.open()?;
     if !signer.public_key().is_elliptic_curve() {
         let message =
@@ -76,6 +74,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         let hint = "`modelseal keygen --algorithm p256` makes one".to_string();
         return Err(Hinted { message: message.to_string(), hint }.into());
     }
+    let progress = Progress::new("signing", talk);
+    let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
+    drop(progress);
     let bundle = write_bundle(&stated.payload, &signer)?;
     let shown = crate::text::path(&signature);
     match there(&signature, bundle.len())? {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Reproduction};
 use crate::manifest::{Attestation, Claim};
-use crate::release::write_beside;
+use crate::release::SignedStatement;
 use crate::sign::Signer;
 
 /// Signs what was found and writes it beside the target: `TARGET.reproduction.HINT8.sigstore.json`.
@@ -19,5 +19,5 @@ pub fn attest(target: &Path, result: &Reproduction, key: &Signer) -> Result<Path
         return Err(Error::NothingToAttest);
     }
     let statement = Attestation::new(model, release, Claim::Reproduced(level), env!("CARGO_PKG_VERSION"));
-    Ok(write_beside(target, &statement, key)?)
+    Ok(SignedStatement::new(&statement, key)?.write_beside(target)?)
 }

@@ -232,6 +232,7 @@ pub(super) fn subject_of(certificate: &Certificate) -> String {
     }
 }
 
+/// Those that a caller can name; of others only that there is one.
 fn alternative_names(certificate: &Certificate) -> Vec<String> {
     let names =
         extension::<SubjectAltName>(certificate).ok().flatten().map(|names| names.0).unwrap_or_default();
@@ -241,7 +242,11 @@ fn alternative_names(certificate: &Certificate) -> Vec<String> {
         GeneralName::DnsName(dns) => Some(format!("DNS:{}", dns.as_str())),
         _ => None,
     });
-    shown.collect()
+    let shown: Vec<String> = shown.collect();
+    match shown.is_empty() && !names.is_empty() {
+        true => vec!["a name of another kind".to_string()],
+        false => shown,
+    }
 }
 
 pub(super) fn is_named(certificate: &Certificate, subject: &str) -> bool {

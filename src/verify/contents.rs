@@ -7,13 +7,14 @@ use super::{Error, Target, files};
 use crate::archive::{ArchiveReader, ReadError};
 use crate::digest::{Algorithms, Progress};
 use crate::release::{Discard, Seal, read_contents};
-use crate::sign::read_bundle;
+use crate::sign::{Bundle, read_bundle};
 
-/// Reads an archive to its end and compares every file with all of its sealed digests.
+/// Reads an archive to its end and compares every file with all of its sealed digests. What the seal was
+/// signed with comes with it.
 ///
 /// # Errors
 /// [`Error`]: it could not be read. `Ok(Err(_))`: what is wrong with it.
-pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, String>, Error> {
+pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<(Seal, Bundle), String>, Error> {
     let source = match open(&Target::Path(path.to_path_buf()))? {
         Opened::Archive(source) => source,
         Opened::Directory(path) => return Err(Error::NotAnArchive(path)),
@@ -24,8 +25,8 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
         Err(ReadError::Io(source)) => return Err(Error::io(path, source)),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let seal = match Seal::read(&entry.content) {
-        Ok((seal, _)) => seal,
+    let (seal, bundle) = match Seal::read(&entry.content) {
+        Ok(read) => read,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, progress);
@@ -45,5 +46,8 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
             bundle.payload == seal.model_signature_payload() && bundle.material == seal.material
         }),
     };
-    Ok(if is_its_own { Ok(seal) } else { Err("its `model.sig` is not of this release".to_string()) })
+    Ok(match is_its_own {
+        true => Ok((seal, bundle)),
+        false => Err("its `model.sig` is not of this release".to_string()),
+    })
 }

@@ -82,9 +82,11 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
             return None;
         }
     };
-    verification.add(Check::skip("seal", "what it says was not read: nobody who is trusted signed it"));
     verification.accepted = signature::check_by(verification, &bundle, oms::verify);
+    // What a signature says stands first in a report, and is read last.
     let Some(accepted) = &verification.accepted else {
+        let skipped = Check::skip("seal", "what it says was not read: nobody who is trusted signed it");
+        verification.report.checks.insert(0, skipped);
         verification.not_reached("the files: the signature was not accepted");
         return None;
     };
@@ -95,7 +97,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
     };
     let report = &mut verification.report;
     report.signers.push(signer);
-    report.checks[0] = check;
+    report.checks.insert(0, check);
     match &statement {
         Some(statement) => {
             report.hash = statement.hash.name();

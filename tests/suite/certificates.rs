@@ -66,6 +66,10 @@ fn whom_a_trusted_authority_certifies_is_accepted() {
         let subject = format!("`CN={name},O=Acme\\, Inc.`, certified by `CN=root,O=Acme\\, Inc.`");
         outcome.says(&subject);
     }
+    // A name that no caller can name is a name, too.
+    let outcome = judge("other-name", &["intermediate"], &trusted);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says("`a name of another kind`, certified by");
     let rsa = path("rsa-root.pem");
     assert_eq!(judge("by-rsa", &[], &["--certificate-chain", &rsa]).code, Some(0));
     // The verifier may have what the signer left out.

@@ -112,6 +112,8 @@ issue("below-short-root", "short-root", **AUTHORITY)
 issue("too-deep", "below-short-root")
 issue("just-deep-enough", "short-root")
 issue("nobody", "intermediate", nameless=True)
+issue("other-name", "intermediate", nameless=True, more=(
+    x509.SubjectAlternativeName([x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7"), b"\x0c\x01x")]),))
 issue("odd-root", **AUTHORITY, more=(UNKNOWN,))
 issue("odd", "intermediate", more=(UNKNOWN,))
 issue("bad-usage", "intermediate", usage=None, more=(
