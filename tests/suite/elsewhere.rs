@@ -147,3 +147,23 @@ fn a_key_on_a_token_signs() {
     wrong.says("did not sign").claims_no_success();
     assert!(!std::path::Path::new(&archive).exists());
 }
+
+/// Key services keep a log, and some let a person confirm: an approval is one signature.
+#[test]
+fn an_approval_asks_the_signer_once() {
+    let project = Project::new();
+    let archive = project.out("wine.tar").to_string_lossy().into_owned();
+    project.modelseal(&["build", "--key", &project.key(), "-o", &archive]).expect(0);
+    let (right, public) = (authority::path("leaf-p256.key"), authority::path("leaf-p256.pub"));
+    let (policy, asked) = (project.root().join("gate.toml"), project.root().join("asked"));
+    let signers = [("ci", project.public_key(), "build"), ("boss", public.clone(), "approve")];
+    let entry = |(name, key, role)| format!("[[signer]]\nname = {name:?}\nkey = {key:?}\nmay = [{role:?}]\n");
+    let text = format!("model = \"wine\"\nsignatures = 2\n{}", signers.map(entry).concat());
+    fs::write(&policy, text).expect("writes");
+    let policy = policy.to_string_lossy();
+    let command = format!("echo >> '{}'; openssl dgst -sha256 -sign {right}", asked.display());
+    let signing = ["--signer", &command, "--key", &public];
+    project.modelseal(&[&["countersign", &archive, "--policy", &policy][..], &signing].concat()).expect(0);
+    assert_eq!(fs::read_to_string(&asked).expect("reads").lines().count(), 1);
+    project.modelseal(&["verify", &archive, "--policy", &policy]).expect(0);
+}
