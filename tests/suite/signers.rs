@@ -73,6 +73,12 @@ pub fn model() -> Model {
 fn signers_are_described_strictly() {
     let stage = Stage::new();
     let root = path("root.pem");
+    // The same key with its point compressed.
+    let [key, short] = ["ci.pub", "short.pub"].map(|name| stage.project.root().join(name));
+    let ec = ["ec", "-pubin", "-pubout", "-conv_form", "compressed", "-in"];
+    let made = std::process::Command::new("openssl").args(ec).arg(&key).arg("-out").arg(&short).output();
+    assert!(made.expect("runs").status.success());
+    assert_ne!(fs::read(&key).expect("reads"), fs::read(&short).expect("reads"));
     let both = format!("{CI}certificate = {root:?}\nsubject = \"CN=x\"\n");
     let subject = format!("[[signer]]\nname = \"a\"\ncertificate = {root:?}\n");
     for (policy, reason) in [
@@ -119,6 +125,10 @@ fn signers_are_described_strictly() {
         ),
         (
             "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n",
+            "one key is one signer",
+        ),
+        (
+            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"short.pub\"\n",
             "one key is one signer",
         ),
     ] {
