@@ -4,9 +4,11 @@
 //! never blocks on a FIFO, and notices when a file changes while it is read.
 
 mod algorithm;
+mod buffer;
 mod fan_out;
 mod file;
 mod parallel;
+mod pieces;
 mod tree;
 
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ pub use fan_out::{Consumer, Progress, read_through};
 pub(crate) use fan_out::{Memory, fill};
 pub use file::{FileDigests, FileRead, Hasher, Stamp, hash_file, open_regular};
 pub use parallel::{map_files, threads};
+pub(crate) use pieces::{PIECE, hash_stream};
 pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};
 
 /// Why a file or a directory could not be read as it should be.

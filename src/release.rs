@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
-use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, Progress};
+use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, PIECE, Progress};
 use crate::manifest::{self, Attestation, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
 use crate::sign::{self, Bundle, BundleError, Form, KeyError, Material, Signer};
 
@@ -126,6 +126,11 @@ impl SignedStatement {
 
 /// Is handed the content of the files while an archive is read.
 pub trait Receiver: Consumer {
+    /// Whether it is to be shown the content at all.
+    fn wants_content(&self) -> bool {
+        true
+    }
+
     /// The content of this entry comes next.
     ///
     /// # Errors
@@ -149,6 +154,10 @@ impl Consumer for Discard {
 }
 
 impl Receiver for Discard {
+    fn wants_content(&self) -> bool {
+        false
+    }
+
     fn begin(&mut self, _: &Frame, _: &Entry<'_>) -> io::Result<()> {
         Ok(())
     }
@@ -171,7 +180,7 @@ pub struct Contents {
 
 /// Reads everything behind the seal, and only as long as each header is the one that belongs there.
 ///
-pub fn read_contents<R: Read>(
+pub fn read_contents<R: Read + Send>(
     mut reader: ArchiveReader<R>,
     seal: &Seal,
     algorithms: Algorithms,
@@ -184,7 +193,7 @@ pub fn read_contents<R: Read>(
     contents
 }
 
-fn read_entries<R: Read>(
+fn read_entries<R: Read + Send>(
     reader: &mut ArchiveReader<R>,
     seal: &Seal,
     algorithms: Algorithms,
@@ -203,11 +212,18 @@ fn read_entries<R: Read>(
         contents.model_signature = Some(content.0);
     }
     for file in seal.manifest.files() {
-        let mut hasher = Hasher::new(algorithms);
         let entry = entry(file);
+        if algorithms == Algorithms::BLAKE3 && !receiver.wants_content() && entry.size > PIECE {
+            let blake3 = Some(reader.hash_entry(&frame, &entry, progress)?);
+            contents.files.push(FileDigests { size: file.size(), sha256: None, blake3 });
+            continue;
+        }
+        let mut hasher = Hasher::new(algorithms);
         receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
         let mut consumers = hasher.consumers();
-        consumers.push(as_consumer(receiver));
+        if receiver.wants_content() {
+            consumers.push(as_consumer(receiver));
+        }
         reader.read_entry(&frame, &entry, &mut consumers, progress)?;
         receiver.end().map_err(ReadError::Io)?;
         contents.files.push(FileDigests { size: file.size(), ..hasher.finish() });

@@ -1,9 +1,9 @@
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::header::{BLOCK, decode, encode, name_of, padding};
 use super::source::Source;
 use super::{Entry, Found, Frame, ReadError};
-use crate::digest::{Consumer, Progress, read_through};
+use crate::digest::{Consumer, Digest, Progress, hash_stream, read_through};
 use crate::manifest::SEAL_PATH;
 
 /// No seal is longer: about two million files.
@@ -79,6 +79,39 @@ impl<R: Read> ArchiveReader<R> {
         consumers: &mut [&mut dyn Consumer],
         progress: Progress<'_>,
     ) -> Result<(), ReadError> {
+        self.begin_entry(frame, entry)?;
+        let mut body = (&mut self.source).take(entry.size);
+        let read = read_through(&mut body, entry.size, consumers, progress);
+        self.end_entry(entry, read)
+    }
+
+    /// Reads one entry that must be exactly `entry`, and returns only its BLAKE3, computed on all cores.
+    ///
+    /// # Errors
+    /// As [`Self::read_entry`].
+    pub fn hash_entry(
+        &mut self,
+        frame: &Frame,
+        entry: &Entry<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Digest, ReadError>
+    where
+        R: Send,
+    {
+        self.begin_entry(frame, entry)?;
+        let body = (&mut self.source).take(entry.size);
+        let read = hash_stream(body, entry.size, progress);
+        let (length, digest) = match read {
+            Ok((length, digest)) => (Ok(length), digest),
+            Err(error) => (Err(error), None),
+        };
+        self.end_entry(entry, length)?;
+        // What has the right length has a digest.
+        digest.ok_or(ReadError::Truncated(self.offset))
+    }
+
+    /// Reads the header, and demands that it is this entry's.
+    fn begin_entry(&mut self, frame: &Frame, entry: &Entry<'_>) -> Result<(), ReadError> {
         let expected = encode(frame, entry);
         let start = self.offset;
         for (index, expected_block) in expected.chunks(BLOCK).enumerate() {
@@ -98,12 +131,12 @@ impl<R: Read> ArchiveReader<R> {
                 });
             }
         }
-        let mut body = (&mut self.source).take(entry.size);
-        let read = read_through(&mut body, entry.size, consumers, progress);
-        let length = match read {
-            Ok(length) => length,
-            Err(error) => return Err(self.source.explain(error, self.offset)),
-        };
+        Ok(())
+    }
+
+    /// Demands that the content was there, and what follows it.
+    fn end_entry(&mut self, entry: &Entry<'_>, read: io::Result<u64>) -> Result<(), ReadError> {
+        let length = read.map_err(|error| self.source.explain(error, self.offset))?;
         self.offset += length;
         if length < entry.size {
             return Err(ReadError::Truncated(self.offset));

@@ -1,20 +1,24 @@
 //! The bytes of a tar, decoded from whatever they were transported in.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Compression, ReadError, gzip};
 
 /// A reader holds at most this much history: 8 MiB, four times what our level uses.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// How much is read at a time where little is wanted. Whole blocks of a tar, so that what follows lies in a
+/// reader's buffer as it does in the file.
+const BUFFER: usize = 64 << 10;
+
 type Raw<R> = BufReader<io::Chain<Cursor<Vec<u8>>, Watched<R>>>;
 
 /// Reads decoded bytes, and tells an error of the system from one of the data.
 pub(super) struct Source<R: Read> {
     decoder: Decoder<R>,
-    system_error: Rc<Cell<bool>>,
+    system_error: Arc<AtomicBool>,
 }
 
 enum Decoder<R: Read> {
@@ -26,14 +30,14 @@ enum Decoder<R: Read> {
 /// Remembers whether the underlying reader itself failed.
 struct Watched<R> {
     inner: R,
-    failed: Rc<Cell<bool>>,
+    failed: Arc<AtomicBool>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = crate::interrupt::check().and_then(|()| self.inner.read(buffer));
         if let Err(error) = &result {
-            self.failed.set(error.kind() != io::ErrorKind::Interrupted);
+            self.failed.store(error.kind() != io::ErrorKind::Interrupted, Ordering::Relaxed);
         }
         result
     }
@@ -42,10 +46,10 @@ impl<R: Read> Read for Watched<R> {
 impl<R: Read> Source<R> {
     /// Looks at the first bytes to see how the rest is compressed.
     pub(super) fn new(inner: R) -> Result<Self, ReadError> {
-        let system_error = Rc::new(Cell::new(false));
+        let system_error = Arc::new(AtomicBool::new(false));
         let mut watched = Watched { inner, failed: system_error.clone() };
-        let mut start = Vec::with_capacity(gzip::HEADER.len());
-        (&mut watched).take(gzip::HEADER.len() as u64).read_to_end(&mut start).map_err(ReadError::Io)?;
+        let mut start = Vec::with_capacity(BUFFER);
+        (&mut watched).take(BUFFER as u64).read_to_end(&mut start).map_err(ReadError::Io)?;
         let compression = match start.as_slice() {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
@@ -55,10 +59,10 @@ impl<R: Read> Source<R> {
             }
             _ => Compression::None,
         };
-        if compression == Compression::Gzip && start != gzip::HEADER {
+        if compression == Compression::Gzip && !start.starts_with(&gzip::HEADER) {
             return Err(ReadError::Compression("its gzip header is another".into()));
         }
-        let raw = BufReader::with_capacity(64 << 10, Cursor::new(start).chain(watched));
+        let raw = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(watched));
         let decoder = match compression {
             Compression::None => Decoder::None(raw),
             Compression::Gzip => Decoder::Gzip(Box::new(flate2::bufread::GzDecoder::new(raw))),
@@ -74,7 +78,7 @@ impl<R: Read> Source<R> {
 
     /// What an error means: the system's, or damaged data.
     pub(super) fn explain(&self, error: io::Error, offset: u64) -> ReadError {
-        if self.system_error.get() {
+        if self.system_error.load(Ordering::Relaxed) {
             return ReadError::Io(error);
         }
         match (&self.decoder, error.kind()) {
@@ -103,7 +107,7 @@ impl<R: Read> Source<R> {
         match raw.fill_buf() {
             Ok([]) => Ok(()),
             Ok(_) => Err(ReadError::Compression("something follows its end".into())),
-            Err(error) if system_error.get() => Err(ReadError::Io(error)),
+            Err(error) if system_error.load(Ordering::Relaxed) => Err(ReadError::Io(error)),
             Err(error) => Err(ReadError::Compression(error.to_string())),
         }
     }

@@ -1,9 +1,9 @@
-use std::cell::RefCell;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::buffer::{Buffer, with_buffer};
 use crate::interrupt;
 
 /// How much is read at a time. Large enough to hide the hand-over between threads, small enough to
@@ -47,12 +47,8 @@ pub fn read_through(
     progress: Progress<'_>,
 ) -> io::Result<u64> {
     if size < CHUNK as u64 {
-        return BUFFER.with_borrow_mut(|buffer| {
-            let wanted = size as usize + 1;
-            if buffer.len() < wanted {
-                buffer.resize(wanted, 0);
-            }
-            read_inline(source, size, &mut buffer[..wanted], consumers, progress)
+        return with_buffer(size as usize + 1, |buffer| {
+            read_inline(source, size, buffer, consumers, progress)
         });
     }
     thread::scope(|scope| {
@@ -75,13 +71,8 @@ pub fn read_through(
     })
 }
 
-thread_local! {
-    /// For files below one chunk, so that not each of them allocates.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A chunk that all consumers share, and how much of it is filled.
-type Shared = (Arc<Vec<u8>>, usize);
+type Shared = (Arc<Buffer>, usize);
 
 fn distribute(
     source: &mut dyn Read,
@@ -89,11 +80,11 @@ fn distribute(
     progress: Progress<'_>,
 ) -> io::Result<u64> {
     // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
-    let mut ring: [Arc<Vec<u8>>; WAITING + 2] = Default::default();
+    let mut ring: [Arc<Buffer>; WAITING + 2] = Default::default();
     let mut total = 0;
     for turn in (0..ring.len()).cycle() {
         if Arc::get_mut(&mut ring[turn]).is_none_or(|chunk| chunk.is_empty()) {
-            ring[turn] = Arc::new(vec![0; CHUNK]);
+            ring[turn] = Arc::new(Buffer::new(CHUNK));
         }
         let Some(chunk) = Arc::get_mut(&mut ring[turn]) else { continue };
         let length = fill(source, chunk)?;

@@ -6,10 +6,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::Digest as _;
 
+use super::pieces::{PIECE, hash_positioned};
 use super::{Algorithms, Consumer, Digest, Error, Progress, Symlinks, read_through};
-
-/// Below this size handing the work to other threads costs more than it brings.
-const PARALLEL_BLAKE3: usize = 128 << 10;
 
 /// What one read of a file gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +61,7 @@ impl Hasher {
         Self {
             size: 0,
             sha256: algorithms.sha256.then(Sha256::default),
-            // Beside SHA-256, which one thread computes at a quarter of the speed, more threads for BLAKE3
-            // would only take the cores from everything else.
-            blake3: algorithms
-                .blake3
-                .then(|| Blake3 { hasher: blake3::Hasher::new(), on_all_cores: !algorithms.sha256 }),
+            blake3: algorithms.blake3.then(Blake3::default),
         }
     }
 
@@ -77,7 +71,7 @@ impl Hasher {
             hasher.0.update(bytes);
         }
         if let Some(hasher) = &mut self.blake3 {
-            hasher.update(bytes);
+            hasher.0.update(bytes);
         }
     }
 
@@ -97,7 +91,7 @@ impl Hasher {
         FileDigests {
             size: self.size,
             sha256: self.sha256.map(|hasher| Digest(hasher.0.finalize().into())),
-            blake3: self.blake3.map(|blake3| Digest(blake3.hasher.finalize().into())),
+            blake3: self.blake3.map(|hasher| Digest(hasher.0.finalize().into())),
         }
     }
 }
@@ -112,24 +106,12 @@ impl Consumer for Sha256 {
     }
 }
 
-struct Blake3 {
-    hasher: blake3::Hasher,
-    on_all_cores: bool,
-}
-
-impl Blake3 {
-    fn update(&mut self, bytes: &[u8]) {
-        if self.on_all_cores && bytes.len() >= PARALLEL_BLAKE3 {
-            self.hasher.update_rayon(bytes);
-        } else {
-            self.hasher.update(bytes);
-        }
-    }
-}
+#[derive(Default)]
+struct Blake3(blake3::Hasher);
 
 impl Consumer for Blake3 {
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.update(chunk);
+        self.0.update(chunk);
         Ok(())
     }
 }
@@ -194,15 +176,9 @@ pub fn hash_file(
     also: &mut [&mut dyn Consumer],
     progress: Progress<'_>,
 ) -> Result<FileRead, Error> {
-    let (mut file, before) = open_regular(path, symlinks)?;
-    let mut hasher = Hasher::new(algorithms);
-    let mut consumers = hasher.consumers();
-    for consumer in also {
-        consumers.push(*consumer);
-    }
-    let size = read_through(&mut file, before.len(), &mut consumers, progress)
-        .map_err(|source| Error::io(path, source))?;
-    hasher.size = size;
+    let (file, before) = open_regular(path, symlinks)?;
+    let read = read_file(file, before.len(), algorithms, also, progress);
+    let digests = read.map_err(|source| Error::io(path, source))?;
 
     // By its name: if that leads to another file by now, what was hashed is not what is there.
     let after = match symlinks {
@@ -210,10 +186,31 @@ pub fn hash_file(
         Symlinks::Follow => std::fs::metadata(path),
     };
     let same = after.is_ok_and(|after| Stamp::of(&after) == Stamp::of(&before));
-    if !same || size != before.len() {
+    if !same || digests.size != before.len() {
         return Err(Error::Changed { path: path.to_path_buf() });
     }
-    Ok(FileRead { digests: hasher.finish(), mode: before.mode() })
+    Ok(FileRead { digests, mode: before.mode() })
+}
+
+/// Reads a file that should have `size` bytes. If it has another number of them, digests may be missing.
+fn read_file(
+    mut file: File,
+    size: u64,
+    algorithms: Algorithms,
+    also: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
+) -> io::Result<FileDigests> {
+    if algorithms == Algorithms::BLAKE3 && also.is_empty() && size > PIECE {
+        let (size, blake3) = hash_positioned(&file, size, progress)?;
+        return Ok(FileDigests { size, sha256: None, blake3 });
+    }
+    let mut hasher = Hasher::new(algorithms);
+    let mut consumers = hasher.consumers();
+    for consumer in also {
+        consumers.push(*consumer);
+    }
+    let size = read_through(&mut file, size, &mut consumers, progress)?;
+    Ok(FileDigests { size, ..hasher.finish() })
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -6,10 +7,31 @@ pub fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Applies `work` to every item on all threads and returns the results in the items' order.
+/// A thread that may be started: with those that work already there are not more than [`threads`].
 ///
-/// Not rayon: a worker that waits for BLAKE3's own use of rayon's pool must not be one of that pool's
-/// threads, or all of them could wait for each other.
+/// Whoever has work that can be shared takes one at any time, and nobody waits for one.
+pub(super) struct Spare;
+
+impl Spare {
+    pub(super) fn take() -> Option<Self> {
+        let one_less = |spare: usize| spare.checked_sub(1);
+        Self::count().fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok().map(|_| Self)
+    }
+
+    fn count() -> &'static AtomicUsize {
+        static SPARE: OnceLock<AtomicUsize> = OnceLock::new();
+        // The thread that asks first is at work already.
+        SPARE.get_or_init(|| AtomicUsize::new(threads() - 1))
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        Self::count().fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Applies `work` to every item on all threads and returns the results in the items' order.
 ///
 /// # Errors
 /// The error of the earliest item that failed among those that were tried; nothing new is begun after one.
@@ -19,7 +41,7 @@ pub fn map_files<T: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let worker = || {
+    let worker = |_spare: Option<Spare>| {
         let mut done = Vec::new();
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -33,20 +55,21 @@ pub fn map_files<T: Sync, R: Send, E: Send>(
         done
     };
     let count = threads().min(items.len());
-    let mut done = if count <= 1 {
-        worker()
-    } else {
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| match worker.join() {
-                    Ok(done) => done,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect()
-        })
-    };
+    let mut done = thread::scope(|scope| {
+        // This thread works, too.
+        let helpers: Vec<_> = (1..count)
+            .map_while(|_| Spare::take())
+            .map(|spare| scope.spawn(|| worker(Some(spare))))
+            .collect();
+        let mut done = worker(None);
+        for helper in helpers {
+            match helper.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }

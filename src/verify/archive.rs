@@ -12,7 +12,7 @@ use crate::text::count;
 /// Reads an archive to its end, or to the first byte that was not signed.
 pub(super) fn verify(
     verification: &mut Verification<'_>,
-    source: Box<dyn Read>,
+    source: Box<dyn Read + Send>,
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
     let opened = ArchiveReader::new(source).and_then(|mut reader| {
@@ -45,7 +45,7 @@ pub(super) fn verify(
 
 fn contents(
     verification: &mut Verification<'_>,
-    reader: ArchiveReader<Box<dyn Read>>,
+    reader: ArchiveReader<Box<dyn Read + Send>>,
     seal: Seal,
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {

@@ -17,7 +17,7 @@ const LONGEST: u64 = 512 << 20;
 
 /// A target that could be opened.
 pub(super) enum Opened {
-    Archive(Box<dyn Read>),
+    Archive(Box<dyn Read + Send>),
     Directory(PathBuf),
 }
 
@@ -122,7 +122,10 @@ pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
     })
 }
 
-fn read_from_archive(target: &Target, source: Box<dyn Read>) -> Result<Result<Vec<u8>, String>, Error> {
+fn read_from_archive(
+    target: &Target,
+    source: Box<dyn Read + Send>,
+) -> Result<Result<Vec<u8>, String>, Error> {
     let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal());
     match read {
         Ok(entry) => Ok(Ok(entry.content)),
