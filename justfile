@@ -24,4 +24,4 @@ deny:
 
 # A minute of each fuzz target
 fuzz:
-    for target in archive seal recipe model_signature; do mkdir -p "fuzz/corpus/$target"; cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time=60; done
+    for target in archive seal recipe model_signature lanes; do mkdir -p "fuzz/corpus/$target"; cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time=60; done

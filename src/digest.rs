@@ -7,8 +7,10 @@ mod algorithm;
 mod buffer;
 mod fan_out;
 mod file;
+mod lanes;
 mod parallel;
 mod pieces;
+mod together;
 mod tree;
 
 use std::path::PathBuf;
@@ -17,8 +19,10 @@ pub use algorithm::{Algorithm, Algorithms, Digest, ParseDigestError};
 pub use fan_out::{Consumer, Progress, read_through};
 pub(crate) use fan_out::{Memory, fill};
 pub use file::{FileDigests, FileRead, Hasher, Stamp, hash_file, open_regular};
+pub use lanes::sha256_of_both;
 pub use parallel::{map_files, threads};
 pub(crate) use pieces::{PIECE, hash_stream};
+pub use together::{Job, hash_files};
 pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};
 
 /// Why a file or a directory could not be read as it should be.

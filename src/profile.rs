@@ -229,12 +229,17 @@ pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.g
 #[cfg(feature = "parquet")]
 pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, these with `.gz`, and `.parquet`";
 
+/// Whether the records of a file cannot be counted while it is hashed, but need a second read.
+pub fn needs_second_read(path: &str) -> bool {
+    cfg!(feature = "parquet") && path.to_ascii_lowercase().ends_with(".parquet")
+}
+
 /// Counts the records of a file whose format does not allow to do it while it is hashed; `None`: it is
 /// another format.
 #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
 pub fn count_file(path: &str, file: File, columns: &Columns) -> Option<Result<Profile, ProfileError>> {
     #[cfg(feature = "parquet")]
-    if path.to_ascii_lowercase().ends_with(".parquet") {
+    if needs_second_read(path) {
         return Some(parquet::count(file, columns));
     }
     None

@@ -24,6 +24,8 @@ pub struct FileRead {
     pub digests: FileDigests,
     /// Permission bits and type, as `stat` gives them.
     pub mode: u32,
+    /// As it was before the reading, and after it.
+    pub stamp: Stamp,
 }
 
 /// Which file this is and when it was last touched: two equal stamps mean that nobody wrote in between.
@@ -179,17 +181,29 @@ pub fn hash_file(
     let (file, before) = open_regular(path, symlinks)?;
     let read = read_file(file, before.len(), algorithms, also, progress);
     let digests = read.map_err(|source| Error::io(path, source))?;
+    FileRead::end(path, symlinks, &before, digests)
+}
 
-    // By its name: if that leads to another file by now, what was hashed is not what is there.
-    let after = match symlinks {
-        Symlinks::Refuse => std::fs::symlink_metadata(path),
-        Symlinks::Follow => std::fs::metadata(path),
-    };
-    let same = after.is_ok_and(|after| Stamp::of(&after) == Stamp::of(&before));
-    if !same || digests.size != before.len() {
-        return Err(Error::Changed { path: path.to_path_buf() });
+impl FileRead {
+    /// What was read of a file, if it is still what it was before.
+    pub(super) fn end(
+        path: &Path,
+        symlinks: Symlinks,
+        before: &Metadata,
+        digests: FileDigests,
+    ) -> Result<Self, Error> {
+        // By its name: if that leads to another file by now, what was hashed is not what is there.
+        let after = match symlinks {
+            Symlinks::Refuse => std::fs::symlink_metadata(path),
+            Symlinks::Follow => std::fs::metadata(path),
+        };
+        let stamp = Stamp::of(before);
+        let same = after.is_ok_and(|after| Stamp::of(&after) == stamp);
+        if !same || digests.size != before.len() {
+            return Err(Error::Changed { path: path.to_path_buf() });
+        }
+        Ok(Self { digests, mode: before.mode(), stamp })
     }
-    Ok(FileRead { digests, mode: before.mode() })
 }
 
 /// Reads a file that should have `size` bytes. If it has another number of them, digests may be missing.

@@ -31,37 +31,50 @@ impl Drop for Spare {
     }
 }
 
-/// Applies `work` to every item on all threads and returns the results in the items' order.
+/// The items that nobody has begun, by their index.
+pub(super) struct Queue {
+    count: usize,
+    next: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Queue {
+    /// `None` if there are no more, or if one has failed.
+    pub(super) fn next(&self) -> Option<usize> {
+        if self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        (index < self.count).then_some(index)
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets all threads take items from one queue, and returns what became of each, in the items' order.
 ///
 /// # Errors
-/// The error of the earliest item that failed among those that were tried; nothing new is begun after one.
-pub fn map_files<T: Sync, R: Send, E: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, E> + Sync,
+/// The error of the earliest item that failed among those that were tried.
+pub(super) fn distribute<R: Send, E: Send>(
+    count: usize,
+    worker: impl Fn(&Queue) -> Vec<(usize, Result<R, E>)> + Sync,
 ) -> Result<Vec<R>, E> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let worker = |_spare: Option<Spare>| {
-        let mut done = Vec::new();
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { break };
-            let result = work(item);
-            if result.is_err() {
-                failed.store(true, Ordering::Relaxed);
-            }
-            done.push((index, result));
-        }
-        done
-    };
-    let count = threads().min(items.len());
+    let queue = Queue { count, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
     let mut done = thread::scope(|scope| {
         // This thread works, too.
-        let helpers: Vec<_> = (1..count)
+        let helpers: Vec<_> = (1..threads().min(count))
             .map_while(|_| Spare::take())
-            .map(|spare| scope.spawn(|| worker(Some(spare))))
+            .map(|spare| {
+                let (queue, worker) = (&queue, &worker);
+                scope.spawn(move || {
+                    let _spare = spare;
+                    worker(queue)
+                })
+            })
             .collect();
-        let mut done = worker(None);
+        let mut done = worker(&queue);
         for helper in helpers {
             match helper.join() {
                 Ok(more) => done.extend(more),
@@ -72,6 +85,27 @@ pub fn map_files<T: Sync, R: Send, E: Send>(
     });
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Applies `work` to every item on all threads and returns the results in the items' order.
+///
+/// # Errors
+/// The error of the earliest item that failed among those that were tried; nothing new is begun after one.
+pub fn map_files<'a, T: Sync, R: Send, E: Send>(
+    items: &'a [T],
+    work: impl Fn(&'a T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    distribute(items.len(), |queue| {
+        let mut done = Vec::new();
+        while let Some(index) = queue.next() {
+            let result = work(&items[index]);
+            if result.is_err() {
+                queue.fail();
+            }
+            done.push((index, result));
+        }
+        done
+    })
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::pointer::{self, LOOK, Pointer};
 use crate::digest::{
-    self, Algorithms, Consumer, Digest, EntryKind, Progress, Stamp, Symlinks, directory_hash, hash_file,
-    map_files, open_regular, walk,
+    self, Algorithms, Consumer, Digest, EntryKind, FileRead, Job, Progress, Stamp, Symlinks, directory_hash,
+    hash_file, hash_files, open_regular, walk,
 };
 use crate::manifest::{self, DependencyDigest, PathError};
-use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler, count_file};
+use crate::profile::{
+    Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler, count_file, needs_second_read,
+};
 
 /// What a file or directory turned out to be.
 #[derive(Debug, Clone)]
@@ -28,7 +30,8 @@ pub struct SourceFacts {
 struct Part {
     sha256: Digest,
     bytes: u64,
-    profile: Option<Result<Profile, ProfileError>>,
+    /// In a box, because most files have none.
+    profile: Option<Box<Result<Profile, ProfileError>>>,
 }
 
 /// Hashes a source, and counts its records where their format is known; `None` for `columns`: it does not.
@@ -42,47 +45,60 @@ pub fn read_source(
     columns: Option<&Columns>,
     progress: Progress<'_>,
 ) -> Result<SourceFacts, Error> {
+    let facts = read_parts(root, symlinks, columns, progress)?;
+    if columns.is_some_and(|columns| !columns.is_empty()) && facts.profile.is_none() {
+        return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
+    }
+    Ok(facts)
+}
+
+fn read_parts(
+    root: &Path,
+    symlinks: Symlinks,
+    columns: Option<&Columns>,
+    progress: Progress<'_>,
+) -> Result<SourceFacts, Error> {
     let metadata = std::fs::metadata(root).map_err(|source| not_there(root, source))?;
     if !metadata.is_dir() {
         // The path itself is what the recipe names: a link there is followed.
-        let part = read_file(root, Symlinks::Follow, columns, progress)?;
-        let (digest, bytes) = (DependencyDigest::file(part.sha256), part.bytes);
-        return facts(root, columns, digest, bytes, vec![(root.to_path_buf(), part)]);
+        let mut reading = Reading::new(root.to_path_buf(), Symlinks::Follow, columns);
+        let read = hash_file(root, Algorithms::SHA256, Symlinks::Follow, &mut [&mut reading], progress);
+        let part = reading.finish(read)?;
+        return facts(DependencyDigest::file(part.sha256), columns, vec![part], &|_| root.to_path_buf());
     }
     let paths = list_files(root, symlinks)?;
-    let parts = map_files(&paths, |path| read_file(&root.join(path), symlinks, columns, progress))?;
+    let begin = |path: &String| Reading::new(root.join(path), symlinks, columns);
+    let parts = hash_files(&paths, Algorithms::SHA256, symlinks, begin, progress)?;
     let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
     let digest = DependencyDigest::directory(directory_hash(digests));
-    let bytes = parts.iter().map(|part| part.bytes).sum();
-    let parts = paths.iter().map(|path| root.join(path)).zip(parts).collect();
-    facts(root, columns, digest, bytes, parts)
+    facts(digest, columns, parts, &|index| root.join(&paths[index]))
 }
 
+/// `location` is where the part with this index lies.
 fn facts(
-    root: &Path,
-    columns: Option<&Columns>,
     digest: DependencyDigest,
-    bytes: u64,
-    parts: Vec<(PathBuf, Part)>,
+    columns: Option<&Columns>,
+    parts: Vec<Part>,
+    location: &dyn Fn(usize) -> PathBuf,
 ) -> Result<SourceFacts, Error> {
     let is_demanded = columns.is_some_and(|columns| !columns.is_empty());
+    let bytes = parts.iter().map(|part| part.bytes).sum();
     let mut facts = SourceFacts { digest, bytes, files: parts.len() as u64, profile: None, uncounted: None };
-    for (path, part) in parts {
-        match (part.profile, &mut facts.profile) {
+    for (index, part) in parts.into_iter().enumerate() {
+        match (part.profile.map(|profile| *profile), &mut facts.profile) {
             (None, _) => {}
             (Some(Ok(profile)), None) => facts.profile = Some(profile),
             (Some(Ok(profile)), Some(whole)) => whole.merge(profile),
-            (Some(Err(reason)), _) if is_demanded => return Err(Error::Records { path, reason }),
+            (Some(Err(reason)), _) if is_demanded => {
+                return Err(Error::Records { path: location(index), reason });
+            }
             (Some(Err(reason)), _) => {
-                facts.uncounted.get_or_insert((path, reason));
+                facts.uncounted.get_or_insert_with(|| (location(index), reason));
             }
         }
     }
     if facts.uncounted.is_some() {
         facts.profile = None;
-    }
-    if is_demanded && facts.profile.is_none() {
-        return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
     }
     Ok(facts)
 }
@@ -130,31 +146,69 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
     Ok(paths)
 }
 
-fn read_file(
-    path: &Path,
+/// A file that is hashed, counted and looked at.
+struct Reading<'a> {
+    path: PathBuf,
     symlinks: Symlinks,
-    columns: Option<&Columns>,
-    progress: Progress<'_>,
-) -> Result<Part, Error> {
-    let name = path.to_string_lossy();
-    let mut head = Head(Vec::new());
-    let mut profiler = columns.and_then(|columns| Profiler::for_file(&name, columns));
-    let mut also: Vec<&mut dyn Consumer> = vec![&mut head];
-    if let Some(profiler) = &mut profiler {
-        also.push(profiler);
+    columns: Option<&'a Columns>,
+    head: Head,
+    profiler: Option<Profiler>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(path: PathBuf, symlinks: Symlinks, columns: Option<&'a Columns>) -> Self {
+        let name = path.to_string_lossy();
+        let profiler = columns.and_then(|columns| Profiler::for_file(&name, columns));
+        Self { symlinks, columns, head: Head(Vec::new()), profiler, path }
     }
-    let (file, before) = open_regular(path, symlinks)?;
-    let digests = hash_file(path, Algorithms::SHA256, symlinks, &mut also, progress)?.digests;
-    head.check(path, digests.size)?;
-    let profile = match profiler {
-        Some(profiler) => Some(profiler.finish()),
-        None => columns.and_then(|columns| count_file(&name, file, columns)),
-    };
-    let after = std::fs::metadata(path).map_err(|source| digest::Error::io(path, source))?;
-    if Stamp::of(&after) != Stamp::of(&before) {
-        return Err(digest::Error::Changed { path: path.to_path_buf() }.into());
+
+    /// Counts what cannot be counted while it is hashed: it needs a second read.
+    fn count_again(&self, stamp: Stamp) -> Result<Option<Result<Profile, ProfileError>>, Error> {
+        let Some(columns) = self.columns else { return Ok(None) };
+        let name = self.path.to_string_lossy();
+        if !needs_second_read(&name) {
+            return Ok(None);
+        }
+        let (file, before) = open_regular(&self.path, self.symlinks)?;
+        let profile = count_file(&name, file, columns);
+        let after = std::fs::metadata(&self.path).map_err(|source| digest::Error::io(&self.path, source))?;
+        if [before, after].iter().any(|metadata| Stamp::of(metadata) != stamp) {
+            return Err(digest::Error::Changed { path: self.path.clone() }.into());
+        }
+        Ok(profile)
     }
-    Ok(Part { sha256: digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), bytes: digests.size, profile })
+}
+
+impl Consumer for Reading<'_> {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.head.consume(chunk)?;
+        self.profiler.as_mut().map_or(Ok(()), |profiler| profiler.consume(chunk))
+    }
+}
+
+impl Job for Reading<'_> {
+    type Output = Part;
+    type Error = Error;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+        Some(self)
+    }
+
+    fn finish(mut self, read: Result<FileRead, digest::Error>) -> Result<Part, Error> {
+        let FileRead { digests, stamp, .. } = read?;
+        self.head.check(&self.path, digests.size)?;
+        let profile = match self.profiler.take() {
+            Some(profiler) => Some(profiler.finish()),
+            None => self.count_again(stamp)?,
+        };
+        let changed = || digest::Error::Changed { path: self.path.clone() };
+        let sha256 = digests.sha256.ok_or_else(changed)?;
+        Ok(Part { sha256, bytes: digests.size, profile: profile.map(Box::new) })
+    }
 }
 
 /// Keeps the first bytes of a file, to see whether it is what it should be.

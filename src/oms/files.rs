@@ -8,7 +8,9 @@ use blake2::Blake2b512;
 use sha2::Digest as _;
 
 use super::statement::{Hash, ModelStatement, Resource};
-use crate::digest::{self, Algorithms, Consumer, EntryKind, Progress, Symlinks, hash_file, map_files, walk};
+use crate::digest::{
+    self, Algorithms, Consumer, EntryKind, FileRead, Job, Progress, Symlinks, hash_files, walk,
+};
 
 /// What the reference tool leaves out of every model, at its root, unless told otherwise.
 pub const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -70,20 +72,61 @@ pub fn list(root: &Path, ignored: &BTreeSet<String>, allow_symlinks: bool) -> Re
     Ok(listed)
 }
 
-/// The digests of one file, of all of it or of each of these pieces.
+/// A file whose digests are wanted: of all of it, or of each of these pieces.
+pub struct Wanted {
+    pub path: PathBuf,
+    pub shards: Option<Vec<(u64, u64)>>,
+}
+
+/// The digests of files, several at a time.
 ///
 /// # Errors
 /// [`digest::Error`].
 pub fn digests(
-    path: &Path,
+    files: &[Wanted],
     hash: Hash,
-    shards: Option<&[(u64, u64)]>,
     symlinks: Symlinks,
     progress: Progress<'_>,
-) -> Result<FileDigests, digest::Error> {
-    let mut pieces = Pieces::new(hash, shards);
-    let read = hash_file(path, Algorithms::NONE, symlinks, &mut [&mut pieces], progress)?;
-    Ok(FileDigests { size: read.digests.size, pieces: pieces.finish() })
+) -> Result<Vec<FileDigests>, digest::Error> {
+    let are_whole = files.iter().all(|file| file.shards.is_none());
+    let algorithms = match hash {
+        Hash::Sha256 if are_whole => Algorithms::SHA256,
+        Hash::Blake3 if are_whole => Algorithms::BLAKE3,
+        _ => Algorithms::NONE,
+    };
+    let begin = |file: &Wanted| {
+        let pieces = (algorithms == Algorithms::NONE).then(|| Pieces::new(hash, file.shards.as_deref()));
+        Digesting { path: file.path.clone(), pieces }
+    };
+    hash_files(files, algorithms, symlinks, begin, progress)
+}
+
+struct Digesting {
+    path: PathBuf,
+    /// Where `digest` computes something else.
+    pieces: Option<Pieces>,
+}
+
+impl Job for Digesting {
+    type Output = FileDigests;
+    type Error = digest::Error;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+        self.pieces.as_mut().map(|pieces| pieces as &mut dyn Consumer)
+    }
+
+    fn finish(self, read: Result<FileRead, digest::Error>) -> Result<FileDigests, digest::Error> {
+        let digest::FileDigests { size, sha256, blake3 } = read?.digests;
+        let pieces = match self.pieces {
+            Some(pieces) => pieces.finish(),
+            None => sha256.or(blake3).iter().map(|digest| digest.0.to_vec()).collect(),
+        };
+        Ok(FileDigests { size, pieces })
+    }
 }
 
 pub struct FileDigests {
@@ -244,11 +287,14 @@ pub fn compare(
         }
     }
     let symlinks = if statement.allow_symlinks { Symlinks::Follow } else { Symlinks::Refuse };
-    let found = map_files(&known, |path| {
-        let pieces = &signed[path.as_str()];
-        let shards: Option<Vec<(u64, u64)>> = pieces.iter().map(|piece| piece.shard).collect();
-        digests(&location(root, path), statement.hash, shards.as_deref(), symlinks, progress)
-    })?;
+    let wanted: Vec<Wanted> = known
+        .iter()
+        .map(|path| {
+            let shards = signed[path.as_str()].iter().map(|piece| piece.shard).collect();
+            Wanted { path: location(root, path), shards }
+        })
+        .collect();
+    let found = digests(&wanted, statement.hash, symlinks, progress)?;
     for (path, found) in known.iter().zip(found) {
         match difference(&signed[path.as_str()], &found, statement.hash) {
             None => compared.same += 1,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use sha2::Digest as _;
 
-use super::files::{digests, list, location};
+use super::files::{Wanted, digests, list, location};
 use super::statement::Hash;
-use crate::digest::{self, Digest, Progress, Symlinks, map_files};
+use crate::digest::{self, Digest, Progress, Symlinks};
 use crate::manifest::write_model_signature;
 
 /// What is signed.
@@ -61,11 +61,12 @@ pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) ->
     if listed.files.is_empty() {
         return Err(SignError::Empty(shown.to_path_buf()));
     }
-    let hashed = map_files(&listed.files, |path| {
-        let found = digests(&location(root, path), Hash::Sha256, None, Symlinks::Refuse, progress)?;
-        let bytes = found.pieces.concat().try_into().map(Digest);
-        bytes.map_err(|_| SignError::Name(shown.join(path)))
-    })?;
+    let wanted: Vec<Wanted> =
+        listed.files.iter().map(|path| Wanted { path: location(root, path), shards: None }).collect();
+    let found = digests(&wanted, Hash::Sha256, Symlinks::Refuse, progress)?;
+    let hashed = found.iter().map(|found| found.pieces.concat().try_into().map(Digest));
+    let hashed: Vec<Digest> =
+        hashed.collect::<Result<_, _>>().map_err(|_| SignError::Name(shown.to_path_buf()))?;
     let mut hasher = sha2::Sha256::new();
     hashed.iter().for_each(|digest| hasher.update(digest.0));
     let root = Digest(hasher.finalize().into());

@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
-use crate::digest::{self, EntryKind, Symlinks, TreeEntry, hash_file, map_files, open_regular, walk};
+use crate::digest::{
+    self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, hash_files, open_regular, walk,
+};
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use crate::release::Seal;
 use crate::report::Check;
@@ -61,25 +63,44 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
 
     let hash = verification.options.hash;
     let progress = verification.options.progress;
-    let compared = map_files(&present, |file| {
-        let path = root.join(&file.name);
-        let read = match hash_file(&path, hash, Symlinks::Refuse, &mut [], progress) {
-            Ok(read) => read,
-            Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
-            Err(digest::Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => {
-                return Ok(vec![Check::fail("files", error.to_string()).path(&file.name)]);
-            }
-        };
-        let findings = [compare_mode(file, read.mode), files::compare(file, &read.digests)];
-        Ok(findings.into_iter().flatten().collect())
-    })?;
+    let begin = |&file| Comparing { file, path: root.join(&file.name) };
+    let compared = hash_files(&present, hash, Symlinks::Refuse, begin, progress)?;
     findings.extend(compared.into_iter().flatten());
     findings.sort_by(|left, right| left.path.cmp(&right.path));
     files::add(verification, seal.manifest.files().len(), findings);
 
     let signature = read_model_signature(root, &seal)?;
     verification.finish(seal, signature.as_deref())
+}
+
+/// A file that is compared with what was sealed.
+struct Comparing<'a> {
+    file: &'a Subject,
+    path: PathBuf,
+}
+
+impl Job for Comparing<'_> {
+    type Output = Vec<Check>;
+    type Error = Error;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+        None
+    }
+
+    fn finish(self, read: Result<FileRead, digest::Error>) -> Result<Vec<Check>, Error> {
+        let read = match read {
+            Ok(read) => read,
+            Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
+            Err(digest::Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => return Ok(vec![Check::fail("files", error.to_string()).path(&self.file.name)]),
+        };
+        let findings = [compare_mode(self.file, read.mode), files::compare(self.file, &read.digests)];
+        Ok(findings.into_iter().flatten().collect())
+    }
 }
 
 fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {

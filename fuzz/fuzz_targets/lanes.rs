@@ -1,0 +1,11 @@
+//! Two SHA-256 digests computed beside each other are those that each message has alone.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use modelseal::digest::{Digest, sha256_of_both};
+
+fuzz_target!(|messages: (&[u8], &[u8])| {
+    let (first, second) = messages;
+    assert_eq!(sha256_of_both([first, second]), [Digest::sha256(first), Digest::sha256(second)]);
+});

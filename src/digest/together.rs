@@ -1,0 +1,346 @@
+//! Many files, each read and hashed by one thread, and two of them at a time where that is faster.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::buffer::Buffer;
+use super::fan_out::fill;
+use super::lanes::{Block, Chain};
+use super::parallel::{Queue, distribute, map_files, threads};
+use super::{
+    Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Progress, Symlinks, hash_file, open_regular,
+};
+
+/// How much is read of a file at a time: whole blocks of SHA-256. For two files it stays in a core's cache.
+const CHUNK: usize = 64 << 10;
+
+/// What is done with one of many files.
+pub trait Job {
+    type Output: Send;
+    type Error: Send;
+
+    fn path(&self) -> &Path;
+
+    /// Who else is to be shown the bytes.
+    fn consumer(&mut self) -> Option<&mut dyn Consumer>;
+
+    /// Is told what the file was, or why it could not be read.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it; it ends [`hash_files`].
+    fn finish(self, read: Result<FileRead, Error>) -> Result<Self::Output, Self::Error>;
+}
+
+/// Hashes a file for every item on all threads, and returns what the jobs make of them, in the items' order.
+///
+/// # Errors
+/// The error of the earliest job that failed among those that were tried; nothing new is begun after one.
+pub fn hash_files<'a, T: Sync, J: Job>(
+    items: &'a [T],
+    algorithms: Algorithms,
+    symlinks: Symlinks,
+    begin: impl Fn(&'a T) -> J + Sync,
+    progress: Progress<'_>,
+) -> Result<Vec<J::Output>, J::Error> {
+    // BLAKE3 has no chain, and where there are fewer files than threads, several work on one file.
+    if !algorithms.sha256 || items.len() < threads() {
+        return map_files(items, |item| {
+            let mut job = begin(item);
+            // Copied, because the job lends its consumer meanwhile.
+            let path = job.path().to_path_buf();
+            let mut also = Vec::from_iter(job.consumer());
+            let read = hash_file(&path, algorithms, symlinks, &mut also, progress);
+            job.finish(read)
+        });
+    }
+    distribute(items.len(), |queue| {
+        let begin = |index: usize| begin(&items[index]);
+        let worker = Worker { queue, begin: &begin, algorithms, symlinks, progress };
+        // With a file for every thread, none takes another one's.
+        worker.run(if items.len() == threads() { 1 } else { 2 })
+    })
+}
+
+/// What became of the item with this index.
+type Done<J> = (usize, Result<<J as Job>::Output, <J as Job>::Error>);
+
+/// A thread's part of the work.
+struct Worker<'a, J> {
+    queue: &'a Queue,
+    begin: &'a dyn Fn(usize) -> J,
+    algorithms: Algorithms,
+    symlinks: Symlinks,
+    progress: Progress<'a>,
+}
+
+impl<J: Job> Worker<'_, J> {
+    fn run(&self, lanes: usize) -> Vec<Done<J>> {
+        let mut done = Vec::new();
+        let mut lanes = Vec::from_iter((0..lanes).map(|_| Lane::new()));
+        loop {
+            for lane in &mut lanes {
+                self.supply(lane, &mut done);
+            }
+            lanes.retain(|lane| lane.reading.is_some());
+            match lanes.as_mut_slice() {
+                [] => return done,
+                [lane] => lane.hash(),
+                [first, second, ..] => first.hash_with(second),
+            }
+        }
+    }
+
+    /// Sees to it that the lane has a block to hash, of its file or of the next one that has any. Where there
+    /// is none, it has no file.
+    fn supply(&self, lane: &mut Lane<J>, done: &mut Vec<Done<J>>) {
+        while lane.blocks().is_empty() {
+            let (index, result) = match lane.reading.take() {
+                None => {
+                    let Some(index) = self.queue.next() else { return };
+                    let job = (self.begin)(index);
+                    match open_regular(job.path(), self.symlinks) {
+                        Ok((file, before)) => {
+                            lane.reading = Some(Reading::new(index, job, file, before, self.algorithms));
+                            continue;
+                        }
+                        Err(error) => (index, job.finish(Err(error))),
+                    }
+                }
+                Some(mut reading) if !reading.has_ended => {
+                    match reading.read_chunk(&mut lane.buffer, self.progress) {
+                        Ok(length) => {
+                            lane.rest = 0..length;
+                            lane.reading = Some(reading);
+                            continue;
+                        }
+                        Err(source) => {
+                            let error = Error::io(reading.job.path(), source);
+                            (reading.index, reading.job.finish(Err(error)))
+                        }
+                    }
+                }
+                Some(reading) => reading.finish(&lane.buffer[std::mem::take(&mut lane.rest)], self.symlinks),
+            };
+            if result.is_err() {
+                self.queue.fail();
+            }
+            done.push((index, result));
+        }
+    }
+}
+
+/// A place for one file at a time.
+struct Lane<J> {
+    reading: Option<Reading<J>>,
+    buffer: Buffer,
+    /// Where in the buffer the bytes stand that SHA-256 has not taken.
+    rest: Range<usize>,
+}
+
+impl<J> Lane<J> {
+    fn new() -> Self {
+        Self { reading: None, buffer: Buffer::new(CHUNK), rest: 0..0 }
+    }
+
+    fn blocks(&self) -> &[Block] {
+        self.buffer[self.rest.clone()].as_chunks().0
+    }
+
+    fn hash(&mut self) {
+        let (blocks, _) = self.buffer[self.rest.clone()].as_chunks();
+        if let Some(reading) = &mut self.reading {
+            reading.chain.update(blocks);
+        }
+        self.rest.start += blocks.as_flattened().len();
+    }
+
+    /// Hashes as much of both as the lane with less has.
+    fn hash_with(&mut self, other: &mut Self) {
+        let (Some(one), Some(another)) = (&mut self.reading, &mut other.reading) else { return };
+        let mine = self.buffer[self.rest.clone()].as_chunks().0;
+        let others = other.buffer[other.rest.clone()].as_chunks().0;
+        let count = Chain::update_both([&mut one.chain, &mut another.chain], [mine, others]);
+        let length = count * size_of::<Block>();
+        self.rest.start += length;
+        other.rest.start += length;
+    }
+}
+
+/// A file in the middle of being read.
+struct Reading<J> {
+    index: usize,
+    job: J,
+    file: File,
+    before: Metadata,
+    chain: Chain,
+    /// Computes the other digests.
+    beside: Hasher,
+    size: u64,
+    has_ended: bool,
+}
+
+impl<J: Job> Reading<J> {
+    fn new(index: usize, job: J, file: File, before: Metadata, algorithms: Algorithms) -> Self {
+        let beside = Hasher::new(Algorithms { sha256: false, ..algorithms });
+        Self { index, job, file, before, chain: Chain::new(), beside, size: 0, has_ended: false }
+    }
+
+    /// Reads the next bytes and shows them to everyone but SHA-256; returns how many they are.
+    fn read_chunk(&mut self, buffer: &mut [u8], progress: Progress<'_>) -> io::Result<usize> {
+        let length = fill(&mut self.file, buffer)?;
+        self.size += length as u64;
+        // A file that gave what it should have is not asked again.
+        self.has_ended = length < buffer.len() || self.size == self.before.len();
+        progress(length as u64);
+        let chunk = &buffer[..length];
+        self.beside.update(chunk);
+        if let Some(consumer) = self.job.consumer() {
+            consumer.consume(chunk)?;
+        }
+        Ok(length)
+    }
+
+    /// `rest` is what SHA-256 has not taken.
+    fn finish(self, rest: &[u8], symlinks: Symlinks) -> Done<J> {
+        let digests =
+            FileDigests { size: self.size, sha256: Some(self.chain.finish(rest)), ..self.beside.finish() };
+        let read = FileRead::end(self.job.path(), symlinks, &self.before, digests);
+        (self.index, self.job.finish(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::digest::Digest;
+
+    /// Keeps what it is shown.
+    struct Keep {
+        path: PathBuf,
+        bytes: Vec<u8>,
+    }
+
+    impl Consumer for Keep {
+        fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+            self.bytes.extend_from_slice(chunk);
+            Ok(())
+        }
+    }
+
+    impl Job for Keep {
+        type Output = (FileRead, Vec<u8>);
+        type Error = Error;
+
+        fn path(&self) -> &Path {
+            &self.path
+        }
+
+        fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+            Some(self)
+        }
+
+        fn finish(self, read: Result<FileRead, Error>) -> Result<Self::Output, Error> {
+            Ok((read?, self.bytes))
+        }
+    }
+
+    fn hash_all(paths: &[PathBuf], algorithms: Algorithms) -> Result<Vec<(FileRead, Vec<u8>)>, Error> {
+        let begin = |path: &PathBuf| Keep { path: path.clone(), bytes: Vec::new() };
+        hash_files(paths, algorithms, Symlinks::Refuse, begin, &|_| {})
+    }
+
+    /// Files of lengths around the borders of blocks and chunks, in several orders, so that each runs beside
+    /// longer and shorter ones.
+    fn write_files(directory: &Path) -> Vec<PathBuf> {
+        let lengths =
+            [0, 1, 63, 64, 65, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 70, 55, 56, 0, 9];
+        let write = |(index, length): (usize, usize)| {
+            let path = directory.join(index.to_string());
+            let bytes: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8 ^ index as u8).collect();
+            std::fs::write(&path, bytes).expect("writes");
+            path
+        };
+        lengths.iter().chain(lengths.iter().rev()).copied().enumerate().map(write).collect()
+    }
+
+    #[test]
+    fn every_file_has_its_own_digests_whatever_is_hashed_beside_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = write_files(directory.path());
+        for count in [1, threads(), threads() + 1, paths.len()] {
+            for algorithms in [Algorithms::SHA256, Algorithms::ALL, Algorithms::BLAKE3] {
+                let found = hash_all(&paths[..count], algorithms).expect("hashes");
+                assert_eq!(found.len(), count);
+                for (path, (read, bytes)) in paths.iter().zip(found) {
+                    assert_eq!(bytes, std::fs::read(path).expect("reads"));
+                    let expected = FileDigests {
+                        size: bytes.len() as u64,
+                        sha256: algorithms.sha256.then(|| Digest::sha256(&bytes)),
+                        blake3: algorithms.blake3.then(|| Digest::blake3(&bytes)),
+                    };
+                    assert_eq!(read.digests, expected, "{} bytes", bytes.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut paths = write_files(directory.path());
+        paths.insert(9, directory.path().join("absent"));
+        let error = hash_all(&paths, Algorithms::SHA256).expect_err("one is not there");
+        assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("absent")), "{error}");
+    }
+
+    /// Writes to its file as soon as it is shown some of it.
+    struct Meddle<'a> {
+        path: &'a Path,
+    }
+
+    impl Consumer for Meddle<'_> {
+        fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+            std::fs::OpenOptions::new().append(true).open(self.path)?.write_all(b"more")
+        }
+    }
+
+    impl Job for Meddle<'_> {
+        type Output = FileRead;
+        type Error = Error;
+
+        fn path(&self) -> &Path {
+            self.path
+        }
+
+        fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+            (!self.path.ends_with("untouched")).then_some(self)
+        }
+
+        fn finish(self, read: Result<FileRead, Error>) -> Result<FileRead, Error> {
+            read
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = ["untouched", "touched"].map(|name| directory.path().join(name));
+        for path in &paths {
+            std::fs::write(path, vec![b'a'; 5 * CHUNK]).expect("writes");
+        }
+        for count in [threads(), 3 * threads()] {
+            let untouched = vec![&paths[0]; count];
+            let hash = |paths: &[&PathBuf]| {
+                hash_files(paths, Algorithms::SHA256, Symlinks::Refuse, |path| Meddle { path }, &|_| {})
+            };
+            hash(&untouched).expect("hashes");
+            let error = hash(&[&untouched[1..], &[&paths[1]]].concat()).expect_err("one changes");
+            assert!(matches!(&error, Error::Changed { path } if path.ends_with("touched")), "{error}");
+        }
+    }
+}
