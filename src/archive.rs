@@ -3,10 +3,11 @@
 //! This room knows paths, sizes and bytes. What they mean, and who signed them, it does not know. No
 //! tar parser is trusted: reading compares every header with the one that writing would have made.
 
-mod compress;
+mod deflate;
 mod flushing;
 mod gzip;
 mod header;
+mod in_order;
 mod output;
 mod read;
 mod source;
@@ -15,7 +16,7 @@ mod write;
 use std::path::PathBuf;
 
 pub(crate) use flushing::Flushing;
-pub use output::{ArchiveFile, Outcome, write_new, write_whole};
+pub use output::{ArchiveFile, Outcome, Room, write_new, write_whole};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;
 

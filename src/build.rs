@@ -173,15 +173,12 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
         plan::make_directory(&output)?;
     }
     let file = ArchiveFile::create(&output, compression)?;
-    let written = match compression {
-        Compression::None => write::in_one_pass(&plan, &key, file, options.progress)?,
-        Compression::Gzip | Compression::Zstd => {
-            let statement = plan.statement(plan.artifact.hash(options.progress)?);
-            {
-                let seals = write::Seals::sign(&statement, &key)?;
-                write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
-            }
-        }
+    let written = if file.has_rooms() {
+        write::in_one_pass(&plan, &key, file, options.progress)?
+    } else {
+        let statement = plan.statement(plan.artifact.hash(options.progress)?);
+        let seals = write::Seals::sign(&statement, &key)?;
+        write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
     };
     let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
 

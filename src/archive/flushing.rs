@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
 /// How much is written before the disk is told to begin.
 const FLUSH: u64 = 8 << 20;
@@ -39,5 +39,12 @@ impl Write for Flushing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// For little that is written again.
+impl Seek for Flushing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }

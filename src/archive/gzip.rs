@@ -1,11 +1,10 @@
-//! gzip whose bytes do not depend on the number of threads: blocks of fixed size, each compressed on its
-//! own and flushed to a byte border, joined into one member.
+//! gzip whose bytes do not depend on the number of threads: blocks of fixed size, each compressed on its own,
+//! joined into one member. What is known last has a place in which it is stored uncompressed.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
-use flate2::{Compress, FlushCompress, Status};
-
-use crate::digest::{map_files, threads};
+use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header, stored_length};
+use super::in_order::InOrder;
 
 /// The fixed header: no name, no time, no operating system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -15,60 +14,125 @@ const BLOCK: usize = 1 << 20;
 /// Compresses what is written to it.
 pub(super) struct GzipWriter<W> {
     inner: W,
-    /// Full blocks that wait for each other to be compressed together, and the one that is being filled.
-    waiting: Vec<Vec<u8>>,
+    compressing: InOrder<Vec<u8>, Compressed>,
+    /// The block that is being filled.
     filling: Vec<u8>,
-    checksum: crc32fast::Hasher,
+    /// Of the parts between rooms, and of the rooms, in their order.
+    checksums: Vec<crc32fast::Hasher>,
+    /// Of the input so far.
     length: u64,
+    /// Of the output so far.
+    written: u64,
 }
 
-impl<W: Write> GzipWriter<W> {
-    pub(super) fn new(mut inner: W) -> io::Result<Self> {
+type Compressed = io::Result<(Vec<u8>, crc32fast::Hasher)>;
+
+/// A place for bytes that are known later.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Of its first stored block, in the output.
+    offset: u64,
+    length: u64,
+    /// Index of its checksum.
+    checksum: usize,
+}
+
+impl<W: Write + Seek> GzipWriter<W> {
+    pub(super) fn new(mut inner: W, threads: usize) -> io::Result<Self> {
         inner.write_all(&HEADER)?;
         Ok(Self {
             inner,
-            waiting: Vec::new(),
+            compressing: InOrder::new(threads, compress_block),
             filling: Vec::with_capacity(BLOCK),
-            checksum: crc32fast::Hasher::new(),
+            checksums: vec![crc32fast::Hasher::new()],
             length: 0,
+            written: HEADER.len() as u64,
         })
     }
 
-    /// Writes what is left, and the trailer.
+    /// Leaves room for `length` bytes.
+    pub(super) fn leave_room(&mut self, length: u64) -> io::Result<Room> {
+        self.write_waiting()?;
+        let room = Room { offset: self.written, length, checksum: self.checksums.len() };
+        let zeros = [0; STORED];
+        for piece in pieces(length) {
+            self.inner.write_all(&stored_header(piece))?;
+            self.inner.write_all(&zeros[..piece.into()])?;
+        }
+        self.written += stored_length(length);
+        self.length += length;
+        self.checksums.extend([crc32fast::Hasher::new(), crc32fast::Hasher::new()]);
+        Ok(room)
+    }
+
+    /// Puts bytes into a room that they fill.
+    pub(super) fn fill(&mut self, room: Room, bytes: &[u8]) -> io::Result<()> {
+        if room.length != bytes.len() as u64 {
+            return Err(io::Error::other("this does not fit into the room that was left for it"));
+        }
+        let mut offset = room.offset;
+        for piece in bytes.chunks(STORED) {
+            offset += STORED_HEADER as u64;
+            self.inner.seek(SeekFrom::Start(offset))?;
+            self.inner.write_all(piece)?;
+            offset += piece.len() as u64;
+        }
+        self.inner.seek(SeekFrom::End(0))?;
+        self.checksums[room.checksum].update(bytes);
+        Ok(())
+    }
+
+    /// Writes what is left, and the trailer. Every room has been filled.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        self.compress_waiting()?;
-        let last = std::mem::take(&mut self.filling);
-        let (compressed, checksum) = compress(&last, FlushCompress::Finish)?;
-        self.inner.write_all(&compressed)?;
-        self.checksum.combine(&checksum);
-        self.length += last.len() as u64;
-        self.inner.write_all(&self.checksum.finalize().to_le_bytes())?;
+        self.write_waiting()?;
+        let mut checksum = crc32fast::Hasher::new();
+        for part in &self.checksums {
+            checksum.combine(part);
+        }
+        self.inner.write_all(&END)?;
+        self.inner.write_all(&checksum.finalize().to_le_bytes())?;
         // The length modulo 2^32, RFC 1952.
         self.inner.write_all(&(self.length as u32).to_le_bytes())?;
         Ok(self.inner)
     }
 
-    fn compress_waiting(&mut self) -> io::Result<()> {
-        let blocks = std::mem::take(&mut self.waiting);
-        for (compressed, checksum) in map_files(&blocks, |block| compress(block, FlushCompress::Sync))? {
-            self.inner.write_all(&compressed)?;
-            self.checksum.combine(&checksum);
+    /// Compresses and writes everything that was taken.
+    fn write_waiting(&mut self) -> io::Result<()> {
+        if !self.filling.is_empty() {
+            self.send()?;
         }
-        self.length += blocks.iter().map(|block| block.len() as u64).sum::<u64>();
+        while let Some(compressed) = self.compressing.take()? {
+            self.write_compressed(compressed)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let block = std::mem::replace(&mut self.filling, Vec::with_capacity(BLOCK));
+        self.length += block.len() as u64;
+        match self.compressing.push(block)? {
+            Some(compressed) => self.write_compressed(compressed),
+            None => Ok(()),
+        }
+    }
+
+    fn write_compressed(&mut self, compressed: Compressed) -> io::Result<()> {
+        let (compressed, checksum) = compressed?;
+        self.inner.write_all(&compressed)?;
+        self.written += compressed.len() as u64;
+        if let Some(part) = self.checksums.last_mut() {
+            part.combine(&checksum);
+        }
         Ok(())
     }
 }
 
-impl<W: Write> Write for GzipWriter<W> {
+impl<W: Write + Seek> Write for GzipWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(BLOCK - self.filling.len());
         self.filling.extend_from_slice(&bytes[..taken]);
         if self.filling.len() == BLOCK {
-            let block = std::mem::replace(&mut self.filling, Vec::with_capacity(BLOCK));
-            self.waiting.push(block);
-            if self.waiting.len() >= threads() {
-                self.compress_waiting()?;
-            }
+            self.send()?;
         }
         Ok(taken)
     }
@@ -79,30 +143,25 @@ impl<W: Write> Write for GzipWriter<W> {
     }
 }
 
-fn compress(block: &[u8], flush: FlushCompress) -> io::Result<(Vec<u8>, crc32fast::Hasher)> {
+fn compress_block(block: Vec<u8>) -> Compressed {
     let mut checksum = crc32fast::Hasher::new();
-    checksum.update(block);
-    let mut compressor = Compress::new(flate2::Compression::new(6), false);
-    let mut compressed = Vec::with_capacity(block.len() / 2 + 64);
-    loop {
-        let consumed = compressor.total_in() as usize;
-        let status =
-            compressor.compress_vec(&block[consumed..], &mut compressed, flush).map_err(io::Error::other)?;
-        let all_in = compressor.total_in() as usize == block.len();
-        // With room to spare nothing is held back any more: the flush is complete.
-        if status == Status::StreamEnd || (all_in && compressed.len() < compressed.capacity()) {
-            return Ok((compressed, checksum));
-        }
-        compressed.reserve(compressed.len().max(1024));
-    }
+    checksum.update(&block);
+    Ok((compress(&block)?, checksum))
+}
+
+/// The lengths of the stored blocks that so many bytes make.
+fn pieces(length: u64) -> impl Iterator<Item = u16> {
+    let last = (length % STORED as u64) as u16;
+    let full = std::iter::repeat_n(u16::MAX, (length / STORED as u64) as usize);
+    full.chain((last > 0).then_some(last))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Cursor, Read};
 
-    fn noise(length: usize) -> Vec<u8> {
+    pub(in super::super) fn noise(length: usize) -> Vec<u8> {
         let mut state = 1u64;
         std::iter::repeat_with(|| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -112,23 +171,49 @@ mod tests {
         .collect()
     }
 
+    fn decompress(compressed: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        let mut decoder = flate2::bufread::GzDecoder::new(compressed);
+        decoder.read_to_end(&mut decoded).expect("decodes");
+        assert!(decoder.into_inner().is_empty(), "one member and nothing after it");
+        decoded
+    }
+
     #[test]
-    fn what_was_compressed_decodes_to_the_same_bytes_whatever_the_pieces() {
-        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 5] {
+    fn what_was_compressed_decodes_to_the_same_bytes_whatever_the_pieces_and_the_threads() {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 9 * BLOCK + 5] {
             for bytes in [noise(length), b"abcdefgh".iter().copied().cycle().take(length).collect()] {
                 let mut outputs = Vec::new();
-                for piece in [1 << 22, 10_007] {
-                    let mut writer = GzipWriter::new(Vec::new()).expect("begins");
+                for (piece, threads) in [(1 << 22, 1), (10_007, 3)] {
+                    let mut writer = GzipWriter::new(Cursor::new(Vec::new()), threads).expect("begins");
                     bytes.chunks(piece).for_each(|piece| writer.write_all(piece).expect("writes"));
-                    outputs.push(writer.finish().expect("finishes"));
+                    outputs.push(writer.finish().expect("finishes").into_inner());
                 }
                 assert!(outputs[0] == outputs[1]);
-                let mut decoded = Vec::new();
-                let mut decoder = flate2::bufread::GzDecoder::new(outputs[0].as_slice());
-                decoder.read_to_end(&mut decoded).expect("decodes");
-                assert!(decoded == bytes, "{length}");
-                assert!(decoder.into_inner().is_empty(), "one member and nothing after it");
+                assert!(decompress(&outputs[0]) == bytes, "{length}");
             }
         }
+    }
+
+    #[test]
+    fn rooms_are_filled_at_the_end() {
+        let fillings: [Vec<u8>; 4] = [5, 0, STORED, 2 * STORED + 9].map(|length| vec![b'r'; length]);
+        let mut writer = GzipWriter::new(Cursor::new(Vec::new()), 2).expect("begins");
+        let mut expected = Vec::new();
+        let mut rooms = Vec::new();
+        for (number, filling) in fillings.iter().enumerate() {
+            let before = noise(number * (BLOCK / 2 + 3));
+            writer.write_all(&before).expect("writes");
+            rooms.push(writer.leave_room(filling.len() as u64).expect("leaves room"));
+            expected.extend([before, filling.clone()].concat());
+        }
+        writer.write_all(b"the end").expect("writes");
+        expected.extend(b"the end");
+        writer.fill(rooms[0], b"more than five").expect_err("there is no room");
+        for (room, filling) in rooms.into_iter().zip(&fillings).rev() {
+            writer.fill(room, filling).expect("fills");
+        }
+        let compressed = writer.finish().expect("finishes").into_inner();
+        assert!(decompress(&compressed) == expected);
     }
 }

@@ -1,16 +1,19 @@
 //! The archive on disk: complete under its name, or not there.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Seek, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use super::compress::{Compressing, Encoder};
 use super::flushing::Flushing;
+use super::gzip::{self, GzipWriter};
+use super::source::Source;
 use super::{Compression, WriteError};
-use crate::digest::{self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through};
+use crate::digest::{
+    self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
+};
 use crate::interrupt::{self, Unfinished};
 
 /// How much is compared at a time.
@@ -27,21 +30,36 @@ pub enum Outcome {
     Identical,
 }
 
+/// A level at which zstd is faster than a disk.
+const ZSTD_LEVEL: i32 = 3;
+
+/// How much input one zstd job takes. Part of the format: the bytes depend on it.
+const ZSTD_JOB: u32 = 8 << 20;
+
 /// Takes the bytes of a tar, and puts the file in its place only when it is complete and on the disk.
 pub struct ArchiveFile {
     path: PathBuf,
     temporary: TempPath,
     unfinished: Unfinished,
     sink: Sink,
-    patches: Vec<(u64, Vec<u8>)>,
 }
 
 /// Where the bytes of the tar go.
 enum Sink {
-    /// To the file as they are: whoever shows large files has a thread for that already.
     Plain(BufWriter<Flushing>),
-    /// To threads that compress and hash.
-    Compressed(Compressing),
+    Gzip(GzipWriter<Flushing>),
+    /// zstd has threads of its own.
+    Zstd(zstd::stream::write::Encoder<'static, Flushing>),
+}
+
+/// A place in an archive for bytes that are known later.
+#[derive(Debug, Clone, Copy)]
+pub struct Room(Place);
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Plain { offset: u64, length: u64 },
+    Gzip(gzip::Room),
 }
 
 impl ArchiveFile {
@@ -63,18 +81,46 @@ impl ArchiveFile {
             .map_err(failed)?
             .into_parts();
         let unfinished = Unfinished::new(&temporary);
-        let file = Flushing::new(file);
-        let sink = match compression {
-            Compression::None => Sink::Plain(BufWriter::with_capacity(BUFFER, file)),
-            Compression::Gzip => Sink::Compressed(Compressing::new(Encoder::gzip(file).map_err(failed)?)),
-            Compression::Zstd => Sink::Compressed(Compressing::new(Encoder::zstd(file).map_err(failed)?)),
-        };
-        Ok(Self { path: path.to_path_buf(), temporary, unfinished, sink, patches: Vec::new() })
+        let sink = Sink::new(Flushing::new(file), compression).map_err(failed)?;
+        Ok(Self { path: path.to_path_buf(), temporary, unfinished, sink })
     }
 
-    /// Puts bytes into a place that was written before. Only an uncompressed archive has places.
-    pub fn patch(&mut self, offset: u64, bytes: Vec<u8>) {
-        self.patches.push((offset, bytes));
+    /// Whether room can be left for what is known later.
+    pub fn has_rooms(&self) -> bool {
+        !matches!(self.sink, Sink::Zstd(_))
+    }
+
+    /// Leaves room for `length` bytes.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::Unsupported`].
+    pub fn leave_room(&mut self, length: u64) -> io::Result<Room> {
+        let place = match &mut self.sink {
+            Sink::Plain(file) => {
+                let offset = file.stream_position()?;
+                io::copy(&mut io::repeat(0).take(length), file)?;
+                Place::Plain { offset, length }
+            }
+            Sink::Gzip(writer) => Place::Gzip(writer.leave_room(length)?),
+            Sink::Zstd(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(Room(place))
+    }
+
+    /// Puts bytes into a room, which they fill.
+    ///
+    /// # Errors
+    /// Those of the system, and if the length is another.
+    pub fn fill(&mut self, room: Room, bytes: &[u8]) -> io::Result<()> {
+        match (&mut self.sink, room.0) {
+            (Sink::Plain(file), Place::Plain { offset, length }) if length == bytes.len() as u64 => {
+                file.seek(SeekFrom::Start(offset))?;
+                file.write_all(bytes)?;
+                file.seek(SeekFrom::End(0)).map(drop)
+            }
+            (Sink::Gzip(writer), Place::Gzip(room)) => writer.fill(room, bytes),
+            _ => Err(io::Error::other("this does not fit into the room that was left for it")),
+        }
     }
 
     /// Where the archive will be.
@@ -90,15 +136,8 @@ impl ArchiveFile {
     pub fn finish(self, force: bool, digest: bool) -> Result<(Outcome, Option<Digest>), WriteError> {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
-        let (mut file, computed) = self.sink.finish().map_err(failed)?;
-        for (offset, bytes) in &self.patches {
-            file.write_all_at(bytes, *offset).map_err(failed)?;
-        }
-        let digest = match computed {
-            Some(computed) => digest.then_some(computed),
-            None if digest => Some(hash_again(&mut file).map_err(failed)?),
-            None => None,
-        };
+        let mut file = self.sink.finish().map_err(failed)?;
+        let digest = if digest { Some(hash_tar(&mut file).map_err(failed)?) } else { None };
         file.sync_all().map_err(failed)?;
         interrupt::check().map_err(failed)?;
 
@@ -128,7 +167,8 @@ impl Write for ArchiveFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.sink {
             Sink::Plain(file) => file.write(bytes),
-            Sink::Compressed(compressing) => compressing.write(bytes),
+            Sink::Gzip(writer) => writer.write(bytes),
+            Sink::Zstd(encoder) => encoder.write(bytes),
         }
     }
 
@@ -138,18 +178,28 @@ impl Write for ArchiveFile {
 }
 
 impl Sink {
-    /// The complete file, and its SHA-256 where all bytes of the tar have passed in their order.
-    fn finish(self) -> io::Result<(File, Option<Digest>)> {
-        match self {
-            Sink::Plain(file) => {
-                let file = file.into_inner().map_err(|error| error.into_error())?;
-                Ok((file.into_file(), None))
+    fn new(file: Flushing, compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Sink::Plain(BufWriter::with_capacity(BUFFER, file)),
+            Compression::Gzip => Sink::Gzip(GzipWriter::new(file, threads())?),
+            Compression::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)?;
+                // With workers the bytes do not depend on how many; without any they differ.
+                encoder.multithread(threads() as u32)?;
+                encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
+                encoder.include_checksum(true)?;
+                Sink::Zstd(encoder)
             }
-            Sink::Compressed(compressing) => {
-                let (file, digest) = compressing.finish()?;
-                Ok((file, Some(digest)))
-            }
-        }
+        })
+    }
+
+    fn finish(self) -> io::Result<File> {
+        let finished = match self {
+            Sink::Plain(file) => file.into_inner().map_err(|error| error.into_error())?,
+            Sink::Gzip(writer) => writer.finish()?,
+            Sink::Zstd(encoder) => encoder.finish()?,
+        };
+        Ok(finished.into_file())
     }
 }
 
@@ -193,12 +243,12 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// The digest of an archive whose first bytes were known last.
-fn hash_again(file: &mut File) -> io::Result<Digest> {
-    file.seek(io::SeekFrom::Start(0))?;
-    let size = file.metadata()?.len();
+/// The SHA-256 of the tar, of which the first bytes were known last.
+fn hash_tar(file: &mut File) -> io::Result<Digest> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut tar = Source::new(file).map_err(io::Error::other)?;
     let mut hasher = Hasher::new(Algorithms::SHA256);
-    read_through(file, size, &mut hasher.consumers(), &|_| {})?;
+    read_through(&mut tar, u64::MAX, &mut hasher.consumers(), &|_| {})?;
     hasher.finish().sha256.ok_or_else(|| io::Error::other("nothing was hashed"))
 }
 

@@ -1,20 +1,18 @@
 use std::io::{self, Read, Write};
 
 use super::header::{BLOCK, encode, padding};
-use super::{Entry, Frame};
+use super::{ArchiveFile, Entry, Frame, Room};
 use crate::digest::Consumer;
 
 /// Writes the canonical tar, entry by entry, to anything that takes bytes.
 pub struct ArchiveWriter<W> {
     output: W,
     frame: Frame,
-    /// Of the next byte, in the uncompressed tar.
-    offset: u64,
 }
 
 impl<W: Write> ArchiveWriter<W> {
     pub fn new(output: W, frame: Frame) -> Self {
-        Self { output, frame, offset: 0 }
+        Self { output, frame }
     }
 
     /// Adds a file whose content is at hand.
@@ -37,22 +35,9 @@ impl<W: Write> ArchiveWriter<W> {
     pub fn append_from(&mut self, entry: &Entry<'_>, content: &mut dyn Read) -> io::Result<u64> {
         self.begin(entry)?;
         let copied = io::copy(&mut (&mut *content).take(entry.size), &mut self.output)?;
-        self.offset += copied;
         self.end(entry)?;
         let beyond = io::copy(&mut content.take(1), &mut io::sink())?;
         Ok(copied + beyond)
-    }
-
-    /// Leaves room for a file of which only the size is known; returns where its content begins.
-    ///
-    /// # Errors
-    /// Those of the output.
-    pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<u64> {
-        self.begin(entry)?;
-        let start = self.offset;
-        self.offset += io::copy(&mut io::repeat(0).take(entry.size), &mut self.output)?;
-        self.end(entry)?;
-        Ok(start)
     }
 
     /// Adds a file whose content `content` is shown, in order and of the size that `entry` says.
@@ -97,9 +82,20 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.output.write_all(bytes)?;
-        self.offset += bytes.len() as u64;
-        Ok(())
+        self.output.write_all(bytes)
+    }
+}
+
+impl ArchiveWriter<ArchiveFile> {
+    /// Leaves room for a file of which only the size is known.
+    ///
+    /// # Errors
+    /// Those of [`ArchiveFile::leave_room`].
+    pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<Room> {
+        self.begin(entry)?;
+        let room = self.output.leave_room(entry.size)?;
+        self.end(entry)?;
+        Ok(room)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Writing the archive: the seal stands first, but what it says is known last.
 //!
-//! An uncompressed archive has room left for the seals, whose length does not depend on digests or
-//! signatures, and every file is read once, hashed and archived at the same time. A compressed one cannot be
-//! patched: its files are hashed first, and compared with that when they are read again.
+//! Where an archive has room left for the seals, whose length does not depend on digests or signatures, every
+//! file is read once, hashed and archived at the same time. With zstd nothing can be filled in: the files are
+//! hashed first, and compared with that when they are read again.
 
 use std::io;
 
 use super::Error;
 use super::plan::Plan;
-use crate::archive::{ArchiveFile, ArchiveWriter, Entry, WriteError};
+use crate::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError};
 use crate::content::has_content;
 use crate::digest::{Digest, Memory, Progress, map_files};
 use crate::inputs::{self, Artifact, ListedFile};
@@ -33,7 +33,7 @@ pub(super) struct Written {
     pub(super) release: Digest,
 }
 
-/// Reads every file once. For uncompressed archives.
+/// Reads every file once. For archives that have rooms.
 pub(super) fn in_one_pass(
     plan: &Plan,
     key: &Signer,
@@ -45,14 +45,11 @@ pub(super) fn in_one_pass(
     let draft = plan.statement(plan.artifact.files.iter().map(draft).collect());
     let mut archive = ArchiveWriter::new(file, release::frame(&draft));
     let material = key.material();
-    let seal_size = sign::bundle_length(draft.payload().len(), &material);
-    let seal_place = archive.reserve(&seal_entry(seal_size)).map_err(failed)?;
-    let mut signature_place = None;
-    if plan.internal.model_signature {
-        let payload = model_signature_payload(&draft, &Digest([0; 32]));
-        let size = sign::bundle_length(payload.len(), &material);
-        signature_place = Some(archive.reserve(&signature_entry(size)).map_err(failed)?);
-    }
+    let length = |payload: &[u8]| sign::bundle_length(payload.len(), &material);
+    let signature = plan.internal.model_signature.then(|| model_signature_payload(&draft, &Digest([0; 32])));
+    let rooms =
+        Rooms::reserve(&mut archive, length(&draft.payload()), signature.map(|payload| length(&payload)))
+            .map_err(failed)?;
     drop(draft);
 
     let mut files = Vec::with_capacity(plan.artifact.files.len());
@@ -62,12 +59,9 @@ pub(super) fn in_one_pass(
     let mut file = archive.finish().map_err(failed)?;
 
     let statement = plan.statement(files);
-    let Seals { release, manifest, model_signature } = Seals::sign(&statement, key)?;
-    file.patch(seal_place, manifest);
-    if let Some((place, signature)) = signature_place.zip(model_signature) {
-        file.patch(place, signature);
-    }
-    Ok(Written { file, release })
+    let seals = Seals::sign(&statement, key)?;
+    rooms.fill(&mut file, &seals).map_err(failed)?;
+    Ok(Written { file, release: seals.release })
 }
 
 /// Reads every file again for the archive of a statement that is complete.
@@ -80,13 +74,16 @@ pub(super) fn sealed(
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
+    let has_rooms = file.has_rooms();
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
-    let Seals { release, manifest, model_signature } = seals;
-    archive.append(&seal_entry(manifest.len() as u64), &manifest).map_err(failed)?;
-    drop(manifest);
-    if let Some(signature) = model_signature {
-        archive.append(&signature_entry(signature.len() as u64), &signature).map_err(failed)?;
-    }
+    let signature_length = seals.model_signature.as_ref().map(|signature| signature.len() as u64);
+    let rooms = if has_rooms {
+        let rooms = Rooms::reserve(&mut archive, seals.manifest.len() as u64, signature_length);
+        Some(rooms.map_err(failed)?)
+    } else {
+        seals.append(&mut archive).map_err(failed)?;
+        None
+    };
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);
@@ -97,7 +94,40 @@ pub(super) fn sealed(
         progress(copied);
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
-    Ok(Written { file: archive.finish().map_err(failed)?, release })
+    let mut file = archive.finish().map_err(failed)?;
+    if let Some(rooms) = rooms {
+        rooms.fill(&mut file, &seals).map_err(failed)?;
+    }
+    Ok(Written { file, release: seals.release })
+}
+
+/// Where the seals will be.
+struct Rooms {
+    manifest: Room,
+    model_signature: Option<Room>,
+}
+
+impl Rooms {
+    fn reserve(
+        archive: &mut ArchiveWriter<ArchiveFile>,
+        manifest: u64,
+        model_signature: Option<u64>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            manifest: archive.reserve(&seal_entry(manifest))?,
+            model_signature: model_signature
+                .map(|size| archive.reserve(&signature_entry(size)))
+                .transpose()?,
+        })
+    }
+
+    fn fill(self, file: &mut ArchiveFile, seals: &Seals) -> io::Result<()> {
+        file.fill(self.manifest, &seals.manifest)?;
+        match self.model_signature.zip(seals.model_signature.as_ref()) {
+            Some((room, signature)) => file.fill(room, signature),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What is signed of a release.
@@ -118,6 +148,14 @@ impl Seals {
         let signature = || sign::write_bundle(&model_signature_payload(statement, &release), key);
         let model_signature = statement.internal().model_signature.then(signature).transpose()?;
         Ok(Self { release, manifest, model_signature })
+    }
+
+    fn append(&self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
+        archive.append(&seal_entry(self.manifest.len() as u64), &self.manifest)?;
+        match &self.model_signature {
+            Some(signature) => archive.append(&signature_entry(signature.len() as u64), signature),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,128 @@
+//! One block of input as whole deflate blocks (RFC 1951), which end at a byte border and know nothing of
+//! their neighbours: they are the same wherever they stand and whoever compresses them.
+
+use std::io;
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+/// How much a stored block holds at most (RFC 1951, section 3.2.4).
+pub(super) const STORED: usize = u16::MAX as usize;
+
+/// What stands before a stored block: that it is one, its length, and the length's complement.
+pub(super) const STORED_HEADER: usize = 5;
+
+/// As good as level 6 and up to a third faster; docs/decisions/0024.
+const LEVEL: u32 = 5;
+
+/// A block is tried at this level. Level 1 has fixed codes and would call numbers incompressible.
+const TRIAL_LEVEL: u32 = 2;
+
+/// What is tried of a block: pieces of this length, so far apart.
+const PIECE: usize = 1 << 10;
+const APART: usize = 64 << 10;
+
+/// An empty block with fixed codes, the last one of a stream.
+pub(super) const END: [u8; 2] = [0x03, 0x00];
+
+/// Compresses a block; whether it is worth the time is seen from the block alone.
+pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
+    if is_worth_it(block)? {
+        let compressed = deflate(block, LEVEL)?;
+        if compressed.len() < block.len() {
+            return Ok(compressed);
+        }
+    }
+    Ok(store(block))
+}
+
+/// Whether pieces of the block become smaller by a 64th. What repeats only over longer distances is not
+/// seen, and stored.
+fn is_worth_it(block: &[u8]) -> io::Result<bool> {
+    if block.len() <= APART {
+        return Ok(true);
+    }
+    let pieces: Vec<u8> =
+        block.chunks(APART).flat_map(|part| &part[..PIECE.min(part.len())]).copied().collect();
+    Ok(deflate(&pieces, TRIAL_LEVEL)?.len() < pieces.len() - pieces.len() / 64)
+}
+
+fn deflate(block: &[u8], level: u32) -> io::Result<Vec<u8>> {
+    let mut compressor = Compress::new(Compression::new(level), false);
+    let mut compressed = Vec::with_capacity(block.len() / 2 + 64);
+    loop {
+        let consumed = compressor.total_in() as usize;
+        let status = compressor
+            .compress_vec(&block[consumed..], &mut compressed, FlushCompress::Sync)
+            .map_err(io::Error::other)?;
+        let all_in = compressor.total_in() as usize == block.len();
+        // With room to spare nothing is held back any more: the flush is complete.
+        if status == Status::StreamEnd || (all_in && compressed.len() < compressed.capacity()) {
+            return Ok(compressed);
+        }
+        compressed.reserve(compressed.len().max(1024));
+    }
+}
+
+fn store(block: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(stored_length(block.len() as u64) as usize);
+    for piece in block.chunks(STORED) {
+        stored.extend_from_slice(&stored_header(piece.len() as u16));
+        stored.extend_from_slice(piece);
+    }
+    stored
+}
+
+/// How many bytes that many are when they are stored.
+pub(super) fn stored_length(length: u64) -> u64 {
+    length + length.div_ceil(STORED as u64) * STORED_HEADER as u64
+}
+
+pub(super) fn stored_header(length: u16) -> [u8; STORED_HEADER] {
+    let [low, high] = length.to_le_bytes();
+    [0, low, high, !low, !high]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decompress(compressed: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        let mut reader = flate2::bufread::DeflateDecoder::new(compressed);
+        io::Read::read_to_end(&mut reader, &mut decoded).expect("decodes");
+        decoded
+    }
+
+    #[test]
+    fn a_block_decodes_to_itself_and_grows_by_stored_headers_at_most() {
+        let noise = super::super::gzip::tests::noise(1 << 20);
+        let words = b"the quick brown fox jumps over the lazy dog; ".repeat(24 << 10);
+        // Numbers with random mantissas: all that can be saved is in every fourth byte.
+        let numbers: Vec<u8> =
+            noise.chunks(4).flat_map(|bytes| [bytes[0], bytes[1], bytes[2], 0x3d ^ (bytes[3] & 1)]).collect();
+        for (bytes, at_most) in [(&noise, 100.1), (&words, 2.0), (&numbers, 89.0)] {
+            for length in [0, 1, STORED - 1, STORED, STORED + 1, APART, APART + 1, bytes.len()] {
+                let length = length.min(bytes.len());
+                let compressed = compress(&bytes[..length]).expect("compresses");
+                assert!(compressed.len() as u64 <= stored_length(length as u64));
+                assert!(decompress(&[compressed.as_slice(), &END].concat()) == bytes[..length]);
+                if length == bytes.len() {
+                    let percent = 100.0 * compressed.len() as f64 / length as f64;
+                    assert!(percent <= at_most, "{percent}");
+                    assert_eq!(is_worth_it(bytes).expect("tries"), at_most < 100.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_tried_decides() {
+        let noise = super::super::gzip::tests::noise(1 << 20);
+        let mut block = vec![b'0'; 1 << 20];
+        assert!(compress(&block).expect("compresses").len() < 10_000);
+        for (part, noise) in block.chunks_mut(APART).zip(noise.chunks(APART)) {
+            part[..PIECE].copy_from_slice(&noise[..PIECE]);
+        }
+        assert_eq!(compress(&block).expect("compresses"), store(&block));
+    }
+}

@@ -1,0 +1,62 @@
+//! Work on a stream of items by several threads, whose results come out in the items' order.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
+
+/// How many items may be on their way for each thread, so memory is bounded.
+const ON_THEIR_WAY: usize = 3;
+
+/// Threads that each take every nth item.
+pub(super) struct InOrder<T, R> {
+    workers: Vec<Worker<T, R>>,
+    /// How many items were pushed, and of how many the results were taken.
+    pushed: usize,
+    taken: usize,
+}
+
+struct Worker<T, R> {
+    items: SyncSender<T>,
+    results: Receiver<R>,
+}
+
+impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
+    pub(super) fn new(threads: usize, work: fn(T) -> R) -> Self {
+        let worker = |_| {
+            let (items, queue) = sync_channel(ON_THEIR_WAY);
+            let (done, results) = channel();
+            thread::spawn(move || queue.into_iter().map(work).try_for_each(|result| done.send(result)));
+            Worker { items, results }
+        };
+        Self { workers: (0..threads).map(worker).collect(), pushed: 0, taken: 0 }
+    }
+
+    /// Takes an item, and gives the oldest result back if enough items are on their way.
+    ///
+    /// # Errors
+    /// A thread has ended.
+    pub(super) fn push(&mut self, item: T) -> io::Result<Option<R>> {
+        let is_full = self.pushed - self.taken == ON_THEIR_WAY * self.workers.len();
+        let result = if is_full { self.take()? } else { None };
+        self.workers[self.pushed % self.workers.len()].items.send(item).map_err(|_| ended())?;
+        self.pushed += 1;
+        Ok(result)
+    }
+
+    /// The oldest result, if anything is on its way.
+    ///
+    /// # Errors
+    /// A thread has ended.
+    pub(super) fn take(&mut self) -> io::Result<Option<R>> {
+        if self.taken == self.pushed {
+            return Ok(None);
+        }
+        let result = self.workers[self.taken % self.workers.len()].results.recv().map_err(|_| ended())?;
+        self.taken += 1;
+        Ok(Some(result))
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("a thread ended early")
+}
