@@ -3,7 +3,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header, stored_length};
+use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header};
 use super::in_order::InOrder;
 
 /// The fixed header: no name, no time, no operating system.
@@ -21,8 +21,6 @@ pub(super) struct GzipWriter<W> {
     checksums: Vec<crc32fast::Hasher>,
     /// Of the input so far.
     length: u64,
-    /// Of the output so far.
-    written: u64,
 }
 
 type Compressed = io::Result<(Vec<u8>, crc32fast::Hasher)>;
@@ -42,24 +40,26 @@ impl<W: Write + Seek> GzipWriter<W> {
         inner.write_all(&HEADER)?;
         Ok(Self {
             inner,
-            compressing: InOrder::new(threads, compress_block),
+            compressing: InOrder::new(threads, compress_block)?,
             filling: Vec::with_capacity(BLOCK),
             checksums: vec![crc32fast::Hasher::new()],
             length: 0,
-            written: HEADER.len() as u64,
         })
     }
 
     /// Leaves room for `length` bytes.
     pub(super) fn leave_room(&mut self, length: u64) -> io::Result<Room> {
         self.write_waiting()?;
-        let room = Room { offset: self.written, length, checksum: self.checksums.len() };
+        let offset = self.inner.stream_position()?;
+        let room = Room { offset, length, checksum: self.checksums.len() };
         let zeros = [0; STORED];
-        for piece in pieces(length) {
-            self.inner.write_all(&stored_header(piece))?;
-            self.inner.write_all(&zeros[..piece.into()])?;
+        let mut left = length;
+        while left > 0 {
+            let piece = left.min(STORED as u64);
+            self.inner.write_all(&stored_header(piece as u16))?;
+            self.inner.write_all(&zeros[..piece as usize])?;
+            left -= piece;
         }
-        self.written += stored_length(length);
         self.length += length;
         self.checksums.extend([crc32fast::Hasher::new(), crc32fast::Hasher::new()]);
         Ok(room)
@@ -119,7 +119,6 @@ impl<W: Write + Seek> GzipWriter<W> {
     fn write_compressed(&mut self, compressed: Compressed) -> io::Result<()> {
         let (compressed, checksum) = compressed?;
         self.inner.write_all(&compressed)?;
-        self.written += compressed.len() as u64;
         if let Some(part) = self.checksums.last_mut() {
             part.combine(&checksum);
         }
@@ -147,13 +146,6 @@ fn compress_block(block: Vec<u8>) -> Compressed {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&block);
     Ok((compress(&block)?, checksum))
-}
-
-/// The lengths of the stored blocks that so many bytes make.
-fn pieces(length: u64) -> impl Iterator<Item = u16> {
-    let last = (length % STORED as u64) as u16;
-    let full = std::iter::repeat_n(u16::MAX, (length / STORED as u64) as usize);
-    full.chain((last > 0).then_some(last))
 }
 
 #[cfg(test)]

@@ -21,14 +21,17 @@ struct Worker<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
-    pub(super) fn new(threads: usize, work: fn(T) -> R) -> Self {
+    /// # Errors
+    /// The system gives no more threads.
+    pub(super) fn new(threads: usize, work: fn(T) -> R) -> io::Result<Self> {
         let worker = |_| {
             let (items, queue) = sync_channel(ON_THEIR_WAY);
             let (done, results) = channel();
-            thread::spawn(move || queue.into_iter().map(work).try_for_each(|result| done.send(result)));
-            Worker { items, results }
+            let run = move || queue.into_iter().map(work).try_for_each(|result| done.send(result));
+            thread::Builder::new().spawn(run)?;
+            Ok(Worker { items, results })
         };
-        Self { workers: (0..threads).map(worker).collect(), pushed: 0, taken: 0 }
+        Ok(Self { workers: (0..threads).map(worker).collect::<io::Result<_>>()?, pushed: 0, taken: 0 })
     }
 
     /// Takes an item, and gives the oldest result back if enough items are on their way.

@@ -123,6 +123,20 @@ impl ArchiveFile {
         }
     }
 
+    /// Writes what a room could have held: it makes the same bytes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_room(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Gzip(writer) => {
+                let room = writer.leave_room(bytes.len() as u64)?;
+                writer.fill(room, bytes)
+            }
+            Sink::Plain(_) | Sink::Zstd(_) => self.write_all(bytes),
+        }
+    }
+
     /// Where the archive will be.
     pub fn path(&self) -> &Path {
         &self.path

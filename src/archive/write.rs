@@ -97,6 +97,16 @@ impl ArchiveWriter<ArchiveFile> {
         self.end(entry)?;
         Ok(room)
     }
+
+    /// Adds a file for which room could have been left.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn append_room(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<()> {
+        self.begin(entry)?;
+        self.output.write_room(content)?;
+        self.end(entry)
+    }
 }
 
 /// Writes what it is shown into the archive.

@@ -74,16 +74,9 @@ pub(super) fn sealed(
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
-    let has_rooms = file.has_rooms();
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
-    let signature_length = seals.model_signature.as_ref().map(|signature| signature.len() as u64);
-    let rooms = if has_rooms {
-        let rooms = Rooms::reserve(&mut archive, seals.manifest.len() as u64, signature_length);
-        Some(rooms.map_err(failed)?)
-    } else {
-        seals.append(&mut archive).map_err(failed)?;
-        None
-    };
+    let release = seals.release;
+    seals.append(&mut archive).map_err(failed)?;
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);
@@ -94,11 +87,7 @@ pub(super) fn sealed(
         progress(copied);
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
-    let mut file = archive.finish().map_err(failed)?;
-    if let Some(rooms) = rooms {
-        rooms.fill(&mut file, &seals).map_err(failed)?;
-    }
-    Ok(Written { file, release: seals.release })
+    Ok(Written { file: archive.finish().map_err(failed)?, release })
 }
 
 /// Where the seals will be.
@@ -150,10 +139,10 @@ impl Seals {
         Ok(Self { release, manifest, model_signature })
     }
 
-    fn append(&self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
-        archive.append(&seal_entry(self.manifest.len() as u64), &self.manifest)?;
+    fn append(self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
+        archive.append_room(&seal_entry(self.manifest.len() as u64), &self.manifest)?;
         match &self.model_signature {
-            Some(signature) => archive.append(&signature_entry(signature.len() as u64), signature),
+            Some(signature) => archive.append_room(&signature_entry(signature.len() as u64), signature),
             None => Ok(()),
         }
     }

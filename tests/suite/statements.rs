@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::running::{MAKE, project};
+use crate::support::project::Project;
 
 #[test]
 fn a_statement_is_signed_in_another_job() {
@@ -55,6 +56,20 @@ fn a_statement_is_signed_in_another_job() {
     fs::write(project.root().join("wine.json"), [&payload[..], b" "].concat()).expect("writes");
     sign(1).says("error: the statement cannot be sealed");
     assert!(!project.at("dist").exists());
+}
+
+#[test]
+fn an_archive_of_a_statement_has_the_bytes_that_building_at_once_gives() {
+    let project = Project::new();
+    for compression in ["none", "gzip", "zstd"] {
+        let at_once = fs::read(project.build_with(&["--compression", compression])).expect("reads");
+        project.modelseal(&["build", "--statement", "../wine.json"]).expect(0);
+        let key = project.key();
+        let pack = ["build", "--from-statement", "../wine.json", "--key", &key, "-o", "../packed"];
+        let more = ["--force", "--compression", compression];
+        project.modelseal(&[&pack[..], &more].concat()).expect(0);
+        assert!(fs::read(project.root().join("packed")).expect("reads") == at_once, "{compression}");
+    }
 }
 
 #[test]
