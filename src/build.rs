@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::archive::{ArchiveFile, Compression, Outcome, WriteError};
+use crate::cache::Cache;
 use crate::checkout;
 use crate::digest::{Digest, Progress};
 use crate::inputs::{self, Change};
@@ -64,6 +65,8 @@ pub struct Options<'a> {
     pub source_date_epoch: Option<u64>,
     /// Against which the age of data is judged. It is not sealed.
     pub now: Timestamp,
+    /// Knows files of data from earlier builds, so that they are not read again; `None`: every one is read.
+    pub cache: Option<&'a Cache>,
     /// Is told how many bytes were read.
     pub progress: Progress<'a>,
     pub making: Making,

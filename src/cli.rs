@@ -2,6 +2,7 @@
 
 mod arguments;
 mod build;
+mod cache;
 mod completions;
 mod countersign;
 mod diff;

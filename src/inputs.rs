@@ -6,6 +6,7 @@
 mod artifact;
 mod base;
 mod code;
+mod data_set;
 mod gather;
 mod params;
 mod paths;

@@ -46,6 +46,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             allow_dirty: options.allow_dirty,
             profile: true,
             now: Some(options.now),
+            cache: options.cache,
             progress: options.progress,
         },
     )?;

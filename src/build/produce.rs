@@ -257,6 +257,7 @@ impl Task<'_> {
                 allow_dirty: true,
                 profile: false,
                 now: None,
+                cache: None,
                 progress: self.options.progress,
             },
         )?;

@@ -115,7 +115,7 @@ fn check_absolute(
         return Err(Error::Absent { what, path });
     }
     let Some(expected) = expected.filter(|_| input.is_plain) else { return Ok(()) };
-    let found = inputs::read_source(&path, input.symlinks, None, &|_| {})?.digest.tagged();
+    let found = inputs::read_source(&path, input.symlinks, None, None, &|_| {})?.digest.tagged();
     if found == expected.tagged() {
         return Ok(());
     }

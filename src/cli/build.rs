@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths, writable};
+use super::cache::{cache_notes, open_cache};
 use super::keys::own_key;
 use super::output::{print, say, warn};
 use super::progress::Progress;
@@ -15,6 +16,7 @@ use super::signing::{Signing, SigningKey};
 use super::statement;
 use crate::archive::{self, Outcome};
 use crate::build::{Built, Making, Options, SealedBy, build, seal, state};
+use crate::cache::Cache;
 use crate::inputs::Change;
 use crate::recipe::Recipe;
 use crate::sign::{KeySource, read_public_key};
@@ -76,6 +78,9 @@ pub(super) struct Arguments {
     /// Instead of what the recipe says
     #[arg(long, value_enum)]
     compression: Option<Compression>,
+    /// Read all data, also files that this user's builds have read since the machine was started
+    #[arg(long)]
+    no_cache: bool,
     /// Replace an archive that holds something else
     #[arg(long)]
     force: bool,
@@ -114,6 +119,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         (false, true) => Making::Clean,
         (false, false) => Making::Run,
     };
+    let reads_data = arguments.from_statement.is_none() && !arguments.no_cache;
+    let cache = if reads_data { open_cache(&recipe, talk) } else { None };
     announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
     let running = Running::new(talk);
@@ -130,6 +137,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         tar_digest: arguments.format == Format::Json,
         source_date_epoch,
         now: Timestamp::now(),
+        cache: cache.as_ref(),
         progress: &|bytes| progress.advance(bytes),
         making,
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
@@ -141,6 +149,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if arguments.statement.is_some() {
         let stated = state(&recipe, !arguments.no_model_signature, &options)?;
         drop((running, progress));
+        cache_notes(cache.as_ref(), talk);
         return statement::finish(arguments.statement.as_deref(), &stated, arguments.format, talk);
     }
     let built = match (&arguments.from_statement, &signer) {
@@ -154,10 +163,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         say(talk, &progress.summary());
     }
     drop((running, progress));
+    cache_notes(cache.as_ref(), talk);
     notes(&built, signer.is_some(), talk);
     match arguments.format {
         Format::Text => print(&text(&built, signer.as_ref()))?,
-        Format::Json => print(&json(&built)?)?,
+        Format::Json => print(&json(&built, cache.as_ref())?)?,
     }
     Ok(0)
 }
@@ -313,11 +323,13 @@ struct Wire<'a> {
     missing: Vec<&'a str>,
     probes: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cached_files: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     command_seconds: Option<f64>,
     tool: &'a str,
 }
 
-fn json(built: &Built) -> anyhow::Result<String> {
+fn json(built: &Built, cache: Option<&Cache>) -> anyhow::Result<String> {
     let text = serde_json::to_string_pretty(&Wire {
         schema: "https://modelseal.dev/build/v1",
         archive: built.archive.to_string_lossy().into_owned(),
@@ -327,6 +339,7 @@ fn json(built: &Built) -> anyhow::Result<String> {
         origin: built.origin.name(),
         missing: built.missing.iter().map(|part| part.name()).collect(),
         probes: built.probes.iter().map(|(probe, _)| probe.as_str()).collect(),
+        cached_files: cache.map(Cache::found).filter(|files| *files > 0),
         command_seconds: built.command_seconds,
         tool: concat!("modelseal ", env!("CARGO_PKG_VERSION")),
     })?;

@@ -48,6 +48,26 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// The number of the device that the file lies on, which is the system's and may be another one tomorrow.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// When content or attributes last changed: seconds since 1970, and nanoseconds. No program can set it.
+    pub fn changed(&self) -> (i64, i64) {
+        self.changed
+    }
+
+    /// All of it, to be hashed.
+    pub fn to_bytes(&self) -> [u8; 56] {
+        let (modified, changed) = (self.modified, self.changed);
+        let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
+        let fields = [self.device, self.inode, self.size, times[0], times[1], times[2], times[3]];
+        let mut bytes = [0; 56];
+        bytes.as_chunks_mut().0.copy_from_slice(&fields.map(u64::to_le_bytes));
+        bytes
+    }
 }
 
 /// Computes the chosen digests of bytes that arrive in pieces.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::Error;
-use super::source::Head;
+use super::data_set::Head;
 use crate::content::ContentReader;
 use crate::digest::{
     self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Error;
 use super::source::read_source;
 use crate::archive::{ArchiveReader, ReadError};
+use crate::cache::Cache;
 use crate::digest::{self, Algorithms, Progress, Symlinks, open_regular};
 use crate::manifest::{Annotations, DependencyDigest};
 use crate::release::{Contents, Discard, Seal, read_contents};
@@ -17,17 +18,22 @@ pub struct BaseFacts {
 }
 
 /// Reads a base model. A sealed archive must be whole; who signed it is not looked at, because its release
-/// digest is what is sealed.
+/// digest is what is sealed. Other files that `cache` knows are not read.
 ///
 /// # Errors
 /// [`Error`].
-pub fn read_base(path: &Path, symlinks: Symlinks, progress: Progress<'_>) -> Result<BaseFacts, Error> {
+pub fn read_base(
+    path: &Path,
+    symlinks: Symlinks,
+    cache: Option<&Cache>,
+    progress: Progress<'_>,
+) -> Result<BaseFacts, Error> {
     if path.is_file()
         && let Some(facts) = read_release(path, progress)?
     {
         return Ok(facts);
     }
-    let facts = read_source(path, symlinks, None, progress)?;
+    let facts = read_source(path, symlinks, None, cache, progress)?;
     let annotations =
         Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
     Ok(BaseFacts { digest: facts.digest, annotations })

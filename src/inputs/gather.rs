@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::params::{self, LONGEST};
 use super::paths::{exempt, stay_inside, work_tree};
 use super::{Change, Code, Error, SourceFacts, WorkTree, read_base, read_source};
+use crate::cache::Cache;
 use crate::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
 use crate::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
 use crate::profile::{Columns, Profile};
@@ -24,6 +25,8 @@ pub struct Options<'a> {
     pub profile: bool,
     /// Against which the age of data is judged; `None`: it is not. It is never sealed.
     pub now: Option<Timestamp>,
+    /// Knows files of data from earlier builds; `None`: every one is read.
+    pub cache: Option<&'a Cache>,
     /// Is told how many bytes of an input were read.
     pub progress: Progress<'a>,
 }
@@ -69,7 +72,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     }
     for base in &recipe.tables.base {
         let path = recipe.directory().join(base.path.get_ref());
-        let facts = read_base(&path, base.symlinks, options.progress)?;
+        let facts = read_base(&path, base.symlinks, options.cache, options.progress)?;
         inputs.dependencies.push(ResourceDescriptor {
             name: format!("base/{}", base.name.get_ref()),
             uri: Some(base.path.get_ref().clone()),
@@ -140,7 +143,8 @@ impl Inputs {
             None => recipe.directory().join(data.path.get_ref()),
         };
         let columns = Columns { label: data.label.clone(), timestamp: data.timestamp.clone() };
-        let facts = read_source(&path, data.symlinks, options.profile.then_some(&columns), options.progress)?;
+        let counted = options.profile.then_some(&columns);
+        let facts = read_source(&path, data.symlinks, counted, options.cache, options.progress)?;
         if let Some((path, reason)) = &facts.uncounted {
             let path = crate::text::path(path);
             self.warnings.push(format!("data `{name}`: the records of {path} are not counted: {reason}"));

@@ -4,15 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::pointer::{self, LOOK, Pointer};
-use crate::digest::{
-    self, Algorithms, Consumer, Digest, EntryKind, FileRead, Job, Progress, Stamp, Symlinks, directory_hash,
-    hash_file, hash_files, open_regular, walk,
-};
+use super::data_set::{Files, Part};
+use super::pointer::Pointer;
+use crate::cache::Cache;
+use crate::digest::{self, EntryKind, Progress, Symlinks, directory_hash, walk};
 use crate::manifest::{self, DependencyDigest, PathError};
-use crate::profile::{
-    Columns, KNOWN_ENDINGS, Profile, ProfileError, Profiler, count_file, needs_second_read,
-};
+use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError};
 
 /// What a file or directory turned out to be.
 #[derive(Debug, Clone)]
@@ -26,16 +23,8 @@ pub struct SourceFacts {
     pub uncounted: Option<(PathBuf, ProfileError)>,
 }
 
-/// One file, as a part of the whole.
-struct Part {
-    sha256: Digest,
-    bytes: u64,
-    /// In a box, because most files have none.
-    profile: Option<Box<Result<Profile, ProfileError>>>,
-}
-
 /// Hashes a source, and counts its records where their format is known; `None` for `columns`: it does not.
-/// Where a column is named, records that cannot be counted are an error.
+/// Where a column is named, records that cannot be counted are an error. Files that `cache` knows are not read.
 ///
 /// # Errors
 /// [`Error`]: what it holds cannot be sealed, or cannot be read.
@@ -43,35 +32,28 @@ pub fn read_source(
     root: &Path,
     symlinks: Symlinks,
     columns: Option<&Columns>,
+    cache: Option<&Cache>,
     progress: Progress<'_>,
 ) -> Result<SourceFacts, Error> {
-    let facts = read_parts(root, symlinks, columns, progress)?;
+    let metadata = std::fs::metadata(root).map_err(|source| not_there(root, source))?;
+    let facts = if metadata.is_dir() {
+        let files = Files { root, symlinks, columns, cache, progress };
+        let paths = list_files(root, symlinks)?;
+        let parts = files.hash(&paths)?;
+        let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
+        let digest = DependencyDigest::directory(directory_hash(digests));
+        facts(digest, columns, parts, &|index| root.join(&paths[index]))?
+    } else {
+        // The path itself is what the recipe names: a link there is followed.
+        let files = Files { root, symlinks: Symlinks::Follow, columns, cache, progress };
+        let parts = files.hash(&[String::new()])?;
+        let digest = parts.first().map(|part| DependencyDigest::file(part.sha256)).unwrap_or_default();
+        facts(digest, columns, parts, &|_| root.to_path_buf())?
+    };
     if columns.is_some_and(|columns| !columns.is_empty()) && facts.profile.is_none() {
         return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
     }
     Ok(facts)
-}
-
-fn read_parts(
-    root: &Path,
-    symlinks: Symlinks,
-    columns: Option<&Columns>,
-    progress: Progress<'_>,
-) -> Result<SourceFacts, Error> {
-    let metadata = std::fs::metadata(root).map_err(|source| not_there(root, source))?;
-    if !metadata.is_dir() {
-        // The path itself is what the recipe names: a link there is followed.
-        let mut reading = Reading::new(root.to_path_buf(), Symlinks::Follow, columns);
-        let read = hash_file(root, Algorithms::SHA256, Symlinks::Follow, &mut [&mut reading], progress);
-        let part = reading.finish(read)?;
-        return facts(DependencyDigest::file(part.sha256), columns, vec![part], &|_| root.to_path_buf());
-    }
-    let paths = list_files(root, symlinks)?;
-    let begin = |path: &String| Reading::new(root.join(path), symlinks, columns);
-    let parts = hash_files(&paths, Algorithms::SHA256, symlinks, begin, progress)?;
-    let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
-    let digest = DependencyDigest::directory(directory_hash(digests));
-    facts(digest, columns, parts, &|index| root.join(&paths[index]))
 }
 
 /// `location` is where the part with this index lies.
@@ -144,90 +126,4 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
         paths.push(path);
     }
     Ok(paths)
-}
-
-/// A file that is hashed, counted and looked at.
-struct Reading<'a> {
-    path: PathBuf,
-    symlinks: Symlinks,
-    columns: Option<&'a Columns>,
-    head: Head,
-    profiler: Option<Profiler>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(path: PathBuf, symlinks: Symlinks, columns: Option<&'a Columns>) -> Self {
-        let name = path.to_string_lossy();
-        let profiler = columns.and_then(|columns| Profiler::for_file(&name, columns));
-        Self { symlinks, columns, head: Head(Vec::new()), profiler, path }
-    }
-
-    /// Counts what cannot be counted while it is hashed: it needs a second read.
-    fn count_again(&self, stamp: Stamp) -> Result<Option<Result<Profile, ProfileError>>, Error> {
-        let Some(columns) = self.columns else { return Ok(None) };
-        let name = self.path.to_string_lossy();
-        if !needs_second_read(&name) {
-            return Ok(None);
-        }
-        let (file, before) = open_regular(&self.path, self.symlinks)?;
-        let profile = count_file(&name, file, columns);
-        let after = std::fs::metadata(&self.path).map_err(|source| digest::Error::io(&self.path, source))?;
-        if [before, after].iter().any(|metadata| Stamp::of(metadata) != stamp) {
-            return Err(digest::Error::Changed { path: self.path.clone() }.into());
-        }
-        Ok(profile)
-    }
-}
-
-impl Consumer for Reading<'_> {
-    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.head.consume(chunk)?;
-        self.profiler.as_mut().map_or(Ok(()), |profiler| profiler.consume(chunk))
-    }
-}
-
-impl Job for Reading<'_> {
-    type Output = Part;
-    type Error = Error;
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn consumer(&mut self) -> Option<&mut dyn Consumer> {
-        Some(self)
-    }
-
-    fn finish(mut self, read: Result<FileRead, digest::Error>) -> Result<Part, Error> {
-        let FileRead { digests, stamp, .. } = read?;
-        self.head.check(&self.path, digests.size)?;
-        let profile = match self.profiler.take() {
-            Some(profiler) => Some(profiler.finish()),
-            None => self.count_again(stamp)?,
-        };
-        let changed = || digest::Error::Changed { path: self.path.clone() };
-        let sha256 = digests.sha256.ok_or_else(changed)?;
-        Ok(Part { sha256, bytes: digests.size, profile: profile.map(Box::new) })
-    }
-}
-
-/// Keeps the first bytes of a file, to see whether it is what it should be.
-pub(super) struct Head(pub(super) Vec<u8>);
-
-impl Consumer for Head {
-    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        let wanted = LOOK.saturating_sub(self.0.len()).min(chunk.len());
-        self.0.extend_from_slice(&chunk[..wanted]);
-        Ok(())
-    }
-}
-
-impl Head {
-    /// Refuses a pointer in the place of data.
-    pub(super) fn check(&self, path: &Path, size: u64) -> Result<(), Error> {
-        match pointer::recognise(&path.to_string_lossy(), &self.0, size) {
-            Some(pointer) => Err(Error::Pointer { path: path.to_path_buf(), pointer }),
-            None => Ok(()),
-        }
-    }
 }

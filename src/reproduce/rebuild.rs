@@ -303,6 +303,7 @@ impl Rebuilder<'_> {
             allow_dirty: true,
             profile: false,
             now: None,
+            cache: None,
             progress: self.options.progress,
         }
     }

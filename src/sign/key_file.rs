@@ -67,13 +67,24 @@ impl KeySource {
 /// # Errors
 /// [`KeyError::NoHome`].
 pub fn local_key_path() -> Result<PathBuf, KeyError> {
-    let strategy = etcetera::app_strategy::choose_native_strategy(AppStrategyArgs {
+    Ok(directories()?.config_dir().join("local.key"))
+}
+
+/// Where this program keeps what it can make again for this user, as the system has it.
+///
+/// # Errors
+/// [`KeyError::NoHome`].
+pub fn local_cache_directory() -> Result<PathBuf, KeyError> {
+    Ok(directories()?.cache_dir())
+}
+
+fn directories() -> Result<impl AppStrategy, KeyError> {
+    etcetera::app_strategy::choose_native_strategy(AppStrategyArgs {
         top_level_domain: "dev".to_string(),
         author: "modelseal".to_string(),
         app_name: "modelseal".to_string(),
     })
-    .map_err(|_| KeyError::NoHome)?;
-    Ok(strategy.config_dir().join("local.key"))
+    .map_err(|_| KeyError::NoHome)
 }
 
 /// Whether a private key is there and nobody else can read it. It is not read.

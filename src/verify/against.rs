@@ -105,7 +105,7 @@ fn compare_data(
         }
     };
     let symlinks = declared.map(|data| data.symlinks).unwrap_or_default();
-    found(read_source(&path, symlinks, None, progress).map(|facts| facts.digest), input)
+    found(read_source(&path, symlinks, None, None, progress).map(|facts| facts.digest), input)
 }
 
 fn compare_base(
@@ -123,7 +123,7 @@ fn compare_base(
         }
     };
     let symlinks = declared.map(|base| base.symlinks).unwrap_or_default();
-    found(read_base(&path, symlinks, progress).map(|facts| facts.digest), input)
+    found(read_base(&path, symlinks, None, progress).map(|facts| facts.digest), input)
 }
 
 fn compare_file(input: &ResourceDescriptor, path: &str, recipe: &Recipe) -> Result<Compared, Error> {
