@@ -1,10 +1,13 @@
-use std::fs::FileType;
+use std::ffi::OsStr;
+use std::fs::{DirEntry, FileType, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::Digest as _;
-use walkdir::WalkDir;
 
 use super::file::kind_of;
+use super::parallel::map_files;
 use super::{Digest, Error};
 
 /// What to do with symbolic links.
@@ -38,6 +41,22 @@ pub struct TreeEntry {
 }
 
 impl TreeEntry {
+    /// What has this name below a directory, or below the root.
+    fn new(above: Option<&TreeEntry>, name: &OsStr, kind: EntryKind) -> Self {
+        let (is_utf8, above) = match above {
+            Some(above) => (above.path.is_some(), Some(above.shown())),
+            None => (true, None),
+        };
+        let path = |name: &str| match above {
+            Some(above) => [above, "/", name].concat(),
+            None => name.to_string(),
+        };
+        match name.to_str().filter(|_| is_utf8) {
+            Some(name) => Self { path: Some(path(name)), kind, lossy: String::new() },
+            None => Self { path: None, kind, lossy: path(&name.to_string_lossy()) },
+        }
+    }
+
     /// The path for a message, not escaped; bytes that are not UTF-8 are replaced.
     pub fn shown(&self) -> &str {
         self.path.as_deref().unwrap_or(&self.lossy)
@@ -50,94 +69,150 @@ pub struct Tree {
     pub entries: Vec<TreeEntry>,
 }
 
-/// Walks a directory, or names a single file by its base name.
+/// Walks a directory on all threads, or names a single file by its base name.
 ///
 /// `leave_out(path, is_directory)` is asked for each UTF-8 name; a directory left out is not entered.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Loop`]. Links and special files are entries, not errors: the caller decides.
 pub fn walk(root: &Path, symlinks: Symlinks, leave_out: &dyn Fn(&str, bool) -> bool) -> Result<Tree, Error> {
-    let follow = symlinks == Symlinks::Follow;
-    let mut entries = Vec::new();
-    // Directories that are open, each with whether something was found in it.
-    let mut open: Vec<(PathBuf, bool)> = Vec::new();
-    let mut walker = WalkDir::new(root).follow_links(follow).follow_root_links(true).into_iter();
-    while let Some(found) = walker.next() {
-        crate::interrupt::check().map_err(|source| Error::io(root, source))?;
-        let found = found.map_err(|error| walk_error(root, error))?;
-        close_directories(root, &mut open, found.path(), &mut entries);
-        let relative = match found.path().strip_prefix(root) {
-            Ok(relative) if !relative.as_os_str().is_empty() => relative,
-            // The root itself: nothing to list if it is a directory, the only file otherwise.
-            _ if found.file_type().is_dir() => continue,
-            _ => Path::new(root.file_name().unwrap_or_default()),
-        };
-        let path = relative.to_str().map(str::to_string);
-        let is_directory = found.file_type().is_dir();
-        if path.as_deref().is_some_and(|path| leave_out(path, is_directory)) {
-            if is_directory {
-                walker.skip_current_dir();
-            }
-            continue;
-        }
-        if let Some((_, used)) = open.last_mut() {
-            *used = true;
-        }
-        if is_directory {
-            open.push((found.path().to_path_buf(), false));
-            continue;
-        }
-        entries.push(TreeEntry {
-            lossy: lossy(path.is_none(), relative),
-            path,
-            kind: kind(found.file_type()),
-        });
+    let is_left_out = |entry: &TreeEntry, is_directory| {
+        entry.path.as_deref().is_some_and(|path| leave_out(path, is_directory))
+    };
+    let metadata = std::fs::metadata(root).map_err(|source| why_not_entered(root, source))?;
+    if !metadata.is_dir() {
+        let entry = TreeEntry::new(None, root.file_name().unwrap_or_default(), kind(metadata.file_type()));
+        let entries = if is_left_out(&entry, false) { Vec::new() } else { vec![entry] };
+        return Ok(Tree { entries });
     }
-    close_directories(root, &mut open, Path::new(""), &mut entries);
-    entries.sort_unstable_by(|left, right| left.shown().as_bytes().cmp(right.shown().as_bytes()));
+    let mut entries = Vec::new();
+    let mut level = vec![Directory::root(root, symlinks, &metadata)];
+    while !level.is_empty() {
+        let listings = map_files(&level, Directory::list)?;
+        let mut next = Vec::new();
+        for (directory, mut listing) in level.into_iter().zip(listings) {
+            listing.entries.retain(|entry| !is_left_out(entry, false));
+            listing
+                .directories
+                .retain(|directory| directory.entry.as_ref().is_none_or(|entry| !is_left_out(entry, true)));
+            if listing.entries.is_empty() && listing.directories.is_empty() {
+                entries.extend(directory.entry);
+            }
+            entries.append(&mut listing.entries);
+            next.append(&mut listing.directories);
+        }
+        level = next;
+    }
+    // Every directory is in order, so there is little left to do for a sort that merges.
+    entries.sort_by(|left, right| left.shown().as_bytes().cmp(right.shown().as_bytes()));
     Ok(Tree { entries })
 }
 
-/// Leaves every open directory that `next` is not in, and lists those that held nothing.
-fn close_directories(
-    root: &Path,
-    open: &mut Vec<(PathBuf, bool)>,
-    next: &Path,
-    entries: &mut Vec<TreeEntry>,
-) {
-    while let Some((directory, used)) = open.pop_if(|(directory, _)| !next.starts_with(directory)) {
-        if used {
-            continue;
+/// A directory that is to be listed.
+struct Directory {
+    location: PathBuf,
+    /// What it is if nothing is found in it; the root is nothing then.
+    entry: Option<TreeEntry>,
+    /// Itself and those above it, if links are followed: one of them may lead back.
+    follow: Option<Arc<Ancestry>>,
+}
+
+struct Ancestry {
+    identity: (u64, u64),
+    above: Option<Arc<Ancestry>>,
+}
+
+#[derive(Default)]
+struct Listing {
+    entries: Vec<TreeEntry>,
+    directories: Vec<Directory>,
+}
+
+impl Directory {
+    fn root(location: &Path, symlinks: Symlinks, metadata: &Metadata) -> Self {
+        let ancestry = Ancestry { identity: identity(metadata), above: None };
+        let follow = (symlinks == Symlinks::Follow).then(|| Arc::new(ancestry));
+        Self { location: location.to_path_buf(), entry: None, follow }
+    }
+
+    /// What it holds, each in byte order.
+    fn list(&self) -> Result<Listing, Error> {
+        let io = |source| Error::io(&self.location, source);
+        let mut listing = Listing::default();
+        for found in std::fs::read_dir(&self.location).map_err(io)? {
+            crate::interrupt::check().map_err(io)?;
+            let found = found.map_err(io)?;
+            let kind_there = found.file_type().map_err(io)?;
+            match &self.follow {
+                Some(ancestry) => self.add_followed(&mut listing, &found, kind_there, ancestry)?,
+                None => self.add(&mut listing, &found.file_name(), kind_there, None),
+            }
         }
-        let relative = directory.strip_prefix(root).unwrap_or(&directory);
-        let path = relative.to_str().map(str::to_string);
-        entries.push(TreeEntry {
-            lossy: lossy(path.is_none(), relative),
-            path,
-            kind: EntryKind::EmptyDirectory,
-        });
+        let shown = |entry: &TreeEntry, other: &TreeEntry| entry.shown().cmp(other.shown());
+        listing.entries.sort_unstable_by(shown);
+        listing
+            .directories
+            .sort_unstable_by(|left, right| left.location.as_os_str().cmp(right.location.as_os_str()));
+        Ok(listing)
+    }
+
+    fn add(&self, listing: &mut Listing, name: &OsStr, found: FileType, follow: Option<Arc<Ancestry>>) {
+        let kind = if found.is_dir() { EntryKind::EmptyDirectory } else { kind(found) };
+        let entry = TreeEntry::new(self.entry.as_ref(), name, kind);
+        if found.is_dir() {
+            let location = self.location.join(name);
+            listing.directories.push(Directory { location, entry: Some(entry), follow });
+        } else {
+            listing.entries.push(entry);
+        }
+    }
+
+    /// Adds what is behind a link, or what is there if it is none.
+    fn add_followed(
+        &self,
+        listing: &mut Listing,
+        found: &DirEntry,
+        kind_there: FileType,
+        ancestry: &Arc<Ancestry>,
+    ) -> Result<(), Error> {
+        if !kind_there.is_symlink() && !kind_there.is_dir() {
+            self.add(listing, &found.file_name(), kind_there, None);
+            return Ok(());
+        }
+        let path = found.path();
+        let metadata = std::fs::metadata(&path).map_err(|source| why_not_entered(&path, source))?;
+        let identity = identity(&metadata);
+        if metadata.is_dir() && ancestry.holds(identity) {
+            return Err(Error::Loop { path });
+        }
+        let below = metadata.is_dir().then(|| Arc::new(Ancestry { identity, above: Some(ancestry.clone()) }));
+        self.add(listing, &found.file_name(), metadata.file_type(), below);
+        Ok(())
     }
 }
 
-fn lossy(needed: bool, relative: &Path) -> String {
-    if needed { relative.to_string_lossy().into_owned() } else { String::new() }
+impl Ancestry {
+    fn holds(&self, identity: (u64, u64)) -> bool {
+        let mut ancestors = std::iter::successors(Some(self), |ancestry| ancestry.above.as_deref());
+        ancestors.any(|ancestry| ancestry.identity == identity)
+    }
+}
+
+/// Device and inode.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn kind(found: FileType) -> EntryKind {
     if found.is_file() { EntryKind::File } else { EntryKind::Special(kind_of(found)) }
 }
 
-fn walk_error(root: &Path, error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(root).to_path_buf();
-    if error.loop_ancestor().is_some() {
-        return Error::Loop { path };
-    }
-    // A link to nowhere that is to be followed: the system only says "not found", which names nothing.
+/// A link to nowhere that is to be followed: the system only says "not found", which names nothing.
+fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
     if path.is_symlink() && !path.exists() {
-        return Error::NotRegular { path, kind: "a link to something that is not there" };
+        return Error::NotRegular { path: path.to_path_buf(), kind: "a link to something that is not there" };
     }
-    let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("the walk failed"));
-    Error::io(&path, source)
+    Error::io(path, source)
 }
 
 /// The digest of a directory, `dirHash` in a DigestSet: SHA-256 over one line a file, `HEX  PATH\n`,
