@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::{Digest, Stamp, Symlinks, open_regular};
@@ -42,6 +42,8 @@ pub struct DataSet<'a> {
     path: PathBuf,
     device: u64,
     records: Records,
+    /// Which of the records were found.
+    used: Vec<AtomicBool>,
 }
 
 impl Cache {
@@ -93,7 +95,8 @@ impl Cache {
             }
             Err(_) => Records::default(),
         };
-        Some(DataSet { cache: self, path, device, records })
+        let used = Vec::from_iter((0..records.count()).map(|_| AtomicBool::new(false)));
+        Some(DataSet { cache: self, path, device, records, used })
     }
 
     fn note_use(&self, file: &File, noted: SystemTime) {
@@ -117,12 +120,12 @@ impl Cache {
 }
 
 impl DataSet<'_> {
-    /// The record and the digest of the file with this path below the data set's root, if one is remembered
-    /// for just this file.
-    pub fn find(&self, path: &str, stamp: &Stamp) -> Option<(Record, Digest)> {
-        let found = self.records.find(&self.cache.key, path, stamp)?;
+    /// The SHA-256 of the file with this path below the data set's root, if it is remembered for just this file.
+    pub fn find(&self, path: &str, stamp: &Stamp) -> Option<Digest> {
+        let (index, sha256) = self.records.find(&self.cache.key, path, stamp)?;
+        self.used[index].store(true, Ordering::Relaxed);
         self.cache.found.fetch_add(1, Ordering::Relaxed);
-        Some(found)
+        Some(sha256)
     }
 
     /// What is to be remembered of a file that was read; `None` if its times do not show yet whether it is
@@ -132,14 +135,17 @@ impl DataSet<'_> {
         is_settled.then(|| Record::new(&self.cache.key, path, stamp, sha256))
     }
 
-    /// Remembers these records, and none of those from before. If that fails, nothing is lost but time, and
-    /// [`Cache::failure`] says why.
-    pub fn write(&self, mut records: Vec<Record>) {
-        records.sort_unstable();
-        if self.records.are(&records) {
+    /// Remembers these records and those that were found, and forgets the others. If that fails, nothing is
+    /// lost but time, and [`Cache::failure`] says why.
+    pub fn write(&self, mut new: Vec<Record>) {
+        let used = Vec::from_iter(self.used.iter().map(|used| used.load(Ordering::Relaxed)));
+        if new.is_empty() && used.iter().all(|used| *used) {
             return;
         }
-        if let Err(error) = self.try_write(&records) {
+        let old = self.records.iter().zip(used).filter_map(|(record, used)| used.then_some(record));
+        new.extend(old);
+        new.sort_unstable_by_key(Record::order);
+        if let Err(error) = self.try_write(&new) {
             // The first one explains those that follow.
             let _ = self.cache.failure.set(error);
         }

@@ -4,6 +4,7 @@
 //! set merge into the profile of the whole, whatever the order.
 
 mod csv;
+mod format;
 mod jsonl;
 mod labels;
 #[cfg(feature = "parquet")]
@@ -20,12 +21,14 @@ use jiff::Timestamp;
 use crate::digest::Consumer;
 use crate::manifest::{LONGEST_EXAMPLE, MOST_EXAMPLES, RowSketch, TimeForms, Timeline};
 use csv::CsvRecords;
+use format::Format;
 use jsonl::JsonRecords;
 use labels::Labels;
 use sketch::Sketch;
 use time::{Form, TimeReader};
 use timeline::Buckets;
 
+pub use format::{KNOWN_ENDINGS, is_counted, needs_second_read};
 pub use sketch::{Overlap, overlap};
 
 /// No record and no header line is longer.
@@ -223,17 +226,6 @@ enum Records {
     Json(Box<JsonRecords>),
 }
 
-/// The formats whose records can be counted, by the file's ending, as messages list them.
-#[cfg(not(feature = "parquet"))]
-pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.gz`";
-#[cfg(feature = "parquet")]
-pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, these with `.gz`, and `.parquet`";
-
-/// Whether the records of a file cannot be counted while it is hashed, but need a second read.
-pub fn needs_second_read(path: &str) -> bool {
-    cfg!(feature = "parquet") && path.to_ascii_lowercase().ends_with(".parquet")
-}
-
 /// Counts the records of a file whose format does not allow to do it while it is hashed; `None`: it is
 /// another format.
 #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
@@ -256,15 +248,10 @@ pub fn panics_are_errors() -> bool {
 impl Profiler {
     /// `None`: the ending of the file's name is not one of [`KNOWN_ENDINGS`].
     pub fn for_file(path: &str, columns: &Columns) -> Option<Self> {
-        let lower = path.to_ascii_lowercase();
-        let (stem, compressed) = match lower.strip_suffix(".gz") {
-            Some(stem) => (stem, true),
-            None => (lower.as_str(), false),
-        };
-        let records = match stem.rsplit_once('.')?.1 {
-            "csv" => Records::Csv(Box::new(CsvRecords::new(columns.clone()))),
-            "jsonl" | "ndjson" => Records::Json(Box::new(JsonRecords::new(columns.clone()))),
-            _ => return None,
+        let (format, compressed) = Format::of(path)?;
+        let records = match format {
+            Format::Csv => Records::Csv(Box::new(CsvRecords::new(columns.clone()))),
+            Format::Json => Records::Json(Box::new(JsonRecords::new(columns.clone()))),
         };
         let decoder = if compressed {
             Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(records)))

@@ -10,7 +10,7 @@ use crate::digest::{Digest, Stamp};
 const BEGIN: [u8; 16] = *b"modelseal-hash-1";
 
 /// Which file, in which state; its SHA-256; and the authentication code of both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record([u8; LENGTH]);
 
 const IDENTITY: usize = 16;
@@ -55,11 +55,17 @@ impl Record {
         record[IDENTITY + SHA256..].copy_from_slice(&key.code(&identity, &sha256.0));
         Self(record)
     }
+
+    /// Records are sorted by their identity, as a number whose first byte is the highest.
+    pub(super) fn order(&self) -> u128 {
+        let (first, _) = self.0.as_chunks();
+        u128::from_be_bytes(first[0])
+    }
 }
 
 /// The records of a file, as they stand there.
 #[derive(Default)]
-pub(super) struct Records(Vec<[u8; LENGTH]>);
+pub(super) struct Records(Vec<Record>);
 
 impl Records {
     /// Reads the records of a data set of so many files; none, if there are many more or if it is not a file
@@ -75,21 +81,25 @@ impl Records {
         }
         let mut records = vec![[0; LENGTH]; count];
         file.read_exact(records.as_flattened_mut())?;
-        Ok(Self(records))
+        Ok(Self(records.into_iter().map(Record).collect()))
     }
 
-    pub(super) fn find(&self, key: &Key, path: &str, stamp: &Stamp) -> Option<(Record, Digest)> {
-        let identity = key.identity(path, stamp);
-        let index = self.0.binary_search_by(|record| record[..IDENTITY].cmp(&identity)).ok()?;
-        let found = Record(self.0[index]);
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Record> {
+        self.0.iter().copied()
+    }
+
+    /// The index of the record of just this file, and the digest in it.
+    pub(super) fn find(&self, key: &Key, path: &str, stamp: &Stamp) -> Option<(usize, Digest)> {
+        let identity = u128::from_be_bytes(key.identity(path, stamp));
+        let index = self.0.binary_search_by_key(&identity, Record::order).ok()?;
+        let found = self.0[index];
         let mut sha256 = Digest([0; SHA256]);
         sha256.0.copy_from_slice(&found.0[IDENTITY..IDENTITY + SHA256]);
-        (found == Record::new(key, path, stamp, &sha256)).then_some((found, sha256))
-    }
-
-    /// Whether it is these, which are sorted.
-    pub(super) fn are(&self, records: &[Record]) -> bool {
-        self.0.iter().eq(records.iter().map(|record| &record.0))
+        (found == Record::new(key, path, stamp, &sha256)).then_some((index, sha256))
     }
 
     /// Writes sorted records, as [`Records::read`] expects them.

@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs::{DirEntry, FileType, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -221,8 +222,12 @@ fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
 /// Modes and empty directories are not covered. The paths must be sorted and hold no line feed.
 pub fn directory_hash<'a>(files: impl IntoIterator<Item = (&'a str, Digest)>) -> Digest {
     let mut hasher = sha2::Sha256::new();
+    let mut line = String::new();
     for (path, sha256) in files {
-        hasher.update(format!("{sha256}  {path}\n"));
+        line.clear();
+        // Writing into a string does not fail.
+        let _ = writeln!(line, "{sha256}  {path}");
+        hasher.update(&line);
     }
     Digest(hasher.finalize().into())
 }

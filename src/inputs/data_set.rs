@@ -10,7 +10,7 @@ use crate::digest::{
     self, Algorithms, Consumer, Digest, FileRead, Job, Progress, Stamp, Symlinks, hash_files, map_files,
     open_regular,
 };
-use crate::profile::{Columns, Profile, ProfileError, Profiler, count_file, needs_second_read};
+use crate::profile::{Columns, Profile, ProfileError, Profiler, count_file, is_counted, needs_second_read};
 
 /// How the files of a source are to be read.
 #[derive(Clone, Copy)]
@@ -52,26 +52,23 @@ impl Files<'_> {
             let parts = self.read(&Vec::from_iter(paths), None)?;
             return Ok(parts.into_iter().map(|(part, _)| part).collect());
         };
-        let mut all = map_files(paths, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
-        let unknown = paths.iter().zip(&all).filter(|(_, known)| known.is_none());
-        let mut read =
-            self.read(&Vec::from_iter(unknown.map(|(path, _)| path)), Some(&data_set))?.into_iter();
-        for unknown in all.iter_mut().filter(|known| known.is_none()) {
-            *unknown = read.next();
+        let mut parts = map_files(paths, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
+        let unknown =
+            Vec::from_iter(paths.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(path, _)| path));
+        let read = self.read(&unknown, Some(&data_set))?;
+        let mut records = Vec::new();
+        for (unknown, (part, record)) in parts.iter_mut().filter(|part| part.is_none()).zip(read) {
+            *unknown = Some(part);
+            records.extend(record);
         }
-        let (parts, records): (Vec<Part>, Vec<Option<Record>>) = all.into_iter().flatten().unzip();
-        data_set.write(records.into_iter().flatten().collect());
-        Ok(parts)
+        data_set.write(records);
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// A file whose records are to be counted has to be read anyway.
-    fn find(&self, data_set: &DataSet<'_>, path: &str) -> Option<Done> {
+    fn find(&self, data_set: &DataSet<'_>, path: &str) -> Option<Part> {
         let location = self.location(path);
-        let name = location.to_string_lossy();
-        let is_counted = self
-            .columns
-            .is_some_and(|columns| needs_second_read(&name) || Profiler::for_file(&name, columns).is_some());
-        if is_counted {
+        if self.columns.is_some() && is_counted(&location.to_string_lossy()) {
             return None;
         }
         let metadata = match self.symlinks {
@@ -79,8 +76,8 @@ impl Files<'_> {
             Symlinks::Follow => location.metadata(),
         };
         let metadata = metadata.ok().filter(std::fs::Metadata::is_file)?;
-        let (record, sha256) = data_set.find(path, &Stamp::of(&metadata))?;
-        Some((Part { sha256, bytes: metadata.len(), profile: None }, Some(record)))
+        let sha256 = data_set.find(path, &Stamp::of(&metadata))?;
+        Some(Part { sha256, bytes: metadata.len(), profile: None })
     }
 
     fn read<'p>(

@@ -31,7 +31,7 @@ fn columns(label: Option<&str>, timestamp: Option<&str>) -> Columns {
 
 fn profile(name: &str) -> Profile {
     let columns = columns(Some("class"), Some("when"));
-    let facts = read_source(&files().join(name), Symlinks::Refuse, Some(&columns), &|_| {});
+    let facts = read_source(&files().join(name), Symlinks::Refuse, Some(&columns), None, &|_| {});
     facts.unwrap_or_else(|error| panic!("{name}: {error}")).profile.expect("is counted")
 }
 
