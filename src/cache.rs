@@ -222,6 +222,3 @@ fn refused(path: &Path, reason: &str) -> io::Error {
 fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", crate::text::path(path)))
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,8 +20,12 @@ pub(super) fn open_cache(recipe: &Recipe, talk: Talk) -> Option<Cache> {
     let secret = local_key_path().ok()?.with_file_name("cache.key");
     match Cache::open(&directory, &secret, SystemTime::now()) {
         Ok(cache) => Some(cache),
-        // No system of this kind has what it needs.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+        // Nothing that the user could mend: a system without what it needs, a container that keeps nothing.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::ReadOnlyFilesystem) =>
+        {
+            None
+        }
         Err(error) => {
             warn(talk, &format!("all data are read, without a cache: {error} (`--no-cache` goes without)"));
             None

@@ -4,6 +4,7 @@ mod accepting;
 mod archive_bytes;
 mod arguments;
 mod attesting;
+mod caching;
 mod certificates;
 mod crash;
 mod data;

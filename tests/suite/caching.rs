@@ -1,0 +1,406 @@
+//! What builds remember of data: a file that nobody has touched is not read again, and whatever else is in the
+//! cache costs a read and never the truth.
+
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use modelseal::cache::Cache;
+use modelseal::digest::{Digest, Stamp, Symlinks};
+use modelseal::inputs::{SourceFacts, read_source};
+use modelseal::profile::Columns;
+use tempfile::TempDir;
+
+use crate::support::run::{Outcome, finish};
+use crate::support::{Project, peers};
+
+/// For so long a file has to be left alone before its digest is remembered, and a little longer.
+const SETTLED: Duration = Duration::from_secs(61);
+
+/// A data set of some files, and a cache beside it, on the disk that the tests were built on: memory file systems
+/// are not remembered.
+struct Scene {
+    directory: TempDir,
+}
+
+/// What one build saw.
+#[derive(Debug)]
+struct Seen {
+    facts: SourceFacts,
+    /// How many bytes were read.
+    read: u64,
+    /// How many files were known.
+    found: u64,
+}
+
+impl Scene {
+    fn new(files: &[(&str, &[u8])]) -> Self {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let scene = Self { directory };
+        fs::create_dir(scene.data("")).expect("creates");
+        for (name, content) in files {
+            fs::create_dir_all(scene.data(name).parent().expect("a parent")).expect("creates");
+            fs::write(scene.data(name), content).expect("writes");
+        }
+        scene
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.directory.path().join("data").join(name)
+    }
+
+    fn cache_directory(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.directory.path().join("secret/cache.key")
+    }
+
+    fn open(&self, now: SystemTime) -> Cache {
+        Cache::open(&self.cache_directory(), &self.secret(), now).expect("opens")
+    }
+
+    /// Hashes the data with the cache, as a build does so long from now.
+    fn hash_in(&self, time: Duration) -> Seen {
+        self.hash(Some(&self.open(SystemTime::now() + time)), None)
+    }
+
+    fn hash(&self, cache: Option<&Cache>, columns: Option<&Columns>) -> Seen {
+        let read = AtomicU64::new(0);
+        let count = |bytes| {
+            read.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let facts = read_source(&self.data(""), Symlinks::Refuse, columns, cache, &count).expect("hashes");
+        Seen { facts, read: read.into_inner(), found: cache.map_or(0, Cache::found) }
+    }
+
+    /// The only file of records.
+    fn records(&self) -> PathBuf {
+        let found =
+            fs::read_dir(self.cache_directory()).expect("reads").map(|entry| entry.expect("reads").path());
+        let found = Vec::from_iter(found);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    /// Whatever the cache knows: the digest has to be the one without it.
+    #[track_caller]
+    fn tells_the_truth(&self) -> Seen {
+        let seen = self.hash_in(SETTLED);
+        assert_eq!(seen.facts.digest, self.hash(None, None).facts.digest);
+        assert_eq!(seen.facts.bytes, self.hash(None, None).facts.bytes);
+        seen
+    }
+}
+
+/// Writes other bytes without a trace that a program could have removed: same length, same times.
+fn overwrite(path: &Path, content: &[u8]) {
+    let before = fs::metadata(path).expect("is there");
+    assert_eq!(before.len(), content.len() as u64);
+    let times = FileTimes::new()
+        .set_modified(before.modified().expect("a time"))
+        .set_accessed(before.accessed().expect("a time"));
+    fs::write(path, content).expect("writes");
+    File::options().write(true).open(path).expect("opens").set_times(times).expect("sets the times");
+    let after = fs::metadata(path).expect("is there");
+    assert_eq!((after.mtime(), after.mtime_nsec()), (before.mtime(), before.mtime_nsec()));
+}
+
+const FILES: [(&str, &[u8]); 4] = [("a", b"first"), ("b", b"other"), ("empty", b""), ("sub/c", b"third one")];
+const BYTES: u64 = 19;
+
+#[test]
+fn a_file_that_nobody_touched_is_not_read_again() {
+    let scene = Scene::new(&FILES);
+    let first = scene.hash_in(SETTLED);
+    assert_eq!((first.read, first.found), (BYTES, 0));
+    let second = scene.tells_the_truth();
+    assert_eq!((second.read, second.found), (0, 4));
+    assert_eq!(second.facts.bytes, BYTES);
+
+    // One is new, one has grown, one is gone: only what is not known is read, and what is gone is forgotten.
+    fs::write(scene.data("new"), "new").expect("writes");
+    fs::write(scene.data("a"), "first, and more").expect("writes");
+    fs::remove_file(scene.data("b")).expect("removes");
+    let third = scene.tells_the_truth();
+    assert_eq!((third.read, third.found), (18, 2));
+    let fourth = scene.tells_the_truth();
+    assert_eq!((fourth.read, fourth.found), (0, 4));
+    assert_eq!(fs::metadata(scene.records()).expect("is there").len(), 16 + 4 * 64);
+}
+
+#[test]
+fn a_file_that_was_just_written_is_not_remembered() {
+    let scene = Scene::new(&FILES);
+    for _ in 0..2 {
+        let seen = scene.hash_in(Duration::ZERO);
+        assert_eq!((seen.read, seen.found), (BYTES, 0));
+    }
+    assert_eq!(fs::read_dir(scene.cache_directory()).expect("reads").count(), 0);
+    // Nor one whose times lie in the future of whoever looks.
+    scene.hash(Some(&scene.open(SystemTime::now() - SETTLED)), None);
+    assert_eq!(scene.hash_in(SETTLED).found, 0);
+}
+
+#[test]
+fn an_edit_of_the_same_size_with_its_time_put_back_is_seen() {
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    overwrite(&scene.data("a"), b"FIRST");
+    let seen = scene.tells_the_truth();
+    assert_eq!((seen.read, seen.found), (5, 3));
+}
+
+#[test]
+fn files_that_change_places_are_told_apart() {
+    let scene = Scene::new(&FILES);
+    let before = scene.hash_in(SETTLED).facts.digest;
+    let (a, b, aside) = (scene.data("a"), scene.data("b"), scene.data("aside"));
+    for (from, to) in [(&a, &aside), (&b, &a), (&aside, &b)] {
+        fs::rename(from, to).expect("renames");
+    }
+    assert_ne!(scene.tells_the_truth().facts.digest, before);
+
+    // A file behind another name of the same directory, and a directory in the place of another.
+    fs::remove_file(&a).expect("removes");
+    fs::hard_link(&b, &a).expect("links");
+    scene.tells_the_truth();
+    let (here, there) = (scene.data(""), scene.directory.path().join("other"));
+    fs::create_dir(&there).expect("creates");
+    fs::write(there.join("a"), "first").expect("writes");
+    fs::rename(&here, scene.directory.path().join("away")).expect("renames");
+    fs::rename(&there, &here).expect("renames");
+    assert_eq!(scene.tells_the_truth().found, 0);
+}
+
+#[test]
+fn a_cache_that_somebody_touched_costs_a_read_and_never_the_truth() {
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    let records = scene.records();
+    let good = fs::read(&records).expect("reads");
+    for index in 0..good.len() {
+        let mut bad = good.clone();
+        bad[index] ^= 1 << (index % 8);
+        fs::write(&records, bad).expect("writes");
+        assert!(scene.tells_the_truth().found < 4, "byte {index} does not matter");
+    }
+    for length in [0, 1, 15, 16, 17, 79, 80, good.len() - 1] {
+        fs::write(&records, &good[..length]).expect("writes");
+        assert!(scene.tells_the_truth().found < 4, "{length} bytes are enough");
+    }
+    // The digest of another file, with everything that vouches for it there.
+    let mut bad = good.clone();
+    let (first, second) = (16..16 + 64, 16 + 64..16 + 2 * 64);
+    bad.copy_within(second.start + 16..second.end, first.start + 16);
+    fs::write(&records, bad).expect("writes");
+    assert!(scene.tells_the_truth().found < 4);
+    // Twice the same, in another order, and much more of it than there are files.
+    for bad in [[&good, &good[16..]].concat(), [&good[..16], &good[80..], &good[16..80]].concat()] {
+        fs::write(&records, bad).expect("writes");
+        scene.tells_the_truth();
+    }
+    fs::write(&records, [&good[..], &vec![0; 64 * 5000]].concat()).expect("writes");
+    assert_eq!(scene.tells_the_truth().found, 0);
+}
+
+#[test]
+fn what_stands_in_the_place_of_records_is_not_waited_for_nor_followed() {
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    let records = scene.records();
+    let elsewhere = scene.directory.path().join("elsewhere");
+    fs::rename(&records, &elsewhere).expect("renames");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &records, rustix::fs::Mode::RWXU).expect("a FIFO");
+    assert_eq!(scene.tells_the_truth().found, 0);
+    fs::remove_file(&records).expect("removes");
+    symlink(&elsewhere, &records).expect("links");
+    assert_eq!(scene.tells_the_truth().found, 0);
+    assert!(!records.is_symlink(), "what is written follows no link");
+    fs::remove_file(&records).expect("removes");
+    fs::create_dir(&records).expect("creates");
+    let cache = scene.open(SystemTime::now() + SETTLED);
+    assert_eq!(scene.hash(Some(&cache), None).read, BYTES);
+    assert!(cache.failure().is_some(), "nobody says that nothing is remembered");
+}
+
+#[test]
+fn nothing_is_believed_that_another_secret_vouches_for() {
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    let mode = fs::metadata(scene.secret()).expect("is there").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    fs::write(scene.secret(), [7; 32]).expect("writes");
+    assert_eq!(scene.tells_the_truth().found, 0);
+    // A secret that is not whole is made anew.
+    fs::write(scene.secret(), [7; 31]).expect("writes");
+    assert_eq!(scene.tells_the_truth().found, 0);
+    assert_eq!(fs::read(scene.secret()).expect("reads").len(), 32);
+}
+
+#[test]
+fn a_place_that_others_can_write_to_is_refused() {
+    let refused = |scene: &Scene| {
+        let outcome = Cache::open(&scene.cache_directory(), &scene.secret(), SystemTime::now());
+        outcome.err().expect("is refused").to_string()
+    };
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("sets the mode");
+    };
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    set_mode(&scene.cache_directory(), 0o770);
+    assert!(refused(&scene).contains("is open to others"));
+    set_mode(&scene.cache_directory(), 0o700);
+    set_mode(&scene.secret(), 0o640);
+    assert!(refused(&scene).contains("cache.key`: is open to others"));
+    set_mode(&scene.secret(), 0o600);
+    assert_eq!(scene.tells_the_truth().found, 4);
+
+    let away = scene.directory.path().join("away");
+    fs::rename(scene.cache_directory(), &away).expect("renames");
+    symlink(&away, scene.cache_directory()).expect("links");
+    assert!(refused(&scene).contains("is not a directory"));
+    fs::remove_file(scene.cache_directory()).expect("removes");
+    fs::rename(scene.secret(), &away.join("cache.key")).expect("renames");
+    symlink(away.join("cache.key"), scene.secret()).expect("links");
+    refused(&scene);
+}
+
+#[test]
+fn records_of_counted_data_are_read_every_time() {
+    let scene = Scene::new(&[("rows.csv", b"class\nyes\n"), ("picture", b"pixels")]);
+    let columns = Columns { label: Some("class".into()), timestamp: None };
+    for (columns, read, found) in
+        [(Some(&columns), 16, 0), (None, 10, 1), (None, 0, 2), (Some(&columns), 10, 1)]
+    {
+        let cache = scene.open(SystemTime::now() + SETTLED);
+        let seen = scene.hash(Some(&cache), columns);
+        assert_eq!((seen.read, seen.found), (read, found));
+        assert_eq!(seen.facts.profile.map(|profile| profile.rows), columns.map(|_| 1));
+    }
+}
+
+#[test]
+fn what_was_not_used_for_long_is_forgotten() {
+    let scene = Scene::new(&FILES);
+    scene.hash_in(SETTLED);
+    let age = |path: &Path, days: u64| {
+        let time = SystemTime::now() - Duration::from_secs(days * 86_400);
+        File::options().write(true).open(path).expect("opens").set_modified(time).expect("sets the time");
+    };
+    let left = scene.cache_directory().join(".tmp-of-a-killed-build");
+    for days in [29, 31] {
+        fs::write(&left, "half").expect("writes");
+        age(&left, days);
+        // Something new, so that the cache is written.
+        fs::write(scene.data("new"), days.to_string()).expect("writes");
+        scene.hash_in(SETTLED);
+        assert_eq!(left.exists(), days < 30, "{days} days");
+    }
+    // What is in use stays, although nothing new is written to it.
+    age(&scene.records(), 31);
+    assert_eq!(scene.hash_in(SETTLED).read, 0);
+    let noted = fs::metadata(scene.records()).expect("is there").modified().expect("a time");
+    assert!(noted > SystemTime::now() - SETTLED);
+}
+
+/// A project whose data lie where they can be remembered, and builds of it, two minutes from now.
+struct Built {
+    scene: Scene,
+    project: Project,
+}
+
+impl Built {
+    fn new() -> Self {
+        peers::program("faketime", "faketime");
+        let project = Project::new();
+        project.edit_recipe("label = \"class\"\n", "");
+        project.commit();
+        Self { scene: Scene::new(&FILES), project }
+    }
+
+    /// Runs modelseal with the data where they are.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        let data = format!("train={}", self.scene.data("").display());
+        let plain = self.project.modelseal(&[arguments, &["--data", &data]].concat()).into_command();
+        // The kernel's times of files stay as they are.
+        let mut command = Command::new("faketime");
+        command.args(["-f", "+2m"]).arg(plain.get_program()).args(plain.get_args()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("NO_FAKE_STAT", "1").current_dir(self.project.at(""));
+        finish(command, Vec::new())
+    }
+
+    #[track_caller]
+    fn build(&self, arguments: &[&str]) -> Outcome {
+        let key = self.project.key();
+        let all = [&["build", "--key", &key, "--force"], arguments].concat();
+        let outcome = self.run(&all);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+        outcome
+    }
+
+    fn release(&self, arguments: &[&str]) -> (String, Option<u64>) {
+        let json = self.build(&[&["--format", "json"], arguments].concat()).json();
+        (json["release"].as_str().expect("a release").to_string(), json["cached_files"].as_u64())
+    }
+}
+
+#[test]
+fn a_build_says_what_it_did_not_read_and_seals_the_same() {
+    let built = Built::new();
+    let (first, cached) = built.release(&[]);
+    assert_eq!(cached, None);
+    assert_eq!(built.release(&[]), (first.clone(), Some(4)));
+    assert_eq!(built.release(&["--no-cache"]), (first.clone(), None));
+    built.build(&[]).says("4 files of data not read again");
+    assert!(!built.build(&["-q"]).stderr.contains("read again"));
+
+    overwrite(&built.scene.data("a"), b"FIRST");
+    let (second, cached) = built.release(&[]);
+    assert_ne!(first, second);
+    assert_eq!(cached, Some(3));
+    assert_eq!(built.release(&["--no-cache"]).0, second);
+
+    // A home in which nothing can be kept costs a warning and a read.
+    let cache = built.project.home().join(".cache/modelseal");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("sets the mode");
+    built.build(&[]).says("all data are read, without a cache").says("is open to others");
+    let without = built.build(&["--no-cache", "--format", "json"]);
+    assert!(!without.stderr.contains("cache"), "{}", without.all());
+}
+
+/// Somebody who has the secret can lie to the builds of this user, and to nothing else.
+#[test]
+fn what_a_cache_says_matters_to_nobody_but_build() {
+    let built = Built::new();
+    let (truth, _) = built.release(&[]);
+    let home = built.project.home();
+    let (directory, secret) = (home.join(".cache/modelseal"), home.join(".config/modelseal/cache.key"));
+    let now = SystemTime::now() + SETTLED;
+    let cache = Cache::open(&directory, &secret, now).expect("opens");
+    let data_set = || cache.data_set(&built.scene.data(""), 4).expect("can be remembered");
+    let stamp = Stamp::of(&fs::metadata(built.scene.data("a")).expect("is there"));
+    assert!(data_set().find("a", &stamp).is_some(), "the build has not used this cache");
+    let data_set = data_set();
+    let lie = data_set.record("a", &stamp, &Digest::sha256(b"a lie")).expect("is settled");
+    data_set.write(vec![lie]);
+    let (release, cached) = built.release(&[]);
+    assert_ne!(release, truth);
+    assert_eq!(cached, Some(1));
+
+    let archive = built.project.at("dist/wine-1.0.0.tar").to_string_lossy().into_owned();
+    let public = built.project.public_key();
+    let verified = built.run(&["verify", &archive, "--key", &public, "--against", "."]);
+    assert_eq!(verified.code, Some(1), "{}", verified.all());
+    verified.says("lineage.data.train");
+    let reproduced = built.run(&["reproduce", &archive, "--key", &public, "--source", "."]);
+    assert_ne!(reproduced.code, Some(0), "{}", reproduced.all());
+    assert_eq!(built.release(&["--no-cache"]).0, truth);
+}
