@@ -266,7 +266,7 @@ fn a_place_that_others_can_write_to_is_refused() {
     symlink(&away, scene.cache_directory()).expect("links");
     assert!(refused(&scene).contains("is not a directory"));
     fs::remove_file(scene.cache_directory()).expect("removes");
-    fs::rename(scene.secret(), &away.join("cache.key")).expect("renames");
+    fs::rename(scene.secret(), away.join("cache.key")).expect("renames");
     symlink(away.join("cache.key"), scene.secret()).expect("links");
     refused(&scene);
 }
