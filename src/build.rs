@@ -23,7 +23,7 @@ use crate::cache::Cache;
 use crate::checkout;
 use crate::digest::{Digest, Progress};
 use crate::inputs::{self, Change};
-use crate::manifest::{Byproduct, LAST_EPOCH, Missing, Model, Origin};
+use crate::manifest::{Byproduct, Counted, LAST_EPOCH, Missing, Model, Origin};
 use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Listener};
@@ -177,10 +177,10 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
     }
     let file = ArchiveFile::create(&output, compression)?;
     let written = if file.has_rooms() {
-        write::in_one_pass(&plan, &key, file, options.progress)?
+        write::in_one_pass(&mut plan, &key, file, options.progress)?
     } else {
         let statement = plan.statement(plan.artifact.hash(options.progress)?);
-        let seals = write::Seals::sign(&statement, &key)?;
+        let seals = write::Seals::sign(Counted::of(&statement), &key)?;
         write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
     };
     let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
@@ -192,8 +192,8 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
         tar_digest,
         model: plan.external.model,
         origin: plan.internal.origin,
-        files: plan.artifact.files.len() as u64,
-        bytes: plan.artifact.files.iter().map(|file| file.facts.size).sum(),
+        files: written.files,
+        bytes: written.bytes,
         missing: plan.inputs.missing,
         excluded: plan.artifact.excluded,
         empty_directories: plan.artifact.empty_directories,

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
-use crate::manifest::{Attestation, Claim, Origin, Rung};
+use crate::manifest::{Attestation, Claim, Counted, Document, Origin, Rung};
 use crate::policy::Policy;
 use crate::report::{Report, Status, Verdict};
 use crate::run::Scratch;
-use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, Signer, write_bundle};
+use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
 use crate::trust::{Role, TrustedSigner};
 use crate::verify::{self, Sealed, Target, read_sealed, take_in, verify};
 
@@ -278,7 +278,8 @@ impl Ground<'_> {
             let (model, version) = (seal.manifest.model(), env!("CARGO_PKG_VERSION"));
             let payload = Attestation::new(model, seal.release, claim, version).payload();
             let path = self.place.join(format!("statement-{index}.sigstore.json"));
-            std::fs::write(&path, write_bundle(&payload, key)?).map_err(Error::Copy)?;
+            let bundle = SignedBundle::sign(Counted::of(payload), key)?.to_vec();
+            std::fs::write(&path, bundle).map_err(Error::Copy)?;
             paths.push(path);
         }
         Ok(paths)

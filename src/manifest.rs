@@ -5,13 +5,14 @@
 
 mod attestation;
 mod behaviour;
-mod canonical;
+mod document;
 mod evidence;
 mod model_signature;
 mod object;
 mod parse;
 mod path;
 mod provenance;
+mod reader;
 mod statement;
 mod validate;
 mod value;
@@ -22,11 +23,13 @@ pub use attestation::{
 pub use behaviour::{
     Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally, Tolerance,
 };
-pub use canonical::{serialises_to, to_json};
+pub(crate) use document::Hashing;
+pub use document::{Counted, Document, is_exactly};
+use document::{serialises_to, to_json, write_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
-pub use model_signature::{model_root, model_signature_payload, sealed_release, write_model_signature};
+pub use model_signature::{ModelSignature, model_root, model_signature_payload, sealed_release};
 pub use object::Object;
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
@@ -35,6 +38,7 @@ pub use provenance::{
     InternalParameters, LAST_RELEASE, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
     Rung,
 };
+pub use reader::{ManifestReader, ReadManifest};
 pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;
 pub use value::Value;

@@ -33,16 +33,16 @@ impl Error {
 /// [`SignatureError`].
 pub fn verify(bundle: &Bundle, key: &PublicKey) -> Result<(), SignatureError> {
     let wrong = SignatureError::Wrong;
-    match key.verify_foreign(&bundle.payload, &bundle.signature) {
+    match key.verify_foreign(&bundle.payload(), &bundle.signature) {
         Err(SignatureError::Wrong) => {}
         other => return other,
     }
-    if memchr::memmem::find(&bundle.payload, b"model_signing/Digests/v0.1").is_none() {
+    if memchr::memmem::find(bundle.payload(), b"model_signing/Digests/v0.1").is_none() {
         return Err(wrong);
     }
     // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
-    let shown = python_bytes(&bundle.payload);
-    let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), bundle.payload.len());
+    let shown = python_bytes(bundle.payload());
+    let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), bundle.payload().len());
     key.verify_sha256(message.as_bytes(), &bundle.signature).map_err(|_| wrong)
 }
 

@@ -3,13 +3,18 @@
 //! Everything that writes an archive or reads one goes through here, so that there is one order of
 //! entries. Nothing is trusted and nothing is judged.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, PIECE, Progress};
-use crate::manifest::{self, Attestation, MODEL_SIGNATURE_PATH, ParseError, Statement, Subject};
-use crate::sign::{self, Bundle, BundleError, Form, KeyError, Material, Signer};
+use crate::manifest::{
+    self, Attestation, Counted, Document, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest,
+    Statement, Subject, is_exactly,
+};
+use crate::sign::{
+    self, Bundle, BundleError, Form, KeyError, PublicKey, ReadBundle, SignatureError, SignedBundle, Signer,
+};
 
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
@@ -17,14 +22,21 @@ pub struct Seal {
     pub manifest: Statement,
     /// SHA-256 of the payload: the identity of the release.
     pub release: Digest,
-    /// What it says about its signer; only ever compared.
-    pub material: Material,
+    /// What its signature is checked with; what it says about its signer is only ever compared.
+    pub bundle: Bundle,
+    /// Of the payload, in bytes.
+    length: u64,
+    /// The seal as it is, if another tool completed it.
+    foreign: Option<Vec<u8>>,
 }
 
 /// Why bytes are not a seal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
+    /// Nothing was read: why.
+    #[error("{0}")]
+    Absent(String),
     #[error("the seal cannot be read: {0}")]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -34,18 +46,51 @@ pub enum SealError {
 }
 
 impl Seal {
-    /// Reads a seal strictly; the bundle has what a signature is checked with.
+    /// Reads a seal strictly, from front to back. Nothing of it is kept but what it says.
     ///
     /// # Errors
-    /// [`SealError`].
-    pub fn read(bytes: &[u8]) -> Result<(Self, Bundle), SealError> {
-        let bundle = sign::read_bundle(bytes)?;
-        let manifest = manifest::parse(&bundle.payload)?;
+    /// Those of the source. `Ok(Err(_))`: it is not a seal.
+    pub fn read(source: &mut dyn Read) -> io::Result<Result<Self, SealError>> {
+        let mut reader = ManifestReader::default();
+        Ok(match sign::read_bundle_from(source, &mut reader)? {
+            Ok(ReadBundle { bundle, foreign }) => {
+                reader.write_all(bundle.payload())?;
+                Self::of(bundle, foreign, reader)
+            }
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn of(bundle: Bundle, foreign: Option<Vec<u8>>, reader: ManifestReader) -> Result<Self, SealError> {
+        let ReadManifest { statement: manifest, length, digest: release } = reader.finish()?;
         if bundle.form == Form::Foreign && manifest.internal().model_signature {
             return Err(SealError::ModelSignature);
         }
-        let release = Digest::sha256(&bundle.payload);
-        Ok((Self { manifest, release, material: bundle.material.clone() }, bundle))
+        Ok(Self { manifest, release, bundle, length, foreign })
+    }
+
+    /// What was signed: the manifest, which is written as it was read.
+    pub fn payload(&self) -> Counted<&Statement> {
+        Counted { document: &self.manifest, length: self.length }
+    }
+
+    /// Checks the signature by a key that the caller trusts.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify(&self, key: &PublicKey) -> Result<(), SignatureError> {
+        self.bundle.verify_over(&self.payload(), key)
+    }
+
+    /// The seal as it was read, byte for byte.
+    pub fn text(&self) -> Box<dyn Document + '_> {
+        match &self.foreign {
+            Some(text) => Box::new(text),
+            None => {
+                let Bundle { signature, material, .. } = &self.bundle;
+                Box::new(SignedBundle::new(self.payload(), signature, material.clone()))
+            }
+        }
     }
 
     /// What every entry of the archive shares.
@@ -55,12 +100,21 @@ impl Seal {
 
     /// How long `model.sig` must be, in bytes.
     pub fn model_signature_length(&self) -> u64 {
-        sign::bundle_length(self.model_signature_payload().len(), &self.material)
+        sign::bundle_length(self.model_signature_payload().length(), &self.bundle.material)
     }
 
     /// What `model.sig` must be signed over.
-    pub fn model_signature_payload(&self) -> Vec<u8> {
-        manifest::model_signature_payload(&self.manifest, &self.release)
+    pub fn model_signature_payload(&self) -> impl Document {
+        manifest::model_signature_payload(&self.manifest, self.release)
+    }
+
+    /// The signature in a `model.sig` that is over this release's files and names the signer of the seal;
+    /// `None`: it is something else. Whether the signature is right is not checked.
+    pub fn signature_in(&self, model_signature: &[u8]) -> Option<Vec<u8>> {
+        let signature = sign::signature_of(model_signature)?;
+        let payload = Counted::of(self.model_signature_payload());
+        let expected = SignedBundle::new(payload, &signature, self.bundle.material.clone());
+        is_exactly(&expected, model_signature).then_some(signature)
     }
 }
 
@@ -103,7 +157,7 @@ impl SignedStatement {
     /// # Errors
     /// [`StatementError::Key`].
     pub fn new(statement: &Attestation, signer: &Signer) -> Result<Self, StatementError> {
-        let bytes = sign::write_bundle(&statement.payload(), signer)?;
+        let bytes = SignedBundle::sign(Counted::of(statement.payload()), signer)?.to_vec();
         let hint = signer.public_key().hint().to_string();
         let ending = format!("{}.{}.sigstore.json", statement.claim().word(), &hint[..8]);
         Ok(Self { bytes, ending })
@@ -172,63 +226,81 @@ impl Receiver for Discard {
 pub struct Contents {
     /// The bytes of `model.sig`, where it belongs into the archive.
     pub model_signature: Option<Vec<u8>>,
-    /// The digests of the files that were reached, in the manifest's order.
-    pub files: Vec<FileDigests>,
+    /// How many files were reached, in the manifest's order.
+    pub reached: usize,
     /// Why the reading ended before the end.
     pub stopped: Option<ReadError>,
 }
 
-/// Reads everything behind the seal, and only as long as each header is the one that belongs there.
-///
+/// Reads everything behind the seal, and only as long as each header is the one that belongs there; `found` is
+/// told what each file is.
 pub fn read_contents<R: Read + Send>(
     mut reader: ArchiveReader<R>,
     seal: &Seal,
     algorithms: Algorithms,
     receiver: &mut dyn Receiver,
+    found: &mut dyn FnMut(&Subject, &FileDigests),
     progress: Progress<'_>,
 ) -> Contents {
     let mut contents = Contents::default();
-    let result = read_entries(&mut reader, seal, algorithms, receiver, progress, &mut contents);
+    let mut reading = Reading { reader: &mut reader, frame: seal.frame(), algorithms, receiver, progress };
+    let result = reading.read(seal, found, &mut contents);
     contents.stopped = result.and_then(|()| reader.finish()).err();
     contents
 }
 
-fn read_entries<R: Read + Send>(
-    reader: &mut ArchiveReader<R>,
-    seal: &Seal,
+struct Reading<'a, R: Read> {
+    reader: &'a mut ArchiveReader<R>,
+    frame: Frame,
     algorithms: Algorithms,
-    receiver: &mut dyn Receiver,
-    progress: Progress<'_>,
-    contents: &mut Contents,
-) -> Result<(), ReadError> {
-    let frame = seal.frame();
-    if seal.manifest.internal().model_signature {
-        let size = seal.model_signature_length();
+    receiver: &'a mut dyn Receiver,
+    progress: Progress<'a>,
+}
+
+impl<R: Read + Send> Reading<'_, R> {
+    fn read(
+        &mut self,
+        seal: &Seal,
+        found: &mut dyn FnMut(&Subject, &FileDigests),
+        contents: &mut Contents,
+    ) -> Result<(), ReadError> {
+        if seal.manifest.internal().model_signature {
+            let size = seal.model_signature_length();
+            contents.model_signature = Some(self.model_signature(size)?);
+        }
+        for file in seal.manifest.files() {
+            found(file, &self.file(file)?);
+            contents.reached += 1;
+        }
+        Ok(())
+    }
+
+    fn model_signature(&mut self, size: u64) -> Result<Vec<u8>, ReadError> {
         let entry = Entry { path: MODEL_SIGNATURE_PATH, size, executable: false };
         let mut content = Memory(Vec::new());
-        receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
-        reader.read_entry(&frame, &entry, &mut [&mut content, as_consumer(receiver)], progress)?;
-        receiver.end().map_err(ReadError::Io)?;
-        contents.model_signature = Some(content.0);
+        self.receiver.begin(&self.frame, &entry).map_err(ReadError::Io)?;
+        let consumers: &mut [&mut dyn Consumer] = &mut [&mut content, as_consumer(self.receiver)];
+        self.reader.read_entry(&self.frame, &entry, consumers, self.progress)?;
+        self.receiver.end().map_err(ReadError::Io)?;
+        Ok(content.0)
     }
-    for file in seal.manifest.files() {
-        let entry = entry(file);
-        if algorithms == Algorithms::BLAKE3 && !receiver.wants_content() && entry.size > PIECE {
-            let blake3 = Some(reader.hash_entry(&frame, &entry, progress)?);
-            contents.files.push(FileDigests { size: file.size(), sha256: None, blake3 });
-            continue;
+
+    fn file(&mut self, file: &Subject) -> Result<FileDigests, ReadError> {
+        let (entry, wants_content) = (entry(file), self.receiver.wants_content());
+        if self.algorithms == Algorithms::BLAKE3 && !wants_content && entry.size > PIECE {
+            let blake3 = Some(self.reader.hash_entry(&self.frame, &entry, self.progress)?);
+            return Ok(FileDigests { size: file.size(), sha256: None, blake3 });
         }
-        let mut hasher = Hasher::new(algorithms);
-        receiver.begin(&frame, &entry).map_err(ReadError::Io)?;
+        let mut hasher = Hasher::new(self.algorithms);
+        self.receiver.begin(&self.frame, &entry).map_err(ReadError::Io)?;
         let mut consumers = hasher.consumers();
-        if receiver.wants_content() {
-            consumers.push(as_consumer(receiver));
+        if wants_content {
+            consumers.push(as_consumer(self.receiver));
         }
-        reader.read_entry(&frame, &entry, &mut consumers, progress)?;
-        receiver.end().map_err(ReadError::Io)?;
-        contents.files.push(FileDigests { size: file.size(), ..hasher.finish() });
+        self.reader.read_entry(&self.frame, &entry, &mut consumers, self.progress)?;
+        self.receiver.end().map_err(ReadError::Io)?;
+        Ok(FileDigests { size: file.size(), ..hasher.finish() })
     }
-    Ok(())
 }
 
 fn as_consumer(receiver: &mut dyn Receiver) -> &mut dyn Consumer {

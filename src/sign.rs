@@ -8,13 +8,12 @@ mod foreign;
 mod key_file;
 mod private_key;
 mod public_key;
+mod reading;
 mod signer;
 
 use std::path::PathBuf;
 
-pub use bundle::{
-    Bundle, BundleError, Form, Material, bundle_length, canonical_text, read_bundle, write_bundle,
-};
+pub use bundle::{Bundle, BundleError, Form, Material, SignedBundle, bundle_length};
 pub use dsse::pre_authentication_encoding;
 pub use foreign::read_foreign;
 pub use key_file::{
@@ -23,6 +22,7 @@ pub use key_file::{
 };
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
+pub use reading::{ReadBundle, read_bundle, read_bundle_from, signature_of};
 pub use signer::{SignElsewhere, Signer};
 
 /// A password, wiped from memory when it is no longer needed.

@@ -235,8 +235,8 @@ impl Refusal {
     }
 }
 
-/// How a signature is checked by a key: [`Bundle::verify`], or what a format needs beside it.
-pub type Check = fn(&Bundle, &PublicKey) -> Result<(), SignatureError>;
+/// How the signature of a bundle is checked by a key: [`Bundle::verify`], or what a format needs beside it.
+pub type Check<'a> = &'a dyn Fn(&PublicKey) -> Result<(), SignatureError>;
 
 /// Finds who of the trusted signed this. What the bundle says about its signer is only ever compared.
 ///
@@ -245,11 +245,11 @@ pub type Check = fn(&Bundle, &PublicKey) -> Result<(), SignatureError>;
 pub fn accept<'a>(
     signers: &'a [TrustedSigner],
     bundle: &Bundle,
-    check: Check,
+    check: Check<'_>,
     now: Timestamp,
 ) -> Result<Accepted<'a>, Refusal> {
     let mut accepted = match &bundle.material {
-        Material::Key { hint } => accept_key(signers, bundle, hint.as_deref(), check),
+        Material::Key { hint } => accept_key(signers, hint.as_deref(), check),
         Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
         Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
     }?;
@@ -259,9 +259,8 @@ pub fn accept<'a>(
 
 fn accept_key<'a>(
     signers: &'a [TrustedSigner],
-    bundle: &Bundle,
     hint: Option<&str>,
-    check: Check,
+    check: Check<'_>,
 ) -> Result<Accepted<'a>, Refusal> {
     let keys: Vec<(&TrustedSigner, &PublicKey)> =
         signers.iter().filter_map(|signer| Some((signer, signer.trusted_key()?))).collect();
@@ -273,7 +272,7 @@ fn accept_key<'a>(
     let is_named = |key: &PublicKey| hint.is_none_or(|hint| key.is_named_by(hint));
     let mut wrong = None;
     for (signer, key) in &keys {
-        match check(bundle, key) {
+        match check(key) {
             Ok(()) if is_named(key) => {
                 return Ok(Accepted::new(signer, (*key).clone()));
             }
@@ -326,7 +325,7 @@ fn accept_certified<'a>(
     signers: &'a [TrustedSigner],
     bundle: &Bundle,
     chain: &[Vec<u8>],
-    check: Check,
+    check: Check<'_>,
     now: Timestamp,
 ) -> Result<Accepted<'a>, Refusal> {
     let mut reason = None;
@@ -342,7 +341,7 @@ fn accept_certified<'a>(
         };
         match authority.certify(chain, if times.is_empty() { vec![now] } else { times.clone() }) {
             Ok(Certified { key, subject, authority: root, path }) => {
-                if let Err(error) = check(bundle, &key) {
+                if let Err(error) = check(&key) {
                     let what = match error {
                         SignatureError::Wrong => "what was signed was changed afterwards".to_string(),
                         other => other.to_string(),

@@ -33,7 +33,7 @@ use crate::digest::{self, Algorithms, Digest, Progress};
 use crate::inputs;
 use crate::policy::Policy;
 use crate::recipe;
-use crate::release::{Discard, Seal};
+use crate::release::{Discard, Seal, SealError};
 use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::trust::{Accepted, Role, TrustedSigner, Who};
 
@@ -260,10 +260,10 @@ impl<'a> Verification<'a> {
         self.report.checks.push(check);
     }
 
-    /// Steps 1 and 2 on the seal's bytes: `None` if either failed, and then the reading ends.
-    fn seal_and_signature(&mut self, content: &[u8]) -> Option<Seal> {
-        let (seal, bundle) = seal::check(self, content)?;
-        self.accepted = signature::check(self, &bundle);
+    /// Steps 1 and 2 on what was read of the seal: `None` if either failed, and then the reading ends.
+    fn seal_and_signature(&mut self, read: Result<Seal, SealError>) -> Option<Seal> {
+        let seal = seal::check(self, read)?;
+        self.accepted = signature::check(self, &seal);
         if let Some(accepted) = &self.accepted {
             self.report.signers.push(signer(accepted));
             return Some(seal);

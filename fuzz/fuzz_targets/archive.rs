@@ -4,19 +4,23 @@
 
 use libfuzzer_sys::fuzz_target;
 use modelseal::archive::ArchiveReader;
-use modelseal::digest::Algorithms;
+use modelseal::digest::{Algorithms, FileDigests};
+use modelseal::manifest::Subject;
 use modelseal::release::{Discard, Seal, read_contents};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut reader) = ArchiveReader::new(bytes) else { return };
-    let Ok(entry) = reader.read_seal() else { return };
-    let Ok((seal, _)) = Seal::read(&entry.content) else { return };
+    let Ok((entry, Ok(seal))) = reader.read_seal(Seal::read) else { return };
     if entry.check_header(&seal.frame()).is_err() {
         return;
     }
-    let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &|_| {});
+    let mut found = Vec::new();
+    let mut note = |file: &Subject, digests: &FileDigests| found.push((file.name.clone(), digests.size));
+    let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &mut note, &|_| {});
+    assert_eq!(contents.reached, found.len());
     if contents.stopped.is_none() {
-        assert_eq!(contents.files.len(), seal.manifest.files().len());
+        assert!(found.iter().zip(seal.manifest.files()).all(|(found, file)| *found == (file.name.clone(), file.size())));
+        assert_eq!(found.len(), seal.manifest.files().len());
         assert_eq!(contents.model_signature.is_some(), seal.manifest.internal().model_signature);
     }
 });

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
             if let Material::Certificates(chain) = &bundle.material {
                 let _ = check_chain(chain, None);
             }
-            bundle.payload
+            bundle.payload.unwrap_or_default()
         }
         Err(_) => bytes.to_vec(),
     };

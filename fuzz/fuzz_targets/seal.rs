@@ -2,14 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::manifest::parse;
+use modelseal::manifest::{Document, parse};
 use modelseal::release::Seal;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok((seal, bundle)) = Seal::read(bytes) {
-        assert_eq!(seal.manifest.payload(), bundle.payload);
+    let mut source = bytes;
+    if let Ok(Ok(seal)) = Seal::read(&mut source) {
+        assert!(source.is_empty());
+        assert_eq!(seal.text().to_vec(), bytes);
+        assert_eq!(seal.payload().measure(), (seal.payload().length(), seal.release));
     }
     if let Ok(manifest) = parse(bytes) {
-        assert_eq!(manifest.payload(), bytes);
+        assert_eq!(manifest.to_vec(), bytes);
     }
 });

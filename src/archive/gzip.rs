@@ -5,6 +5,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header};
 use super::in_order::InOrder;
+use super::output::Exact;
+use crate::manifest::Document;
 
 /// The fixed header: no name, no time, no operating system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -65,21 +67,16 @@ impl<W: Write + Seek> GzipWriter<W> {
         Ok(room)
     }
 
-    /// Puts bytes into a room that they fill.
-    pub(super) fn fill(&mut self, room: Room, bytes: &[u8]) -> io::Result<()> {
-        if room.length != bytes.len() as u64 {
-            return Err(io::Error::other("this does not fit into the room that was left for it"));
-        }
-        let mut offset = room.offset;
-        for piece in bytes.chunks(STORED) {
-            offset += STORED_HEADER as u64;
-            self.inner.seek(SeekFrom::Start(offset))?;
-            self.inner.write_all(piece)?;
-            offset += piece.len() as u64;
-        }
-        self.inner.seek(SeekFrom::End(0))?;
-        self.checksums[room.checksum].update(bytes);
-        Ok(())
+    /// Puts a document into a room that it fills.
+    pub(super) fn fill(&mut self, room: Room, document: &dyn Document) -> io::Result<()> {
+        let mut checksum = crc32fast::Hasher::new();
+        let (output, offset) = (&mut self.inner, room.offset);
+        let inside = Inside { output, offset, left_in_block: 0, checksum: &mut checksum };
+        let mut exact = Exact { output: inside, left: room.length };
+        document.write_to(&mut exact)?;
+        exact.end()?;
+        self.checksums[room.checksum] = checksum;
+        self.inner.seek(SeekFrom::End(0)).map(drop)
     }
 
     /// Writes what is left, and the trailer. Every room has been filled.
@@ -122,6 +119,34 @@ impl<W: Write + Seek> GzipWriter<W> {
         if let Some(part) = self.checksums.last_mut() {
             part.combine(&checksum);
         }
+        Ok(())
+    }
+}
+
+/// The inside of a room: its stored blocks, without their headers.
+struct Inside<'a, W> {
+    output: &'a mut W,
+    /// Behind what was written, in the output.
+    offset: u64,
+    left_in_block: usize,
+    checksum: &'a mut crc32fast::Hasher,
+}
+
+impl<W: Write + Seek> Write for Inside<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left_in_block == 0 {
+            self.offset += STORED_HEADER as u64;
+            self.output.seek(SeekFrom::Start(self.offset))?;
+            self.left_in_block = STORED;
+        }
+        let length = self.output.write(&bytes[..bytes.len().min(self.left_in_block)])?;
+        self.checksum.update(&bytes[..length]);
+        self.offset += length as u64;
+        self.left_in_block -= length;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -201,7 +226,9 @@ pub(super) mod tests {
         }
         writer.write_all(b"the end").expect("writes");
         expected.extend(b"the end");
-        writer.fill(rooms[0], b"more than five").expect_err("there is no room");
+        for other in ["more than five", "less"] {
+            writer.fill(rooms[0], &other.as_bytes().to_vec()).expect_err("does not fit");
+        }
         for (room, filling) in rooms.into_iter().zip(&fillings).rev() {
             writer.fill(room, filling).expect("fills");
         }

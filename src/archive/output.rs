@@ -15,6 +15,7 @@ use crate::digest::{
     self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
 };
 use crate::interrupt::{self, Unfinished};
+use crate::manifest::Document;
 
 /// How much is compared at a time.
 const CHUNK: usize = 1 << 20;
@@ -107,19 +108,21 @@ impl ArchiveFile {
         Ok(Room(place))
     }
 
-    /// Puts bytes into a room, which they fill.
+    /// Puts a document into a room, which it fills.
     ///
     /// # Errors
-    /// Those of the system, and if the length is another.
-    pub fn fill(&mut self, room: Room, bytes: &[u8]) -> io::Result<()> {
+    /// Those of the system, and if its length is another.
+    pub fn fill(&mut self, room: Room, document: &dyn Document) -> io::Result<()> {
         match (&mut self.sink, room.0) {
-            (Sink::Plain(file), Place::Plain { offset, length }) if length == bytes.len() as u64 => {
+            (Sink::Plain(file), Place::Plain { offset, length }) => {
                 file.seek(SeekFrom::Start(offset))?;
-                file.write_all(bytes)?;
+                let mut exact = Exact { output: &mut *file, left: length };
+                document.write_to(&mut exact)?;
+                exact.end()?;
                 file.seek(SeekFrom::End(0)).map(drop)
             }
-            (Sink::Gzip(writer), Place::Gzip(room)) => writer.fill(room, bytes),
-            _ => Err(io::Error::other("this does not fit into the room that was left for it")),
+            (Sink::Gzip(writer), Place::Gzip(room)) => writer.fill(room, document),
+            _ => Err(does_not_fit()),
         }
     }
 
@@ -127,13 +130,13 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn write_room(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_room(&mut self, document: &dyn Document) -> io::Result<()> {
         match &mut self.sink {
             Sink::Gzip(writer) => {
-                let room = writer.leave_room(bytes.len() as u64)?;
-                writer.fill(room, bytes)
+                let room = writer.leave_room(document.length())?;
+                writer.fill(room, document)
             }
-            Sink::Plain(_) | Sink::Zstd(_) => self.write_all(bytes),
+            Sink::Plain(_) | Sink::Zstd(_) => document.write_to(self),
         }
     }
 
@@ -215,6 +218,38 @@ impl Sink {
         };
         Ok(finished.into_file())
     }
+}
+
+/// Takes exactly so many bytes: more would be written over what follows.
+pub(super) struct Exact<W> {
+    pub(super) output: W,
+    pub(super) left: u64,
+}
+
+impl<W: Write> Exact<W> {
+    /// Whether they have all come.
+    pub(super) fn end(self) -> io::Result<()> {
+        if self.left == 0 { Ok(()) } else { Err(does_not_fit()) }
+    }
+}
+
+impl<W: Write> Write for Exact<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(does_not_fit());
+        }
+        let length = self.output.write(bytes)?;
+        self.left -= length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+fn does_not_fit() -> io::Error {
+    io::Error::other("this does not fit into the room that was left for it")
 }
 
 /// Writes a small file: complete and on the disk under its name, in the place of whatever was there, or not

@@ -20,8 +20,6 @@ pub struct ArchiveReader<R: Read> {
 pub struct SealEntry {
     header: [u8; BLOCK],
     size: u64,
-    /// The seal's bytes. They can be taken out: nothing here needs them.
-    pub content: Vec<u8>,
 }
 
 impl<R: Read> ArchiveReader<R> {
@@ -33,12 +31,16 @@ impl<R: Read> ArchiveReader<R> {
         Ok(Self { source: Source::new(inner)?, offset: 0 })
     }
 
-    /// Reads the seal.
+    /// Hands the seal's bytes to `read`, which may leave the rest of them if it does not like the first ones, and
+    /// returns what it made of them.
     ///
     /// # Errors
     /// [`ReadError::NotAnArchive`], [`ReadError::NoSeal`], [`ReadError::SealTooLarge`] and those of
     /// damaged data.
-    pub fn read_seal(&mut self) -> Result<SealEntry, ReadError> {
+    pub fn read_seal<T>(
+        &mut self,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<(SealEntry, T), ReadError> {
         let header = match self.read_block() {
             Err(ReadError::Truncated(_)) => return Err(ReadError::NotAnArchive),
             other => other?,
@@ -54,17 +56,19 @@ impl<R: Read> ArchiveReader<R> {
         if size > LONGEST_SEAL {
             return Err(ReadError::SealTooLarge(size, LONGEST_SEAL));
         }
-        let mut content = Vec::new();
-        let read = (&mut self.source).take(size).read_to_end(&mut content);
-        let length = read.map_err(|error| self.source.explain(error, self.offset))?;
-        self.offset += length as u64;
-        if (length as u64) < size {
+        let mut body = (&mut self.source).take(size);
+        let outcome = read(&mut body).and_then(|content| {
+            // Whether the whole of it is there says more than what was made of a part.
+            io::copy(&mut body, &mut io::sink())?;
+            Ok((content, size - body.limit()))
+        });
+        let (content, length) = outcome.map_err(|error| self.source.explain(error, self.offset))?;
+        self.offset += length;
+        if length < size {
             return Err(ReadError::Truncated(self.offset));
         }
         self.skip_padding(size)?;
-        // The allocation grew by doubling; a long seal should not hold on to the rest.
-        content.shrink_to_fit();
-        Ok(SealEntry { header, size, content })
+        Ok((SealEntry { header, size }, content))
     }
 
     /// Reads one entry that must be exactly `entry`, and shows its content to the consumers.

@@ -3,6 +3,7 @@ use std::io::{self, Read, Write};
 use super::header::{BLOCK, encode, padding};
 use super::{ArchiveFile, Entry, Frame, Room};
 use crate::digest::Consumer;
+use crate::manifest::Document;
 
 /// Writes the canonical tar, entry by entry, to anything that takes bytes.
 pub struct ArchiveWriter<W> {
@@ -102,7 +103,7 @@ impl ArchiveWriter<ArchiveFile> {
     ///
     /// # Errors
     /// Those of the output.
-    pub fn append_room(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<()> {
+    pub fn append_room(&mut self, entry: &Entry<'_>, content: &dyn Document) -> io::Result<()> {
         self.begin(entry)?;
         self.output.write_room(content)?;
         self.end(entry)

@@ -6,9 +6,9 @@ use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::archive::ArchiveFile;
 use crate::digest::Digest;
 use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
-use crate::manifest::{self, Origin, Statement};
+use crate::manifest::{self, Counted, Document, Origin, Statement};
 use crate::recipe::Recipe;
-use crate::sign::{self, Bundle, Material, PublicKey, canonical_text, read_foreign};
+use crate::sign::{self, Bundle, Material, PublicKey, SignedBundle, read_foreign};
 use crate::trust::{certified_key, check_chain};
 
 /// A statement that nobody has signed.
@@ -36,7 +36,7 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     if plan.internal.origin == Origin::Clean {
         plan.keep_artifact(recipe)?;
     }
-    let payload = plan.statement(plan.artifact.hash(options.progress)?).payload();
+    let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
     Ok(Stated {
         release: Digest::sha256(&payload),
         payload,
@@ -109,8 +109,8 @@ pub fn seal(
         tar_digest,
         model: statement.model().clone(),
         origin: internal.origin,
-        files: statement.files().len() as u64,
-        bytes: statement.files().iter().map(|file| file.size()).sum(),
+        files: sealed.files,
+        bytes: sealed.bytes,
         missing: internal.missing.clone(),
         excluded: internal.excluded.clone(),
         empty_directories: artifact.empty_directories,
@@ -123,24 +123,24 @@ pub fn seal(
     })
 }
 
-fn signed(statement: &Statement, open_key: OpenKey<'_>) -> Result<Seals, Error> {
+fn signed<'a>(statement: &'a Statement, open_key: OpenKey<'_>) -> Result<Seals<'a>, Error> {
     let key = open_key()?;
     if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
         let message =
             "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
         return Err(Error::Statement(message.to_string()));
     }
-    Seals::sign(statement, &key)
+    Seals::sign(Counted::of(statement), &key)
 }
 
 /// The bundle that came back: over this very statement, and by the key or certificate that it names. Whether
 /// that is to be trusted, the deployer says.
-fn sealed_elsewhere(
+fn sealed_elsewhere<'a>(
     statement: &Statement,
-    payload: &[u8],
+    payload: &'a [u8],
     bytes: &[u8],
     key: Option<&PublicKey>,
-) -> Result<Seals, Error> {
+) -> Result<Seals<'a>, Error> {
     let failed = |reason: String| Error::Bundle(reason);
     if statement.internal().model_signature {
         let message =
@@ -148,12 +148,12 @@ fn sealed_elsewhere(
         return Err(Error::Statement(message.to_string()));
     }
     let bundle = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
-    if bundle.payload != payload {
+    if bundle.payload() != payload {
         return Err(failed("it was made over something else than the statement".to_string()));
     }
     let (signer, material) = signer_of(&bundle, key).map_err(failed)?;
     signer
-        .verify_foreign(payload, &bundle.signature)
+        .verify_foreign(&payload, &bundle.signature)
         .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
     // What vouches for a certificate stays as it came; everything else has one spelling.
     let is_vouched = match &material {
@@ -162,11 +162,13 @@ fn sealed_elsewhere(
         Material::Identity { .. } => true,
     };
     let manifest = match signer.canonical_signature(&bundle.signature) {
-        Some(signature) if !is_vouched => canonical_text(payload, &signature, &material),
+        Some(signature) if !is_vouched => {
+            SignedBundle::new(Counted::of(payload), &signature, material).to_vec()
+        }
         _ => bytes.trim_ascii().to_vec(),
     };
     sign::read_bundle(&manifest).map_err(|error| failed(error.to_string()))?;
-    Ok(Seals { release: Digest::sha256(payload), manifest, model_signature: None })
+    Ok(Seals { release: Digest::sha256(payload), manifest: Box::new(manifest), model_signature: None })
 }
 
 /// The key that has to have signed a bundle, and what the seal says of it.

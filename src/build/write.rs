@@ -5,18 +5,20 @@
 //! hashed first, and compared with that when they are read again.
 
 use std::io;
+use std::ops::Range;
 
 use super::Error;
 use super::plan::Plan;
 use crate::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError};
 use crate::content::has_content;
-use crate::digest::{Digest, Memory, Progress, map_files};
+use crate::digest::{Consumer, Digest, Memory, Progress, map_files};
 use crate::inputs::{self, Artifact, ListedFile};
 use crate::manifest::{
-    ContentHash, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload,
+    ContentHash, Counted, Document, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
+    model_signature_payload,
 };
 use crate::release;
-use crate::sign::{self, Signer};
+use crate::sign::{self, SignedBundle, Signer};
 
 /// Files up to this size are read several at a time, because opening them costs more than hashing them.
 const SMALL: u64 = 1 << 20;
@@ -31,44 +33,58 @@ const BATCH_FILES: usize = 1024;
 pub(super) struct Written {
     pub(super) file: ArchiveFile,
     pub(super) release: Digest,
+    pub(super) files: u64,
+    /// Of the model files together.
+    pub(super) bytes: u64,
 }
 
-/// Reads every file once. For archives that have rooms.
+impl Written {
+    fn new(file: ArchiveFile, release: Digest, statement: &Statement) -> Self {
+        let files = statement.files();
+        let bytes = files.iter().map(Subject::size).sum();
+        Self { file, release, files: files.len() as u64, bytes }
+    }
+}
+
+/// Reads every file once, in the order of the plan, from which they are taken. For archives that have rooms.
 pub(super) fn in_one_pass(
-    plan: &Plan,
+    plan: &mut Plan,
     key: &Signer,
     file: ArchiveFile,
     progress: Progress<'_>,
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
-    let draft = plan.statement(plan.artifact.files.iter().map(draft).collect());
-    let mut archive = ArchiveWriter::new(file, release::frame(&draft));
+    let listed = std::mem::take(&mut plan.artifact.files);
+    let mut statement = plan.statement(listed.into_iter().map(draft).collect());
+    // Digests have a fixed width, so it stays as long as it is.
+    let length = statement.length();
+    let mut archive = ArchiveWriter::new(file, release::frame(&statement));
     let material = key.material();
-    let length = |payload: &[u8]| sign::bundle_length(payload.len(), &material);
-    let signature = plan.internal.model_signature.then(|| model_signature_payload(&draft, &Digest([0; 32])));
-    let rooms =
-        Rooms::reserve(&mut archive, length(&draft.payload()), signature.map(|payload| length(&payload)))
-            .map_err(failed)?;
-    drop(draft);
+    let signature = plan.internal.model_signature.then(|| {
+        let payload = model_signature_payload(&statement, Digest([0; 32]));
+        sign::bundle_length(payload.length(), &material)
+    });
+    let rooms = Rooms::reserve(&mut archive, sign::bundle_length(length, &material), signature);
+    let rooms = rooms.map_err(failed)?;
 
-    let mut files = Vec::with_capacity(plan.artifact.files.len());
-    for batch in batches(&plan.artifact.files) {
-        append_batch(&mut archive, plan, batch, progress, &mut files).map_err(|error| error.at(&path))?;
+    for batch in batches(statement.files()) {
+        append_batch(&mut archive, &plan.artifact, &mut statement.files_mut()[batch], progress)
+            .map_err(|error| error.at(&path))?;
     }
+    statement.files_are_known();
     let mut file = archive.finish().map_err(failed)?;
 
-    let statement = plan.statement(files);
-    let seals = Seals::sign(&statement, key)?;
+    let seals = Seals::sign(Counted { document: &statement, length }, key)?;
     rooms.fill(&mut file, &seals).map_err(failed)?;
-    Ok(Written { file, release: seals.release })
+    Ok(Written::new(file, seals.release, &statement))
 }
 
 /// Reads every file again for the archive of a statement that is complete.
 pub(super) fn sealed(
     statement: &Statement,
     artifact: &Artifact,
-    seals: Seals,
+    seals: Seals<'_>,
     file: ArchiveFile,
     progress: Progress<'_>,
 ) -> Result<Written, Error> {
@@ -87,7 +103,7 @@ pub(super) fn sealed(
         progress(copied);
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
-    Ok(Written { file: archive.finish().map_err(failed)?, release })
+    Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
 }
 
 /// Where the seals will be.
@@ -110,9 +126,9 @@ impl Rooms {
         })
     }
 
-    fn fill(self, file: &mut ArchiveFile, seals: &Seals) -> io::Result<()> {
-        file.fill(self.manifest, &seals.manifest)?;
-        match self.model_signature.zip(seals.model_signature.as_ref()) {
+    fn fill(self, file: &mut ArchiveFile, seals: &Seals<'_>) -> io::Result<()> {
+        file.fill(self.manifest, &*seals.manifest)?;
+        match self.model_signature.zip(seals.model_signature.as_deref()) {
             Some((room, signature)) => file.fill(room, signature),
             None => Ok(()),
         }
@@ -120,29 +136,33 @@ impl Rooms {
 }
 
 /// What is signed of a release.
-pub(super) struct Seals {
+pub(super) struct Seals<'a> {
     pub(super) release: Digest,
-    pub(super) manifest: Vec<u8>,
+    pub(super) manifest: Box<dyn Document + 'a>,
     /// `model.sig`, where the manifest promises one.
-    pub(super) model_signature: Option<Vec<u8>>,
+    pub(super) model_signature: Option<Box<dyn Document + 'a>>,
 }
 
-impl Seals {
+impl<'a> Seals<'a> {
     /// Signs a statement that is complete.
-    pub(super) fn sign(statement: &Statement, key: &Signer) -> Result<Self, Error> {
-        let payload = statement.payload();
-        let release = Digest::sha256(&payload);
-        let manifest = sign::write_bundle(&payload, key)?;
-        drop(payload);
-        let signature = || sign::write_bundle(&model_signature_payload(statement, &release), key);
-        let model_signature = statement.internal().model_signature.then(signature).transpose()?;
-        Ok(Self { release, manifest, model_signature })
+    pub(super) fn sign(statement: Counted<&'a Statement>, key: &Signer) -> Result<Self, Error> {
+        let manifest = statement.document;
+        let release = statement.sha256();
+        let sealed = Box::new(SignedBundle::sign(statement, key)?);
+        let model_signature: Option<Box<dyn Document + 'a>> = match manifest.internal().model_signature {
+            true => Some(Box::new(SignedBundle::sign(
+                Counted::of(model_signature_payload(manifest, release)),
+                key,
+            )?)),
+            false => None,
+        };
+        Ok(Self { release, manifest: sealed, model_signature })
     }
 
     fn append(self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
-        archive.append_room(&seal_entry(self.manifest.len() as u64), &self.manifest)?;
-        match &self.model_signature {
-            Some(signature) => archive.append_room(&signature_entry(signature.len() as u64), signature),
+        archive.append_room(&seal_entry(self.manifest.length()), &*self.manifest)?;
+        match self.model_signature.as_deref() {
+            Some(signature) => archive.append_room(&signature_entry(signature.length()), signature),
             None => Ok(()),
         }
     }
@@ -156,62 +176,60 @@ fn signature_entry(size: u64) -> Entry<'static> {
     Entry { path: MODEL_SIGNATURE_PATH, size, executable: false }
 }
 
-/// A file whose digests are not known yet. They have a fixed width, so the manifest has its final length.
-fn draft(listed: &ListedFile) -> Subject {
+/// A file whose digests are not known yet.
+fn draft(listed: ListedFile) -> Subject {
     let unknown = Digest([0; 32]);
     let content = has_content(&listed.path).then(|| ContentHash::from(0));
-    Subject::file(listed.path.clone(), unknown, unknown, FileFacts { content, ..listed.facts })
+    Subject::file(listed.path, unknown, unknown, FileFacts { content, ..listed.facts })
 }
 
 /// Small files in batches, large ones alone; the order stays.
-fn batches(files: &[ListedFile]) -> Vec<&[ListedFile]> {
+fn batches(files: &[Subject]) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let mut start = 0;
     let mut bytes = 0;
     for (index, file) in files.iter().enumerate() {
-        let size = file.facts.size;
+        let size = file.size();
         if index > start && (size > SMALL || bytes + size > BATCH || index - start >= BATCH_FILES) {
-            batches.push(&files[start..index]);
+            batches.push(start..index);
             (start, bytes) = (index, 0);
         }
         // A large file fills its batch by itself.
         bytes += if size > SMALL { BATCH + 1 } else { size };
     }
     if start < files.len() {
-        batches.push(&files[start..]);
+        batches.push(start..files.len());
     }
     batches
 }
 
+/// Archives these files, and fills in what was found.
 fn append_batch(
     archive: &mut ArchiveWriter<ArchiveFile>,
-    plan: &Plan,
-    batch: &[ListedFile],
+    artifact: &Artifact,
+    batch: &mut [Subject],
     progress: Progress<'_>,
-    files: &mut Vec<Subject>,
 ) -> Result<(), Failure> {
-    let artifact = &plan.artifact;
-    if let [listed] = batch {
-        let shown = archive.append_shown(&entry(listed), |content| {
-            artifact.read(listed, content, progress).map_err(Failure::Input)
-        });
-        files.push(shown?);
+    let read = |file: &Subject, content: &mut dyn Consumer| {
+        let listed = FileFacts { size: file.size(), executable: file.executable(), content: None };
+        artifact.read(&file.name, listed, content, progress)
+    };
+    if let [file] = batch {
+        let entry = release::entry(file);
+        let (digest, facts) =
+            archive.append_shown(&entry, |content| read(file, content).map_err(Failure::Input))?;
+        (file.digest, file.annotations) = (digest, Some(facts));
         return Ok(());
     }
-    let read = map_files(batch, |listed| {
-        let mut content = Memory(Vec::with_capacity(listed.facts.size as usize));
-        let file = artifact.read(listed, &mut content, progress)?;
-        Ok::<_, inputs::Error>((file, content.0))
+    let found = map_files(batch, |file| {
+        let mut content = Memory(Vec::with_capacity(file.size() as usize));
+        Ok::<_, inputs::Error>((read(file, &mut content)?, content.0))
     });
-    for (listed, (file, content)) in batch.iter().zip(read.map_err(Failure::Input)?) {
-        archive.append(&entry(listed), &content).map_err(Failure::Output)?;
-        files.push(file);
+    for (file, ((digest, facts), content)) in batch.iter_mut().zip(found.map_err(Failure::Input)?) {
+        archive.append(&release::entry(file), &content).map_err(Failure::Output)?;
+        (file.digest, file.annotations) = (digest, Some(facts));
     }
     Ok(())
-}
-
-fn entry(listed: &ListedFile) -> Entry<'_> {
-    Entry { path: &listed.path, size: listed.facts.size, executable: listed.facts.executable }
 }
 
 /// On which side of the copy something went wrong.
@@ -243,23 +261,22 @@ mod tests {
     fn a_large_file_is_alone_and_small_ones_are_bounded() {
         let sizes = [0, 5, SMALL, SMALL + 1, 0, 0, 1 << 40, SMALL, SMALL, 7];
         let many = std::iter::repeat_n(SMALL, 20).chain(std::iter::repeat_n(0, 3000));
-        let files: Vec<ListedFile> = sizes
+        let files: Vec<Subject> = sizes
             .into_iter()
             .chain(many)
-            .map(|size| ListedFile {
-                path: String::new(),
-                facts: FileFacts { size, executable: false, content: None },
+            .map(|size| {
+                let facts = FileFacts { size, executable: false, content: None };
+                draft(ListedFile { path: String::new(), facts })
             })
             .collect();
         let batches = batches(&files);
-        assert_eq!(batches.concat(), files);
+        assert!(batches.iter().cloned().flatten().eq(0..files.len()));
         for batch in &batches {
-            let total: u64 = batch.iter().map(|file| file.facts.size).sum();
-            assert!(batch.len() == 1 || (total <= BATCH && batch.len() <= BATCH_FILES));
-            assert!(batch.len() == 1 || batch.iter().all(|file| file.facts.size <= SMALL));
+            let files = &files[batch.clone()];
+            let total: u64 = files.iter().map(Subject::size).sum();
+            assert!(files.len() == 1 || (total <= BATCH && files.len() <= BATCH_FILES));
+            assert!(files.len() == 1 || files.iter().all(|file| file.size() <= SMALL));
         }
-        assert_eq!(batches[0].len(), 3);
-        assert_eq!(batches[1].len(), 1);
-        assert_eq!(batches[2].len(), 2);
+        assert_eq!(batches[..3], [0..3, 3..4, 4..6]);
     }
 }

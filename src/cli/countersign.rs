@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         // That others have to sign, too, is no reason not to.
         policy.tables.signatures = None;
     }
-    let Some((seal, bundle)) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
     match &policy {
         Some((policy, signers)) => {
             let report = judge(arguments, policy, signers, &seal)?;
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
     let statement = SignedStatement::new(&statement, &key.open()?)?;
     if let Some((policy, signers)) = &policy {
-        counts(signers, &bundle, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
+        counts(signers, &seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
             let policy = crate::text::path(&policy.path);
             let message = format!("{policy} would not count this approval: {reason}");
             Hinted { message, hint: hint.to_string() }
@@ -106,15 +106,15 @@ fn judge(
 }
 
 /// Whether an approval is by somebody who may approve, and who is not the builder; if not, why, and a hint.
-fn counts(signers: &[TrustedSigner], seal: &Bundle, approval: &Bundle) -> Result<(), (String, &'static str)> {
+fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(), (String, &'static str)> {
     let now = Timestamp::now();
-    let acting = |bundle, role| {
-        let accepted = trust::accept(signers, bundle, Bundle::verify, now);
+    let acting = |bundle, check: trust::Check<'_>, role| {
+        let accepted = trust::accept(signers, bundle, check, now);
         accepted.map_err(|refusal| refusal.message)?.acting(role, now)
     };
     let nobody = |reason| (reason, "somebody has to sign whose `[[signer]]` says `may = [\"approve\"]` now");
-    let approver = acting(approval, Role::Approve).map_err(nobody)?;
-    let builder = acting(seal, Role::Build).map_err(nobody)?;
+    let approver = acting(approval, &|key| approval.verify(key), Role::Approve).map_err(nobody)?;
+    let builder = acting(&seal.bundle, &|key| seal.verify(key), Role::Build).map_err(nobody)?;
     match builder.is_same_as(&approver) {
         true => {
             Err(("the builder signed it, and has signed already".to_string(), "somebody else has to approve"))
@@ -123,9 +123,8 @@ fn counts(signers: &[TrustedSigner], seal: &Bundle, approval: &Bundle) -> Result
     }
 }
 
-/// The seal of an archive that holds what its manifest says, and what it was signed with; `None`: it does not,
-/// and that was said.
-pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<(Seal, Bundle)>> {
+/// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
+pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
     let progress = Progress::new("reading", talk);
     let read = read_whole(archive, &|bytes| progress.advance(bytes))?;
     drop(progress);

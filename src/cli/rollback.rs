@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let until = end(&arguments.until)?;
     let key = arguments.signing.prepare(talk)?;
-    let Some((seal, _)) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
     if seal.manifest.model().release.is_none() {
         let advice = "`release = N` under `[model]` of its recipe gives the next one a number";
         warn(

@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// Which key the seal says that it was signed with: named in our way, or certified in it.
 fn key(seal: &Seal) -> Option<String> {
-    let hint = match &seal.material {
+    let hint = match &seal.bundle.material {
         Material::Key { hint } => hint.as_ref()?.parse().ok()?,
         Material::Certificates(chain) => certified_key(chain.first()?, "the seal's").ok()?.hint(),
         Material::Identity { certificate, .. } => certified_key(certificate, "the seal's").ok()?.hint(),

@@ -13,8 +13,9 @@ use super::signing::Signing;
 use super::verify::ignored;
 use crate::archive::write_whole;
 use crate::digest::{Symlinks, open_regular};
+use crate::manifest::{Counted, Document};
 use crate::oms::{GIT_PATHS, state};
-use crate::sign::write_bundle;
+use crate::sign::SignedBundle;
 
 /// Sign the files of a model that has no recipe (OpenSSF Model Signing)
 #[derive(Debug, Args)]
@@ -77,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let progress = Progress::new("signing", talk);
     let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
     drop(progress);
-    let bundle = write_bundle(&stated.payload, &signer)?;
+    let bundle = SignedBundle::sign(Counted::of(&stated.payload), &signer)?.to_vec();
     let shown = crate::text::path(&signature);
     match there(&signature, bundle.len())? {
         Some(found) if found == bundle => say(talk, &format!("{shown} was there already")),

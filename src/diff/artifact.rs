@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, path_of};
 use crate::archive::{ArchiveReader, Entry, Frame};
 use crate::compare::{Changed, Likeness, compare_files};
-use crate::digest::{Algorithms, Consumer, Progress, Symlinks, hash_file, open_regular};
+use crate::digest::{Algorithms, Consumer, FileDigests, Progress, Symlinks, hash_file, open_regular};
 use crate::manifest::{Demand, Subject};
 use crate::release::{Receiver, Seal, read_contents};
 use crate::run::Scratch;
@@ -69,19 +69,20 @@ fn at_hand(
     }
     let Ok((file, _)) = open_regular(&path, Symlinks::Follow) else { return Ok(None) };
     let opened = ArchiveReader::new(BufReader::new(file));
-    let Ok((reader, _)) = opened.and_then(|mut reader| reader.read_seal().map(|seal| (reader, seal))) else {
+    // The seal is known already.
+    let skip = |_: &mut dyn io::Read| Ok(());
+    let Ok(reader) = opened.and_then(|mut reader| reader.read_seal(skip).map(|_| reader)) else {
         // A bare seal: there are no files.
         return Ok(None);
     };
     let mut pick = Pick { wanted, directory, open: None, failed: None };
-    let contents = read_contents(reader, seal, Algorithms::BLAKE3, &mut pick, progress);
+    let mut is_sealed = true;
+    let mut found = |file: &Subject, digests: &FileDigests| is_sealed &= file.digest.blake3 == digests.blake3;
+    let contents = read_contents(reader, seal, Algorithms::BLAKE3, &mut pick, &mut found, progress);
     if let Some(error) = pick.failed {
         return Err(Error::Scratch(error));
     }
-    let mut files = seal.manifest.files().iter().zip(&contents.files);
-    let whole =
-        contents.stopped.is_none() && files.all(|(sealed, found)| sealed.digest.blake3 == found.blake3);
-    Ok(whole.then_some(pick.directory))
+    Ok((is_sealed && contents.stopped.is_none()).then_some(pick.directory))
 }
 
 /// Keeps the wanted files of an archive.

@@ -66,16 +66,27 @@ impl Digest {
     }
 }
 
+/// The text of a digest, which is ASCII.
+struct Hex([u8; 64]);
+
+impl Hex {
+    fn of(digest: &Digest) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0u8; 64];
+        for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(digest.0) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        Self(text)
+    }
+
+    fn as_str(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.0)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0u8; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
-        // Hex digits are ASCII, so this never takes the error branch.
-        formatter.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        formatter.write_str(Hex::of(self).as_str().map_err(|_| fmt::Error)?)
     }
 }
 
@@ -94,28 +105,34 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        fn nibble(digit: u8) -> Result<u8, ParseDigestError> {
-            match digit {
-                b'0'..=b'9' => Ok(digit - b'0'),
-                b'a'..=b'f' => Ok(digit - b'a' + 10),
-                _ => Err(ParseDigestError),
+        /// What a digit stands for; [`NONE`]: it is none. A table, because which digit comes next is chance,
+        /// and a processor guesses every other branch wrongly.
+        const VALUES: [u8; 256] = {
+            let mut values = [NONE; 256];
+            let mut value = 0;
+            while value < 16 {
+                values[b"0123456789abcdef"[value] as usize] = value as u8;
+                value += 1;
             }
-        }
-        let text = text.as_bytes();
-        if text.len() != 64 {
-            return Err(ParseDigestError);
-        }
+            values
+        };
+        const NONE: u8 = 0xf0;
+
+        let text: &[u8; 64] = text.as_bytes().try_into().map_err(|_| ParseDigestError)?;
         let mut digest = [0u8; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let mut seen = 0;
+        for (byte, [high, low]) in digest.iter_mut().zip(text.as_chunks().0) {
+            let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+            seen |= high | low;
+            *byte = high << 4 | low;
         }
-        Ok(Self(digest))
+        if seen & NONE != 0 { Err(ParseDigestError) } else { Ok(Self(digest)) }
     }
 }
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Hex::of(self).as_str().map_err(serde::ser::Error::custom)?)
     }
 }
 

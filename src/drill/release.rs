@@ -11,11 +11,11 @@ use crate::archive::ArchiveWriter;
 use crate::archive::Entry;
 use crate::digest::Digest;
 use crate::manifest::{
-    Annotations, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
-    Statement, Subject, model_root, model_signature_payload,
+    Annotations, Counted, Document, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts,
+    ResourceDescriptor, SEAL_PATH, Statement, Subject, model_signature_payload,
 };
 use crate::release::{entry, frame};
-use crate::sign::{Signer, write_bundle};
+use crate::sign::{SignedBundle, Signer};
 
 /// No stand-in for a file is longer.
 const LONGEST: u64 = 64 << 10;
@@ -68,20 +68,13 @@ impl<'a> Draft<'a> {
 
     /// The digests of what the files hold now.
     pub(super) fn seal_files(&mut self) {
-        let executable: Vec<(String, bool)> =
-            self.manifest.files().iter().map(|file| (file.name.clone(), file.executable())).collect();
-        let files: Vec<Subject> = executable
-            .into_iter()
-            .zip(&self.contents)
-            .map(|((name, executable), content)| {
-                let facts = FileFacts { size: content.len() as u64, executable, content: None };
-                Subject::file(name, Digest::sha256(content), Digest::blake3(content), facts)
-            })
-            .collect();
-        let subjects = &mut self.manifest.subject;
-        subjects[0].digest.sha256 = model_root(&files);
-        subjects.truncate(1);
-        subjects.extend(files);
+        for (file, content) in self.manifest.files_mut().iter_mut().zip(&self.contents) {
+            let facts =
+                FileFacts { size: content.len() as u64, executable: file.executable(), content: None };
+            let name = std::mem::take(&mut file.name);
+            *file = Subject::file(name, Digest::sha256(content), Digest::blake3(content), facts);
+        }
+        self.manifest.files_are_known();
     }
 
     /// The archive as a build would write it.
@@ -90,10 +83,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn archive_by(&self, key: &Signer) -> Result<Vec<u8>, Error> {
-        let payload = self.manifest.payload();
-        let seal = write_bundle(&payload, key)?;
-        let signature =
-            write_bundle(&model_signature_payload(&self.manifest, &Digest::sha256(&payload)), key)?;
+        let seal = SignedBundle::sign(Counted::of(&self.manifest), key)?.to_vec();
+        let signature = model_signature_payload(&self.manifest, self.manifest.sha256());
+        let signature = SignedBundle::sign(Counted::of(signature), key)?.to_vec();
         let mut archive = ArchiveWriter::new(Vec::new(), frame(&self.manifest));
         let special = |path, content: &[u8]| Entry { path, size: content.len() as u64, executable: false };
         let mut append =

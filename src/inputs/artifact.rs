@@ -14,7 +14,7 @@ use crate::digest::{
     self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
     open_regular, walk,
 };
-use crate::manifest::{self, FileFacts, PathError, Subject};
+use crate::manifest::{self, FileFacts, PathError, Subject, SubjectDigest};
 use crate::recipe::Recipe;
 
 /// The files that ship, listed; none of them has been read.
@@ -144,19 +144,20 @@ impl Artifact {
         if self.root_is_file { self.root.clone() } else { self.root.join(path) }
     }
 
-    /// Hashes a file in one read, which `also` shares.
+    /// Hashes a file in one read, which `also` shares. Of its content nothing can be listed.
     ///
     /// # Errors
     /// [`Error`]: it is not as it was listed, changed while it was read, or is a pointer to something else.
     pub fn read(
         &self,
-        listed: &ListedFile,
+        path: &str,
+        listed: FileFacts,
         also: &mut dyn Consumer,
         progress: Progress<'_>,
-    ) -> Result<Subject, Error> {
-        let location = self.location(&listed.path);
+    ) -> Result<(SubjectDigest, FileFacts), Error> {
+        let location = self.location(path);
         let mut head = Head(Vec::new());
-        let mut content = ContentReader::for_file(&listed.path, listed.facts.size);
+        let mut content = ContentReader::for_file(path, listed.size);
         let mut consumers: Vec<&mut dyn Consumer> = vec![&mut head, also];
         if let Some(content) = &mut content {
             consumers.push(content);
@@ -171,12 +172,10 @@ impl Artifact {
             }
         };
         let executable = read.mode & OWNER_MAY_EXECUTE != 0;
-        let facts = FileFacts { size: read.digests.size, executable, content: None };
+        let facts = FileFacts { size: read.digests.size, executable, content };
+        let is_as_listed = (facts.size, executable) == (listed.size, listed.executable);
         match (read.digests.sha256, read.digests.blake3) {
-            (Some(sha256), Some(blake3)) if facts == listed.facts => {
-                let facts = FileFacts { content, ..facts };
-                Ok(Subject::file(listed.path.clone(), sha256, blake3, facts))
-            }
+            (Some(sha256), blake3 @ Some(_)) if is_as_listed => Ok((SubjectDigest { sha256, blake3 }, facts)),
             _ => Err(digest::Error::Changed { path: location }.into()),
         }
     }
@@ -186,7 +185,10 @@ impl Artifact {
     /// # Errors
     /// As [`Self::read`].
     pub fn hash(&self, progress: Progress<'_>) -> Result<Vec<Subject>, Error> {
-        map_files(&self.files, |listed| self.read(listed, &mut Nobody, progress))
+        map_files(&self.files, |ListedFile { path, facts }| {
+            let (digest, facts) = self.read(path, *facts, &mut Nobody, progress)?;
+            Ok(Subject { name: path.clone(), digest, annotations: Some(facts) })
+        })
     }
 
     /// Opens a file for a second read, which is compared with the first.

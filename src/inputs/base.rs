@@ -7,9 +7,9 @@ use super::Error;
 use super::source::read_source;
 use crate::archive::{ArchiveReader, ReadError};
 use crate::cache::Cache;
-use crate::digest::{self, Algorithms, Progress, Symlinks, open_regular};
-use crate::manifest::{Annotations, DependencyDigest};
-use crate::release::{Contents, Discard, Seal, read_contents};
+use crate::digest::{self, Algorithms, FileDigests, Progress, Symlinks, open_regular};
+use crate::manifest::{Annotations, DependencyDigest, Subject};
+use crate::release::{Discard, Seal, read_contents};
 
 /// What a base model turned out to be.
 pub struct BaseFacts {
@@ -43,35 +43,38 @@ pub fn read_base(
 fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>, Error> {
     let (file, _) = open_regular(path, Symlinks::Follow)?;
     let io = |source| Error::Digest(digest::Error::io(path, source));
-    let read = ArchiveReader::new(BufReader::new(file))
-        .and_then(|mut reader| reader.read_seal().map(|seal| (reader, seal)));
-    let (reader, entry) = match read {
-        Ok(read) => read,
+    let opened = ArchiveReader::new(BufReader::new(file))
+        .and_then(|mut reader| reader.read_seal(Seal::read).map(|(entry, read)| (reader, entry, read)));
+    let (reader, entry, read) = match opened {
+        Ok(opened) => opened,
         Err(ReadError::Io(source)) => return Err(io(source)),
         Err(_) => return Ok(None),
     };
     let damaged = |reason: String| Error::BadBase { path: path.to_path_buf(), reason };
-    let (seal, _) = Seal::read(&entry.content).map_err(|error| damaged(error.to_string()))?;
+    let seal = read.map_err(|error| damaged(error.to_string()))?;
     entry.check_header(&seal.frame()).map_err(|error| damaged(error.to_string()))?;
-    let Contents { files, stopped, .. } =
-        read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, progress);
-    match stopped {
+    let mut changed = None;
+    let mut found = |file: &Subject, digests: &FileDigests| {
+        if changed.is_none() && digests.blake3 != file.digest.blake3 {
+            changed = Some(crate::text::name(&file.name));
+        }
+    };
+    let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &mut found, progress);
+    match contents.stopped {
         Some(ReadError::Io(source)) => return Err(io(source)),
         Some(error) => return Err(damaged(error.to_string())),
         None => {}
     }
-    let changed =
-        seal.manifest.files().iter().zip(&files).find(|(sealed, found)| found.blake3 != sealed.digest.blake3);
-    if let Some((file, _)) = changed {
-        let name = crate::text::name(&file.name);
+    if let Some(name) = changed {
         return Err(damaged(format!("{name} is not the file that was sealed")));
     }
+    let files = seal.manifest.files();
     Ok(Some(BaseFacts {
         digest: DependencyDigest::file(seal.release),
         annotations: Annotations {
             model: Some(seal.manifest.model().clone()),
             files: Some(files.len() as u64),
-            bytes: Some(files.iter().map(|file| file.size).sum()),
+            bytes: Some(files.iter().map(Subject::size).sum()),
             ..Annotations::default()
         },
     }))

@@ -2,10 +2,12 @@
 //!
 //! It is a pure function of the manifest, so verifying it means writing it again.
 
-use serde::{Deserialize, Serialize};
+use std::io;
+
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::Digest as _;
 
-use super::{MODEL_SIGNATURE_PATH, SEAL_DIRECTORY, STATEMENT_TYPE, Statement, Subject, to_json};
+use super::{Document, MODEL_SIGNATURE_PATH, SEAL_DIRECTORY, STATEMENT_TYPE, Statement, Subject, write_json};
 use crate::digest::Digest;
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
@@ -20,43 +22,52 @@ pub fn model_root(files: &[Subject]) -> Digest {
     Digest(hasher.finalize().into())
 }
 
-/// The payload of `model.sig` for a release.
-pub fn model_signature_payload(manifest: &Statement, release: &Digest) -> Vec<u8> {
-    let files = manifest.files().iter().map(|file| (file.name.as_str(), &file.digest.sha256));
-    let root = model_root(manifest.files());
-    write_model_signature(&manifest.model().name, root, files, &IGNORED, Some(release))
-}
-
 /// What a release's own `model.sig` leaves out.
 const IGNORED: [&str; 2] = [SEAL_DIRECTORY, MODEL_SIGNATURE_PATH];
 
 /// The payload of a model signature: files by their SHA-256, in byte order of their paths.
-pub fn write_model_signature<'a>(
-    model: &str,
-    root: Digest,
-    files: impl Iterator<Item = (&'a str, &'a Digest)>,
-    ignore_paths: &[&str],
-    release: Option<&Digest>,
-) -> Vec<u8> {
-    let resources = files.map(|(name, digest)| Resource { algorithm: "sha256", digest, name });
-    to_json(&Signature {
-        statement_type: STATEMENT_TYPE,
-        subject: [Root {
-            name: model,
-            digest: RootDigest { sha256: root },
-            annotations: release.map(|release| RootAnnotations { manifest_sha256: *release }),
-        }],
-        predicate_type: PREDICATE_TYPE,
-        predicate: Predicate {
-            resources: resources.collect(),
-            serialization: Serialization {
-                method: "files",
-                hash_type: "sha256",
-                allow_symlinks: false,
-                ignore_paths,
+pub struct ModelSignature<'a, F> {
+    pub model: &'a str,
+    pub root: Digest,
+    /// Path and SHA-256.
+    pub files: F,
+    pub ignore_paths: &'a [&'a str],
+    pub release: Option<Digest>,
+}
+
+/// The payload of `model.sig` for a release.
+pub fn model_signature_payload(manifest: &Statement, release: Digest) -> impl Document {
+    ModelSignature {
+        model: &manifest.model().name,
+        root: model_root(manifest.files()),
+        files: manifest.files().iter().map(|file| (file.name.as_str(), file.digest.sha256)),
+        ignore_paths: &IGNORED,
+        release: Some(release),
+    }
+}
+
+impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Document for ModelSignature<'a, F> {
+    fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
+        let signature = Signature {
+            statement_type: STATEMENT_TYPE,
+            subject: [Root {
+                name: self.model,
+                digest: RootDigest { sha256: self.root },
+                annotations: self.release.map(|manifest_sha256| RootAnnotations { manifest_sha256 }),
+            }],
+            predicate_type: PREDICATE_TYPE,
+            predicate: Predicate {
+                resources: Resources(self.files.clone()),
+                serialization: Serialization {
+                    method: "files",
+                    hash_type: "sha256",
+                    allow_symlinks: false,
+                    ignore_paths: self.ignore_paths,
+                },
             },
-        },
-    })
+        };
+        write_json(&signature, output)
+    }
 }
 
 /// The release that an OMS payload says it belongs to, to explain a mismatch. Nothing is checked.
@@ -75,12 +86,12 @@ pub fn sealed_release(payload: &[u8]) -> Option<Digest> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Signature<'a> {
+struct Signature<'a, F: Serialize> {
     #[serde(rename = "_type")]
     statement_type: &'a str,
     subject: [Root<'a>; 1],
     predicate_type: &'a str,
-    predicate: Predicate<'a>,
+    predicate: Predicate<'a, F>,
 }
 
 #[derive(Serialize)]
@@ -103,15 +114,28 @@ struct RootAnnotations {
 }
 
 #[derive(Serialize)]
-struct Predicate<'a> {
-    resources: Vec<Resource<'a>>,
+struct Predicate<'a, F: Serialize> {
+    resources: F,
     serialization: Serialization<'a>,
+}
+
+/// A list that nobody keeps.
+struct Resources<F>(F);
+
+impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Serialize for Resources<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone().map(|(name, digest)| Resource {
+            algorithm: "sha256",
+            digest,
+            name,
+        }))
+    }
 }
 
 #[derive(Serialize)]
 struct Resource<'a> {
     algorithm: &'a str,
-    digest: &'a Digest,
+    digest: Digest,
     name: &'a str,
 }
 

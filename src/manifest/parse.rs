@@ -1,6 +1,8 @@
+use std::io::Write;
+
 use serde::Deserialize;
 
-use super::{FORMAT, InvalidManifest, PROVENANCE_TYPE, Statement, serialises_to, validate};
+use super::{FORMAT, InvalidManifest, ManifestReader, PROVENANCE_TYPE, Statement, validate};
 
 /// Why a signed payload is not a manifest that this version can judge.
 #[derive(Debug, thiserror::Error)]
@@ -21,32 +23,31 @@ pub enum ParseError {
     NotCanonical,
 }
 
-/// Reads a manifest from exactly the bytes that were signed, strictly: no unknown or duplicate member,
-/// every rule between its parts, and no other spelling than ours.
+/// Reads a manifest from exactly the bytes that were signed, as [`ManifestReader::finish`] does.
 ///
 /// # Errors
-/// [`ParseError`], with the version that is needed where a newer one wrote it.
+/// [`ParseError`].
 pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
-    let statement: Statement = match serde_json::from_slice(payload) {
-        Ok(statement) => statement,
-        Err(error) => return Err(explain(payload, &error)),
-    };
+    let mut reader = ManifestReader::default();
+    // It takes everything.
+    let _ = reader.write_all(payload);
+    Ok(reader.finish()?.statement)
+}
+
+/// Judges what was read, but for its spelling.
+pub(super) fn judge(statement: &Statement) -> Result<(), ParseError> {
     if statement.predicate_type != PROVENANCE_TYPE {
-        return Err(ParseError::OtherPredicate(statement.predicate_type));
+        return Err(ParseError::OtherPredicate(statement.predicate_type.clone()));
     }
     if statement.internal().format > FORMAT {
         return Err(ParseError::Newer(Some(crate::text::name(statement.made_by()))));
     }
-    validate::validate(&statement)?;
-    if !serialises_to(&statement, payload) {
-        return Err(ParseError::NotCanonical);
-    }
-    Ok(statement)
+    Ok(validate::validate(statement)?)
 }
 
 /// The strict reading failed. If a lenient one finds another kind of statement, or a newer one, that is
 /// the better explanation.
-fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
+pub(super) fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
     let lenient: Option<Lenient> = serde_json::from_slice(payload).ok();
     if let Some(other) = lenient.as_ref().and_then(|lenient| lenient.predicate_type.as_ref())
         && other != PROVENANCE_TYPE

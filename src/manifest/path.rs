@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -43,10 +43,15 @@ pub fn check_name(path: &str) -> Result<(), PathError> {
     if path.len() > 4096 {
         return Err(PathError::Long);
     }
-    if path.chars().any(char::is_control) {
+    let is_control = if path.is_ascii() {
+        path.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        path.chars().any(char::is_control)
+    };
+    if is_control {
         return Err(PathError::Control);
     }
-    if path.contains('\\') {
+    if path.as_bytes().contains(&b'\\') {
         return Err(PathError::Backslash);
     }
     for part in path.split('/') {
@@ -91,33 +96,19 @@ pub fn is_name(text: &str) -> bool {
 /// # Errors
 /// The path that cannot stay, and why.
 pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<(), (String, PathError)> {
-    // Every file and every directory above one, folded, each with the path that it came from.
-    let mut seen: HashMap<String, (&str, bool)> = HashMap::new();
-    for path in paths {
-        let folded = fold(path);
-        let parts = path.split('/').count();
-        let mut end = 0;
-        let mut folded_end = 0;
-        for part in 0..parts {
-            end += path[end..].find('/').unwrap_or(path.len() - end);
-            folded_end += folded[folded_end..].find('/').unwrap_or(folded.len() - folded_end);
-            let is_file = part + 1 == parts;
-            let (original, key) = (&path[..end], &folded[..folded_end]);
-            match seen.get(key) {
-                Some((other, other_is_file)) => {
-                    if *other != original || *other_is_file || is_file {
-                        return Err((path.to_string(), PathError::Collision(other.to_string())));
-                    }
-                }
-                None => {
-                    seen.insert(key.to_string(), (original, is_file));
-                }
-            }
-            end += 1;
-            folded_end += 1;
-            if is_file {
-                break;
-            }
+    let mut paths = Vec::from_iter(paths.into_iter().map(|path| (fold(path), path)));
+    // In this order, everything below a directory stands together, and whatever has one folded name as well.
+    paths.sort_by(|(left, _), (right, _)| left.split('/').cmp(right.split('/')));
+    for pair in paths.windows(2) {
+        let [(folded, path), (next_folded, next)] = pair else { continue };
+        let folded_parts = folded.split('/').zip(next_folded.split('/'));
+        let common = folded_parts.take_while(|(part, other)| part == other).count();
+        let is_above = common == path.split('/').count();
+        let mut parts = path.split('/').zip(next.split('/')).take(common);
+        let other_name = parts.position(|(part, other)| part != other).map(|index| index + 1);
+        if let Some(count) = other_name.or(is_above.then_some(common)) {
+            let path = path.split('/').take(count).collect::<Vec<_>>().join("/");
+            return Err((next.to_string(), PathError::Collision(path)));
         }
     }
     Ok(())
@@ -125,11 +116,14 @@ pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<
 
 /// One form for all spellings that a file system may take for the same name. Upper case first, so that
 /// letters with more than one lower-case form (`ß`, final sigma) meet.
-fn fold(path: &str) -> String {
-    if path.is_ascii() {
-        return path.to_ascii_lowercase();
+fn fold(path: &str) -> Cow<'_, str> {
+    if !path.is_ascii() {
+        return path.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect();
     }
-    path.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
+    match path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => path.to_ascii_lowercase().into(),
+        false => path.into(),
+    }
 }
 
 /// Names of data sources, base models and probes: a dot would separate the parts of a check's id.

@@ -1,10 +1,12 @@
 //! The in-toto Statement around the predicate.
 
+use std::io;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, model_root,
-    to_json,
+    BUILD_TYPE, Document, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE,
+    model_root, write_json,
 };
 use super::{
     Builder, BuilderVersion, Byproduct, InternalParameters, Model, ResourceDescriptor, RunDetails,
@@ -124,11 +126,6 @@ impl Statement {
         }
     }
 
-    /// The payload to be signed: this statement, byte for byte.
-    pub fn payload(&self) -> Vec<u8> {
-        to_json(self)
-    }
-
     pub fn model(&self) -> &Model {
         &self.predicate.build_definition.external_parameters.model
     }
@@ -141,6 +138,19 @@ impl Statement {
     /// The files of the artifact, in byte order of their paths.
     pub fn files(&self) -> &[Subject] {
         self.subject.get(1..).unwrap_or_default()
+    }
+
+    /// To fill in what is known of a file when it has been read; [`Self::files_are_known`] ends that.
+    pub fn files_mut(&mut self) -> &mut [Subject] {
+        self.subject.get_mut(1..).unwrap_or_default()
+    }
+
+    /// Says of the model what follows from its files.
+    pub fn files_are_known(&mut self) {
+        let root = model_root(self.files());
+        if let Some(model) = self.subject.first_mut() {
+            model.digest.sha256 = root;
+        }
     }
 
     pub fn internal(&self) -> &InternalParameters {
@@ -183,6 +193,13 @@ impl Statement {
     /// The version of modelseal that made this manifest.
     pub fn made_by(&self) -> &str {
         &self.predicate.run_details.builder.version.modelseal
+    }
+}
+
+/// The payload to be signed is the statement itself, byte for byte.
+impl Document for Statement {
+    fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
+        write_json(self, output)
     }
 }
 

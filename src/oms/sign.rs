@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use super::files::{Wanted, digests, list, location};
 use super::statement::Hash;
 use crate::digest::{self, Digest, Progress, Symlinks};
-use crate::manifest::write_model_signature;
+use crate::manifest::{Document, ModelSignature};
 
 /// What is signed.
 #[derive(Debug)]
@@ -70,12 +70,8 @@ pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) ->
     let mut hasher = sha2::Sha256::new();
     hashed.iter().for_each(|digest| hasher.update(digest.0));
     let root = Digest(hasher.finalize().into());
-    let files = listed.files.iter().map(String::as_str).zip(&hashed);
+    let files = listed.files.iter().map(String::as_str).zip(hashed.iter().copied());
     let ignore_paths: Vec<&str> = ignored.iter().map(String::as_str).collect();
-    Ok(Stated {
-        payload: write_model_signature(model, root, files, &ignore_paths, None),
-        root,
-        files: hashed.len() as u64,
-        ignored: listed.ignored,
-    })
+    let signature = ModelSignature { model, root, files, ignore_paths: &ignore_paths, release: None };
+    Ok(Stated { payload: signature.to_vec(), root, files: hashed.len() as u64, ignored: listed.ignored })
 }

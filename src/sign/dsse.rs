@@ -1,27 +1,50 @@
 //! Dead Simple Signing Envelope 1.0.2: what exactly is signed.
 
+use std::io::Write;
+
+use sha2::digest::{FixedOutput, Output, Update};
+
+use crate::manifest::{Document, Hashing};
+
 /// The start of the pre-authentication encoding; the payload follows.
-pub(super) fn header(payload_type: &str, payload_length: usize) -> String {
+fn header(payload_type: &str, payload_length: u64) -> String {
     format!("DSSEv1 {} {payload_type} {payload_length} ", payload_type.len())
 }
 
 /// `DSSEv1 LENGTH TYPE LENGTH BODY`: the bytes that a signature covers.
-pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut encoding = header(payload_type, payload.len()).into_bytes();
-    encoding.extend_from_slice(payload);
+pub fn pre_authentication_encoding(payload_type: &str, payload: &impl Document) -> Vec<u8> {
+    let mut encoding = header(payload_type, payload.length()).into_bytes();
+    // Writing to memory does not fail.
+    let _ = payload.write_to(&mut encoding);
     encoding
+}
+
+/// The hash of the pre-authentication encoding, which is never kept as a whole.
+pub(super) fn hash<H: Default + Update + FixedOutput>(
+    payload_type: &str,
+    payload: &impl Document,
+) -> Output<H> {
+    let mut hashing = Hashing { hasher: H::default(), length: 0 };
+    // Hashing does not fail.
+    let _ = hashing.write_all(header(payload_type, payload.length()).as_bytes());
+    let _ = payload.write_to(&mut hashing);
+    hashing.hasher.finalize_fixed()
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use super::*;
 
     /// The example of the DSSE protocol document.
     #[test]
     fn the_encoding_is_that_of_the_specification() {
         assert_eq!(
-            pre_authentication_encoding("http://example.com/HelloWorld", b"hello world"),
+            pre_authentication_encoding("http://example.com/HelloWorld", &b"hello world".as_slice()),
             b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
         );
+        let expected: [u8; 32] = sha2::Sha256::digest(b"DSSEv1 1 t 11 hello world").into();
+        assert_eq!(<[u8; 32]>::from(hash::<sha2::Sha256>("t", &b"hello world".as_slice())), expected);
     }
 }

@@ -43,7 +43,7 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let timestamps = wire.verification_material.timestamps()?;
     Ok(Bundle {
         material: wire.verification_material.0.read(bytes)?,
-        payload: decode(&envelope.payload, "payload")?,
+        payload: Some(decode(&envelope.payload, "payload")?),
         signature: decode(&signature.sig, "signature")?,
         timestamps,
         form: Form::Foreign,

@@ -3,10 +3,9 @@ use p256::elliptic_curve::Generate;
 use pkcs8::der::Decode;
 use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef};
-use sha2::Digest as _;
 
 use super::{AskPassword, KeyError, Password, PublicKey, dsse};
-use crate::manifest::PAYLOAD_TYPE;
+use crate::manifest::{Document, PAYLOAD_TYPE};
 
 /// A kind of key that modelseal makes and uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -174,14 +173,13 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`KeyError::Malformed`] for a key with which signing is impossible.
-    pub fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let header = dsse::header(PAYLOAD_TYPE, payload.len());
+    pub fn sign(&self, payload: &impl Document) -> Result<Vec<u8>, KeyError> {
         let unusable =
             || KeyError::Malformed { key: "given".to_string(), reason: "it cannot sign".to_string() };
         // The curves share their code, and no trait.
         macro_rules! ecdsa {
             ($curve:ident, $hash:ty, $key:expr) => {{
-                let hash = <$hash>::new().chain_update(header).chain_update(payload).finalize();
+                let hash = dsse::hash::<$hash>(PAYLOAD_TYPE, payload);
                 let signature: $curve::ecdsa::Signature = $key.sign_prehash(&hash).map_err(|_| unusable())?;
                 Ok(signature.normalize_s().to_der().as_bytes().to_vec())
             }};

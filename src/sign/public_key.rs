@@ -9,7 +9,7 @@ use sha2::Digest as _;
 use super::private_key::{algorithm_name, pem_block};
 use super::{Form, KeyError, dsse};
 use crate::digest::Digest;
-use crate::manifest::PAYLOAD_TYPE;
+use crate::manifest::{Document, PAYLOAD_TYPE};
 
 /// A public key that can check a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`SignatureError`]; a signature that is right in another spelling is refused as well.
-    pub fn verify(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    pub fn verify(&self, payload: &impl Document, signature: &[u8]) -> Result<(), SignatureError> {
         self.check(payload, signature, Form::Canonical)
     }
 
@@ -168,21 +168,25 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn verify_foreign(&self, payload: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    pub fn verify_foreign(&self, payload: &impl Document, signature: &[u8]) -> Result<(), SignatureError> {
         self.check(payload, signature, Form::Foreign)
     }
 
-    fn check(&self, payload: &[u8], signature: &[u8], form: Form) -> Result<(), SignatureError> {
-        let header = dsse::header(PAYLOAD_TYPE, payload.len());
-        let parts = [header.as_bytes(), payload];
+    fn check(&self, payload: &impl Document, signature: &[u8], form: Form) -> Result<(), SignatureError> {
+        macro_rules! hash {
+            ($hash:ty) => {
+                &dsse::hash::<$hash>(PAYLOAD_TYPE, payload)
+            };
+        }
         match self {
-            PublicKey::P256(key) => ecdsa!(p256, key, &hash::<sha2::Sha256>(&parts), signature, form),
-            PublicKey::P384(key) => ecdsa!(p384, key, &hash::<sha2::Sha384>(&parts), signature, form),
-            PublicKey::P521(key) => ecdsa!(p521, key, &hash::<sha2::Sha512>(&parts), signature, form),
+            PublicKey::P256(key) => ecdsa!(p256, key, hash!(sha2::Sha256), signature, form),
+            PublicKey::P384(key) => ecdsa!(p384, key, hash!(sha2::Sha384), signature, form),
+            PublicKey::P521(key) => ecdsa!(p521, key, hash!(sha2::Sha512), signature, form),
             PublicKey::Ed25519(key) => {
                 let parsed = ed25519_dalek::Signature::from_slice(signature)
                     .map_err(|_| SignatureError::NotCanonical)?;
-                key.verify_strict(&parts.concat(), &parsed).map_err(|_| SignatureError::Wrong)
+                let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);
+                key.verify_strict(&message, &parsed).map_err(|_| SignatureError::Wrong)
             }
         }
     }
@@ -203,8 +207,4 @@ impl PublicKey {
             PublicKey::Ed25519(_) => Err(SignatureError::Wrong),
         }
     }
-}
-
-fn hash<H: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<H> {
-    parts.iter().fold(H::new(), |hasher, part| hasher.chain_update(part)).finalize()
 }

@@ -2,7 +2,7 @@
 
 use super::bundle::Material;
 use super::{KeyError, PrivateKey, PublicKey, dsse};
-use crate::manifest::PAYLOAD_TYPE;
+use crate::manifest::{Document, PAYLOAD_TYPE};
 
 /// Signs a message with a key that modelseal never sees: the DSSE pre-authentication encoding in, a signature
 /// out, in DER or as `r` and `s` one after the other.
@@ -60,7 +60,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub fn sign(&self, payload: &impl Document) -> Result<Vec<u8>, KeyError> {
         let (sign, shown) = match &self.key {
             Key::AtHand(key) => return key.sign(payload),
             Key::Elsewhere { sign, shown } => (sign, shown),

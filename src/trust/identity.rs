@@ -214,14 +214,14 @@ impl IdentityTrust {
         let wire = types::Bundle::from_json(text).map_err(|error| reason(&Error::Types(error)))?;
         // What is verified has to be what everything else here reads.
         let is_same = matches!(&wire.content, SignatureContent::DsseEnvelope(envelope)
-            if envelope.payload.as_bytes() == bundle.payload
+            if envelope.payload.as_bytes() == bundle.payload()
                 && envelope.payload_type == crate::manifest::PAYLOAD_TYPE
                 && envelope.signature.sig.as_bytes() == bundle.signature);
         if !is_same {
             return Err("the bundle can be read in more than one way".to_string());
         }
         // Which statement this is about, its caller compares; here it only has to be one.
-        let subject = first_subject(&bundle.payload)?;
+        let subject = first_subject(bundle.payload())?;
         let policy = VerificationPolicy::any_identity();
         let result = self.verifier.verify(Sha256Hash::new(subject.0), &wire, &policy);
         let result = result.map_err(|error| reason(&error))?;

@@ -4,7 +4,8 @@ use std::io::{self, Read};
 
 use super::{Error, Verification, files};
 use crate::archive::{ArchiveReader, Entry, Found, ReadError};
-use crate::manifest::SEAL_PATH;
+use crate::digest::FileDigests;
+use crate::manifest::{SEAL_PATH, Subject};
 use crate::release::{Receiver, Seal, read_contents};
 use crate::report::{Check, Status};
 use crate::text::count;
@@ -16,10 +17,10 @@ pub(super) fn verify(
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
     let opened = ArchiveReader::new(source).and_then(|mut reader| {
-        let entry = reader.read_seal()?;
-        Ok((reader, entry))
+        let (entry, read) = reader.read_seal(Seal::read)?;
+        Ok((reader, entry, read))
     });
-    let (reader, mut entry) = match opened {
+    let (reader, entry, read) = match opened {
         Ok(opened) => opened,
         Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
         Err(error) => {
@@ -28,7 +29,7 @@ pub(super) fn verify(
             return Ok(());
         }
     };
-    let Some(seal) = verification.seal_and_signature(&entry.content) else {
+    let Some(seal) = verification.seal_and_signature(read) else {
         return Ok(());
     };
     if let Err(error) = entry.check_header(&seal.frame()) {
@@ -37,9 +38,9 @@ pub(super) fn verify(
         verification.not_reached(&format!("{files} in the archive"));
         return Ok(());
     }
-    // A long seal is not held while everything else is read.
-    extract_seal(receiver, std::mem::take(&mut entry.content), &seal)
-        .map_err(|source| Error::io(verification.target.path(), source))?;
+    if receiver.wants_content() {
+        extract_seal(receiver, &seal).map_err(|source| Error::io(verification.target.path(), source))?;
+    }
     contents(verification, reader, seal, receiver)
 }
 
@@ -51,8 +52,10 @@ fn contents(
 ) -> Result<(), Error> {
     let sealed = seal.manifest.files();
     let options = verification.options;
-    let contents = read_contents(reader, &seal, options.hash, receiver, options.progress);
-    let reached = contents.files.len();
+    let mut findings = Vec::new();
+    let mut found = |file: &Subject, digests: &FileDigests| findings.extend(files::compare(file, digests));
+    let contents = read_contents(reader, &seal, options.hash, receiver, &mut found, options.progress);
+    let reached = contents.reached;
     match &contents.stopped {
         None => {
             let bytes: u64 = sealed.iter().map(|file| file.size()).sum();
@@ -66,7 +69,7 @@ fn contents(
     if let Some(ReadError::Io(source)) = contents.stopped {
         return Err(Error::io(verification.target.path(), source));
     }
-    files::check_digests(verification, &sealed[..reached], &contents.files);
+    files::add(verification, reached, findings);
     if reached < sealed.len() {
         let rest = count((sealed.len() - reached) as u64, "file", "files");
         verification.not_reached(&format!("{rest} behind the place where the reading ended"));
@@ -78,11 +81,25 @@ fn contents(
 }
 
 /// The seal has been read already; whoever extracts wants it too.
-fn extract_seal(receiver: &mut dyn Receiver, content: Vec<u8>, seal: &Seal) -> io::Result<()> {
-    let size = content.len() as u64;
-    receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size, executable: false })?;
-    receiver.consume(&content)?;
+fn extract_seal(receiver: &mut dyn Receiver, seal: &Seal) -> io::Result<()> {
+    let text = seal.text();
+    receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size: text.length(), executable: false })?;
+    text.write_to(&mut Shown(receiver))?;
     receiver.end()
+}
+
+/// Shows a receiver what is written.
+struct Shown<'a>(&'a mut dyn Receiver);
+
+impl io::Write for Shown<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.consume(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The first thing that is not as it was sealed.

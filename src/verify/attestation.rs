@@ -11,7 +11,7 @@ use crate::digest::{Symlinks, open_regular};
 use crate::manifest::{Attestation, Claim, Origin, Rung};
 use crate::release::Seal;
 use crate::report::{Check, Signer, Status};
-use crate::sign::{Bundle, read_bundle};
+use crate::sign::read_bundle;
 use crate::text::{Escaped, name};
 use crate::trust::{self, Accepted, Role};
 
@@ -73,9 +73,9 @@ fn judge<'a>(
 ) -> Result<(Check, Effect<'a>), String> {
     let bundle = read_bundle(&read(path)?).map_err(|error| error.to_string())?;
     let options = verification.options;
-    let signer = trust::accept(options.signers, &bundle, Bundle::verify, options.now)
+    let signer = trust::accept(options.signers, &bundle, &|key| bundle.verify(key), options.now)
         .map_err(|refusal| refusal.message)?;
-    let statement = Attestation::parse(&bundle.payload).map_err(|error| error.to_string())?;
+    let statement = Attestation::parse(bundle.payload()).map_err(|error| error.to_string())?;
     let role = match statement.claim() {
         Claim::Reproduced(_) => Role::Reproduce,
         Claim::Approved => Role::Approve,

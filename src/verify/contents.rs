@@ -5,49 +5,41 @@ use std::path::Path;
 use super::seal::{Opened, open};
 use super::{Error, Target, files};
 use crate::archive::{ArchiveReader, ReadError};
-use crate::digest::{Algorithms, Progress};
+use crate::digest::{Algorithms, FileDigests, Progress};
+use crate::manifest::Subject;
 use crate::release::{Discard, Seal, read_contents};
-use crate::sign::{Bundle, read_bundle};
 
-/// Reads an archive to its end and compares every file with all of its sealed digests. What the seal was
-/// signed with comes with it.
-///
+/// Reads an archive to its end and compares every file with all of its sealed digests. ///
 /// # Errors
 /// [`Error`]: it could not be read. `Ok(Err(_))`: what is wrong with it.
-pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<(Seal, Bundle), String>, Error> {
+pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, String>, Error> {
     let source = match open(&Target::Path(path.to_path_buf()))? {
         Opened::Archive(source) => source,
         Opened::Directory(path) => return Err(Error::NotAnArchive(path)),
     };
-    let opened = ArchiveReader::new(source).and_then(|mut reader| Ok((reader.read_seal()?, reader)));
-    let (entry, reader) = match opened {
-        Ok(opened) => opened,
+    let opened = ArchiveReader::new(source).and_then(|mut reader| {
+        let (_, read) = reader.read_seal(Seal::read)?;
+        Ok((read, reader))
+    });
+    let (seal, reader) = match opened {
+        Ok((Ok(seal), reader)) => (seal, reader),
+        Ok((Err(error), _)) => return Ok(Err(error.to_string())),
         Err(ReadError::Io(source)) => return Err(Error::io(path, source)),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let (seal, bundle) = match Seal::read(&entry.content) {
-        Ok(read) => read,
-        Err(error) => return Ok(Err(error.to_string())),
+    let mut differs = None;
+    let mut found = |file: &Subject, digests: &FileDigests| {
+        differs = differs.take().or_else(|| files::compare(file, digests));
     };
-    let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, progress);
+    let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, &mut found, progress);
     match contents.stopped {
         None => {}
         Some(ReadError::Io(source)) => return Err(Error::io(path, source)),
         Some(error) => return Ok(Err(error.to_string())),
     }
-    let mut pairs = seal.manifest.files().iter().zip(&contents.files);
-    if let Some(check) = pairs.find_map(|(file, found)| files::compare(file, found)) {
+    if let Some(check) = differs {
         return Ok(Err(check.message));
     }
-    let signature = contents.model_signature.as_deref().map(read_bundle);
-    let is_its_own = match &signature {
-        None => true,
-        Some(bundle) => bundle.as_ref().is_ok_and(|bundle| {
-            bundle.payload == seal.model_signature_payload() && bundle.material == seal.material
-        }),
-    };
-    Ok(match is_its_own {
-        true => Ok((seal, bundle)),
-        false => Err("its `model.sig` is not of this release".to_string()),
-    })
+    let is_its_own = contents.model_signature.is_none_or(|signature| seal.signature_in(&signature).is_some());
+    Ok(if is_its_own { Ok(seal) } else { Err("its `model.sig` is not of this release".to_string()) })
 }

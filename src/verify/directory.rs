@@ -2,17 +2,16 @@
 //!
 //! The directory is verified as of this moment; whoever can write to it can change it afterwards.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
 use crate::digest::{
-    self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, hash_files, open_regular, walk,
+    self, Consumer, EntryKind, FileRead, Job, Symlinks, Tree, TreeEntry, hash_files, open_regular, walk,
 };
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
-use crate::release::Seal;
+use crate::release::{Seal, SealError};
 use crate::report::Check;
 use crate::text::name;
 
@@ -21,9 +20,8 @@ const SPECIAL_BITS: u32 = 0o7000;
 
 /// Verifies what lies below `root`.
 pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result<(), Error> {
-    let content = match seal::read_file(root)? {
-        Ok(content) => content,
-        Err(reason) => {
+    let read = match seal::read_file(root)? {
+        Err(SealError::Absent(reason)) => {
             let mut check = Check::fail("seal", reason);
             if root.join(MODEL_SIGNATURE_PATH).is_file() {
                 let signature = root.join(MODEL_SIGNATURE_PATH);
@@ -35,31 +33,16 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
             verification.not_reached("anything: there is no seal to go by");
             return Ok(());
         }
+        read => read,
     };
-    let Some(seal) = verification.seal_and_signature(&content) else {
+    let Some(seal) = verification.seal_and_signature(read) else {
         return Ok(());
     };
-    drop(content);
-    let tree = walk(root, Symlinks::Refuse, &|_, _| false)?;
-    let sealed: HashMap<&str, &Subject> =
-        seal.manifest.files().iter().map(|file| (file.name.as_str(), file)).collect();
+    let sealed = seal.manifest.files();
     let own = |path: &str| {
         path == SEAL_PATH || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
     };
-
-    let mut findings = Vec::new();
-    let mut present = Vec::new();
-    for entry in &tree.entries {
-        let file = entry.path.as_deref().and_then(|path| sealed.get(path));
-        match (&entry.kind, file) {
-            (EntryKind::File, Some(file)) => present.push(*file),
-            (EntryKind::File, None) if entry.path.as_deref().is_some_and(own) => {}
-            _ => findings.push(extra(entry)),
-        }
-    }
-    let there: std::collections::HashSet<&str> = present.iter().map(|file| file.name.as_str()).collect();
-    let absent = seal.manifest.files().iter().filter(|file| !there.contains(file.name.as_str()));
-    findings.extend(absent.map(missing));
+    let (present, mut findings) = compare_names(&walk(root, Symlinks::Refuse, &|_, _| false)?, sealed, &own);
 
     let hash = verification.options.hash;
     let progress = verification.options.progress;
@@ -67,10 +50,36 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     let compared = hash_files(&present, hash, Symlinks::Refuse, begin, progress)?;
     findings.extend(compared.into_iter().flatten());
     findings.sort_by(|left, right| left.path.cmp(&right.path));
-    files::add(verification, seal.manifest.files().len(), findings);
+    files::add(verification, sealed.len(), findings);
 
     let signature = read_model_signature(root, &seal)?;
     verification.finish(seal, signature.as_deref())
+}
+
+/// The sealed files that are there, and what is there and was not sealed, or the other way round. Both lists are
+/// in byte order.
+fn compare_names<'a>(
+    tree: &Tree,
+    sealed: &'a [Subject],
+    own: &dyn Fn(&str) -> bool,
+) -> (Vec<&'a Subject>, Vec<Check>) {
+    let (mut present, mut findings) = (Vec::with_capacity(sealed.len()), Vec::new());
+    let mut rest = sealed.iter().peekable();
+    for entry in &tree.entries {
+        let path = entry.shown();
+        while let Some(file) = rest.next_if(|file| file.name.as_str() < path) {
+            findings.push(missing(file));
+        }
+        // Of a name that is not UTF-8 what is shown may look like another one's.
+        let is_file = entry.kind == EntryKind::File && entry.path.is_some();
+        match rest.next_if(|file| is_file && file.name == path) {
+            Some(file) => present.push(file),
+            None if is_file && own(path) => {}
+            None => findings.push(extra(entry)),
+        }
+    }
+    findings.extend(rest.map(missing));
+    (present, findings)
 }
 
 /// A file that is compared with what was sealed.

@@ -11,14 +11,6 @@ use crate::text::{count, name, number};
 /// What to do when a file is not the sealed one.
 pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";
 
-/// Compares digests with the sealed ones, in the same order, and adds one check for all and one for each
-/// file that differs.
-pub(super) fn check_digests(verification: &mut Verification<'_>, sealed: &[Subject], found: &[FileDigests]) {
-    let differing = sealed.iter().zip(found).filter_map(|(file, digests)| compare(file, digests));
-    let findings = differing.collect();
-    add(verification, sealed.len(), findings);
-}
-
 /// Adds the summary and the findings, one a file.
 pub(super) fn add(verification: &mut Verification<'_>, total: usize, findings: Vec<Check>) {
     let total = total as u64;

@@ -82,7 +82,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
             return None;
         }
     };
-    verification.accepted = signature::check_by(verification, &bundle, oms::verify);
+    verification.accepted = signature::check_by(verification, &bundle, &|key| oms::verify(&bundle, key));
     // What a signature says stands first in a report, and is read last.
     let Some(accepted) = &verification.accepted else {
         let skipped = Check::skip("seal", "what it says was not read: nobody who is trusted signed it");
@@ -91,7 +91,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
         return None;
     };
     let signer = signer(accepted);
-    let (check, statement) = match ModelStatement::read(&bundle.payload) {
+    let (check, statement) = match ModelStatement::read(bundle.payload()) {
         Ok(statement) => (Check::pass("seal", describe(&statement)), Some(statement)),
         Err(error) => (Check::fail("seal", error.to_string()), None),
     };

@@ -4,7 +4,7 @@ use super::Verification;
 use crate::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
 use crate::release::Seal;
 use crate::report::Check;
-use crate::sign::{Bundle, Material, read_bundle};
+use crate::sign::{Material, read_bundle};
 
 const ID: &str = "model_signature";
 
@@ -16,36 +16,42 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, content: O
             Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"))
         }
         (true, None) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
-        (true, Some(content)) => match read_bundle(content) {
-            Err(error) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}")),
-            Ok(bundle) => compare(verification, seal, &bundle),
-        },
+        (true, Some(content)) => compare(verification, seal, content),
     };
     verification.add(check);
 }
 
-fn compare(verification: &Verification<'_>, seal: &Seal, bundle: &Bundle) -> Check {
+fn compare(verification: &Verification<'_>, seal: &Seal, content: &[u8]) -> Check {
     let Some(signer) = &verification.accepted else {
         return Check::fail(ID, "the seal has no accepted signer");
     };
-    if seal.material != bundle.material {
+    let Some(signature) = seal.signature_in(content) else { return explain(seal, content) };
+    match signer.key.verify(&seal.model_signature_payload(), &signature) {
+        Ok(()) => Check::pass(ID, "OMS, same key, same files"),
+        Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
+    }
+}
+
+/// Why it is not the one that belongs there.
+fn explain(seal: &Seal, content: &[u8]) -> Check {
+    let bundle = match read_bundle(content) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            return Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
+        }
+    };
+    if seal.bundle.material != bundle.material {
         let check = Check::fail(ID, "it was signed by another key than the seal");
-        return match (&seal.material, &bundle.material) {
+        return match (&seal.bundle.material, &bundle.material) {
             (Material::Key { hint: Some(expected) }, Material::Key { hint: Some(found) }) => {
                 check.differs(format!("sha256:{expected}"), format!("sha256:{found}"))
             }
             _ => check,
         };
     }
-    if bundle.payload != seal.model_signature_payload() {
-        return match sealed_release(&bundle.payload) {
-            Some(other) if other != seal.release => Check::fail(ID, "it belongs to another release")
-                .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
-            _ => Check::fail(ID, "it lists other files than the manifest"),
-        };
-    }
-    match bundle.verify(&signer.key) {
-        Ok(()) => Check::pass(ID, "OMS, same key, same files"),
-        Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
+    match sealed_release(bundle.payload()) {
+        Some(other) if other != seal.release => Check::fail(ID, "it belongs to another release")
+            .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
+        _ => Check::fail(ID, "it lists other files than the manifest"),
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::{Error, Options, Target, Verification, archive, directory, seal};
 use crate::digest::{Symlinks, open_regular};
 use crate::policy::{Policy, Previous};
-use crate::release::{Discard, Seal};
+use crate::release::{Discard, Seal, SealError};
 use crate::report::{Check, Status};
 use crate::trust::TrustedSigner;
 
@@ -76,7 +76,7 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
             verification.seal.take()
         }
         seal::Opened::Archive(source) => match bare_seal(target)? {
-            Some(content) => verification.seal_and_signature(&content),
+            Some(read) => verification.seal_and_signature(read),
             None => {
                 archive::verify(&mut verification, source, &mut Discard)?;
                 verification.seal.take()
@@ -93,16 +93,15 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
     })
 }
 
-/// The content of a seal that stands alone; `None`: it is something else.
-fn bare_seal(target: &Target) -> Result<Option<Vec<u8>>, Error> {
+/// A seal that stands alone; `None`: it is something else.
+fn bare_seal(target: &Target) -> Result<Option<Result<Seal, SealError>>, Error> {
     let Target::Path(path) = target else { return Ok(None) };
     let io = |source| Error::io(path, source);
     let (file, _) = open_regular(path, Symlinks::Follow)?;
     let mut reader = file.take(LONGEST);
-    let mut content = vec![0];
-    if reader.read(&mut content).map_err(io)? == 0 || content != b"{" {
+    let mut first = [0];
+    if reader.read(&mut first).map_err(io)? == 0 || first != *b"{" {
         return Ok(None);
     }
-    reader.read_to_end(&mut content).map_err(io)?;
-    Ok(Some(content))
+    Ok(Some(Seal::read(&mut first.as_slice().chain(reader)).map_err(io)?))
 }

@@ -10,7 +10,6 @@ use crate::digest::{self, Symlinks, open_regular};
 use crate::manifest::SEAL_PATH;
 use crate::release::{Seal, SealError};
 use crate::report::Check;
-use crate::sign::Bundle;
 
 /// No seal file in a directory is longer.
 const LONGEST: u64 = 512 << 20;
@@ -44,32 +43,31 @@ fn open_file(path: &Path) -> Result<File, Error> {
 }
 
 /// Reads the seal file of a directory. `Ok(Err(_))`: what is wrong with it.
-pub(super) fn read_file(root: &Path) -> Result<Result<Vec<u8>, String>, Error> {
+pub(super) fn read_file(root: &Path) -> Result<Result<Seal, SealError>, Error> {
     let path = root.join(SEAL_PATH);
+    let absent = |reason| Ok(Err(SealError::Absent(reason)));
     let (file, metadata) = match open_regular(&path, Symlinks::Refuse) {
         Ok(opened) => opened,
         Err(digest::Error::NotRegular { kind, .. }) => {
-            return Ok(Err(format!("`{SEAL_PATH}` is {kind}")));
+            return absent(format!("`{SEAL_PATH}` is {kind}"));
         }
         Err(digest::Error::Io { source, .. })
             if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
-            return Ok(Err(format!("there is no seal (`{SEAL_PATH}`)")));
+            return absent(format!("there is no seal (`{SEAL_PATH}`)"));
         }
         Err(other) => return Err(other.into()),
     };
     if metadata.len() > LONGEST {
-        return Ok(Err(format!("`{SEAL_PATH}` is longer than {LONGEST} bytes")));
+        return absent(format!("`{SEAL_PATH}` is longer than {LONGEST} bytes"));
     }
-    let mut content = Vec::new();
-    file.take(LONGEST).read_to_end(&mut content).map_err(|source| Error::io(&path, source))?;
-    Ok(Ok(content))
+    Seal::read(&mut file.take(LONGEST)).map_err(|source| Error::io(&path, source))
 }
 
-/// Checks the seal's bytes and adds the result to the report.
-pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Option<(Seal, Bundle)> {
-    let (seal, bundle) = match Seal::read(content) {
-        Ok(read) => read,
+/// Adds what was read of the seal to the report.
+pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, SealError>) -> Option<Seal> {
+    let seal = match read {
+        Ok(seal) => seal,
         Err(error) => {
             verification.add(Check::fail("seal", error.to_string()));
             verification.not_reached("anything behind the seal: the seal cannot be read");
@@ -94,7 +92,7 @@ pub(super) fn check(verification: &mut Verification<'_>, content: &[u8]) -> Opti
                 .hint("another build of this model arrived: fetch the right one")
         });
     }
-    Some((seal, bundle))
+    Some(seal)
 }
 
 /// A seal read for showing it: nothing about it is verified.
@@ -111,37 +109,33 @@ pub enum Sealed {
 /// # Errors
 /// [`Error`]: the target could not be opened or read.
 pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
-    let content = match open(target)? {
+    let read = match open(target)? {
         Opened::Directory(root) => read_file(&root)?,
         Opened::Archive(source) => read_from_archive(target, source)?,
     };
-    Ok(match content.map(|content| Seal::read(&content)) {
-        Ok(Ok((seal, _))) => Sealed::Read { seal: Box::new(seal) },
-        Ok(Err(error)) => Sealed::Unreadable(error.to_string()),
-        Err(reason) => Sealed::Unreadable(reason),
+    Ok(match read {
+        Ok(seal) => Sealed::Read { seal: Box::new(seal) },
+        Err(error) => Sealed::Unreadable(error.to_string()),
     })
 }
 
 fn read_from_archive(
     target: &Target,
     source: Box<dyn Read + Send>,
-) -> Result<Result<Vec<u8>, String>, Error> {
-    let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal());
-    match read {
-        Ok(entry) => Ok(Ok(entry.content)),
-        Err(ReadError::Io(source)) => Err(Error::io(target.path(), source)),
+) -> Result<Result<Seal, SealError>, Error> {
+    let absent = |reason| Ok(Err(SealError::Absent(reason)));
+    let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal(Seal::read));
+    match (read, target) {
+        (Ok((_, read)), _) => Ok(read),
+        (Err(ReadError::Io(source)), _) => Err(Error::io(target.path(), source)),
         // Perhaps a bare seal, as it lies in a directory.
-        Err(ReadError::NotAnArchive) if matches!(target, Target::Path(_)) => {
-            let mut content = Vec::new();
-            let file = open_file(target.path())?;
-            file.take(LONGEST)
-                .read_to_end(&mut content)
-                .map_err(|source| Error::io(target.path(), source))?;
-            match Seal::read(&content) {
-                Err(SealError::Bundle(_)) => Ok(Err(ReadError::NotAnArchive.to_string())),
-                _ => Ok(Ok(content)),
+        (Err(ReadError::NotAnArchive), Target::Path(path)) => {
+            let mut file = open_file(path)?.take(LONGEST);
+            match Seal::read(&mut file).map_err(|source| Error::io(path, source))? {
+                Err(SealError::Bundle(_)) => absent(ReadError::NotAnArchive.to_string()),
+                read => Ok(read),
             }
         }
-        Err(error) => Ok(Err(error.to_string())),
+        (Err(error), _) => absent(error.to_string()),
     }
 }

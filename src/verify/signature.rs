@@ -1,20 +1,21 @@
 //! Step 2: somebody whom the caller named signed it.
 
 use super::Verification;
+use crate::release::Seal;
 use crate::report::Check;
 use crate::sign::Bundle;
 use crate::trust::{self, Accepted, Role};
 
-/// What signs a seal: [`Bundle::verify`].
-pub(super) fn check<'a>(verification: &mut Verification<'a>, bundle: &Bundle) -> Option<Accepted<'a>> {
-    check_by(verification, bundle, Bundle::verify)
+/// What signs a seal: [`Seal::verify`].
+pub(super) fn check<'a>(verification: &mut Verification<'a>, seal: &Seal) -> Option<Accepted<'a>> {
+    check_by(verification, &seal.bundle, &|key| seal.verify(key))
 }
 
 /// Tries everybody who is trusted; what the bundle says about its signer is only compared.
 pub(super) fn check_by<'a>(
     verification: &mut Verification<'a>,
     bundle: &Bundle,
-    check: trust::Check,
+    check: trust::Check<'_>,
 ) -> Option<Accepted<'a>> {
     let options = verification.options;
     let accepted = match trust::accept(options.signers, bundle, check, options.now) {

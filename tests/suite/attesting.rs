@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use modelseal::digest::Digest;
 use modelseal::manifest::{Attestation, Claim, Model, Rung};
-use modelseal::sign::{KeySource, read_private_key, write_bundle};
+use modelseal::sign::{KeySource, read_private_key};
 
 use crate::running::{MAKE, project};
 use crate::support::project::Project;
@@ -126,11 +126,10 @@ fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
     let release: Digest =
         shown["release"].as_str().expect("a text")["sha256:".len()..].parse().expect("a digest");
     let model = Model { name: "wine".into(), version: "1.0.0".into(), release: None };
-    let good = write_bundle(
+    let good = crate::support::archive::bundle(
         &Attestation::new(&model, release, Claim::Reproduced(Rung::R0), "0.1.0").payload(),
         &key,
-    )
-    .expect("signs");
+    );
     let path = archive.with_file_name("wine-1.0.0.tar.reproduction.x.sigstore.json");
     let origin = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("writes");
@@ -151,8 +150,8 @@ fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
         text.trim_end().as_bytes().to_vec(),
         format!("{text}{text}").into_bytes(),
         seal.clone(),
-        write_bundle(&provenance, &key).expect("signs"),
-        write_bundle(b"{}", &key).expect("signs"),
+        crate::support::archive::bundle(&provenance, &key),
+        crate::support::archive::bundle(b"{}", &key),
         "[".repeat(100_000).into_bytes(),
         vec![b' '; 2 << 20],
         Vec::new(),
@@ -199,7 +198,7 @@ fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
         "{}.x.sigstore.json",
         archive.file_name().expect("a name").to_string_lossy()
     ));
-    fs::write(&path, write_bundle(&statement, &key).expect("signs")).expect("writes");
+    fs::write(&path, crate::support::archive::bundle(&statement, &key)).expect("writes");
     let policy = project.root().join("gate.toml");
     let verify = |more: &str, code| {
         let signers = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"r\"\nkey = \"rebuilder.pub\"\nmay = [\"reproduce\"]\n";

@@ -7,12 +7,12 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+use modelseal::sign::{KeySource, Signer, read_private_key};
 use modelseal::trust::read_certificates;
 
 use crate::models::model;
 use crate::support::Project;
-use crate::support::archive::payload;
+use crate::support::archive::{bundle, payload};
 use crate::support::authority::path;
 use crate::support::peers;
 use crate::support::run::{Outcome, modelseal};
@@ -39,7 +39,7 @@ fn sign(project: &Project, model: &Path, name: &str, chain: &[&str]) -> String {
     let key = read_private_key(&KeySource::from(path(&format!("{name}.key")).as_str()), &mut |_| Ok(None));
     let certificates = std::iter::once(name).chain(chain.iter().copied()).map(certificate).collect();
     let signer = Signer::from(key.expect("reads")).with_certificates(certificates);
-    fs::write(&signature, write_bundle(&statement, &signer).expect("signs")).expect("writes");
+    fs::write(&signature, bundle(&statement, &signer)).expect("writes");
     signature
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use modelseal::digest::Digest;
 use modelseal::manifest::{Attestation, Claim, Rollback};
-use modelseal::sign::write_bundle;
 
 use crate::signers::{CI, Stage, model, signer};
 use crate::support::Project;
@@ -102,7 +101,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         let until = until.parse().expect("a time");
         let claim = Claim::RolledBack(Rollback { reason: "x".into(), until });
         let payload = Attestation::new(&model(), release, claim, "0.1.0").payload();
-        fs::write(&statement, write_bundle(&payload, &boss).expect("signs")).expect("writes");
+        fs::write(&statement, crate::support::archive::bundle(&payload, &boss)).expect("writes");
     };
     let shown = stage.project.modelseal(&["show", &older, "--format", "json"]).expect(0).json();
     let release = shown["release"].as_str().expect("text")["sha256:".len()..].parse().expect("a digest");
@@ -123,7 +122,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         String::from_utf8(Attestation::new(&model(), release, claim, "0.1.0").payload()).expect("is text");
     for until in ["for ever", "2100-01-01T00:00:00+00:00", "2100-01-01 00:00:00Z"] {
         let payload = payload.replace("2100-01-01T00:00:00Z", until);
-        fs::write(&statement, write_bundle(payload.as_bytes(), &boss).expect("signs")).expect("writes");
+        fs::write(&statement, crate::support::archive::bundle(payload.as_bytes(), &boss)).expect("writes");
         fails(judge(&older, Some(&newer), ""), 1, "not in the form in which modelseal writes it");
     }
     stage

@@ -4,10 +4,10 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+use modelseal::sign::{KeySource, Signer, read_private_key};
 
 use crate::models::{model, text, verify};
-use crate::support::archive::payload;
+use crate::support::archive::{bundle, payload};
 use crate::support::project::Project;
 use crate::support::run::modelseal;
 
@@ -43,7 +43,7 @@ fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
         ("not json".to_string(), "expected"),
     ] {
         assert_ne!(statement, good);
-        fs::write(&signature, write_bundle(statement.as_bytes(), &signer).expect("signs")).expect("writes");
+        fs::write(&signature, bundle(statement.as_bytes(), &signer)).expect("writes");
         let outcome = verify(&model, &signature, &["--key", &public]);
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
         outcome.says("seal             fail").says(reason).claims_no_success();
@@ -158,7 +158,7 @@ fn long_lists_of_strangers_are_not_read() {
         resources.join(",")
     );
     let signature = text(&project.root().join("long.sig"));
-    fs::write(&signature, write_bundle(statement.as_bytes(), &signer).expect("signs")).expect("writes");
+    fs::write(&signature, bundle(statement.as_bytes(), &signer)).expect("writes");
     let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
     assert_eq!(outcome.code, Some(1));
     outcome.says("seal             skip     what it says was not read").claims_no_success();

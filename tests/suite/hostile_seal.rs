@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use modelseal::digest::Digest;
-use modelseal::sign::{KeyAlgorithm, PrivateKey, write_bundle};
+use modelseal::sign::{KeyAlgorithm, PrivateKey};
 
-use crate::support::archive::{Entry, join, payload, private_key, reseal, set_content, split};
+use crate::support::archive::{Entry, bundle, join, payload, private_key, reseal, set_content, split};
 use crate::support::project::sample;
 use crate::support::{Outcome, Project};
 
@@ -272,7 +272,7 @@ fn manifest_a_with_artifact_b() {
 fn model_sig_stripped_foreign_or_of_another_release() {
     let signature = |payload: &[u8], key: PrivateKey| {
         let mut damaged = entries();
-        damaged[1].content = write_bundle(payload, &key.into()).expect("signs");
+        damaged[1].content = bundle(payload, &key.into());
         join(&damaged)
     };
     let right = payload(&entries()[1].content);

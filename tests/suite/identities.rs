@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modelseal::sign::{Bundle, read_foreign};
-use modelseal::trust::{IdentityTrust, Pattern, Rights, Trust, TrustedSigner, Who, accept};
+use modelseal::trust::{
+    Accepted, IdentityTrust, Pattern, Refusal, Rights, Trust, TrustedSigner, Who, accept,
+};
 use serde_json::Value;
 
 use crate::models::model;
@@ -300,7 +302,7 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
         modelseal::sign::read_private_key(&modelseal::sign::KeySource::from(key.as_str()), &mut |_| Ok(None))
             .expect("reads")
             .into();
-    let ours = modelseal::sign::write_bundle(&fs::read(&statement).expect("reads"), &signer).expect("signs");
+    let ours = crate::support::archive::bundle(&fs::read(&statement).expect("reads"), &signer);
     let mut document: Value = serde_json::from_slice(&ours).expect("is JSON");
     document["verificationMaterial"]["publicKey"]["hint"] = "another tool's".into();
     let bundle = project.root().join("bundle.json").to_string_lossy().into_owned();
@@ -371,6 +373,10 @@ fn vector(name: &str) -> Bundle {
 }
 
 /// Real signatures: by the public-good instance, and by a log of the second version.
+fn accept_now<'a>(signers: &'a [TrustedSigner], bundle: &Bundle) -> Result<Accepted<'a>, Refusal> {
+    accept(signers, bundle, &|key| bundle.verify(key), jiff::Timestamp::now())
+}
+
 #[test]
 fn real_instances_vouch_for_whom_they_knew() {
     let now = jiff::Timestamp::now();
@@ -398,16 +404,14 @@ fn real_instances_vouch_for_whom_they_knew() {
         };
         let bundle = vector(name);
         let signers = trusting(identity, issuer);
-        let accepted = accept(&signers, &bundle, Bundle::verify, now).expect("is accepted");
+        let accepted = accept_now(&signers, &bundle).expect("is accepted");
         assert_eq!(accepted.who, Some(Who::Identity { identity: identity.into(), issuer: issuer.into() }));
         assert!(accepted.time.is_some_and(|time| time < now));
-        assert!(accept(&trusting("somebody", issuer), &bundle, Bundle::verify, now).is_err());
-        assert!(
-            accept(&trusting(identity, "https://accounts.google.com"), &bundle, Bundle::verify, now).is_err()
-        );
+        assert!(accept_now(&trusting("somebody", issuer), &bundle).is_err());
+        assert!(accept_now(&trusting(identity, "https://accounts.google.com"), &bundle).is_err());
         let mut changed = bundle.clone();
-        changed.payload[10] ^= 1;
-        let refusal = accept(&signers, &changed, Bundle::verify, now).expect_err("is refused");
+        changed.payload.as_mut().expect("at hand")[10] ^= 1;
+        let refusal = accept_now(&signers, &changed).expect_err("is refused");
         assert!(refusal.message.contains("in more than one way"), "{}", refusal.message);
     }
 }

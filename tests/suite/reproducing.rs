@@ -155,7 +155,7 @@ fn a_provenance_that_is_not_true_is_named_as_that() {
     let signature = String::from_utf8(crate::support::archive::payload(&forged[1].content)).expect("is text");
     let signature = signature.replace(&old.to_string(), &release.to_string());
     let key = crate::support::archive::private_key();
-    let signed = modelseal::sign::write_bundle(signature.as_bytes(), &key.into()).expect("signs");
+    let signed = crate::support::archive::bundle(signature.as_bytes(), &key.into());
     crate::support::archive::set_content(&mut forged[1], signed);
     fs::write(&archive, crate::support::archive::join(&forged)).expect("writes");
     let outcome = reproduce(&project, &archive, &[], 1);

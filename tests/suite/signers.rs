@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use modelseal::digest::Digest;
 use modelseal::manifest::{Attestation, Claim, Model, Rollback};
-use modelseal::sign::{KeySource, Signer, read_private_key, write_bundle};
+use modelseal::sign::{KeySource, Signer, read_private_key};
 
 use crate::support::Project;
 use crate::support::authority::path;
@@ -352,7 +352,7 @@ fn an_approval_of_another_release_or_another_statement_does_not_count() {
     let people =
         format!("signatures = 2\n{CI}[[signer]]\nname = \"boss\"\nkey = \"boss.pub\"\nmay = [\"approve\"]\n");
     let boss = signer(&private);
-    let sign = |payload: &[u8]| write_bundle(payload, &boss).expect("signs");
+    let sign = |payload: &[u8]| crate::support::archive::bundle(payload, &boss);
     let approval = |release| Attestation::new(&model(), release, Claim::Approved, "0.1.0").payload();
     let text = |payload: Vec<u8>| String::from_utf8(payload).expect("is text");
     let good = text(approval(stage.release()));

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal::sign::{PrivateKey, write_bundle};
+use modelseal::manifest::{Counted, Document};
+use modelseal::sign::{PrivateKey, SignedBundle, Signer};
 
 /// One entry: its raw header block or blocks, and its content.
 #[derive(Debug, Clone)]
@@ -71,6 +72,11 @@ pub fn payload(seal: &[u8]) -> Vec<u8> {
     STANDARD.decode(payload).expect("is base64")
 }
 
+/// A bundle as we write it, over any payload.
+pub fn bundle(payload: &[u8], signer: &Signer) -> Vec<u8> {
+    SignedBundle::sign(Counted::of(payload), signer).expect("signs").to_vec()
+}
+
 /// The private key that the test projects sign with.
 pub fn private_key() -> PrivateKey {
     PrivateKey::from_pem(include_str!("../keys/p256.pem"), "test", &mut |_| Ok(None)).expect("reads")
@@ -79,8 +85,7 @@ pub fn private_key() -> PrivateKey {
 /// Replaces the seal of an archive by one over another payload, rightly signed.
 pub fn reseal(bytes: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut entries = split(bytes);
-    let seal = write_bundle(payload, &private_key().into()).expect("signs");
-    set_content(&mut entries[0], seal);
+    set_content(&mut entries[0], bundle(payload, &private_key().into()));
     join(&entries)
 }
 

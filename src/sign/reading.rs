@@ -1,0 +1,229 @@
+//! Reading a bundle: one of ours from front to back, compared with the one text that it can be; another one as a
+//! whole, by [`super::foreign`].
+
+use std::io::{self, Read, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memchr;
+
+use super::bundle::{
+    Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, Form, HINT, HINT_END, KEY_ID, Material, PAYLOAD,
+    SIGNATURE, SIGNATURE_ROOM, START,
+};
+use super::foreign::read_foreign;
+
+/// How much is read at a time. What a bundle of ours says before its payload is not longer.
+const PIECE: u64 = 64 << 10;
+
+/// No bundle says more than this behind its payload.
+const LONGEST_TAIL: u64 = 64 << 10;
+
+/// A bundle that was read from front to back.
+pub struct ReadBundle {
+    pub bundle: Bundle,
+    /// Its text as it is, if it is one of another tool.
+    pub foreign: Option<Vec<u8>>,
+}
+
+/// Reads a bundle at hand that is exactly as [`super::SignedBundle`] writes it, or that another tool completed
+/// with what vouches for a certificate: log entries, or signed times.
+///
+/// # Errors
+/// [`BundleError`], as precise as a second, lenient reading can make it.
+pub fn read_bundle(bytes: &[u8]) -> Result<Bundle, BundleError> {
+    let mut payload = Vec::new();
+    let mut source = bytes;
+    match read_bundle_from(&mut source, &mut payload) {
+        Ok(Ok(ReadBundle { bundle, foreign: None })) => Ok(Bundle { payload: Some(payload), ..bundle }),
+        Ok(Ok(ReadBundle { bundle, foreign: Some(_) })) => Ok(bundle),
+        Ok(Err(error)) => Err(error),
+        // Neither side of this can fail.
+        Err(error) => Err(BundleError::NotABundle(error.to_string())),
+    }
+}
+
+/// As [`read_bundle`], from front to back. The payload of a bundle of ours goes to `payload` and is not kept.
+///
+/// # Errors
+/// Those of the source and of `payload`.
+pub fn read_bundle_from(
+    source: &mut dyn Read,
+    payload: &mut dyn Write,
+) -> io::Result<Result<ReadBundle, BundleError>> {
+    let mut text = Vec::new();
+    source.take(PIECE).read_to_end(&mut text)?;
+    let Some((material, key_id, start)) = read_head(&text) else {
+        source.read_to_end(&mut text)?;
+        return Ok(read_other(text));
+    };
+    let head = text[..start].to_vec();
+    text.drain(..start);
+    loop {
+        let end = memchr(b'"', &text);
+        let whole = end.unwrap_or(text.len() / 4 * 4);
+        // The decoder refuses everything but the one right spelling: white space, missing or surplus padding,
+        // spare bits that are not zero, the URL-safe alphabet. Padding ends the text.
+        match STANDARD.decode(&text[..whole]) {
+            Ok(bytes) if end.is_some() || bytes.len() == whole / 4 * 3 => payload.write_all(&bytes)?,
+            _ => break,
+        }
+        text.drain(..whole);
+        if end.is_some() {
+            source.take(LONGEST_TAIL).read_to_end(&mut text)?;
+            if let Some(signature) = read_tail(&text, &key_id) {
+                let (timestamps, form) = (Vec::new(), Form::Canonical);
+                let bundle = Bundle { material, payload: None, signature, timestamps, form };
+                return Ok(Ok(ReadBundle { bundle, foreign: None }));
+            }
+            break;
+        }
+        if source.take(PIECE).read_to_end(&mut text)? == 0 {
+            break;
+        }
+    }
+    // What it should be is known, and it is not that. A bundle with less of a payload tells what is wrong.
+    source.take(LONGEST_TAIL).read_to_end(&mut text)?;
+    Ok(Err(match read_foreign(&[head, text].concat()) {
+        Ok(_) => BundleError::NotCanonical,
+        Err(error) => error,
+    }))
+}
+
+/// The signature in a bundle of ours at hand, whoever made it, and whatever it is over; `None`: it is not laid out
+/// like one.
+pub fn signature_of(bundle: &[u8]) -> Option<Vec<u8>> {
+    let head = &bundle[..bundle.len().min(PIECE as usize)];
+    let (_, key_id, start) = read_head(head)?;
+    let end = start + memchr(b'"', &bundle[start..])?;
+    read_tail(&bundle[end..], &key_id)
+}
+
+/// A bundle that does not begin like one of ours.
+fn read_other(text: Vec<u8>) -> Result<ReadBundle, BundleError> {
+    let bundle = read_foreign(&text)?;
+    let is_vouched_for = match &bundle.material {
+        Material::Identity { .. } => true,
+        Material::Certificates(_) => !bundle.timestamps.is_empty(),
+        // What is said of a key beside its signature vouches for nothing.
+        Material::Key { .. } => false,
+    };
+    if is_vouched_for {
+        Ok(ReadBundle { bundle, foreign: Some(text) })
+    } else {
+        Err(BundleError::NotCanonical)
+    }
+}
+
+/// What stands before the payload of a bundle of ours: the signer, the `keyid` that belongs to it, and where the
+/// payload begins.
+fn read_head(text: &[u8]) -> Option<(Material, String, usize)> {
+    let text = text.utf8_chunks().next()?.valid();
+    let (material, key_id, rest) = read_material(text.strip_prefix(START)?)?;
+    let rest = rest.strip_prefix(PAYLOAD)?;
+    Some((material, key_id.to_string(), text.len() - rest.len()))
+}
+
+/// The signature that stands behind the payload of a bundle of ours, with everything that has to follow it.
+fn read_tail(text: &[u8], key_id: &str) -> Option<Vec<u8>> {
+    let rest = std::str::from_utf8(text).ok()?.strip_prefix(SIGNATURE)?;
+    let (signature, rest) = rest.split_at(rest.find('"')?);
+    let padding = rest.strip_prefix(KEY_ID)?.strip_prefix(key_id)?.strip_prefix(END)?;
+    let is_padded = padding.len() == SIGNATURE_ROOM.checked_sub(signature.len())?
+        && padding.bytes().all(|byte| byte == b' ');
+    is_padded.then(|| STANDARD.decode(signature).ok())?
+}
+
+/// What stands of the signer at the start of this text, the `keyid` that belongs to it, and the rest.
+fn read_material(text: &str) -> Option<(Material, &str, &str)> {
+    if let Some(rest) = text.strip_prefix(HINT) {
+        let (hint, rest) = rest.split_at_checked(64)?;
+        let _: crate::digest::Digest = hint.parse().ok()?;
+        return Some((Material::Key { hint: Some(hint.to_string()) }, hint, rest.strip_prefix(HINT_END)?));
+    }
+    let mut rest = text.strip_prefix(CHAIN)?;
+    let mut chain = Vec::new();
+    loop {
+        let (certificate, after) = rest.strip_prefix(CERTIFICATE)?.split_once('"')?;
+        chain.push(STANDARD.decode(certificate).ok()?);
+        rest = after.strip_prefix('}')?;
+        match rest.strip_prefix(CHAIN_END) {
+            Some(rest) => return Some((Material::Certificates(chain), "", rest)),
+            None => rest = rest.strip_prefix(',')?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Counted, Document};
+    use crate::sign::{KeyAlgorithm, PrivateKey, SignedBundle, Signer};
+
+    fn key(algorithm: KeyAlgorithm) -> Signer {
+        PrivateKey::generate(algorithm).expect("makes a key").into()
+    }
+
+    #[test]
+    fn a_bundle_reads_back_and_has_a_length_that_depends_on_the_payload_alone() {
+        let payload = br#"{"_type":"x"}"#;
+        let mut lengths = std::collections::HashSet::new();
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::P521, KeyAlgorithm::Ed25519] {
+            for _ in 0..20 {
+                let key = key(algorithm);
+                let signed = SignedBundle::sign(Counted::of(payload.as_slice()), &key).expect("signs");
+                let bytes = signed.to_vec();
+                let again = SignedBundle::sign(Counted::of(payload.as_slice()), &key).expect("signs");
+                assert_eq!(bytes, again.to_vec(), "deterministic");
+                assert_eq!(bytes.len() as u64, signed.length());
+                lengths.insert(bytes.len());
+                let bundle = read_bundle(&bytes).expect("reads");
+                assert_eq!(bundle.payload(), payload);
+                assert_eq!(bundle.material, key.material());
+                bundle.verify(key.public_key()).expect("verifies");
+                serde_json::from_slice::<serde_json::Value>(&bytes).expect("is JSON");
+            }
+        }
+        assert_eq!(lengths.len(), 1);
+    }
+
+    #[test]
+    fn every_other_spelling_is_refused_and_explained() {
+        let bytes = SignedBundle::sign(Counted::of(b"{}".as_slice()), &key(KeyAlgorithm::P256))
+            .expect("signs")
+            .to_vec();
+        let text = String::from_utf8(bytes).expect("is text");
+        let trimmed = text.trim_end();
+        let not_base64 = || BundleError::NotABundle("its payload is not base64".to_string());
+        for (other, expected) in [
+            (format!(" {text}"), BundleError::NotCanonical),
+            (format!("{text} "), BundleError::NotCanonical),
+            (trimmed.to_string(), BundleError::NotCanonical),
+            (format!("{trimmed}\n"), BundleError::NotCanonical),
+            (text.replace(r#""payload":"e30=""#, r#""payload":"e31=""#), not_base64()),
+            (text.replace(r#""payload":"e30=""#, r#""payload":"e30""#), not_base64()),
+            (text.replace(r#""keyid":""#, r#""keyid" :""#), BundleError::NotCanonical),
+            (text.replace(r#""keyid":""#, r#""keyid":"0"#), BundleError::NotCanonical),
+            (text.replace(r#"}]}}"#, r#"},{"sig":""}]}}"#), BundleError::Signatures(2)),
+        ] {
+            assert_ne!(other, text);
+            assert_eq!(read_bundle(other.as_bytes()), Err(expected), "{other}");
+        }
+        for (other, expected) in [
+            ("", "not valid JSON"),
+            ("{", "not valid JSON"),
+            ("\u{feff}{}", "not valid JSON"),
+            (&format!("{trimmed}{trimmed}"), "not valid JSON"),
+            (&"[".repeat(100_000), "not a Sigstore bundle"),
+            (&format!("{{\"x\":{}", "[".repeat(100_000)), "not a Sigstore bundle"),
+            (&format!("{{\"mediaType\":{}", "[".repeat(100_000)), "not a Sigstore bundle"),
+            ("{}", "not a Sigstore bundle"),
+            ("[]", "not a Sigstore bundle"),
+            (&text.replace("bundle.v0.3", "other"), "not a Sigstore bundle"),
+            (&text.replace("vnd.in-toto+json", "json"), "payloadType"),
+        ] {
+            let error = read_bundle(other.as_bytes()).expect_err("is refused").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
