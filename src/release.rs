@@ -3,18 +3,22 @@
 //! Everything that writes an archive or reads one goes through here, so that there is one order of
 //! entries. Nothing is trusted and nothing is judged.
 
+mod model_signature;
+
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
-use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, Memory, PIECE, Progress};
+use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE, Progress};
 use crate::manifest::{
-    self, Attestation, Counted, Document, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest,
-    Statement, Subject, is_exactly,
+    Attestation, Counted, Document, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest,
+    Statement, Subject,
 };
 use crate::sign::{
     self, Bundle, BundleError, Form, KeyError, PublicKey, ReadBundle, SignatureError, SignedBundle, Signer,
 };
+
+pub use model_signature::{ModelSignature, ModelSignatureReader};
 
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
@@ -96,25 +100,6 @@ impl Seal {
     /// What every entry of the archive shares.
     pub fn frame(&self) -> Frame {
         frame(&self.manifest)
-    }
-
-    /// How long `model.sig` must be, in bytes.
-    pub fn model_signature_length(&self) -> u64 {
-        sign::bundle_length(self.model_signature_payload().length(), &self.bundle.material)
-    }
-
-    /// What `model.sig` must be signed over.
-    pub fn model_signature_payload(&self) -> impl Document {
-        manifest::model_signature_payload(&self.manifest, self.release)
-    }
-
-    /// The signature in a `model.sig` that is over this release's files and names the signer of the seal;
-    /// `None`: it is something else. Whether the signature is right is not checked.
-    pub fn signature_in(&self, model_signature: &[u8]) -> Option<Vec<u8>> {
-        let signature = sign::signature_of(model_signature)?;
-        let payload = Counted::of(self.model_signature_payload());
-        let expected = SignedBundle::new(payload, &signature, self.bundle.material.clone());
-        is_exactly(&expected, model_signature).then_some(signature)
     }
 }
 
@@ -224,8 +209,8 @@ impl Receiver for Discard {
 /// What stood in an archive behind its seal, as far as it was read.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The bytes of `model.sig`, where it belongs into the archive.
-    pub model_signature: Option<Vec<u8>>,
+    /// What stood in the place of `model.sig`, where it belongs into the archive.
+    pub model_signature: Option<ModelSignature>,
     /// How many files were reached, in the manifest's order.
     pub reached: usize,
     /// Why the reading ended before the end.
@@ -265,8 +250,7 @@ impl<R: Read + Send> Reading<'_, R> {
         contents: &mut Contents,
     ) -> Result<(), ReadError> {
         if seal.manifest.internal().model_signature {
-            let size = seal.model_signature_length();
-            contents.model_signature = Some(self.model_signature(size)?);
+            contents.model_signature = Some(self.model_signature(ModelSignatureReader::new(seal))?);
         }
         for file in seal.manifest.files() {
             found(file, &self.file(file)?);
@@ -275,14 +259,16 @@ impl<R: Read + Send> Reading<'_, R> {
         Ok(())
     }
 
-    fn model_signature(&mut self, size: u64) -> Result<Vec<u8>, ReadError> {
-        let entry = Entry { path: MODEL_SIGNATURE_PATH, size, executable: false };
-        let mut content = Memory(Vec::new());
+    fn model_signature(
+        &mut self,
+        mut content: ModelSignatureReader<'_>,
+    ) -> Result<ModelSignature, ReadError> {
+        let entry = Entry { path: MODEL_SIGNATURE_PATH, size: content.expected(), executable: false };
         self.receiver.begin(&self.frame, &entry).map_err(ReadError::Io)?;
         let consumers: &mut [&mut dyn Consumer] = &mut [&mut content, as_consumer(self.receiver)];
         self.reader.read_entry(&self.frame, &entry, consumers, self.progress)?;
         self.receiver.end().map_err(ReadError::Io)?;
-        Ok(content.0)
+        Ok(content.finish())
     }
 
     fn file(&mut self, file: &Subject) -> Result<FileDigests, ReadError> {

@@ -22,7 +22,7 @@ pub use key_file::{
 };
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
-pub use reading::{ReadBundle, read_bundle, read_bundle_from, signature_of};
+pub use reading::{ReadBundle, read_bundle, read_bundle_from, signature_in_tail, tail_length};
 pub use signer::{SignElsewhere, Signer};
 
 /// A password, wiped from memory when it is no longer needed.

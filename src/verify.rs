@@ -33,7 +33,7 @@ use crate::digest::{self, Algorithms, Digest, Progress};
 use crate::inputs;
 use crate::policy::Policy;
 use crate::recipe;
-use crate::release::{Discard, Seal, SealError};
+use crate::release::{Discard, ModelSignature, Seal, SealError};
 use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::trust::{Accepted, Role, TrustedSigner, Who};
 
@@ -278,7 +278,7 @@ impl<'a> Verification<'a> {
     }
 
     /// Steps 5 to 7, the same for archives and directories.
-    fn finish(&mut self, seal: Seal, model_signature: Option<&[u8]>) -> Result<(), Error> {
+    fn finish(&mut self, seal: Seal, model_signature: Option<&ModelSignature>) -> Result<(), Error> {
         model_signature::check(self, &seal, model_signature);
         lineage::check(self, &seal)?;
         reachable::check(self, &seal)?;

@@ -128,10 +128,10 @@ fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, 
     fs::create_dir(to).map_err(|source| Error::io(to, source))?;
     let mut digests = Vec::new();
     let mut directories = vec![to.to_path_buf()];
-    for entry in tree.entries {
+    for entry in &tree.entries {
         let special =
             |kind| inputs::Error::Special { path: from.join(entry.shown()), kind, may_follow: true };
-        let (Some(path), EntryKind::File | EntryKind::EmptyDirectory) = (&entry.path, &entry.kind) else {
+        let (Some(path), EntryKind::File | EntryKind::EmptyDirectory) = (entry.path(), &entry.kind) else {
             let kind = match entry.kind {
                 EntryKind::Special(kind) => kind,
                 _ => "a name that is not UTF-8",
@@ -146,14 +146,14 @@ fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, 
             directories.extend(directory.ancestors().take_while(|above| *above != to).map(Path::to_path_buf));
         }
         if entry.kind == EntryKind::File {
-            digests.push((path.clone(), copy_file(&from.join(path), &target, symlinks)?));
+            digests.push((path, copy_file(&from.join(path), &target, symlinks)?));
         }
     }
     for directory in directories {
         let read_only = Permissions::from_mode(0o555);
         fs::set_permissions(&directory, read_only).map_err(|source| Error::io(&directory, source))?;
     }
-    Ok(directory_hash(digests.iter().map(|(path, digest)| (path.as_str(), *digest))))
+    Ok(directory_hash(digests))
 }
 
 fn copy_file(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {

@@ -47,9 +47,50 @@ impl Queue {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         (index < self.count).then_some(index)
     }
+}
 
-    pub(super) fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
+/// What became of the items that one thread took.
+pub(super) struct Done<R, E> {
+    results: Vec<(usize, R)>,
+    /// The first error, and of which item.
+    failed: Option<(usize, E)>,
+}
+
+impl<R, E> Done<R, E> {
+    pub(super) fn new() -> Self {
+        Self { results: Vec::new(), failed: None }
+    }
+
+    /// Notes a result; after an error nothing new is begun.
+    pub(super) fn add(&mut self, queue: &Queue, index: usize, result: Result<R, E>) {
+        match result {
+            Ok(result) => self.results.push((index, result)),
+            Err(error) => {
+                queue.failed.store(true, Ordering::Relaxed);
+                self.fail(index, error);
+            }
+        }
+    }
+
+    fn fail(&mut self, index: usize, error: E) {
+        if self.failed.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+            self.failed = Some((index, error));
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.results.extend(other.results);
+        if let Some((index, error)) = other.failed {
+            self.fail(index, error);
+        }
+    }
+
+    fn in_order(mut self) -> Result<Vec<R>, E> {
+        if let Some((_, error)) = self.failed {
+            return Err(error);
+        }
+        self.results.sort_unstable_by_key(|(index, _)| *index);
+        Ok(self.results.into_iter().map(|(_, result)| result).collect())
     }
 }
 
@@ -59,10 +100,10 @@ impl Queue {
 /// The error of the earliest item that failed among those that were tried.
 pub(super) fn distribute<R: Send, E: Send>(
     count: usize,
-    worker: impl Fn(&Queue) -> Vec<(usize, Result<R, E>)> + Sync,
+    worker: impl Fn(&Queue) -> Done<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     let queue = Queue { count, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
-    let mut done = thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         // This thread works, too.
         let helpers: Vec<_> = (1..threads().min(count))
             .map_while(|_| Spare::take())
@@ -77,14 +118,13 @@ pub(super) fn distribute<R: Send, E: Send>(
         let mut done = worker(&queue);
         for helper in helpers {
             match helper.join() {
-                Ok(more) => done.extend(more),
+                Ok(more) => done.merge(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         done
     });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
+    done.in_order()
 }
 
 /// Applies `work` to every item on all threads and returns the results in the items' order.
@@ -96,13 +136,9 @@ pub fn map_files<'a, T: Sync, R: Send, E: Send>(
     work: impl Fn(&'a T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     distribute(items.len(), |queue| {
-        let mut done = Vec::new();
+        let mut done = Done::new();
         while let Some(index) = queue.next() {
-            let result = work(&items[index]);
-            if result.is_err() {
-                queue.fail();
-            }
-            done.push((index, result));
+            done.add(queue, index, work(&items[index]));
         }
         done
     })

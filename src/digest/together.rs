@@ -8,7 +8,7 @@ use std::path::Path;
 use super::buffer::Buffer;
 use super::fan_out::fill;
 use super::lanes::{Block, Chain};
-use super::parallel::{Queue, distribute, map_files, threads};
+use super::parallel::{Done, Queue, distribute, map_files, threads};
 use super::{
     Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Progress, Symlinks, hash_file, open_regular,
 };
@@ -64,7 +64,10 @@ pub fn hash_files<'a, T: Sync, J: Job>(
 }
 
 /// What became of the item with this index.
-type Done<J> = (usize, Result<<J as Job>::Output, <J as Job>::Error>);
+type Finished<J> = (usize, Result<<J as Job>::Output, <J as Job>::Error>);
+
+/// What became of the items of one thread.
+type Results<J> = Done<<J as Job>::Output, <J as Job>::Error>;
 
 /// A thread's part of the work.
 struct Worker<'a, J> {
@@ -76,8 +79,8 @@ struct Worker<'a, J> {
 }
 
 impl<J: Job> Worker<'_, J> {
-    fn run(&self, lanes: usize) -> Vec<Done<J>> {
-        let mut done = Vec::new();
+    fn run(&self, lanes: usize) -> Results<J> {
+        let mut done = Done::new();
         let mut lanes = Vec::from_iter((0..lanes).map(|_| Lane::new()));
         loop {
             for lane in &mut lanes {
@@ -94,7 +97,7 @@ impl<J: Job> Worker<'_, J> {
 
     /// Sees to it that the lane has a block to hash, of its file or of the next one that has any. Where there
     /// is none, it has no file.
-    fn supply(&self, lane: &mut Lane<J>, done: &mut Vec<Done<J>>) {
+    fn supply(&self, lane: &mut Lane<J>, done: &mut Results<J>) {
         while lane.blocks().is_empty() {
             let (index, result) = match lane.reading.take() {
                 None => {
@@ -123,10 +126,7 @@ impl<J: Job> Worker<'_, J> {
                 }
                 Some(reading) => reading.finish(&lane.buffer[std::mem::take(&mut lane.rest)], self.symlinks),
             };
-            if result.is_err() {
-                self.queue.fail();
-            }
-            done.push((index, result));
+            done.add(self.queue, index, result);
         }
     }
 }
@@ -203,7 +203,7 @@ impl<J: Job> Reading<J> {
     }
 
     /// `rest` is what SHA-256 has not taken.
-    fn finish(self, rest: &[u8], symlinks: Symlinks) -> Done<J> {
+    fn finish(self, rest: &[u8], symlinks: Symlinks) -> Finished<J> {
         let digests =
             FileDigests { size: self.size, sha256: Some(self.chain.finish(rest)), ..self.beside.finish() };
         let read = FileRead::end(self.job.path(), symlinks, &self.before, digests);

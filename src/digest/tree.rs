@@ -34,33 +34,37 @@ pub enum EntryKind {
 /// One name below the root of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
-    /// Relative to the root, parts joined by `/`. Where the name is not UTF-8, `None`, and only
-    /// [`TreeEntry::shown`] can say which entry it is.
-    pub path: Option<String>,
     pub kind: EntryKind,
-    lossy: String,
+    /// Bytes that are not UTF-8 are replaced.
+    shown: Box<str>,
+    is_utf8: bool,
 }
 
 impl TreeEntry {
     /// What has this name below a directory, or below the root.
     fn new(above: Option<&TreeEntry>, name: &OsStr, kind: EntryKind) -> Self {
-        let (is_utf8, above) = match above {
-            Some(above) => (above.path.is_some(), Some(above.shown())),
-            None => (true, None),
+        let shown = match (above, name.to_string_lossy()) {
+            (Some(above), name) => [above.shown(), "/", &name].concat().into(),
+            (None, name) => name.into(),
         };
-        let path = |name: &str| match above {
-            Some(above) => [above, "/", name].concat(),
-            None => name.to_string(),
-        };
-        match name.to_str().filter(|_| is_utf8) {
-            Some(name) => Self { path: Some(path(name)), kind, lossy: String::new() },
-            None => Self { path: None, kind, lossy: path(&name.to_string_lossy()) },
-        }
+        let is_utf8 = name.to_str().is_some() && above.is_none_or(|above| above.is_utf8);
+        Self { kind, shown, is_utf8 }
+    }
+
+    /// Relative to the root, parts joined by `/`. Where the name is not UTF-8, `None`, and only
+    /// [`TreeEntry::shown`] can say which entry it is.
+    pub fn path(&self) -> Option<&str> {
+        self.is_utf8.then_some(&*self.shown)
+    }
+
+    /// As [`Self::path`].
+    pub fn into_path(self) -> Option<String> {
+        self.is_utf8.then(|| self.shown.into_string())
     }
 
     /// The path for a message, not escaped; bytes that are not UTF-8 are replaced.
     pub fn shown(&self) -> &str {
-        self.path.as_deref().unwrap_or(&self.lossy)
+        &self.shown
     }
 }
 
@@ -77,9 +81,8 @@ pub struct Tree {
 /// # Errors
 /// [`Error::Io`], [`Error::Loop`]. Links and special files are entries, not errors: the caller decides.
 pub fn walk(root: &Path, symlinks: Symlinks, leave_out: &dyn Fn(&str, bool) -> bool) -> Result<Tree, Error> {
-    let is_left_out = |entry: &TreeEntry, is_directory| {
-        entry.path.as_deref().is_some_and(|path| leave_out(path, is_directory))
-    };
+    let is_left_out =
+        |entry: &TreeEntry, is_directory| entry.path().is_some_and(|path| leave_out(path, is_directory));
     let metadata = std::fs::metadata(root).map_err(|source| why_not_entered(root, source))?;
     if !metadata.is_dir() {
         let entry = TreeEntry::new(None, root.file_name().unwrap_or_default(), kind(metadata.file_type()));
@@ -283,7 +286,7 @@ mod tests {
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
         std::fs::write(directory.path().join(name), "x").expect("writes");
         let tree = walk(directory.path(), Symlinks::Refuse, &|_, _| false).expect("walks");
-        assert_eq!(tree.entries[0].path, None);
+        assert_eq!(tree.entries[0].path(), None);
         assert_eq!(tree.entries[0].shown(), "caf\u{fffd}");
     }
 

@@ -70,10 +70,11 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
     let mut paths = Vec::new();
     for entry in walk(&artifact.root, table.symlinks, &leave_out)?.entries {
         let location = artifact.location(entry.shown());
-        let Some(path) = entry.path else {
+        let kind = entry.kind.clone();
+        let Some(path) = entry.into_path() else {
             return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
         };
-        match entry.kind {
+        match kind {
             EntryKind::EmptyDirectory => artifact.empty_directories.push(path),
             EntryKind::Special(kind) => {
                 return Err(Error::Special { path: location, kind, may_follow: true });

@@ -119,7 +119,7 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
             }
             EntryKind::File => {}
         }
-        let Some(path) = entry.path else {
+        let Some(path) = entry.into_path() else {
             return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
         };
         manifest::check_name(&path).map_err(|reason| Error::Name { path: location.clone(), reason })?;

@@ -48,7 +48,7 @@ pub fn list(root: &Path, ignored: &BTreeSet<String>, allow_symlinks: bool) -> Re
         is_ignored
     };
     for entry in walk(root, Symlinks::Refuse, &leave_out)?.entries {
-        let Some(path) = entry.path else {
+        let Some(path) = entry.path().map(str::to_string) else {
             listed.refused.push((entry.shown().to_string(), "its name is not UTF-8"));
             continue;
         };

@@ -77,7 +77,7 @@ pub fn discover(directory: &Path) -> Result<Discovery, digest::Error> {
         .entries
         .iter()
         .filter(|entry| matches!(entry.kind, EntryKind::File))
-        .filter_map(|entry| entry.path.as_deref())
+        .filter_map(|entry| entry.path())
         .filter(|path| manifest::check_name(path).is_ok())
         .collect();
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());

@@ -161,7 +161,7 @@ pub fn bundle_length(payload: u64, material: &Material) -> u64 {
 
 /// What a bundle says of its signer, and the `keyid` that goes with it. A bundle with the log entries of
 /// another tool is never written here.
-fn text_of(material: &Material) -> (String, String) {
+pub(super) fn text_of(material: &Material) -> (String, String) {
     match material {
         Material::Key { hint } => {
             let hint = hint.clone().unwrap_or_default();

@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use super::bundle::{
     Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, Form, HINT, HINT_END, KEY_ID, Material, PAYLOAD,
-    SIGNATURE, SIGNATURE_ROOM, START,
+    SIGNATURE, SIGNATURE_ROOM, START, text_of,
 };
 use super::foreign::read_foreign;
 
@@ -59,13 +59,15 @@ pub fn read_bundle_from(
     };
     let head = text[..start].to_vec();
     text.drain(..start);
+    let mut decoded = Vec::new();
     loop {
         let end = memchr(b'"', &text);
         let whole = end.unwrap_or(text.len() / 4 * 4);
+        decoded.clear();
         // The decoder refuses everything but the one right spelling: white space, missing or surplus padding,
         // spare bits that are not zero, the URL-safe alphabet. Padding ends the text.
-        match STANDARD.decode(&text[..whole]) {
-            Ok(bytes) if end.is_some() || bytes.len() == whole / 4 * 3 => payload.write_all(&bytes)?,
+        match STANDARD.decode_vec(&text[..whole], &mut decoded) {
+            Ok(()) if end.is_some() || decoded.len() == whole / 4 * 3 => payload.write_all(&decoded)?,
             _ => break,
         }
         text.drain(..whole);
@@ -90,13 +92,17 @@ pub fn read_bundle_from(
     }))
 }
 
-/// The signature in a bundle of ours at hand, whoever made it, and whatever it is over; `None`: it is not laid out
-/// like one.
-pub fn signature_of(bundle: &[u8]) -> Option<Vec<u8>> {
-    let head = &bundle[..bundle.len().min(PIECE as usize)];
-    let (_, key_id, start) = read_head(head)?;
-    let end = start + memchr(b'"', &bundle[start..])?;
-    read_tail(&bundle[end..], &key_id)
+/// How many bytes stand behind the payload of a bundle of ours with this material, whoever signed.
+pub fn tail_length(material: &Material) -> u64 {
+    let (_, key_id) = text_of(material);
+    let fixed: usize = [SIGNATURE, KEY_ID, &key_id, END].iter().map(|part| part.len()).sum();
+    (fixed + SIGNATURE_ROOM) as u64
+}
+
+/// The signature in what stands behind the payload of a bundle of ours with this material; `None`: it is laid out
+/// in another way.
+pub fn signature_in_tail(tail: &[u8], material: &Material) -> Option<Vec<u8>> {
+    read_tail(tail, &text_of(material).1)
 }
 
 /// A bundle that does not begin like one of ours.

@@ -77,7 +77,7 @@ fn contents(
         verification.report.checks.retain(|check| check.id != "files" || check.status != Status::Pass);
         verification.add(Check::skip("files", format!("{rest} not reached")));
     }
-    verification.finish(seal, contents.model_signature.as_deref())
+    verification.finish(seal, contents.model_signature.as_ref())
 }
 
 /// The seal has been read already; whoever extracts wants it too.

@@ -7,7 +7,7 @@ use super::{Error, Target, files};
 use crate::archive::{ArchiveReader, ReadError};
 use crate::digest::{Algorithms, FileDigests, Progress};
 use crate::manifest::Subject;
-use crate::release::{Discard, Seal, read_contents};
+use crate::release::{Discard, ModelSignature, Seal, read_contents};
 
 /// Reads an archive to its end and compares every file with all of its sealed digests. ///
 /// # Errors
@@ -40,6 +40,8 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
     if let Some(check) = differs {
         return Ok(Err(check.message));
     }
-    let is_its_own = contents.model_signature.is_none_or(|signature| seal.signature_in(&signature).is_some());
-    Ok(if is_its_own { Ok(seal) } else { Err("its `model.sig` is not of this release".to_string()) })
+    Ok(match contents.model_signature {
+        Some(ModelSignature::Other { .. }) => Err("its `model.sig` is not of this release".to_string()),
+        Some(ModelSignature::Own { .. }) | None => Ok(seal),
+    })
 }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
 use crate::digest::{
-    self, Consumer, EntryKind, FileRead, Job, Symlinks, Tree, TreeEntry, hash_files, open_regular, walk,
+    self, Consumer, EntryKind, FileRead, Job, Symlinks, Tree, TreeEntry, hash_files, open_regular,
+    read_through, walk,
 };
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
-use crate::release::{Seal, SealError};
+use crate::release::{ModelSignature, ModelSignatureReader, Seal, SealError};
 use crate::report::Check;
 use crate::text::name;
 
@@ -53,7 +54,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     files::add(verification, sealed.len(), findings);
 
     let signature = read_model_signature(root, &seal)?;
-    verification.finish(seal, signature.as_deref())
+    verification.finish(seal, signature.as_ref())
 }
 
 /// The sealed files that are there, and what is there and was not sealed, or the other way round. Both lists are
@@ -71,7 +72,7 @@ fn compare_names<'a>(
             findings.push(missing(file));
         }
         // Of a name that is not UTF-8 what is shown may look like another one's.
-        let is_file = entry.kind == EntryKind::File && entry.path.is_some();
+        let is_file = entry.kind == EntryKind::File && entry.path().is_some();
         match rest.next_if(|file| is_file && file.name == path) {
             Some(file) => present.push(file),
             None if is_file && own(path) => {}
@@ -139,17 +140,16 @@ fn missing(file: &Subject) -> Check {
     Check::fail("files", format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
 }
 
-/// The bytes of `model.sig`; `None` if it is not there, or not a file that could be it.
-fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<Vec<u8>>, Error> {
+/// What lies in the place of `model.sig`; `None` if nothing does, or nothing that could be it.
+fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<ModelSignature>, Error> {
     let path = root.join(MODEL_SIGNATURE_PATH);
     let Ok((file, metadata)) = open_regular(&path, Symlinks::Refuse) else {
         return Ok(None);
     };
-    let expected = seal.model_signature_length();
-    let mut content = Vec::new();
+    let mut content = ModelSignatureReader::new(seal);
     // One byte more than belongs there shows that it is another file; more is not read.
-    file.take(expected.min(metadata.len()) + 1)
-        .read_to_end(&mut content)
+    let most = content.expected() + 1;
+    read_through(&mut file.take(most), most.min(metadata.len()), &mut [&mut content], &|_| {})
         .map_err(|source| Error::io(&path, source))?;
-    Ok(Some(content))
+    Ok(Some(content.finish()))
 }

@@ -2,39 +2,44 @@
 
 use super::Verification;
 use crate::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
-use crate::release::Seal;
+use crate::release::{ModelSignature, Seal};
 use crate::report::Check;
 use crate::sign::{Material, read_bundle};
 
 const ID: &str = "model_signature";
 
 /// Its content is a pure function of the manifest, so it is written again and compared.
-pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, content: Option<&[u8]>) {
-    let check = match (seal.manifest.internal().model_signature, content) {
+pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, found: Option<&ModelSignature>) {
+    let check = match (seal.manifest.internal().model_signature, found) {
         (false, None) => Check::pass(ID, "none, as sealed"),
         (false, Some(_)) => {
             Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"))
         }
         (true, None) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
-        (true, Some(content)) => compare(verification, seal, content),
+        (true, Some(ModelSignature::Own { signature, payload })) => {
+            verify(verification, seal, *payload, signature)
+        }
+        (true, Some(ModelSignature::Other { text: Some(text) })) => explain(seal, text),
+        (true, Some(ModelSignature::Other { text: None })) => {
+            Check::fail(ID, "it lists other files than the manifest, or was signed by another key")
+        }
     };
     verification.add(check);
 }
 
-fn compare(verification: &Verification<'_>, seal: &Seal, content: &[u8]) -> Check {
+fn verify(verification: &Verification<'_>, seal: &Seal, payload: u64, signature: &[u8]) -> Check {
     let Some(signer) = &verification.accepted else {
         return Check::fail(ID, "the seal has no accepted signer");
     };
-    let Some(signature) = seal.signature_in(content) else { return explain(seal, content) };
-    match signer.key.verify(&seal.model_signature_payload(), &signature) {
+    match signer.key.verify(&seal.model_signature_payload(payload), signature) {
         Ok(()) => Check::pass(ID, "OMS, same key, same files"),
         Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
     }
 }
 
 /// Why it is not the one that belongs there.
-fn explain(seal: &Seal, content: &[u8]) -> Check {
-    let bundle = match read_bundle(content) {
+fn explain(seal: &Seal, text: &[u8]) -> Check {
+    let bundle = match read_bundle(text) {
         Ok(bundle) => bundle,
         Err(error) => {
             return Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
