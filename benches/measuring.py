@@ -1,0 +1,190 @@
+"""Running commands side by side, and the rows that come of it."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections import namedtuple
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MEBI = 1 << 20
+GIBI = 1 << 30
+
+# Isolated and without `site`: as small as an interpreter gets.
+LAUNCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py"))]
+
+# What a command makes is removed before each run, outside of the time that is measured.
+Command = namedtuple("Command", "arguments makes", defaults=[None])
+
+
+class CannotMeasure(Exception):
+    """Something that the measurement needs is not there or does not work."""
+
+
+@dataclass
+class Samples:
+    seconds: list = field(default_factory=list)
+    peak: int = 0
+
+    def median(self):
+        return statistics.median(self.seconds)
+
+    def shown(self):
+        least, most = min(self.seconds), max(self.seconds)
+        if self.median() >= 1:
+            return f"{self.median():.2f} s ({least:.2f} to {most:.2f})"
+        scale = 1000
+        digits = 0 if self.median() >= 0.01 else 1
+        return f"{self.median() * scale:.{digits}f} ms ({least * scale:.{digits}f} to {most * scale:.{digits}f})"
+
+
+@dataclass
+class Demand:
+    """What a number must reach, and what it should."""
+
+    least: float
+    aim: float
+    # Of what, with a place for the number.
+    text: str
+    lower_is_better: bool = False
+
+    def cells(self, value):
+        reaches = (lambda bound: value <= bound) if self.lower_is_better else (lambda bound: value >= bound)
+        met = "aim" if reaches(self.aim) else "yes" if reaches(self.least) else "**no**"
+        return [self.text.format(self.least), self.text.format(self.aim), met]
+
+
+def faster(least, aim):
+    return Demand(least, aim, "{:g}x as fast")
+
+
+def time_of(most, aim):
+    return Demand(most, aim, "{:g}x the time", lower_is_better=True)
+
+
+def memory_of(most, aim):
+    return Demand(most, aim, "{:g} MiB", lower_is_better=True)
+
+
+def within(most, aim):
+    return Demand(most, aim, "{:g} ms", lower_is_better=True)
+
+
+@dataclass
+class Bench:
+    """What every measurement needs, and the rows of the tables so far."""
+
+    modelseal: Path
+    scratch: Path
+    rounds: int
+    sizes: tuple
+    # The demands are for the full sizes.
+    demanding: bool
+    all_met: bool = True
+    works: list = field(default_factory=list)
+    peaks: list = field(default_factory=list)
+    limits: list = field(default_factory=list)
+    alone: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    def key(self, suffix):
+        return self.scratch / f"key.{suffix}"
+
+    def build(self, project, archive, *options):
+        command = [self.modelseal, "build", project, "--key", self.key("key"), "-o", archive, "--force", "-q"]
+        return Command([*command, *options], archive)
+
+    def verify(self, target, *options):
+        return Command([self.modelseal, "verify", target, "--key", self.key("pub"), "-q", *options])
+
+    def unpack(self, archive, directory):
+        command = [self.modelseal, "unpack", archive, "-o", directory, "--key", self.key("pub"), "-q"]
+        return Command(command, directory)
+
+    def alternate(self, *commands):
+        """Runs all of them in turns, so that what else happens on the machine hits each."""
+        for command in commands:
+            run(command)
+        samples = [Samples() for _ in commands]
+        for _ in range(self.rounds):
+            for command, found in zip(commands, samples):
+                run(command, found)
+        return samples
+
+    def compare(self, work, ours, peer, theirs, demand=None):
+        """Adds a row; without a demand it only reports."""
+        ours, theirs = self.alternate(ours, theirs)
+        ratio = theirs.median() / ours.median()
+        is_time = demand is not None and demand.lower_is_better
+        shown = f"{1 / ratio:.2f}x the time" if is_time else speed(ratio)
+        row = [work, ours.shown(), f"{peer}: {theirs.shown()}", shown]
+        self.works.append(row + self.judge(demand, 1 / ratio if is_time else ratio))
+        return ours, theirs
+
+    def add_peak(self, work, samples, demand=None):
+        mebibytes = samples.peak / MEBI
+        self.peaks.append([work, f"{mebibytes:.0f} MiB", *self.judge(demand, mebibytes)])
+
+    def add_alone(self, work, seconds, demand=None):
+        """A row for what has no peer."""
+        shown = f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
+        self.alone.append([work, shown, *self.judge(demand, seconds * 1000)])
+
+    def add_limit(self, work, ours, reader, reading):
+        ours, reading = self.alternate(ours, reading)
+        ratio = f"{ours.median() / reading.median():.2f}x the time"
+        self.limits.append([work, ours.shown(), f"{reader}: {reading.shown()}", ratio])
+
+    def judge(self, demand, value):
+        """The last three cells of a row."""
+        if demand is None or not self.demanding:
+            return ["", "", "report"]
+        cells = demand.cells(value)
+        self.all_met = self.all_met and cells[-1] != "**no**"
+        return cells
+
+
+def run(command, samples=None):
+    """Runs a command to its end and returns what it took, added to `samples` if there are any."""
+    samples = samples or Samples()
+    if command.makes:
+        remove(command.makes)
+        # What an earlier command left to be written would otherwise be written during this one.
+        os.sync()
+    arguments = [str(argument) for argument in command.arguments]
+    result = subprocess.run(LAUNCHER + arguments, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+    if result.returncode != 0:
+        raise CannotMeasure(f"this failed: {' '.join(arguments)}\n{result.stderr.strip()}")
+    seconds, kibibytes = result.stdout.split()
+    samples.seconds.append(float(seconds))
+    samples.peak = max(samples.peak, int(kibibytes) * 1024)
+    return samples
+
+
+def run_often(bench, command):
+    return bench.alternate(command)[0]
+
+
+def shell(script, *arguments):
+    # Beside the script, so that no path needs quoting.
+    return ["sh", "-c", script, "sh", *arguments]
+
+
+def remove(*paths):
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def speed(ratio):
+    if ratio >= 10:
+        return f"{ratio:.1f}x as fast"
+    return f"{ratio:.2f}x as fast" + (f" ({1 / ratio:.2f}x the time)" if ratio < 1 else "")
