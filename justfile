@@ -14,9 +14,13 @@ test word:
 docs:
     UPDATE_DOCS=1 cargo test --test suite documentation
 
-# Side by side with other tools; takes minutes
+# Side by side with other tools; takes most of an hour
 bench:
     python3 benches/compare.py
+
+# The parts that the time of a command is made of
+parts word="":
+    cargo bench --bench engine -- {{word}}
 
 # Licences and advisories of the dependencies
 deny:

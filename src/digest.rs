@@ -3,6 +3,7 @@
 //! This room knows nothing of manifests, keys or archives. It opens files without following links,
 //! never blocks on a FIFO, and notices when a file changes while it is read.
 
+mod ahead;
 mod algorithm;
 mod buffer;
 mod fan_out;
@@ -15,6 +16,7 @@ mod tree;
 
 use std::path::PathBuf;
 
+pub use ahead::{Walked, walk_meanwhile};
 pub use algorithm::{Algorithm, Algorithms, Digest, ParseDigestError};
 pub use fan_out::{Consumer, Progress, read_through};
 pub(crate) use fan_out::{Memory, fill};

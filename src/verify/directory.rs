@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
 use crate::digest::{
-    self, Consumer, EntryKind, FileRead, Job, Symlinks, Tree, TreeEntry, hash_files, open_regular,
-    read_through, walk,
+    self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, Walked, hash_files, open_regular,
+    read_through, walk_meanwhile,
 };
 use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use crate::release::{ModelSignature, ModelSignatureReader, Seal, SealError};
@@ -21,7 +21,33 @@ const SPECIAL_BITS: u32 = 0o7000;
 
 /// Verifies what lies below `root`.
 pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result<(), Error> {
-    let read = match seal::read_file(root)? {
+    let (hash, progress) = (verification.options.hash, verification.options.progress);
+    let mut seal = Ok(None);
+    // Its own files are read in another way.
+    let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, progress, || {
+        seal = read_seal(verification, root);
+        matches!(seal, Ok(Some(_)))
+    });
+    let Some(seal) = seal? else { return Ok(()) };
+    let Some(walked) = walked? else { return Ok(()) };
+    let sealed = seal.manifest.files();
+    let own = |path: &str| {
+        path == SEAL_PATH || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
+    };
+    let Compared { unread, mut findings } = Compared::new(walked, sealed, &own);
+    let begin = |&file| Comparing { file, path: root.join(&file.name) };
+    let compared = hash_files(&unread, hash, Symlinks::Refuse, begin, progress)?;
+    findings.extend(compared.into_iter().flatten());
+    findings.sort_by(|left, right| left.path.cmp(&right.path));
+    files::add(verification, sealed.len(), findings);
+
+    let signature = read_model_signature(root, &seal)?;
+    verification.finish(seal, signature.as_ref())
+}
+
+/// Steps 1 and 2; `None` if one of them failed.
+fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<Seal>, Error> {
+    match seal::read_file(root)? {
         Err(SealError::Absent(reason)) => {
             let mut check = Check::fail("seal", reason);
             if root.join(MODEL_SIGNATURE_PATH).is_file() {
@@ -32,55 +58,48 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
             }
             verification.add(check);
             verification.not_reached("anything: there is no seal to go by");
-            return Ok(());
+            Ok(None)
         }
-        read => read,
-    };
-    let Some(seal) = verification.seal_and_signature(read) else {
-        return Ok(());
-    };
-    let sealed = seal.manifest.files();
-    let own = |path: &str| {
-        path == SEAL_PATH || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
-    };
-    let (present, mut findings) = compare_names(&walk(root, Symlinks::Refuse, &|_, _| false)?, sealed, &own);
-
-    let hash = verification.options.hash;
-    let progress = verification.options.progress;
-    let begin = |&file| Comparing { file, path: root.join(&file.name) };
-    let compared = hash_files(&present, hash, Symlinks::Refuse, begin, progress)?;
-    findings.extend(compared.into_iter().flatten());
-    findings.sort_by(|left, right| left.path.cmp(&right.path));
-    files::add(verification, sealed.len(), findings);
-
-    let signature = read_model_signature(root, &seal)?;
-    verification.finish(seal, signature.as_ref())
+        read => Ok(verification.seal_and_signature(read)),
+    }
 }
 
-/// The sealed files that are there, and what is there and was not sealed, or the other way round. Both lists are
-/// in byte order.
-fn compare_names<'a>(
-    tree: &Tree,
-    sealed: &'a [Subject],
-    own: &dyn Fn(&str) -> bool,
-) -> (Vec<&'a Subject>, Vec<Check>) {
-    let (mut present, mut findings) = (Vec::with_capacity(sealed.len()), Vec::new());
-    let mut rest = sealed.iter().peekable();
-    for entry in &tree.entries {
-        let path = entry.shown();
-        while let Some(file) = rest.next_if(|file| file.name.as_str() < path) {
-            findings.push(missing(file));
+/// What is known before the rest of the files is read.
+struct Compared<'a> {
+    /// The sealed files that are there and were not read yet.
+    unread: Vec<&'a Subject>,
+    findings: Vec<Check>,
+}
+
+impl<'a> Compared<'a> {
+    /// Compares names, and the files that were read. Both lists are in byte order.
+    fn new(walked: Walked, sealed: &'a [Subject], own: &dyn Fn(&str) -> bool) -> Self {
+        let Walked { tree, files } = walked;
+        let (mut unread, mut findings) = (Vec::with_capacity(sealed.len()), Vec::new());
+        let (mut rest, mut read) = (sealed.iter().peekable(), files.into_iter().peekable());
+        for (index, entry) in tree.entries.iter().enumerate() {
+            let path = entry.shown();
+            while let Some(file) = rest.next_if(|file| file.name.as_str() < path) {
+                findings.push(missing(file));
+            }
+            // Of a name that is not UTF-8 what is shown may look like another one's.
+            let is_file = entry.kind == EntryKind::File && entry.path().is_some();
+            let read = read.next_if(|(other, _)| *other == index);
+            match (rest.next_if(|file| is_file && file.name == path), read) {
+                (Some(file), Some((_, read))) => findings.extend(compare(file, &read)),
+                (Some(file), None) => unread.push(file),
+                (None, _) if is_file && own(path) => {}
+                (None, _) => findings.push(extra(entry)),
+            }
         }
-        // Of a name that is not UTF-8 what is shown may look like another one's.
-        let is_file = entry.kind == EntryKind::File && entry.path().is_some();
-        match rest.next_if(|file| is_file && file.name == path) {
-            Some(file) => present.push(file),
-            None if is_file && own(path) => {}
-            None => findings.push(extra(entry)),
-        }
+        findings.extend(rest.map(missing));
+        Self { unread, findings }
     }
-    findings.extend(rest.map(missing));
-    (present, findings)
+}
+
+fn compare(file: &Subject, read: &FileRead) -> Vec<Check> {
+    let findings = [compare_mode(file, read.mode), files::compare(file, &read.digests)];
+    findings.into_iter().flatten().collect()
 }
 
 /// A file that is compared with what was sealed.
@@ -102,14 +121,12 @@ impl Job for Comparing<'_> {
     }
 
     fn finish(self, read: Result<FileRead, digest::Error>) -> Result<Vec<Check>, Error> {
-        let read = match read {
-            Ok(read) => read,
-            Err(digest::Error::Io { path, source }) => return Err(Error::io(&path, source)),
-            Err(digest::Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => return Ok(vec![Check::fail("files", error.to_string()).path(&self.file.name)]),
-        };
-        let findings = [compare_mode(self.file, read.mode), files::compare(self.file, &read.digests)];
-        Ok(findings.into_iter().flatten().collect())
+        match read {
+            Ok(read) => Ok(compare(self.file, &read)),
+            Err(digest::Error::Io { path, source }) => Err(Error::io(&path, source)),
+            Err(digest::Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => Ok(vec![Check::fail("files", error.to_string()).path(&self.file.name)]),
+        }
     }
 }
 

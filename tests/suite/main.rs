@@ -45,3 +45,4 @@ mod statements;
 mod support;
 mod trainers;
 mod verifying;
+mod work;
