@@ -16,6 +16,7 @@ mod write;
 use std::path::PathBuf;
 
 pub(crate) use flushing::Flushing;
+pub use header::least_length;
 pub use output::{ArchiveFile, Outcome, Room, write_new, write_whole};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;

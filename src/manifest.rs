@@ -24,7 +24,7 @@ pub use behaviour::{
     Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally, Tolerance,
 };
 pub(crate) use document::Hashing;
-pub use document::{Counted, Document, is_exactly};
+pub use document::{BUFFER, Counted, Document, is_exactly};
 use document::{serialises_to, to_json, write_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,

@@ -17,6 +17,27 @@ impl Flushing {
         Self { file, written: 0, flushed: 0 }
     }
 
+    /// Finds room on the disk for so many bytes, in one piece if there is one; what is not there is known now
+    /// and not after an hour. Where a file system cannot do that, nothing happens.
+    ///
+    /// # Errors
+    /// That there is no room.
+    pub(crate) fn reserve(&self, length: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if length >= FLUSH {
+            use rustix::fs::{FallocateFlags, fallocate};
+            use rustix::io::Errno;
+            // The file stays as long as it is: nobody sees a piece of it that was not written.
+            let found = fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, length);
+            if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = found {
+                return Err(error.into());
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = length;
+        Ok(())
+    }
+
     pub(crate) fn into_file(self) -> File {
         self.file
     }

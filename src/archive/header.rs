@@ -38,6 +38,12 @@ pub(super) fn encode(frame: &Frame, entry: &Entry<'_>) -> Vec<u8> {
     blocks
 }
 
+/// How long an archive of files of these sizes is at least: some headers take more than one block.
+pub fn least_length(sizes: impl Iterator<Item = u64>) -> u64 {
+    let entries: u64 = sizes.map(|size| BLOCK as u64 + size + padding(size) as u64).sum();
+    entries + 2 * BLOCK as u64
+}
+
 /// How many zero bytes follow a content of this size.
 pub(super) fn padding(size: u64) -> usize {
     (BLOCK - (size % BLOCK as u64) as usize) % BLOCK

@@ -86,6 +86,18 @@ impl ArchiveFile {
         Ok(Self { path: path.to_path_buf(), temporary, unfinished, sink })
     }
 
+    /// Finds room on the disk for an archive that has so many bytes before it is compressed, if it is not.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`]: there is no room.
+    pub fn reserve(&self, length: u64) -> Result<(), WriteError> {
+        match &self.sink {
+            Sink::Plain(file) => file.get_ref().reserve(length),
+            Sink::Gzip(_) | Sink::Zstd(_) => Ok(()),
+        }
+        .map_err(|source| WriteError::io(&self.path, source))
+    }
+
     /// Whether room can be left for what is known later.
     pub fn has_rooms(&self) -> bool {
         !matches!(self.sink, Sink::Zstd(_))

@@ -16,6 +16,11 @@ impl<W: Write> ArchiveWriter<W> {
         Self { output, frame }
     }
 
+    /// Where it goes.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
     /// Adds a file whose content is at hand.
     ///
     /// # Errors

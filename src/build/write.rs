@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::Error;
 use super::plan::Plan;
-use crate::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError};
+use crate::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError, least_length};
 use crate::content::has_content;
 use crate::digest::{Consumer, Digest, Memory, Progress, map_files};
 use crate::inputs::{self, Artifact, ListedFile};
@@ -65,7 +65,10 @@ pub(super) fn in_one_pass(
         let payload = model_signature_payload(&statement, Digest([0; 32]));
         sign::bundle_length(payload.length(), &material)
     });
-    let rooms = Rooms::reserve(&mut archive, sign::bundle_length(length, &material), signature);
+    let seal = sign::bundle_length(length, &material);
+    let sizes = statement.files().iter().map(Subject::size);
+    archive.output().reserve(least_length(sizes.chain([seal]).chain(signature)))?;
+    let rooms = Rooms::reserve(&mut archive, seal, signature);
     let rooms = rooms.map_err(failed)?;
 
     for batch in batches(statement.files()) {

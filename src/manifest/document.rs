@@ -7,8 +7,8 @@ use sha2::Digest as _;
 
 use crate::digest::Digest;
 
-/// JSON is written in many small pieces; this many bytes of them go on together.
-const BUFFER: usize = 64 << 10;
+/// JSON and base64 are written in many small pieces; this many bytes of them go on together.
+pub const BUFFER: usize = 64 << 10;
 
 /// Bytes that can be written as often as they are needed, always the same.
 ///

@@ -3,14 +3,14 @@
 //! Ours has exactly one spelling: fixed text, the payload, the signature, then spaces up to a length
 //! that does not depend on the signature.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
 
 use super::{KeyError, PublicKey, SignatureError, Signer};
-use crate::manifest::{Counted, Document};
+use crate::manifest::{BUFFER, Counted, Document};
 
 pub(super) const START: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"#;
@@ -129,7 +129,9 @@ impl<D: Document> SignedBundle<D> {
 }
 
 impl<D: Document> Document for SignedBundle<D> {
-    fn write_to(&self, mut output: &mut dyn Write) -> io::Result<()> {
+    fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
+        // The encoder writes a KiB at a time.
+        let mut output = BufWriter::with_capacity(BUFFER, output);
         let (material, key_id) = text_of(&self.material);
         for part in [START, &material, PAYLOAD] {
             output.write_all(part.as_bytes())?;
@@ -143,7 +145,8 @@ impl<D: Document> Document for SignedBundle<D> {
             output.write_all(part.as_bytes())?;
         }
         let padding = SIGNATURE_ROOM.saturating_sub(self.signature.len());
-        output.write_all(&[b' '; SIGNATURE_ROOM][..padding])
+        output.write_all(&[b' '; SIGNATURE_ROOM][..padding])?;
+        output.flush()
     }
 
     fn length(&self) -> u64 {

@@ -146,7 +146,10 @@ impl Receiver for Extractor {
             .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&location));
         let file = self.note(path, opened)?;
         self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
-        self.open = Some((path.to_string(), Flushing::new(file)));
+        let file = Flushing::new(file);
+        let reserved = file.reserve(entry.size);
+        self.note(path, reserved)?;
+        self.open = Some((path.to_string(), file));
         Ok(())
     }
 

@@ -200,6 +200,37 @@ fn a_disk_that_fails_or_is_full_while_unpacking() {
     }
 }
 
+/// A file system that is smaller than what belongs onto it says so before a byte of the model is written: with
+/// nothing written, no write fails.
+#[test]
+fn a_disk_that_is_too_small_is_found_out_before_it_is_full() {
+    let project = large();
+    let archive = project.build();
+    let (from, key, public) = (archive.to_string_lossy().into_owned(), project.key(), project.public_key());
+    let place = project.out("small");
+    fs::create_dir(&place).expect("creates");
+    let to = place.join("result").to_string_lossy().into_owned();
+    for (arguments, writes) in [
+        (&["build", "--key", &key, "-o", &to][..], 0),
+        // The seal and `model.sig` come before the model, which takes a write for each MiB.
+        (&["unpack", &from, "-o", &to, "--key", &public], 10),
+    ] {
+        let plain = project.modelseal(arguments).into_command();
+        let shell =
+            "mount -t tmpfs -o size=20m none \"$0\" && { \"$@\"; code=$?; ls -A \"$0\"; exit $code; }";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", shell]).arg(&place);
+        command.arg("env").arg(format!("FAULT=write:{EIO}:{writes}"));
+        command.arg(format!("LD_PRELOAD={}", shim().display()));
+        command.arg(plain.get_program()).args(plain.get_args()).current_dir(project.at("")).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let outcome = finish(command, Vec::new());
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says("No space left on device").says("small/result").claims_no_success();
+        assert_eq!(outcome.stdout, "", "something stays");
+    }
+}
+
 #[test]
 fn a_read_error_while_verifying_is_2() {
     let project = large();
