@@ -107,6 +107,8 @@ class Bench:
         """Runs all of them in turns, so that what else happens on the machine hits each."""
         for command in commands:
             run(command)
+        # What made the files is over before anything counts.
+        os.sync()
         samples = [Samples() for _ in commands]
         for _ in range(self.rounds):
             for command, found in zip(commands, samples):

@@ -13,13 +13,12 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::{Digest, Stamp, Symlinks, open_regular};
-pub use records::Record;
-use records::{Key, Records};
+use records::{Key, Record, Records};
 
 /// What was not used for so long is removed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -44,6 +43,8 @@ pub struct DataSet<'a> {
     records: Records,
     /// Which of the records were found.
     used: Vec<AtomicBool>,
+    /// Records of files that were read.
+    new: Mutex<Vec<Record>>,
 }
 
 impl Cache {
@@ -96,7 +97,7 @@ impl Cache {
             Err(_) => Records::default(),
         };
         let used = Vec::from_iter((0..records.count()).map(|_| AtomicBool::new(false)));
-        Some(DataSet { cache: self, path, device, records, used })
+        Some(DataSet { cache: self, path, device, records, used, new: Mutex::default() })
     }
 
     fn note_use(&self, file: &File, noted: SystemTime) {
@@ -117,6 +118,15 @@ impl Cache {
         }
         Ok(())
     }
+
+    fn write(&self, path: &Path, records: &[Record]) -> io::Result<()> {
+        self.remove_unused()?;
+        let file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        Records::write(records, file.as_file())?;
+        // A record that a crash damaged is not believed, so nothing waits for the disk.
+        file.persist(path)?;
+        Ok(())
+    }
 }
 
 impl DataSet<'_> {
@@ -128,36 +138,29 @@ impl DataSet<'_> {
         Some(sha256)
     }
 
-    /// What is to be remembered of a file that was read; `None` if its times do not show yet whether it is
-    /// written to again.
-    pub fn record(&self, path: &str, stamp: &Stamp, sha256: &Digest) -> Option<Record> {
-        let is_settled = stamp.device() == self.device && settled::is_settled(stamp, self.cache.now);
-        is_settled.then(|| Record::new(&self.cache.key, path, stamp, sha256))
+    /// Notes what is to be remembered of a file that was read, if its times show that nobody is writing to it.
+    pub fn remember(&self, path: &str, stamp: &Stamp, sha256: &Digest) {
+        if stamp.device() == self.device && settled::is_settled(stamp, self.cache.now) {
+            let record = Record::new(&self.cache.key, path, stamp, sha256);
+            self.new.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
     }
 
-    /// Remembers these records and those that were found, and forgets the others. If that fails, nothing is
+    /// Writes down what is to be remembered and what was found, and forgets the rest. If that fails, nothing is
     /// lost but time, and [`Cache::failure`] says why.
-    pub fn write(&self, mut new: Vec<Record>) {
-        let used = Vec::from_iter(self.used.iter().map(|used| used.load(Ordering::Relaxed)));
-        if new.is_empty() && used.iter().all(|used| *used) {
+    pub fn write(self) {
+        let mut records = self.new.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let used = Vec::from_iter(self.used.into_iter().map(AtomicBool::into_inner));
+        if records.is_empty() && used.iter().all(|used| *used) {
             return;
         }
         let old = self.records.iter().zip(used).filter_map(|(record, used)| used.then_some(record));
-        new.extend(old);
-        new.sort_unstable_by_key(Record::order);
-        if let Err(error) = self.try_write(&new) {
+        records.extend(old);
+        records.sort_unstable_by_key(Record::order);
+        if let Err(error) = self.cache.write(&self.path, &records) {
             // The first one explains those that follow.
             let _ = self.cache.failure.set(error);
         }
-    }
-
-    fn try_write(&self, records: &[Record]) -> io::Result<()> {
-        self.cache.remove_unused()?;
-        let file = tempfile::NamedTempFile::new_in(&self.cache.directory)?;
-        Records::write(records, file.as_file())?;
-        // A record that a crash damaged is not believed, so nothing waits for the disk.
-        file.persist(&self.path)?;
-        Ok(())
     }
 }
 

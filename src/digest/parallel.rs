@@ -4,7 +4,9 @@ use std::thread;
 
 /// How many threads work at a time: what the process may use, affinity and cgroup limits included.
 pub fn threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    // The system is asked once: it answers with three files.
+    *THREADS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// A thread that may be started: with those that work already there are not more than [`threads`].

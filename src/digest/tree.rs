@@ -58,8 +58,12 @@ impl TreeEntry {
     }
 
     /// As [`Self::path`].
-    pub fn into_path(self) -> Option<String> {
-        self.is_utf8.then(|| self.shown.into_string())
+    ///
+    /// # Errors
+    /// The path for a message, if it is not UTF-8.
+    pub fn into_path(self) -> Result<String, String> {
+        let shown = self.shown.into_string();
+        if self.is_utf8 { Ok(shown) } else { Err(shown) }
     }
 
     /// The path for a message, not escaped; bytes that are not UTF-8 are replaced.

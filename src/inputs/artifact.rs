@@ -69,18 +69,16 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
     };
     let mut paths = Vec::new();
     for entry in walk(&artifact.root, table.symlinks, &leave_out)?.entries {
-        let location = artifact.location(entry.shown());
+        let refused = |path: &str, reason| Error::Name { path: artifact.location(path), reason };
         let kind = entry.kind.clone();
-        let Some(path) = entry.into_path() else {
-            return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
-        };
+        let path = entry.into_path().map_err(|shown| refused(&shown, PathError::NotUtf8))?;
         match kind {
             EntryKind::EmptyDirectory => artifact.empty_directories.push(path),
             EntryKind::Special(kind) => {
-                return Err(Error::Special { path: location, kind, may_follow: true });
+                return Err(Error::Special { path: artifact.location(&path), kind, may_follow: true });
             }
             EntryKind::File => {
-                manifest::check_path(&path).map_err(|reason| Error::Name { path: location, reason })?;
+                manifest::check_path(&path).map_err(|reason| refused(&path, reason))?;
                 paths.push(path);
             }
         }

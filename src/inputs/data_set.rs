@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::pointer::{self, LOOK};
-use crate::cache::{Cache, DataSet, Record};
+use crate::cache::{Cache, DataSet};
 use crate::digest::{
     self, Algorithms, Consumer, Digest, FileRead, Job, Progress, Stamp, Symlinks, hash_files, map_files,
     open_regular,
@@ -33,9 +33,6 @@ pub(super) struct Part {
     pub(super) profile: Option<Box<Result<Profile, ProfileError>>>,
 }
 
-/// A file that is done, and what is to be remembered of it.
-type Done = (Part, Option<Record>);
-
 impl Files<'_> {
     /// Where the file with this path below the root lies. The root, if it is a file, has an empty path.
     pub(super) fn location(&self, path: &str) -> PathBuf {
@@ -49,19 +46,16 @@ impl Files<'_> {
     pub(super) fn hash(&self, paths: &[String]) -> Result<Vec<Part>, Error> {
         let known = self.cache.and_then(|cache| cache.data_set(self.root, paths.len()));
         let Some(data_set) = known else {
-            let parts = self.read(&Vec::from_iter(paths), None)?;
-            return Ok(parts.into_iter().map(|(part, _)| part).collect());
+            return self.read(&Vec::from_iter(paths), None);
         };
         let mut parts = map_files(paths, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
         let unknown =
             Vec::from_iter(paths.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(path, _)| path));
         let read = self.read(&unknown, Some(&data_set))?;
-        let mut records = Vec::new();
-        for (unknown, (part, record)) in parts.iter_mut().filter(|part| part.is_none()).zip(read) {
+        for (unknown, part) in parts.iter_mut().filter(|part| part.is_none()).zip(read) {
             *unknown = Some(part);
-            records.extend(record);
         }
-        data_set.write(records);
+        data_set.write();
         Ok(parts.into_iter().flatten().collect())
     }
 
@@ -84,7 +78,7 @@ impl Files<'_> {
         &'p self,
         paths: &'p [&'p String],
         data_set: Option<&'p DataSet<'p>>,
-    ) -> Result<Vec<Done>, Error> {
+    ) -> Result<Vec<Part>, Error> {
         let begin = |path: &'p &'p String| Reading::new(*self, path, data_set);
         hash_files(paths, Algorithms::SHA256, self.symlinks, begin, self.progress)
     }
@@ -134,7 +128,7 @@ impl Consumer for Reading<'_> {
 }
 
 impl Job for Reading<'_> {
-    type Output = Done;
+    type Output = Part;
     type Error = Error;
 
     fn path(&self) -> &Path {
@@ -145,7 +139,7 @@ impl Job for Reading<'_> {
         Some(self)
     }
 
-    fn finish(mut self, read: Result<FileRead, digest::Error>) -> Result<Done, Error> {
+    fn finish(mut self, read: Result<FileRead, digest::Error>) -> Result<Part, Error> {
         let FileRead { digests, stamp, .. } = read?;
         self.head.check(&self.path, digests.size)?;
         let profile = match self.profiler.take() {
@@ -154,11 +148,10 @@ impl Job for Reading<'_> {
         };
         let changed = || digest::Error::Changed { path: self.path.clone() };
         let sha256 = digests.sha256.ok_or_else(changed)?;
-        let record = match (&profile, self.data_set) {
-            (None, Some(data_set)) => data_set.record(self.relative, &stamp, &sha256),
-            _ => None,
-        };
-        Ok((Part { sha256, bytes: digests.size, profile: profile.map(Box::new) }, record))
+        if let (None, Some(data_set)) = (&profile, self.data_set) {
+            data_set.remember(self.relative, &stamp, &sha256);
+        }
+        Ok(Part { sha256, bytes: digests.size, profile: profile.map(Box::new) })
     }
 }
 

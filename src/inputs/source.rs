@@ -103,12 +103,13 @@ fn not_there(root: &Path, source: io::Error) -> Error {
 fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
     let is_git = |path: &str, _: bool| path == ".git";
     let tree = walk(root, symlinks, &is_git)?;
+    let refused = |path: &str, reason| Error::Name { path: root.join(path), reason };
     let mut paths = Vec::with_capacity(tree.entries.len());
     for entry in tree.entries {
-        let location = root.join(entry.shown());
         match entry.kind {
             EntryKind::EmptyDirectory => continue,
             EntryKind::Special(kind) => {
+                let location = root.join(entry.shown());
                 if !location.exists() && location.is_symlink() {
                     let absent = io::Error::from(io::ErrorKind::NotFound);
                     if let Error::Pointer { path, pointer } = not_there(&location, absent) {
@@ -119,10 +120,8 @@ fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
             }
             EntryKind::File => {}
         }
-        let Some(path) = entry.into_path() else {
-            return Err(Error::Name { path: location, reason: PathError::NotUtf8 });
-        };
-        manifest::check_name(&path).map_err(|reason| Error::Name { path: location.clone(), reason })?;
+        let path = entry.into_path().map_err(|shown| refused(&shown, PathError::NotUtf8))?;
+        manifest::check_name(&path).map_err(|reason| refused(&path, reason))?;
         paths.push(path);
     }
     Ok(paths)
