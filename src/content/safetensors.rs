@@ -1,6 +1,7 @@
 //! safetensors: a length, a JSON header, the tensors' bytes. <https://github.com/huggingface/safetensors>
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::Deserialize;
 use twox_hash::XxHash3_128 as Xxh3;
@@ -70,8 +71,8 @@ enum State {
     /// Eight bytes of length, then the header, as far as they have come.
     Header(Vec<u8>),
     Data(Box<Tensors>),
-    /// It is not such a file.
-    GivenUp,
+    /// It is not such a file: all of its bytes.
+    Other(Box<Xxh3>),
 }
 
 impl Reader {
@@ -83,7 +84,7 @@ impl Reader {
         let mut rest = chunk;
         while !rest.is_empty() {
             match &mut self.state {
-                State::GivenUp => return,
+                State::Other(bytes) => return bytes.write(rest),
                 State::Data(tensors) => return tensors.consume(rest),
                 State::Header(head) => {
                     let length = head.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
@@ -98,13 +99,22 @@ impl Reader {
         }
     }
 
-    /// `None`: not such a file.
-    pub(super) fn finish(self) -> Option<u128> {
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`]: the file was not as long as it should be.
+    pub(super) fn finish(self) -> io::Result<u128> {
         match self.state {
-            State::Data(tensors) => tensors.finish(),
-            _ => None,
+            State::Data(tensors) => tensors.finish().ok_or(io::ErrorKind::UnexpectedEof.into()),
+            State::Header(head) => Ok(Xxh3::oneshot(&head)),
+            State::Other(bytes) => Ok(bytes.finish_128()),
         }
     }
+}
+
+/// The state of a reader for what begins like this and is no such file.
+fn other(head: &[u8]) -> State {
+    let mut bytes = Xxh3::new();
+    bytes.write(head);
+    State::Other(Box::new(bytes))
 }
 
 /// What comes after this much of the header; `None`: more of it.
@@ -112,13 +122,13 @@ fn next(head: &[u8], size: u64) -> Option<State> {
     let (length, text) = head.split_first_chunk::<8>()?;
     let length = u64::from_le_bytes(*length);
     if length == 0 || length > LONGEST_KEPT || length + 8 > size {
-        return Some(State::GivenUp);
+        return Some(other(head));
     }
     if (text.len() as u64) < length {
         return None;
     }
     let header = Header::parse(text, size - 8 - length);
-    Some(header.map_or(State::GivenUp, |header| State::Data(Box::new(Tensors::new(header)))))
+    Some(header.map_or_else(|| other(head), |header| State::Data(Box::new(Tensors::new(header)))))
 }
 
 struct Tensors {
@@ -161,6 +171,7 @@ impl Tensors {
         }
     }
 
+    /// `None`: something is still to come.
     fn finish(self) -> Option<u128> {
         if !self.rest.is_empty() {
             return None;
