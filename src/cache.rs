@@ -38,11 +38,16 @@ pub struct Cache {
 /// What is remembered of one data set: a directory of files, or a file.
 pub struct DataSet<'a> {
     cache: &'a Cache,
+    root: PathBuf,
     path: PathBuf,
     device: u64,
     records: Records,
     /// Which of the records were found.
     used: Vec<AtomicBool>,
+    /// Whether a file was not found that could be remembered.
+    is_worth_reading: AtomicBool,
+    /// Whether what is written through a memory mapping from now on is noticed.
+    is_written_back: bool,
     /// Records of files that were read.
     new: Mutex<Vec<Record>>,
 }
@@ -97,7 +102,19 @@ impl Cache {
             Err(_) => Records::default(),
         };
         let used = Vec::from_iter((0..records.count()).map(|_| AtomicBool::new(false)));
-        Some(DataSet { cache: self, path, device, records, used, new: Mutex::default() })
+        let (is_worth_reading, is_written_back) = (AtomicBool::new(false), false);
+        let new = Mutex::default();
+        Some(DataSet {
+            cache: self,
+            root,
+            path,
+            device,
+            records,
+            used,
+            is_worth_reading,
+            is_written_back,
+            new,
+        })
     }
 
     fn note_use(&self, file: &File, noted: SystemTime) {
@@ -132,15 +149,34 @@ impl Cache {
 impl DataSet<'_> {
     /// The SHA-256 of the file with this path below the data set's root, if it is remembered for just this file.
     pub fn find(&self, path: &str, stamp: &Stamp) -> Option<Digest> {
-        let (index, sha256) = self.records.find(&self.cache.key, path, stamp)?;
+        let Some((index, sha256)) = self.records.find(&self.cache.key, path, stamp) else {
+            self.is_worth_reading.fetch_or(self.is_settled(stamp), Ordering::Relaxed);
+            return None;
+        };
         self.used[index].store(true, Ordering::Relaxed);
         self.cache.found.fetch_add(1, Ordering::Relaxed);
         Some(sha256)
     }
 
+    fn is_settled(&self, stamp: &Stamp) -> bool {
+        stamp.device() == self.device && settled::is_settled(stamp, self.cache.now)
+    }
+
+    /// Has to be called before files are read that were not found: a page that is written through a memory mapping
+    /// changes the file's times only if it was written back since the last time.
+    pub fn prepare_to_remember(&mut self) {
+        if !*self.is_worth_reading.get_mut() {
+            return;
+        }
+        match settled::write_back(&self.root) {
+            Ok(()) => self.is_written_back = true,
+            Err(error) => drop(self.cache.failure.set(error)),
+        }
+    }
+
     /// Notes what is to be remembered of a file that was read, if its times show that nobody is writing to it.
     pub fn remember(&self, path: &str, stamp: &Stamp, sha256: &Digest) {
-        if stamp.device() == self.device && settled::is_settled(stamp, self.cache.now) {
+        if self.is_written_back && self.is_settled(stamp) {
             let record = Record::new(&self.cache.key, path, stamp, sha256);
             self.new.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }

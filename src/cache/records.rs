@@ -11,7 +11,7 @@ const BEGIN: [u8; 16] = *b"modelseal-hash-1";
 
 /// Which file, in which state; its SHA-256; and the authentication code of both.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Record([u8; LENGTH]);
+pub(super) struct Record([u8; LENGTH]);
 
 const IDENTITY: usize = 16;
 const SHA256: usize = 32;

@@ -8,9 +8,19 @@ use crate::digest::Stamp;
 
 /// For so long a file has not been touched before its digest is remembered.
 ///
-/// A system's clock may advance only every 10 ms, and what writes through a memory mapping is noticed once
-/// for each time that the system writes the page to the disk, which it does after 30 seconds.
+/// A system's clock may advance only every 10 ms.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// Writes back what the file system of this directory or file has in memory.
+#[cfg(target_os = "linux")]
+pub(super) fn write_back(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(std::fs::File::open(root)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_back(_: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Whether the file's next change would give it another stamp.
 ///
@@ -37,16 +47,15 @@ pub(super) fn boot() -> io::Result<Vec<u8>> {
 }
 
 /// The device of a local file system that is written through this kernel alone, whose inodes have a time that
-/// no program can set: `ext2` to `ext4`, `xfs`, `btrfs`, `f2fs`, `zfs`, `bcachefs`, `overlayfs`. What is
-/// mounted read-only was written elsewhere.
+/// no program can set: `ext2` to `ext4`, `xfs`, `btrfs`, `f2fs`, `zfs`, `bcachefs`. What is mounted
+/// read-only was written elsewhere, and what an overlay has below it is not known.
 #[cfg(target_os = "linux")]
 pub(super) fn device(root: &Path) -> Option<u64> {
     use rustix::fs::{StatVfsMountFlags, statfs, statvfs};
     use std::os::unix::fs::MetadataExt;
 
     /// As `statfs` numbers them, `linux/magic.h` and the file systems' own sources.
-    const KNOWN: [u32; 7] =
-        [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
+    const KNOWN: [u32; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
     let is_known = KNOWN.contains(&(statfs(root).ok()?.f_type as u32));
     let is_writable = !statvfs(root).ok()?.f_flag.contains(StatVfsMountFlags::RDONLY);
     (is_known && is_writable).then(|| std::fs::metadata(root).ok().map(|metadata| metadata.dev()))?

@@ -45,12 +45,13 @@ impl Files<'_> {
     /// [`Error`]: a file cannot be read, or is not what it should be.
     pub(super) fn hash(&self, paths: &[String]) -> Result<Vec<Part>, Error> {
         let known = self.cache.and_then(|cache| cache.data_set(self.root, paths.len()));
-        let Some(data_set) = known else {
+        let Some(mut data_set) = known else {
             return self.read(&Vec::from_iter(paths), None);
         };
         let mut parts = map_files(paths, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
         let unknown =
             Vec::from_iter(paths.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(path, _)| path));
+        data_set.prepare_to_remember();
         let read = self.read(&unknown, Some(&data_set))?;
         for (unknown, part) in parts.iter_mut().filter(|part| part.is_none()).zip(read) {
             *unknown = Some(part);

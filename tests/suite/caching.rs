@@ -2,9 +2,10 @@
 //! cache costs a read and never the truth.
 
 use std::fs::{self, File, FileTimes};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -376,6 +377,35 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
     assert!(!without.stderr.contains("cache"), "{}", without.all());
 }
 
+/// A page that was written through a mapping and not yet to the disk can be written again without a new time.
+#[test]
+fn what_is_written_through_a_memory_mapping_is_noticed() {
+    let built = Built::new();
+    let script = "import mmap, sys\n\
+                  file = open(sys.argv[1], 'r+b')\n\
+                  content = mmap.mmap(file.fileno(), 0)\n\
+                  for line in sys.stdin:\n    content[0] = ord(line[0])\n    print('written', flush=True)\n";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(built.scene.data("a")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut writer = command.spawn().expect("starts");
+    let (mut input, output) =
+        (writer.stdin.take().expect("is piped"), writer.stdout.take().expect("is piped"));
+    let mut output = BufReader::new(output);
+    let mut write = |text: &str| {
+        input.write_all(text.as_bytes()).expect("writes");
+        output.read_line(&mut String::new()).expect("answers");
+    };
+    write("1\n");
+    let (first, _) = built.release(&[]);
+    write("2\n");
+    let (second, cached) = built.release(&[]);
+    assert_ne!(first, second);
+    assert_eq!(cached, Some(3));
+    assert_eq!(built.release(&["--no-cache"]).0, second);
+    drop(input);
+    assert!(writer.wait().expect("ends").success());
+}
+
 /// Somebody who has the secret can lie to the builds of this user, and to nothing else.
 #[test]
 fn what_a_cache_says_matters_to_nobody_but_build() {
@@ -388,7 +418,9 @@ fn what_a_cache_says_matters_to_nobody_but_build() {
     let data_set = || cache.data_set(&built.scene.data(""), 4).expect("can be remembered");
     let stamp = Stamp::of(&fs::metadata(built.scene.data("a")).expect("is there"));
     assert!(data_set().find("a", &stamp).is_some(), "the build has not used this cache");
-    let data_set = data_set();
+    let mut data_set = data_set();
+    assert!(data_set.find("another", &stamp).is_none());
+    data_set.prepare_to_remember();
     data_set.remember("a", &stamp, &Digest::sha256(b"a lie"));
     data_set.write();
     let (release, cached) = built.release(&[]);
