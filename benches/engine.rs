@@ -13,9 +13,10 @@ use modelseal::digest::{
     Algorithms, Consumer, Digest, Error, FileRead, Job, Symlinks, directory_hash, hash_file, hash_files,
     sha256_of_both, walk,
 };
+use modelseal::document::{Counted, Document};
 use modelseal::manifest::{
-    Counted, Document, ExternalParameters, FORMAT, FileFacts, InternalParameters, Missing, Model, Origin,
-    Statement, Subject, check_collisions, parse,
+    ExternalParameters, FORMAT, FileFacts, InternalParameters, Missing, Model, Origin, Statement, Subject,
+    check_collisions, parse,
 };
 use modelseal::release::Seal;
 use modelseal::sign::{KeyAlgorithm, PrivateKey, SignedBundle};

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest::Progress;
-use crate::manifest::{Attestation, Claim, Counted, Document, Origin, Rung};
+use crate::document::{Counted, Document};
+use crate::manifest::{Attestation, Claim, Origin, Rung};
 use crate::policy::Policy;
 use crate::report::{Report, Status, Verdict};
 use crate::run::Scratch;

@@ -60,6 +60,7 @@ pub mod compare;
 pub mod content;
 pub mod diff;
 pub mod digest;
+pub mod document;
 pub mod drill;
 pub mod gate;
 pub mod inputs;

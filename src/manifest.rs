@@ -5,7 +5,7 @@
 
 mod attestation;
 mod behaviour;
-mod document;
+mod canonical;
 mod evidence;
 mod model_signature;
 mod object;
@@ -23,9 +23,7 @@ pub use attestation::{
 pub use behaviour::{
     Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally, Tolerance,
 };
-pub(crate) use document::Hashing;
-pub use document::{BUFFER, Counted, Document, is_exactly};
-use document::{serialises_to, to_json, write_json};
+use canonical::{serialises_to, to_json, write_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
@@ -58,6 +56,8 @@ pub const FORMAT: u32 = 1;
 
 /// The file, inside the artifact, that holds the seal.
 pub const SEAL_PATH: &str = ".modelseal/manifest.sigstore.json";
+/// No seal has more bytes: about a million and a half files.
+pub const LONGEST_SEAL: u64 = 512 << 20;
 /// The directory that holds nothing but the seal.
 pub const SEAL_DIRECTORY: &str = ".modelseal";
 /// The OMS signature, inside the artifact.

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE, Progress};
+use crate::document::{Counted, Document};
 use crate::manifest::{
-    Attestation, Counted, Document, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest,
-    Statement, Subject,
+    Attestation, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest, Statement, Subject,
 };
 use crate::sign::{
     self, Bundle, BundleError, Form, KeyError, PublicKey, ReadBundle, SignatureError, SignedBundle, Signer,

@@ -235,7 +235,7 @@ impl Refusal {
     }
 }
 
-/// How the signature of a bundle is checked by a key: [`Bundle::verify`], or what a format needs beside it.
+/// How the signature of a bundle is checked by a key: over what its format says.
 pub type Check<'a> = &'a dyn Fn(&PublicKey) -> Result<(), SignatureError>;
 
 /// Finds who of the trusted signed this. What the bundle says about its signer is only ever compared.

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::manifest::{Document, parse};
+use modelseal::document::Document;
+use modelseal::manifest::parse;
 use modelseal::release::Seal;
 
 fuzz_target!(|bytes: &[u8]| {

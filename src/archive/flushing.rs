@@ -22,7 +22,7 @@ impl Flushing {
     ///
     /// # Errors
     /// That there is no room.
-    pub(crate) fn reserve(&self, length: u64) -> io::Result<()> {
+    pub(crate) fn preallocate(&self, length: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if length >= FLUSH {
             use rustix::fs::{FallocateFlags, fallocate};

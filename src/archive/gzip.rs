@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header};
 use super::in_order::InOrder;
 use super::output::Exact;
-use crate::manifest::Document;
+use crate::document::Document;
 
 /// The fixed header: no name, no time, no operating system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

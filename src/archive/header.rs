@@ -40,8 +40,8 @@ pub(super) fn encode(frame: &Frame, entry: &Entry<'_>) -> Vec<u8> {
 
 /// How long an archive of files of these sizes is at least: some headers take more than one block.
 pub fn least_length(sizes: impl Iterator<Item = u64>) -> u64 {
-    let entries: u64 = sizes.map(|size| BLOCK as u64 + size + padding(size) as u64).sum();
-    entries + 2 * BLOCK as u64
+    let whole = |size: u64| size.saturating_add((BLOCK + padding(size)) as u64);
+    sizes.map(whole).fold(2 * BLOCK as u64, u64::saturating_add)
 }
 
 /// How many zero bytes follow a content of this size.

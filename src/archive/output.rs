@@ -14,8 +14,8 @@ use super::{Compression, WriteError};
 use crate::digest::{
     self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
 };
+use crate::document::Document;
 use crate::interrupt::{self, Unfinished};
-use crate::manifest::Document;
 
 /// How much is compared at a time.
 const CHUNK: usize = 1 << 20;
@@ -90,9 +90,9 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// [`WriteError::Io`]: there is no room.
-    pub fn reserve(&self, length: u64) -> Result<(), WriteError> {
+    pub fn preallocate(&self, length: u64) -> Result<(), WriteError> {
         match &self.sink {
-            Sink::Plain(file) => file.get_ref().reserve(length),
+            Sink::Plain(file) => file.get_ref().preallocate(length),
             Sink::Gzip(_) | Sink::Zstd(_) => Ok(()),
         }
         .map_err(|source| WriteError::io(&self.path, source))

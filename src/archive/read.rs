@@ -4,10 +4,7 @@ use super::header::{BLOCK, decode, encode, name_of, padding};
 use super::source::Source;
 use super::{Entry, Found, Frame, ReadError};
 use crate::digest::{Consumer, Digest, Progress, hash_stream, read_through};
-use crate::manifest::SEAL_PATH;
-
-/// No seal is longer: about two million files.
-const LONGEST_SEAL: u64 = 512 << 20;
+use crate::manifest::{LONGEST_SEAL, SEAL_PATH};
 
 /// Reads an archive front to back, and only as far as it is what [`super::ArchiveWriter`] writes.
 pub struct ArchiveReader<R: Read> {

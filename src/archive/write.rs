@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 use super::header::{BLOCK, encode, padding};
 use super::{ArchiveFile, Entry, Frame, Room};
 use crate::digest::Consumer;
-use crate::manifest::Document;
+use crate::document::Document;
 
 /// Writes the canonical tar, entry by entry, to anything that takes bytes.
 pub struct ArchiveWriter<W> {

@@ -12,10 +12,10 @@ use super::plan::Plan;
 use crate::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError, least_length};
 use crate::content::has_content;
 use crate::digest::{Consumer, Digest, Memory, Progress, map_files};
+use crate::document::{Counted, Document};
 use crate::inputs::{self, Artifact, ListedFile};
 use crate::manifest::{
-    ContentHash, Counted, Document, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
-    model_signature_payload,
+    ContentHash, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload,
 };
 use crate::release;
 use crate::sign::{self, SignedBundle, Signer};
@@ -66,8 +66,7 @@ pub(super) fn in_one_pass(
         sign::bundle_length(payload.length(), &material)
     });
     let seal = sign::bundle_length(length, &material);
-    let sizes = statement.files().iter().map(Subject::size);
-    archive.output().reserve(least_length(sizes.chain([seal]).chain(signature)))?;
+    preallocate(&archive, &statement, [seal].into_iter().chain(signature))?;
     let rooms = Rooms::reserve(&mut archive, seal, signature);
     let rooms = rooms.map_err(failed)?;
 
@@ -95,6 +94,8 @@ pub(super) fn sealed(
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
     let release = seals.release;
+    let signature = seals.model_signature.as_deref().map(Document::length);
+    preallocate(&archive, statement, [seals.manifest.length()].into_iter().chain(signature))?;
     seals.append(&mut archive).map_err(failed)?;
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
@@ -107,6 +108,16 @@ pub(super) fn sealed(
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
     Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
+}
+
+/// Finds space on the disk for the archive of this statement, with seals of these lengths.
+fn preallocate(
+    archive: &ArchiveWriter<ArchiveFile>,
+    statement: &Statement,
+    seals: impl Iterator<Item = u64>,
+) -> Result<(), WriteError> {
+    let files = statement.files().iter().map(Subject::size);
+    archive.output().preallocate(least_length(seals.chain(files)))
 }
 
 /// Where the seals will be.

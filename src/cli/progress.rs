@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Talk;
 
-/// Work that is done before that is done before anybody wonders.
+/// Work that is over by then is over before anybody wonders.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Counts bytes; appears on a terminal after a second, and leaves nothing behind.

@@ -13,7 +13,7 @@ use super::signing::Signing;
 use super::verify::ignored;
 use crate::archive::write_whole;
 use crate::digest::{Symlinks, open_regular};
-use crate::manifest::{Counted, Document};
+use crate::document::{Counted, Document};
 use crate::oms::{GIT_PATHS, state};
 use crate::sign::SignedBundle;
 

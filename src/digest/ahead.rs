@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::parallel::Spare;
+use super::parallel::spawn_spare;
 use super::pieces::PIECE;
 use super::{Algorithms, EntryKind, Error, FileRead, Progress, Symlinks, Tree, hash_file, walk};
 
@@ -32,21 +32,18 @@ pub fn walk_meanwhile(
     progress: Progress<'_>,
     meanwhile: impl FnOnce() -> bool,
 ) -> Result<Option<Walked>, Error> {
-    let is_over = AtomicBool::new(false);
+    let (is_over, is_unwanted) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
-        let helper = Spare::take().map(|spare| {
-            let is_over = &is_over;
-            scope.spawn(move || {
-                let _spare = spare;
-                Walked::new(root)?.hash_until(root, own, algorithms, progress, is_over)
-            })
+        let helper = spawn_spare(scope, || {
+            Walked::new(root, &is_unwanted)?.hash_until(root, own, algorithms, progress, &is_over)
         });
         let is_wanted = meanwhile();
+        is_unwanted.store(!is_wanted, Ordering::Relaxed);
         is_over.store(true, Ordering::Relaxed);
         let walked = match helper.map(thread::ScopedJoinHandle::join) {
             Some(Ok(walked)) => walked,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None if is_wanted => Walked::new(root),
+            None if is_wanted => Walked::new(root, &is_unwanted),
             None => return Ok(None),
         };
         if is_wanted { walked.map(Some) } else { Ok(None) }
@@ -54,8 +51,9 @@ pub fn walk_meanwhile(
 }
 
 impl Walked {
-    fn new(root: &Path) -> Result<Self, Error> {
-        let tree = walk(root, Symlinks::Refuse, &|_, _| false)?;
+    /// What nobody wants to know any more is left out.
+    fn new(root: &Path, is_unwanted: &AtomicBool) -> Result<Self, Error> {
+        let tree = walk(root, Symlinks::Refuse, &|_, _| is_unwanted.load(Ordering::Relaxed))?;
         Ok(Self { tree, files: Vec::new() })
     }
 
@@ -88,15 +86,13 @@ impl Walked {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::digest::Digest;
 
     #[test]
-    fn files_are_hashed_while_somebody_waits_and_no_longer() {
+    fn small_files_are_hashed_until_it_is_over() {
         let directory = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| directory.path().join(name);
+        let (root, at) = (directory.path(), |name: &str| directory.path().join(name));
         std::fs::create_dir(at("sub")).expect("creates");
         for name in ["a", "own", "sub/b"] {
             std::fs::write(at(name), name).expect("writes");
@@ -104,29 +100,33 @@ mod tests {
         std::fs::write(at("large"), vec![0; PIECE as usize + 1]).expect("writes");
         std::os::unix::fs::symlink("a", at("link")).expect("links");
 
-        let walk = |meanwhile: &dyn Fn() -> bool| {
-            walk_meanwhile(directory.path(), &["own"], Algorithms::ALL, &|_| {}, meanwhile).expect("walks")
+        let hash = |is_over| {
+            let walked = Walked::new(root, &AtomicBool::new(false)).expect("walks");
+            let is_over = AtomicBool::new(is_over);
+            walked.hash_until(root, &["own"], Algorithms::ALL, &|_| {}, &is_over).expect("hashes")
         };
-        let walked = walk(&|| {
-            thread::sleep(Duration::from_millis(300));
-            true
-        });
-        let walked = walked.expect("is wanted");
-        let names = Vec::from_iter(walked.tree.entries.iter().map(|entry| entry.shown()));
+        let Walked { tree, files } = hash(false);
+        let names = Vec::from_iter(tree.entries.iter().map(|entry| entry.shown()));
         assert_eq!(names, ["a", "large", "link", "own", "sub/b"]);
-        if super::super::threads() > 1 {
-            let found = walked.files.iter().map(|(index, read)| (names[*index], read.digests.sha256));
-            let sha256 = |name: &str| Some(Digest::sha256(name.as_bytes()));
-            assert_eq!(Vec::from_iter(found), [("a", sha256("a")), ("sub/b", sha256("sub/b"))]);
-        }
-        assert!(walk(&|| false).is_none());
+        let found = files.iter().map(|(index, read)| (names[*index], read.digests.sha256));
+        let sha256 = |name: &str| Some(Digest::sha256(name.as_bytes()));
+        assert_eq!(Vec::from_iter(found), [("a", sha256("a")), ("sub/b", sha256("sub/b"))]);
+        assert_eq!(hash(true).files.len(), 0);
+
+        let walked = Walked::new(root, &AtomicBool::new(true)).expect("walks");
+        assert_eq!(walked.tree.entries.len(), 0);
     }
 
     #[test]
     fn what_cannot_be_walked_is_an_error_only_for_who_wants_it() {
-        let absent = Path::new("absent");
-        let walk = |is_wanted| walk_meanwhile(absent, &[], Algorithms::ALL, &|_| {}, || is_wanted);
-        assert!(matches!(walk(true), Err(Error::Io { .. })));
-        assert!(matches!(walk(false), Ok(None)));
+        let directory = tempfile::tempdir().expect("a directory");
+        let walk = |root: &Path, is_wanted| {
+            walk_meanwhile(root, &[], Algorithms::ALL, &|_| {}, || is_wanted).map(|walked| walked.is_some())
+        };
+        assert!(matches!(walk(directory.path(), true), Ok(true)));
+        for root in [directory.path(), Path::new("absent")] {
+            assert!(matches!(walk(root, false), Ok(false)));
+        }
+        assert!(matches!(walk(Path::new("absent"), true), Err(Error::Io { .. })));
     }
 }

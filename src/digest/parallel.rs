@@ -12,10 +12,23 @@ pub fn threads() -> usize {
 /// A thread that may be started: with those that work already there are not more than [`threads`].
 ///
 /// Whoever has work that can be shared takes one at any time, and nobody waits for one.
-pub(super) struct Spare;
+struct Spare;
+
+/// Lets another thread work, if there is one to spare; `None` also where the system starts no more of them.
+pub(super) fn spawn_spare<'scope, R: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> Option<thread::ScopedJoinHandle<'scope, R>> {
+    let spare = Spare::take()?;
+    let work = move || {
+        let _spare = spare;
+        work()
+    };
+    thread::Builder::new().spawn_scoped(scope, work).ok()
+}
 
 impl Spare {
-    pub(super) fn take() -> Option<Self> {
+    fn take() -> Option<Self> {
         let one_less = |spare: usize| spare.checked_sub(1);
         Self::count().fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok().map(|_| Self)
     }
@@ -107,16 +120,8 @@ pub(super) fn distribute<R: Send, E: Send>(
     let queue = Queue { count, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
     let done = thread::scope(|scope| {
         // This thread works, too.
-        let helpers: Vec<_> = (1..threads().min(count))
-            .map_while(|_| Spare::take())
-            .map(|spare| {
-                let (queue, worker) = (&queue, &worker);
-                scope.spawn(move || {
-                    let _spare = spare;
-                    worker(queue)
-                })
-            })
-            .collect();
+        let helpers: Vec<_> =
+            (1..threads().min(count)).map_while(|_| spawn_spare(scope, || worker(&queue))).collect();
         let mut done = worker(&queue);
         for helper in helpers {
             match helper.join() {

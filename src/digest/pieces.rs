@@ -16,7 +16,7 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, me
 
 use super::buffer::with_buffer;
 use super::fan_out::fill;
-use super::parallel::Spare;
+use super::parallel::spawn_spare;
 use super::{Digest, Progress};
 
 /// A power of two of BLAKE3's chunks; large enough to hide what a system call costs, small enough for a
@@ -113,18 +113,14 @@ fn hash_pieces(source: &dyn Pieces, size: u64, progress: Progress<'_>) -> io::Re
         let result = hash_some(source, &begun, &ended, progress, &mut found, &mut || {});
         result.map(|()| found)
     };
-    let mut found = Vec::with_capacity(count);
+    // The size is what somebody says of the source: nothing is allocated by it.
+    let mut found = Vec::new();
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         // Whoever ends its own work elsewhere leaves a core for this: it may happen at any time.
         let mut call_for_help = || {
-            if begun.load(Ordering::Relaxed) + 1 < count
-                && let Some(spare) = Spare::take()
-            {
-                helpers.push(scope.spawn(|| {
-                    let _spare = spare;
-                    work()
-                }));
+            if begun.load(Ordering::Relaxed) + 1 < count {
+                helpers.extend(spawn_spare(scope, work));
             }
         };
         let mut outcome = hash_some(source, &begun, &ended, progress, &mut found, &mut call_for_help);
@@ -228,6 +224,12 @@ mod tests {
             let found = hash_stream(bytes.as_slice(), length as u64, &|_| {});
             assert_eq!(found.expect("hashes"), expected);
         }
+    }
+
+    #[test]
+    fn a_size_that_somebody_made_up_allocates_nothing() {
+        let found = hash_stream(bytes(PIECE + 1).as_slice(), 1 << 62, &|_| {});
+        assert_eq!(found.expect("hashes"), (PIECE as u64 + 1, None));
     }
 
     #[test]

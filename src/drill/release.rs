@@ -10,9 +10,10 @@ use super::{Attempt, Error};
 use crate::archive::ArchiveWriter;
 use crate::archive::Entry;
 use crate::digest::Digest;
+use crate::document::{Counted, Document};
 use crate::manifest::{
-    Annotations, Counted, Document, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts,
-    ResourceDescriptor, SEAL_PATH, Statement, Subject, model_signature_payload,
+    Annotations, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
+    Statement, Subject, model_signature_payload,
 };
 use crate::release::{entry, frame};
 use crate::sign::{SignedBundle, Signer};

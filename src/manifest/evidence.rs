@@ -154,6 +154,9 @@ fn timeline_fits(timeline: &Timeline, labels: Option<&BTreeMap<String, u64>>) ->
     let span = i64::try_from(timeline.width)
         .ok()
         .and_then(|width| width.checked_mul(MOST_BUCKETS as i64)?.checked_add(timeline.start));
+    if !shape || span.is_none() {
+        return false;
+    }
     let by_class = timeline.labels.iter().all(|(label, counts)| {
         let known = labels.and_then(|labels| labels.get(label).copied()).unwrap_or(0);
         let sum = total(counts.iter().copied());
@@ -163,5 +166,23 @@ fn timeline_fits(timeline: &Timeline, labels: Option<&BTreeMap<String, u64>>) ->
         let counts = timeline.labels.values().filter_map(|counts| counts.get(index));
         total(counts.copied()).is_some_and(|labelled| labelled <= *rows)
     });
-    shape && span.is_some() && by_class && by_bucket
+    by_class && by_bucket
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What does not fit is refused before it is compared: this would be a comparison for each row and label.
+    #[test]
+    fn a_timeline_of_anybody_costs_little() {
+        let many = 1_000_000;
+        let labels = (0..many).map(|label| (label.to_string(), Vec::new())).collect();
+        let timeline = Timeline { start: 0, width: 1, rows: vec![0; many], labels };
+        assert!(!timeline_fits(&timeline, None));
+        let labels = BTreeMap::from([("a".to_string(), vec![1])]);
+        let timeline = Timeline { start: 0, width: 1, rows: vec![1], labels: labels.clone() };
+        assert!(timeline_fits(&timeline, Some(&BTreeMap::from([("a".to_string(), 1)]))));
+        assert!(!timeline_fits(&timeline, None), "more of a class than there are");
+    }
 }

@@ -7,8 +7,9 @@ use std::io;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::Digest as _;
 
-use super::{Document, MODEL_SIGNATURE_PATH, SEAL_DIRECTORY, STATEMENT_TYPE, Statement, Subject, write_json};
+use super::{MODEL_SIGNATURE_PATH, SEAL_DIRECTORY, STATEMENT_TYPE, Statement, Subject, write_json};
 use crate::digest::Digest;
+use crate::document::Document;
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 

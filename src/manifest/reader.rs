@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use memchr::memmem;
 use sha2::Digest as _;
 
-use super::document::Hashing;
 use super::parse::{explain, judge};
-use super::{Document, ParseError, Statement, Subject};
+use super::{ParseError, Statement, Subject};
 use crate::digest::Digest;
+use crate::document::Document;
+use crate::document::Hashing;
 
 /// So much text is collected before the files in it are read.
 const WINDOW: usize = 1 << 20;

@@ -5,14 +5,15 @@ use std::io;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    BUILD_TYPE, Document, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE,
-    model_root, write_json,
+    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, model_root,
+    write_json,
 };
 use super::{
     Builder, BuilderVersion, Byproduct, InternalParameters, Model, ResourceDescriptor, RunDetails,
     provenance::BuildDefinition,
 };
 use crate::digest::Digest;
+use crate::document::Document;
 
 /// The manifest. [`super::parse`] gives only those whose parts fit together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

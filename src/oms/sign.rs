@@ -8,7 +8,8 @@ use sha2::Digest as _;
 use super::files::{Wanted, digests, list, location};
 use super::statement::Hash;
 use crate::digest::{self, Digest, Progress, Symlinks};
-use crate::manifest::{Document, ModelSignature};
+use crate::document::Document;
+use crate::manifest::ModelSignature;
 
 /// What is signed.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::Seal;
 use crate::digest::{Algorithms, Consumer, Digest, Hasher};
-use crate::manifest::{Counted, Document, model_signature_payload};
+use crate::document::{Counted, Document};
+use crate::manifest::model_signature_payload;
 use crate::sign::{self, SignedBundle};
 
 /// A text up to this length is kept, so that somebody can say what it is instead.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
 
 use super::{KeyError, PublicKey, SignatureError, Signer};
-use crate::manifest::{BUFFER, Counted, Document};
+use crate::document::{BUFFER, Counted, Document};
 
 pub(super) const START: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"#;

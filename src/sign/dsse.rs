@@ -4,7 +4,7 @@ use std::io::Write;
 
 use sha2::digest::{FixedOutput, Output, Update};
 
-use crate::manifest::{Document, Hashing};
+use crate::document::{Document, Hashing};
 
 /// The start of the pre-authentication encoding; the payload follows.
 fn header(payload_type: &str, payload_length: u64) -> String {

@@ -5,7 +5,8 @@ use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef};
 
 use super::{AskPassword, KeyError, Password, PublicKey, dsse};
-use crate::manifest::{Document, PAYLOAD_TYPE};
+use crate::document::Document;
+use crate::manifest::PAYLOAD_TYPE;
 
 /// A kind of key that modelseal makes and uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

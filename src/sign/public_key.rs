@@ -9,7 +9,8 @@ use sha2::Digest as _;
 use super::private_key::{algorithm_name, pem_block};
 use super::{Form, KeyError, dsse};
 use crate::digest::Digest;
-use crate::manifest::{Document, PAYLOAD_TYPE};
+use crate::document::Document;
+use crate::manifest::PAYLOAD_TYPE;
 
 /// A public key that can check a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]

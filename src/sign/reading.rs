@@ -13,7 +13,11 @@ use super::bundle::{
 };
 use super::foreign::read_foreign;
 
-/// How much is read at a time. What a bundle of ours says before its payload is not longer.
+/// What a bundle of ours says before its payload is not longer: in base64, the longest chain of certificates that
+/// anybody is trusted by has 700 KiB.
+const LONGEST_HEAD: u64 = 1 << 20;
+
+/// How much is read at a time.
 const PIECE: u64 = 64 << 10;
 
 /// No bundle says more than this behind its payload.
@@ -52,44 +56,52 @@ pub fn read_bundle_from(
     payload: &mut dyn Write,
 ) -> io::Result<Result<ReadBundle, BundleError>> {
     let mut text = Vec::new();
-    source.take(PIECE).read_to_end(&mut text)?;
+    source.take(LONGEST_HEAD).read_to_end(&mut text)?;
     let Some((material, key_id, start)) = read_head(&text) else {
         source.read_to_end(&mut text)?;
         return Ok(read_other(text));
     };
     let head = text[..start].to_vec();
     text.drain(..start);
+    let is_decoded = decode_payload(source, &mut text, payload)?;
+    source.take(LONGEST_TAIL).read_to_end(&mut text)?;
+    Ok(match read_tail(&text, &key_id).filter(|_| is_decoded) {
+        Some(signature) => {
+            let (timestamps, form) = (Vec::new(), Form::Canonical);
+            let bundle = Bundle { material, payload: None, signature, timestamps, form };
+            Ok(ReadBundle { bundle, foreign: None })
+        }
+        // What it should be is known, and it is not that. A bundle with less of a payload tells what is wrong.
+        None => Err(match read_foreign(&[head, text].concat()) {
+            Ok(_) => BundleError::NotCanonical,
+            Err(error) => error,
+        }),
+    })
+}
+
+/// Decodes base64 up to a quotation mark, and leaves in `text` what was read and not decoded. `false`: it is not
+/// base64 in its one spelling, or does not end.
+fn decode_payload(source: &mut dyn Read, text: &mut Vec<u8>, payload: &mut dyn Write) -> io::Result<bool> {
     let mut decoded = Vec::new();
     loop {
-        let end = memchr(b'"', &text);
-        let whole = end.unwrap_or(text.len() / 4 * 4);
+        let end = memchr(b'"', text);
+        // Without an end in sight, the last group may be the one that is padded: it waits.
+        let whole = end.unwrap_or(text.len().saturating_sub(1) / 4 * 4);
         decoded.clear();
         // The decoder refuses everything but the one right spelling: white space, missing or surplus padding,
         // spare bits that are not zero, the URL-safe alphabet. Padding ends the text.
         match STANDARD.decode_vec(&text[..whole], &mut decoded) {
             Ok(()) if end.is_some() || decoded.len() == whole / 4 * 3 => payload.write_all(&decoded)?,
-            _ => break,
+            _ => return Ok(false),
         }
         text.drain(..whole);
         if end.is_some() {
-            source.take(LONGEST_TAIL).read_to_end(&mut text)?;
-            if let Some(signature) = read_tail(&text, &key_id) {
-                let (timestamps, form) = (Vec::new(), Form::Canonical);
-                let bundle = Bundle { material, payload: None, signature, timestamps, form };
-                return Ok(Ok(ReadBundle { bundle, foreign: None }));
-            }
-            break;
+            return Ok(true);
         }
-        if source.take(PIECE).read_to_end(&mut text)? == 0 {
-            break;
+        if source.take(PIECE).read_to_end(text)? == 0 {
+            return Ok(false);
         }
     }
-    // What it should be is known, and it is not that. A bundle with less of a payload tells what is wrong.
-    source.take(LONGEST_TAIL).read_to_end(&mut text)?;
-    Ok(Err(match read_foreign(&[head, text].concat()) {
-        Ok(_) => BundleError::NotCanonical,
-        Err(error) => error,
-    }))
 }
 
 /// How many bytes stand behind the payload of a bundle of ours with this material, whoever signed.
@@ -163,7 +175,7 @@ fn read_material(text: &str) -> Option<(Material, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Counted, Document};
+    use crate::document::{Counted, Document};
     use crate::sign::{KeyAlgorithm, PrivateKey, SignedBundle, Signer};
 
     fn key(algorithm: KeyAlgorithm) -> Signer {
@@ -191,6 +203,32 @@ mod tests {
             }
         }
         assert_eq!(lengths.len(), 1);
+    }
+
+    #[test]
+    fn the_longest_chain_of_certificates_reads_back() {
+        let material = Material::Certificates(vec![vec![7; 64 << 10]; 8]);
+        for length in [0, 5 << 20] {
+            let payload = vec![b'x'; length];
+            let written = SignedBundle::new(Counted::of(payload.clone()), b"signature", material.clone());
+            let bundle = read_bundle(&written.to_vec()).expect("reads");
+            assert!(bundle.payload() == payload && bundle.material == material);
+        }
+    }
+
+    #[test]
+    fn a_bundle_reads_back_wherever_a_piece_of_it_ends() {
+        for material in [Material::Certificates(vec![vec![0; 300]]), key(KeyAlgorithm::P256).material()] {
+            let head = text_of(&material).0.len() + START.len() + PAYLOAD.len();
+            for end in [LONGEST_HEAD, LONGEST_HEAD + PIECE] {
+                let length = (end as usize - head) / 4 * 3;
+                for length in length - 4..length + 4 {
+                    let payload = vec![b'x'; length];
+                    let written = SignedBundle::new(Counted::of(payload), &[0; 70], material.clone());
+                    read_bundle(&written.to_vec()).unwrap_or_else(|error| panic!("{length}: {error}"));
+                }
+            }
+        }
     }
 
     #[test]

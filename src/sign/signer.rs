@@ -2,7 +2,8 @@
 
 use super::bundle::Material;
 use super::{KeyError, PrivateKey, PublicKey, dsse};
-use crate::manifest::{Document, PAYLOAD_TYPE};
+use crate::document::Document;
+use crate::manifest::PAYLOAD_TYPE;
 
 /// Signs a message with a key that modelseal never sees: the DSSE pre-authentication encoding in, a signature
 /// out, in DER or as `r` and `s` one after the other.

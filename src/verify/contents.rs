@@ -9,7 +9,8 @@ use crate::digest::{Algorithms, FileDigests, Progress};
 use crate::manifest::Subject;
 use crate::release::{Discard, ModelSignature, Seal, read_contents};
 
-/// Reads an archive to its end and compares every file with all of its sealed digests. ///
+/// Reads an archive to its end and compares every file with all of its sealed digests.
+///
 /// # Errors
 /// [`Error`]: it could not be read. `Ok(Err(_))`: what is wrong with it.
 pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, String>, Error> {
@@ -18,15 +19,18 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
         Opened::Directory(path) => return Err(Error::NotAnArchive(path)),
     };
     let opened = ArchiveReader::new(source).and_then(|mut reader| {
-        let (_, read) = reader.read_seal(Seal::read)?;
-        Ok((read, reader))
+        let (entry, read) = reader.read_seal(Seal::read)?;
+        Ok((entry, read, reader))
     });
-    let (seal, reader) = match opened {
-        Ok((Ok(seal), reader)) => (seal, reader),
-        Ok((Err(error), _)) => return Ok(Err(error.to_string())),
+    let (entry, seal, reader) = match opened {
+        Ok((entry, Ok(seal), reader)) => (entry, seal, reader),
+        Ok((_, Err(error), _)) => return Ok(Err(error.to_string())),
         Err(ReadError::Io(source)) => return Err(Error::io(path, source)),
         Err(error) => return Ok(Err(error.to_string())),
     };
+    if let Err(error) = entry.check_header(&seal.frame()) {
+        return Ok(Err(error.to_string()));
+    }
     let mut differs = None;
     let mut found = |file: &Subject, digests: &FileDigests| {
         differs = differs.take().or_else(|| files::compare(file, digests));

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::{Error, Options, Target, Verification, archive, directory, seal};
 use crate::digest::{Symlinks, open_regular};
+use crate::manifest::LONGEST_SEAL;
 use crate::policy::{Policy, Previous};
 use crate::release::{Discard, Seal, SealError};
 use crate::report::{Check, Status};
@@ -13,9 +14,6 @@ const ID: &str = "previous";
 
 /// The steps that a previous release has to pass; a bare seal has only the first two.
 const STEPS: [&str; 5] = ["seal", "signature", "archive", "files", "model_signature"];
-
-/// No bare seal is longer.
-const LONGEST: u64 = 512 << 20;
 
 /// The previous release, if there is one that is accepted.
 pub(super) fn check(
@@ -98,7 +96,7 @@ fn bare_seal(target: &Target) -> Result<Option<Result<Seal, SealError>>, Error> 
     let Target::Path(path) = target else { return Ok(None) };
     let io = |source| Error::io(path, source);
     let (file, _) = open_regular(path, Symlinks::Follow)?;
-    let mut reader = file.take(LONGEST);
+    let mut reader = file.take(LONGEST_SEAL);
     let mut first = [0];
     if reader.read(&mut first).map_err(io)? == 0 || first != *b"{" {
         return Ok(None);

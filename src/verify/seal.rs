@@ -7,12 +7,9 @@ use std::path::{Path, PathBuf};
 use super::{Error, Target, Verification};
 use crate::archive::{ArchiveReader, ReadError};
 use crate::digest::{self, Symlinks, open_regular};
-use crate::manifest::SEAL_PATH;
+use crate::manifest::{LONGEST_SEAL, SEAL_PATH};
 use crate::release::{Seal, SealError};
 use crate::report::Check;
-
-/// No seal file in a directory is longer.
-const LONGEST: u64 = 512 << 20;
 
 /// A target that could be opened.
 pub(super) enum Opened {
@@ -58,10 +55,10 @@ pub(super) fn read_file(root: &Path) -> Result<Result<Seal, SealError>, Error> {
         }
         Err(other) => return Err(other.into()),
     };
-    if metadata.len() > LONGEST {
-        return absent(format!("`{SEAL_PATH}` is longer than {LONGEST} bytes"));
+    if metadata.len() > LONGEST_SEAL {
+        return absent(format!("`{SEAL_PATH}` is longer than {LONGEST_SEAL} bytes"));
     }
-    Seal::read(&mut file.take(LONGEST)).map_err(|source| Error::io(&path, source))
+    Seal::read(&mut file.take(LONGEST_SEAL)).map_err(|source| Error::io(&path, source))
 }
 
 /// Adds what was read of the seal to the report.
@@ -130,7 +127,7 @@ fn read_from_archive(
         (Err(ReadError::Io(source)), _) => Err(Error::io(target.path(), source)),
         // Perhaps a bare seal, as it lies in a directory.
         (Err(ReadError::NotAnArchive), Target::Path(path)) => {
-            let mut file = open_file(path)?.take(LONGEST);
+            let mut file = open_file(path)?.take(LONGEST_SEAL);
             match Seal::read(&mut file).map_err(|source| Error::io(path, source))? {
                 Err(SealError::Bundle(_)) => absent(ReadError::NotAnArchive.to_string()),
                 read => Ok(read),

@@ -147,8 +147,8 @@ impl Receiver for Extractor {
         let file = self.note(path, opened)?;
         self.time = SystemTime::UNIX_EPOCH + Duration::from_secs(frame.epoch);
         let file = Flushing::new(file);
-        let reserved = file.reserve(entry.size);
-        self.note(path, reserved)?;
+        let preallocated = file.preallocate(entry.size);
+        self.note(path, preallocated)?;
         self.open = Some((path.to_string(), file));
         Ok(())
     }

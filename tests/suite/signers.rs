@@ -8,6 +8,7 @@ use modelseal::manifest::{Attestation, Claim, Model, Rollback};
 use modelseal::sign::{KeySource, Signer, read_private_key};
 
 use crate::support::Project;
+use crate::support::archive::{checksum, join, split};
 use crate::support::authority::path;
 use crate::support::run::Outcome;
 
@@ -427,7 +428,11 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     let mut damaged = good.clone();
     let last = damaged.iter().rposition(|byte| *byte == b'w').expect("is there");
     damaged[last] = b'v';
+    let mut entries = split(&good);
+    entries[0].header[100..107].copy_from_slice(b"0000755");
+    checksum(&mut entries[0].header);
     for (bytes, reason) in [
+        (join(&entries), "was not signed"),
         (damaged, "is not the file that was sealed"),
         (good[..good.len() - 1024].to_vec(), "was not signed"),
         (b"no archive".to_vec(), "was not signed"),

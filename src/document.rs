@@ -1,8 +1,7 @@
 //! What is signed and sealed, as bytes that are written whenever they are needed.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
-use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::digest::Digest;
@@ -12,7 +11,7 @@ pub const BUFFER: usize = 64 << 10;
 
 /// Bytes that can be written as often as they are needed, always the same.
 ///
-/// The text of a manifest takes several times the memory of the manifest, so nobody keeps it.
+/// The text of a manifest takes several times the memory of the manifest, so nobody keeps it (docs/decisions/0026).
 pub trait Document {
     /// Writes all of it.
     ///
@@ -100,22 +99,6 @@ impl<D: Document> Document for Counted<D> {
     }
 }
 
-/// Writes our serialisation: compact JSON, members in the order in which `docs/format.md` lists them, map keys
-/// in byte order, non-ASCII as it is.
-pub(super) fn write_json(value: &impl Serialize, output: &mut dyn Write) -> io::Result<()> {
-    let mut buffered = BufWriter::with_capacity(BUFFER, output);
-    serde_json::to_writer(&mut buffered, value)?;
-    buffered.flush()
-}
-
-/// As [`write_json`], at hand.
-pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // Writing to memory does not fail, and our types have no map with keys that are not strings.
-    let _ = serde_json::to_writer(&mut bytes, value);
-    bytes
-}
-
 struct Count(u64);
 
 impl Write for Count {
@@ -148,72 +131,26 @@ impl<H: sha2::digest::Update> Write for Hashing<H> {
     }
 }
 
-/// Compares what is written to it with bytes at hand, and fails at the first difference.
-pub(crate) struct Comparing<'a> {
-    /// What has not been compared yet.
-    pub(crate) rest: &'a [u8],
-}
-
-impl Write for Comparing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.rest.strip_prefix(bytes) {
-            Some(rest) => {
-                self.rest = rest;
-                Ok(bytes.len())
-            }
-            None => Err(io::Error::other("differs")),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Whether a document is exactly these bytes. Nothing is allocated.
-pub fn is_exactly(document: &(impl Document + ?Sized), bytes: &[u8]) -> bool {
-    let mut comparing = Comparing { rest: bytes };
-    document.write_to(&mut comparing).is_ok() && comparing.rest.is_empty()
-}
-
-/// Whether `value` is written as exactly these bytes.
-pub(super) fn serialises_to(value: &impl Serialize, bytes: &[u8]) -> bool {
-    let mut comparing = Comparing { rest: bytes };
-    write_json(value, &mut comparing).is_ok() && comparing.rest.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Json<T>(T);
+    /// So many times the same word.
+    struct Words(usize);
 
-    impl<T: Serialize> Document for Json<T> {
+    impl Document for Words {
         fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
-            write_json(&self.0, output)
-        }
-    }
-
-    #[test]
-    fn only_the_very_same_bytes_are_canonical() {
-        let value = vec!["a", "ü"];
-        let text = "[\"a\",\"ü\"]".as_bytes();
-        assert_eq!(to_json(&value), text);
-        assert!(serialises_to(&value, text) && is_exactly(&Json(&value), text));
-        for other in ["[\"a\",\"ü\"] ", "[\"a\", \"ü\"]", "[\"a\",\"\\u00fc\"]", "[\"a\"", ""] {
-            assert!(!serialises_to(&value, other.as_bytes()), "{other}");
-            assert!(!is_exactly(&Json(&value), other.as_bytes()), "{other}");
+            (0..self.0).try_for_each(|_| output.write_all(b"word "))
         }
     }
 
     #[test]
     fn a_document_is_counted_and_hashed_as_it_is_written() {
-        for count in [0, 1, BUFFER / 3, BUFFER] {
-            let document = Json(vec!["text"; count]);
-            let bytes = document.to_vec();
-            assert_eq!(bytes, to_json(&document.0));
-            assert_eq!(document.measure(), (bytes.len() as u64, Digest::sha256(&bytes)));
-            assert_eq!(document.length(), bytes.len() as u64);
+        for count in [0, 1, 1000] {
+            let bytes = b"word ".repeat(count);
+            assert_eq!(Words(count).to_vec(), bytes);
+            assert_eq!(Words(count).measure(), (bytes.len() as u64, Digest::sha256(&bytes)));
+            assert_eq!(Counted::of(Words(count)).length(), bytes.len() as u64);
         }
     }
 }
