@@ -82,7 +82,7 @@ def check_machine(scratch, sizes):
     if free < needed:
         raise CannotMeasure(f"{scratch} has {free / GIBI:.1f} GiB free, {needed / GIBI:.1f} GiB are needed")
     available = memory("MemAvailable")
-    if available < 3 * sizes.large_file:
+    if available < 4 * sizes.large_file:
         raise CannotMeasure(f"{available / GIBI:.1f} GiB of memory cannot keep the files in the page cache")
 
 
