@@ -100,6 +100,10 @@ impl ContentReader {
 }
 
 impl Consumer for ContentReader {
+    fn is_slow(&self) -> bool {
+        matches!(self.0, Inside::Gzip { .. })
+    }
+
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Inside::Tensors(reader) => reader.consume(chunk),

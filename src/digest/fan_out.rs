@@ -17,6 +17,11 @@ const WAITING: usize = 4;
 pub trait Consumer: Send {
     /// Takes the next bytes. An error ends the reading.
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()>;
+
+    /// Whether it takes longer than reading and copying do, so that a thread of its own is worth it.
+    fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps what it is shown. Only for what has a bounded size.
@@ -35,8 +40,8 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 /// Reads `source` once and shows every byte to each consumer; returns the number of bytes.
 ///
 /// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
-/// above it each consumer has a thread of its own, so that the slowest one sets the pace. A source that holds
-/// more is read to its end; one that gave exactly `size` bytes at once is not asked again.
+/// above it each slow consumer has a thread of its own, so that the slowest one sets the pace, and the others
+/// share the one that reads, in whose core's cache the bytes are. A source that holds more is read to its end; one that gave exactly `size` bytes at once is not asked again.
 ///
 /// # Errors
 /// The first error of the source or of a consumer, and an interruption.
@@ -52,14 +57,19 @@ pub fn read_through(
         });
     }
     thread::scope(|scope| {
-        let mut senders = Vec::with_capacity(consumers.len());
-        let mut workers = Vec::with_capacity(consumers.len());
-        for consumer in consumers.iter_mut() {
-            let (sender, receiver) = sync_channel(WAITING);
-            senders.push(sender);
-            workers.push(scope.spawn(move || drain(*consumer, &receiver)));
+        let (mut senders, mut workers, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        // Where nobody is slow, one of them still overlaps with reading.
+        let is_any_slow = consumers.iter().any(|consumer| consumer.is_slow());
+        for (index, consumer) in consumers.iter_mut().enumerate() {
+            if consumer.is_slow() || (index == 0 && !is_any_slow) {
+                let (sender, receiver) = sync_channel(WAITING);
+                senders.push(sender);
+                workers.push(scope.spawn(move || drain(*consumer, &receiver)));
+            } else {
+                others.push(consumer);
+            }
         }
-        let outcome = distribute(source, &senders, progress);
+        let outcome = distribute(source, &senders, &mut others, progress);
         drop(senders);
         for worker in workers {
             match worker.join() {
@@ -77,6 +87,7 @@ type Shared = (Arc<Buffer>, usize);
 fn distribute(
     source: &mut dyn Read,
     senders: &[SyncSender<Shared>],
+    others: &mut [&mut &mut dyn Consumer],
     progress: Progress<'_>,
 ) -> io::Result<u64> {
     // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
@@ -96,6 +107,9 @@ fn distribute(
         // A consumer that has failed no longer listens; its error is collected by the caller.
         if senders.iter().any(|sender| sender.send((ring[turn].clone(), length)).is_err()) {
             break;
+        }
+        for consumer in others.iter_mut() {
+            consumer.consume(&ring[turn][..length])?;
         }
     }
     Ok(total)
@@ -159,18 +173,39 @@ fn drain(consumer: &mut dyn Consumer, receiver: &Receiver<Shared>) -> io::Result
 mod tests {
     use super::*;
 
-    struct Collect(Vec<u8>);
+    #[derive(Default)]
+    struct Collect {
+        bytes: Vec<u8>,
+        is_slow: bool,
+        thread: Option<thread::ThreadId>,
+    }
+
+    impl Collect {
+        fn new(is_slow: bool) -> Self {
+            Self { is_slow, ..Self::default() }
+        }
+    }
 
     impl Consumer for Collect {
+        fn is_slow(&self) -> bool {
+            self.is_slow
+        }
+
         fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-            self.0.extend_from_slice(chunk);
+            self.bytes.extend_from_slice(chunk);
+            self.thread = Some(thread::current().id());
             Ok(())
         }
     }
 
-    struct Refuse;
+    /// Whether it is slow.
+    struct Refuse(bool);
 
     impl Consumer for Refuse {
+        fn is_slow(&self) -> bool {
+            self.0
+        }
+
         fn consume(&mut self, _: &[u8]) -> io::Result<()> {
             Err(io::Error::other("no more"))
         }
@@ -181,25 +216,37 @@ mod tests {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
             for expected in [0, 1, length as u64, u64::MAX] {
-                let (mut one, mut two) = (Collect(Vec::new()), Collect(Vec::new()));
-                let total = read_through(&mut bytes.as_slice(), expected, &mut [&mut one, &mut two], &|_| {})
-                    .expect("reads");
-                assert_eq!(total, length as u64);
-                assert!(one.0 == bytes && two.0 == bytes, "{length} {expected}");
+                for (is_one_slow, is_two_slow) in [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    let (mut one, mut two) = (Collect::new(is_one_slow), Collect::new(is_two_slow));
+                    let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+                    let total = read_through(&mut bytes.as_slice(), expected, consumers, &|_| {});
+                    assert_eq!(total.expect("reads"), length as u64);
+                    assert!(one.bytes == bytes && two.bytes == bytes, "{length} {expected}");
+                }
             }
         }
     }
 
     #[test]
+    fn who_is_slow_has_a_thread() {
+        let bytes = vec![7; 2 * CHUNK];
+        for (slow, of_their_own) in [([false, true], [false, true]), ([false, false], [true, false])] {
+            let [mut one, mut two] = slow.map(Collect::new);
+            let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+            read_through(&mut bytes.as_slice(), bytes.len() as u64, consumers, &|_| {}).expect("reads");
+            let found = [one, two].map(|consumer| consumer.thread != Some(thread::current().id()));
+            assert_eq!(found, of_their_own);
+        }
+    }
+
+    #[test]
     fn the_error_of_one_consumer_ends_the_reading() {
-        for size in [10, 100 * CHUNK] {
-            let error = read_through(
-                &mut io::repeat(7).take(size as u64),
-                size as u64,
-                &mut [&mut Collect(Vec::new()), &mut Refuse],
-                &|_| {},
-            )
-            .expect_err("is refused");
+        for (size, is_slow) in [(10, false), (100 * CHUNK, false), (100 * CHUNK, true)] {
+            let (mut one, mut two) = (Collect::new(false), Refuse(is_slow));
+            let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+            let source = &mut io::repeat(7).take(size as u64);
+            let error = read_through(source, size as u64, consumers, &|_| {}).expect_err("is refused");
             assert_eq!(error.to_string(), "no more");
         }
     }

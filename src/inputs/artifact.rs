@@ -104,6 +104,10 @@ struct HeadAnd<'a> {
 }
 
 impl Consumer for HeadAnd<'_> {
+    fn is_slow(&self) -> bool {
+        self.also.is_slow()
+    }
+
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.head.consume(chunk)?;
         self.also.consume(chunk)

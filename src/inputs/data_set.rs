@@ -122,6 +122,10 @@ impl<'a> Reading<'a> {
 }
 
 impl Consumer for Reading<'_> {
+    fn is_slow(&self) -> bool {
+        self.profiler.is_some()
+    }
+
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.head.consume(chunk)?;
         self.profiler.as_mut().map_or(Ok(()), |profiler| profiler.consume(chunk))
