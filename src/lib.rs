@@ -14,7 +14,7 @@
 //!                                                          report            unpack
 //! ```
 //!
-//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`cache`], [`manifest`], [`sign`],
+//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`], [`cache`], [`manifest`], [`sign`],
 //! [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`], [`inputs`], [`run`],
 //! [`probe`], [`checkout`], [`compare`], [`build`], [`report`], [`policy`], [`gate`], [`verify`],
 //! [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
