@@ -97,23 +97,6 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
     Ok(artifact)
 }
 
-/// Two consumers, of which one has next to nothing to do and needs no thread of its own.
-struct HeadAnd<'a> {
-    head: Head,
-    also: &'a mut dyn Consumer,
-}
-
-impl Consumer for HeadAnd<'_> {
-    fn is_slow(&self) -> bool {
-        self.also.is_slow()
-    }
-
-    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.head.consume(chunk)?;
-        self.also.consume(chunk)
-    }
-}
-
 const OWNER_MAY_EXECUTE: u32 = 0o100;
 
 fn stat(path: &Path, symlinks: Symlinks) -> Result<Metadata, digest::Error> {
@@ -172,14 +155,14 @@ impl Artifact {
         progress: Progress<'_>,
     ) -> Result<(SubjectDigest, FileFacts), Error> {
         let location = self.location(path);
-        let mut first = HeadAnd { head: Head(Vec::new()), also };
+        let mut head = Head(Vec::new());
         let mut content = ContentReader::for_file(path, listed.size);
-        let mut consumers: Vec<&mut dyn Consumer> = vec![&mut first];
+        let mut consumers: Vec<&mut dyn Consumer> = vec![&mut head, also];
         if let Some(content) = &mut content {
             consumers.push(content);
         }
         let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut consumers, progress)?;
-        first.head.check(&location, read.digests.size)?;
+        head.check(&location, read.digests.size)?;
         let content = match content {
             None => None,
             Some(content) => {
