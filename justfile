@@ -14,7 +14,7 @@ test word:
 docs:
     UPDATE_DOCS=1 cargo test --test suite documentation
 
-# Side by side with other tools; takes most of an hour
+# Side by side with other tools; takes half an hour
 bench:
     python3 benches/compare.py
 
