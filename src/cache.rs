@@ -102,8 +102,6 @@ impl Cache {
             Err(_) => Records::default(),
         };
         let used = Vec::from_iter((0..records.count()).map(|_| AtomicBool::new(false)));
-        let (is_worth_reading, is_written_back) = (AtomicBool::new(false), false);
-        let new = Mutex::default();
         Some(DataSet {
             cache: self,
             root,
@@ -111,9 +109,9 @@ impl Cache {
             device,
             records,
             used,
-            is_worth_reading,
-            is_written_back,
-            new,
+            is_worth_reading: AtomicBool::new(false),
+            is_written_back: false,
+            new: Mutex::default(),
         })
     }
 

@@ -14,12 +14,12 @@
 //!                                                          report            unpack
 //! ```
 //!
-//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`], [`cache`], [`manifest`], [`sign`],
-//! [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`], [`inputs`], [`run`],
-//! [`probe`], [`checkout`], [`compare`], [`build`], [`report`], [`policy`], [`gate`], [`verify`],
-//! [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows nothing of
-//! files, `archive` nothing of keys, `report` nothing of how a check was made. The command line, [`cli`],
-//! knows everything and is known by nothing.
+//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`], [`cache`],
+//! [`manifest`], [`sign`], [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`],
+//! [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`], [`report`], [`policy`], [`gate`],
+//! [`verify`], [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows
+//! nothing of files, `archive` nothing of keys, `report` nothing of how a check was made. The command line,
+//! [`cli`], knows everything and is known by nothing.
 //!
 //! ```no_run
 //! use modelseal::digest::Algorithms;

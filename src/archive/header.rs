@@ -133,6 +133,18 @@ mod tests {
         Entry { path, size, executable: false }
     }
 
+    #[test]
+    fn the_least_length_is_that_of_short_names() {
+        let sizes = [0u64, 1, 512, 513];
+        let mut archive = crate::archive::ArchiveWriter::new(Vec::new(), frame());
+        for size in sizes {
+            archive.append(&entry("a", size), &vec![7; size as usize]).expect("writes");
+        }
+        let length = archive.finish().expect("ends").len() as u64;
+        assert_eq!(least_length(sizes.into_iter()), length);
+        assert_eq!(least_length([u64::MAX - 1, 5].into_iter()), u64::MAX);
+    }
+
     /// What the `tar` crate, an independent reader, makes of our headers.
     fn read_back(headers: &[u8]) -> (String, u64, u32, u64) {
         let mut archive = tar::Archive::new(headers);
