@@ -22,7 +22,6 @@ use crate::recipe::Recipe;
 use crate::sign::{KeySource, read_public_key};
 use crate::text::Escaped;
 
-/// Seal a model: recipe in, signed archive out
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

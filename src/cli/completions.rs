@@ -4,7 +4,6 @@ use clap_complete::Shell;
 use super::Cli;
 use super::output::print;
 
-/// Print completions for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

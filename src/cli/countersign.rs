@@ -22,7 +22,6 @@ use crate::sign::{self, Bundle};
 use crate::trust::{self, Role, TrustedSigner};
 use crate::verify::{Options, Target, read_whole, verify};
 
-/// Approve a release as a second signer, in a statement beside its archive
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -14,7 +14,6 @@ use crate::diff::{Difference, Options, Section, State, diff};
 use crate::report::Style;
 use crate::text::{Escaped, short};
 
-/// Show what changed between two releases: which of data, code, hyperparameters, environment
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

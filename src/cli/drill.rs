@@ -14,7 +14,6 @@ use super::verify::{print_report, target};
 use crate::drill::{Drilled, Fate, Options, Row, drill};
 use crate::report::{Report, Style, Verdict};
 
-/// Break copies of a good release in every known way, and see which faults a policy lets through
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -10,7 +10,6 @@ use super::failure::Hinted;
 use super::output::{print, say};
 use crate::recipe::{Discovery, FILE_NAME, discover};
 
-/// Write a commented recipe (modelseal.toml) from what this project holds
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -7,7 +7,6 @@ use super::keys::{key_paths, read_password_file};
 use super::output::{print, say};
 use crate::sign::{KeyAlgorithm, Password, PrivateKey, write_key_pair};
 
-/// Make a key pair: PREFIX.key to sign with, PREFIX.pub to verify with
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -13,7 +13,6 @@ use crate::verify::Target;
 
 mod init;
 
-/// Write a policy, or look at one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

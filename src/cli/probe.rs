@@ -14,7 +14,6 @@ use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::acceptance::{Options, accept};
 
-/// Ask a verified release, with commands of the policy, whether it answers as it was sealed
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

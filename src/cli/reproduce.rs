@@ -21,7 +21,6 @@ use crate::report::Verdict;
 use crate::reproduce::{Circumstance, Options, attest, reproduce};
 use crate::verify::Target;
 
-/// Rebuild a release from its manifest, and compare
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

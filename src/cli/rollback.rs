@@ -12,7 +12,6 @@ use crate::manifest::{Attestation, Claim, Rollback};
 use crate::recipe::Age;
 use crate::release::SignedStatement;
 
-/// Say that going back to a release is meant, in a signed statement beside its archive
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -15,7 +15,6 @@ use crate::text::{Escaped, count, number};
 use crate::trust::certified_key;
 use crate::verify::{Sealed, read_sealed};
 
-/// Print the manifest of a release for reading; nothing is verified
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

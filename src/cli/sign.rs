@@ -17,7 +17,6 @@ use crate::document::{Counted, Document};
 use crate::oms::{GIT_PATHS, state};
 use crate::sign::SignedBundle;
 
-/// Sign the files of a model that has no recipe (OpenSSF Model Signing)
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

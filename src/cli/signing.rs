@@ -25,7 +25,6 @@ use crate::trust::{certified_key, certified_subject, check_chain, read_certifica
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONGEST: u64 = 64 << 10;
 
-/// What signs.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What signs")]
 pub(super) struct Signing {

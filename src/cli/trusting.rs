@@ -11,7 +11,6 @@ use super::keys::trusted_keys;
 use crate::policy::Policy;
 use crate::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
 
-/// Any one of them must have signed.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Who must have signed")]
 pub(super) struct Trusting {

@@ -14,7 +14,6 @@ use crate::digest::{Algorithms, Digest};
 use crate::report::Verdict;
 use crate::verify::{Options, unpack};
 
-/// Verify an archive while extracting it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -18,7 +18,6 @@ use crate::verify::{Against, Model, Options, Target, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
 
-/// Decide whether what arrived is what was built
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
