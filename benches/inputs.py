@@ -90,11 +90,11 @@ def forget_files():
 
 
 @contextmanager
-def stage(bench, name):
+def stage(bench, name, parent=None):
     """A project with an empty model, and where its archive and its directory belong; removed at the end."""
     say(name)
     forget_files()
-    with tempfile.TemporaryDirectory(dir=bench.scratch) as directory:
+    with tempfile.TemporaryDirectory(dir=parent or bench.scratch) as directory:
         root = Path(directory)
         model = root / "project/model"
         model.mkdir(parents=True)
