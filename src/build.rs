@@ -24,7 +24,7 @@ use crate::checkout;
 use crate::digest::{Digest, Progress};
 use crate::document::Counted;
 use crate::inputs::{self, Change};
-use crate::manifest::{Byproduct, LAST_EPOCH, Missing, Model, Origin};
+use crate::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
 use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Listener};
@@ -162,6 +162,16 @@ pub enum Error {
     Behaviour { probe: String, reasons: Vec<String> },
     #[error("the statement cannot be sealed: {0}")]
     Statement(String),
+    #[error(
+        "nobody could read the seal, because {0}: seal fewer hyperparameters, inputs or answers of probes, or \
+         commit what git calls changed"
+    )]
+    Parts(ParseError),
+    #[error(
+        "the seal would have {0} bytes, and one of more than {LONGEST_SEAL} is not read: ship fewer files, or \
+         with shorter names"
+    )]
+    Seal(u64),
 }
 
 /// Builds, signs and writes.

@@ -171,7 +171,7 @@ impl<'a> Evidence<'a> {
 }
 
 fn data<'a>(manifest: &'a Statement, name: &str) -> Option<&'a Annotations> {
-    source(manifest, name)?.annotations.as_ref()
+    source(manifest, name)?.annotations.as_deref()
 }
 
 fn source<'a>(manifest: &'a Statement, name: &str) -> Option<&'a ResourceDescriptor> {

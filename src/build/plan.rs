@@ -11,7 +11,7 @@ use super::{Error, Options};
 use crate::inputs::{self, Artifact, Inputs};
 use crate::manifest::{
     Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
-    Subject, Value,
+    Subject, Value, check_parts,
 };
 use crate::recipe::Recipe;
 use crate::run::Scratch;
@@ -81,7 +81,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
     let _scratch = product.accept();
-    Ok(Plan {
+    let plan = Plan {
         external: external(recipe, inputs.hyperparameters.clone(), origin),
         internal: InternalParameters {
             format: FORMAT,
@@ -98,7 +98,9 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         command_seconds,
         left,
         _scratch,
-    })
+    };
+    check_parts(&plan.statement(Vec::new())).map_err(Error::Parts)?;
+    Ok(plan)
 }
 
 /// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but

@@ -15,7 +15,8 @@ use crate::digest::{Consumer, Digest, Memory, Progress, map_files};
 use crate::document::{Counted, Document};
 use crate::inputs::{self, Artifact, ListedFile};
 use crate::manifest::{
-    ContentHash, FileFacts, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject, model_signature_payload,
+    ContentHash, FileFacts, LONGEST_SEAL, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
+    model_signature_payload,
 };
 use crate::release;
 use crate::sign::{self, SignedBundle, Signer};
@@ -66,6 +67,7 @@ pub(super) fn in_one_pass(
         sign::bundle_length(payload.length(), &material)
     });
     let seal = sign::bundle_length(length, &material);
+    check_seal(seal)?;
     preallocate(&archive, &statement, [seal].into_iter().chain(signature))?;
     let rooms = Rooms::reserve(&mut archive, seal, signature);
     let rooms = rooms.map_err(failed)?;
@@ -95,7 +97,9 @@ pub(super) fn sealed(
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
     let release = seals.release;
     let signature = seals.model_signature.as_deref().map(Document::length);
-    preallocate(&archive, statement, [seals.manifest.length()].into_iter().chain(signature))?;
+    let seal = seals.manifest.length();
+    check_seal(seal)?;
+    preallocate(&archive, statement, [seal].into_iter().chain(signature))?;
     seals.append(&mut archive).map_err(failed)?;
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
@@ -108,6 +112,14 @@ pub(super) fn sealed(
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
     Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
+}
+
+/// What is sealed must be read again.
+fn check_seal(length: u64) -> Result<(), Error> {
+    if length > LONGEST_SEAL {
+        return Err(Error::Seal(length));
+    }
+    Ok(())
 }
 
 /// Finds space on the disk for the archive of this statement, with seals of these lengths.

@@ -69,7 +69,7 @@ pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
     };
     let facts = |statement: &Statement, name: &str| {
         let input = statement.dependencies().iter().find(|input| input.name == name)?;
-        let annotations = input.annotations.clone().unwrap_or_default();
+        let annotations = input.annotations.as_deref().cloned().unwrap_or_default();
         Some(Facts { digest: input.digest.tagged(), annotations })
     };
     let sources = |kind: &str| {

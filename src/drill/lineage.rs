@@ -2,7 +2,7 @@
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, Rebuilt, fault};
-use crate::manifest::{Annotations, Missing, Origin, ResourceDescriptor, Statement};
+use crate::manifest::{Missing, Origin, ResourceDescriptor, Statement};
 
 const NO_CODE: &str = "no code was sealed";
 
@@ -84,7 +84,7 @@ fn code(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
         Ok::<_, Error>(changed.then_some(attempt))
     };
     let dirty = code(&|code| {
-        let facts = code.annotations.get_or_insert_with(Annotations::default);
+        let facts = code.annotations.get_or_insert_default();
         facts.dirty = Some(vec!["train.py".to_string()]);
         true
     })?;

@@ -115,7 +115,7 @@ impl<'a> Draft<'a> {
         let mut draft = self.clone();
         let mut sources = draft.manifest.dependencies_mut().iter_mut();
         let source = sources.find(|input| input.name.strip_prefix("data/") == Some(name));
-        if !source.and_then(|input| input.annotations.as_mut()).is_some_and(change) {
+        if !source.and_then(|input| input.annotations.as_deref_mut()).is_some_and(change) {
             return Ok(None);
         }
         Ok(Some(Attempt::trusted(draft.archive()?)))
@@ -143,7 +143,7 @@ impl<'a> Draft<'a> {
     /// What is sealed about a data source.
     pub(super) fn data(&self, name: &str) -> Option<&Annotations> {
         let mut inputs = self.manifest.dependencies().iter();
-        inputs.find(|input| input.name.strip_prefix("data/") == Some(name))?.annotations.as_ref()
+        inputs.find(|input| input.name.strip_prefix("data/") == Some(name))?.annotations.as_deref()
     }
 
     /// A fault with the name of what it breaks, where there are several.

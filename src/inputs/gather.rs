@@ -77,7 +77,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
             name: format!("base/{}", base.name.get_ref()),
             uri: Some(base.path.get_ref().clone()),
             digest: facts.digest,
-            annotations: Some(facts.annotations),
+            annotations: Some(Box::new(facts.annotations)),
         });
     }
     inputs.add_settings(recipe)?;
@@ -114,7 +114,7 @@ impl Inputs {
                 dir_hash: Some(code.dir_hash),
                 sha256: None,
             },
-            annotations: Some(Annotations { dirty: Some(dirty), ..Annotations::default() }),
+            annotations: Some(Box::new(Annotations { dirty: Some(dirty), ..Annotations::default() })),
         });
         self.changes = code.changes;
         Ok(())
@@ -158,7 +158,7 @@ impl Inputs {
         self.dependencies.push(ResourceDescriptor {
             name: format!("data/{name}"),
             uri: Some(data.path.get_ref().clone()),
-            annotations: Some(annotations(&facts, &columns)),
+            annotations: Some(Box::new(annotations(&facts, &columns))),
             digest: facts.digest,
         });
         Ok(())

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use serde::Deserialize;
 
-use super::{FORMAT, InvalidManifest, ManifestReader, PROVENANCE_TYPE, Statement, validate};
+use super::{FORMAT, InvalidManifest, MOST_PARTS, ManifestReader, PROVENANCE_TYPE, Statement, validate};
 
 /// Why a signed payload is not a manifest that this version can judge.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub enum ParseError {
     Invalid(#[from] InvalidManifest),
     #[error("the manifest is not in the form in which modelseal writes it")]
     NotCanonical,
+    #[error("the manifest has more than {MOST_PARTS} commas beside its files")]
+    TooManyParts,
 }
 
 /// Reads a manifest from exactly the bytes that were signed, as [`ManifestReader::finish`] does.

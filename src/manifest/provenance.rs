@@ -231,8 +231,9 @@ pub struct ResourceDescriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     pub digest: DependencyDigest,
+    /// Elsewhere, because they take much more memory than what every input has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<Annotations>,
+    pub annotations: Option<Box<Annotations>>,
 }
 
 /// The digests of one input; at least one is there.

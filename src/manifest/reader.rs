@@ -6,10 +6,9 @@ use memchr::memmem;
 use sha2::Digest as _;
 
 use super::parse::{explain, judge};
-use super::{ParseError, Statement, Subject};
+use super::{MOST_PARTS, ParseError, Statement, Subject};
 use crate::digest::Digest;
-use crate::document::Document;
-use crate::document::Hashing;
+use crate::document::{Document, Hashing};
 
 /// So much text is collected before the files in it are read.
 const WINDOW: usize = 1 << 20;
@@ -20,6 +19,9 @@ const BETWEEN: &[u8] = br#"},{"name":""#;
 
 /// What stands behind the list of files.
 const BEHIND: &[u8] = br#"],"predicateType":"#;
+
+/// So much text of files may be left at the end: less than is read at once, and the first and the last of them.
+const LEFT_OF_FILES: usize = 3 * WINDOW;
 
 /// Takes the text of a manifest, in pieces of any length.
 pub struct ManifestReader {
@@ -60,6 +62,9 @@ impl ManifestReader {
         let Self { hashing, text, enough: _, mut files, failed } = self;
         if let Some(error) = failed {
             return Err(explain(&text, &error));
+        }
+        if parts(&text) > MOST_PARTS + LEFT_OF_FILES {
+            return Err(ParseError::TooManyParts);
         }
         let mut statement: Statement =
             serde_json::from_slice(&text).map_err(|error| explain(&text, &error))?;
@@ -121,6 +126,21 @@ impl Write for ManifestReader {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a manifest that says this beside its files can be read again.
+///
+/// # Errors
+/// [`ParseError::TooManyParts`].
+pub fn check_parts(without_files: &Statement) -> Result<(), ParseError> {
+    if parts(&without_files.to_vec()) > MOST_PARTS {
+        return Err(ParseError::TooManyParts);
+    }
+    Ok(())
+}
+
+fn parts(text: &[u8]) -> usize {
+    memchr::memchr_iter(b',', text).count()
 }
 
 #[cfg(test)]
@@ -209,6 +229,19 @@ mod tests {
         let newer =
             text.replace("\"size\":", "\"colour\":1,\"size\":").replace("\"format\":1", "\"format\":2");
         assert!(matches!(read(newer.as_bytes(), WINDOW), Err(ParseError::Newer(_))));
+    }
+
+    #[test]
+    fn what_a_manifest_says_beside_its_files_is_bounded() {
+        let mut statement = statement(["a".to_string()].into_iter());
+        let excluded = |count: usize| vec![String::new(); count];
+        statement.predicate.build_definition.internal_parameters.excluded = excluded(MOST_PARTS / 2);
+        check_parts(&statement).expect("is within bounds");
+        assert!(read(&statement.to_vec(), WINDOW).is_ok());
+        statement.predicate.build_definition.internal_parameters.excluded = excluded(MOST_PARTS + 2);
+        assert!(matches!(check_parts(&statement), Err(ParseError::TooManyParts)));
+        statement.predicate.build_definition.internal_parameters.excluded = excluded(2 * MOST_PARTS);
+        assert!(matches!(read(&statement.to_vec(), WINDOW), Err(ParseError::TooManyParts)));
     }
 
     #[test]

@@ -253,6 +253,14 @@ fn a_manifest_that_contradicts_itself() {
 }
 
 /// The right key over the manifest of other files: the file digests do not fit.
+/// Four bytes of text for a list in memory, before anybody knows who signed.
+#[test]
+fn a_manifest_with_millions_of_inputs() {
+    let inputs = format!("\"resolvedDependencies\":[{}", r#"["",null,[]],"#.repeat(4_000_000));
+    let bytes = resealed("\"resolvedDependencies\":[", &inputs);
+    refused(&bytes, "seal").says("the manifest has more than 4194304 commas beside its files");
+}
+
 #[test]
 fn manifest_a_with_artifact_b() {
     let other = Project::new();

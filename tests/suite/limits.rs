@@ -91,6 +91,16 @@ fn a_sparse_file_of_9_gib() {
     }
 }
 
+#[test]
+fn what_no_verify_would_read_is_not_built() {
+    let project = Project::new();
+    project.write("more.json", format!("{{\"list\":[0{}]}}", ",0".repeat(5_000_000)));
+    project.edit_recipe("files = [\"params.toml\"", "files = [\"more.json\", \"params.toml\"");
+    project.commit();
+    let outcome = project.build_refused(&[], 2);
+    outcome.says("nobody could read the seal").says("seal fewer hyperparameters");
+}
+
 /// Builds with a temporary directory that can be looked at afterwards, behind a shell that sets a limit.
 fn build_behind(project: &Project, shell: &str) -> (Outcome, PathBuf) {
     let temporary = project.root().join("temporary");
