@@ -85,11 +85,12 @@ pub fn seal(
     behaviour::check_probes(recipe, &statement)?;
     let artifact = list_artifact(recipe, &written)?;
     let found = artifact.hash(options.progress)?;
-    if found != statement.files() {
-        let other = found.iter().find(|file| !statement.files().contains(file));
-        let missing = statement.files().iter().find(|file| !found.contains(file));
-        let name = other.or(missing).map_or("a file", |file| &file.name);
-        let name = crate::text::name(name);
+    let stated = statement.files();
+    if found != stated {
+        // Both are in byte order.
+        let at = (0..found.len()).find(|&at| found.get(at) != stated.get(at)).unwrap_or(found.len());
+        let names = [found.get(at), stated.get(at)].into_iter().flatten().map(|file| file.name.as_str());
+        let name = crate::text::name(names.min().unwrap_or("a file"));
         return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
     }
     let seals = match by {
