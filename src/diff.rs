@@ -200,11 +200,13 @@ impl Difference {
 pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Difference, Error> {
     // A manifest of many files takes a while to read: both at once.
     let (left, right) = std::thread::scope(|scope| {
-        let left = scope.spawn(|| read(old));
+        let left = std::thread::Builder::new().spawn_scoped(scope, || read(old));
         let right = read(new);
-        match left.join() {
-            Ok(left) => (left, right),
-            Err(panic) => std::panic::resume_unwind(panic),
+        match left.map(|left| left.join()) {
+            Ok(Ok(left)) => (left, right),
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // The system starts no thread more.
+            Err(_) => (read(old), right),
         }
     });
     let (left, right) = (left?, right?);

@@ -41,10 +41,11 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 ///
 /// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
 /// above it each slow consumer has a thread of its own, so that the slowest one sets the pace, and the others
-/// share the one that reads, in whose core's cache the bytes are. A source that holds more is read to its end; one that gave exactly `size` bytes at once is not asked again.
+/// share the one that reads, in whose core's cache the bytes are. A source that holds more is read to its end;
+/// one that gave exactly `size` bytes at once is not asked again.
 ///
 /// # Errors
-/// The first error of the source or of a consumer, and an interruption.
+/// The first error of the source or of a consumer, an interruption, and that of a thread that does not start.
 pub fn read_through(
     source: &mut dyn Read,
     size: u64,
@@ -64,7 +65,8 @@ pub fn read_through(
             if consumer.is_slow() || (index == 0 && !is_any_slow) {
                 let (sender, receiver) = sync_channel(WAITING);
                 senders.push(sender);
-                workers.push(scope.spawn(move || drain(*consumer, &receiver)));
+                let work = move || drain(*consumer, &receiver);
+                workers.push(thread::Builder::new().spawn_scoped(scope, work).map_err(no_thread)?);
             } else {
                 others.push(consumer);
             }
@@ -79,6 +81,10 @@ pub fn read_through(
         }
         outcome
     })
+}
+
+fn no_thread(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the system starts no thread more: {error}"))
 }
 
 /// A chunk that all consumers share, and how much of it is filled.
