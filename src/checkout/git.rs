@@ -212,7 +212,7 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
     let group = Pid::from_child(&child);
     let (succeeded, said) = std::thread::scope(|scope| {
         let errors = child.stderr.take();
-        let reader = scope.spawn(|| {
+        let reader = std::thread::Builder::new().spawn_scoped(scope, || {
             let mut said = Vec::new();
             // More than this nobody reads; git must not wait for it, so the rest is read and forgotten.
             if let Some(mut errors) = errors {
@@ -234,7 +234,9 @@ fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Resu
                 Err(error) => break Err(Error::NoGit(error)),
             }
         };
-        (succeeded, reader.join().unwrap_or_default())
+        // Without a thread for it nobody hears what git says, and a git that has to say something fails.
+        let said = reader.map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
+        (succeeded, said)
     });
     if crate::interrupt::requested() {
         return Err(Error::Interrupted);

@@ -29,7 +29,7 @@ pub(super) fn watch() {
             if is_second && !interrupt::is_busy() {
                 leave();
             }
-            std::thread::spawn(|| {
+            let _ = std::thread::Builder::new().spawn(|| {
                 std::thread::sleep(GRACE);
                 while interrupt::is_busy() {
                     std::thread::sleep(GRACE / 10);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -144,14 +145,21 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         refused_write: AtomicBool::new(false),
     };
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (stopped, names) = std::thread::scope(|scope| {
-        if let Some(mut stdin) = stdin {
-            // Whoever does not want to hear all of it closes the pipe, at the latest when it ends.
-            scope.spawn(move || stdin.write_all(job.input));
-        }
-        scope.spawn(|| output.pump(Stream::Output, stdout));
-        scope.spawn(|| output.pump(Stream::Error, stderr));
-        let stopped = wait(job, &output, &mut child, begun);
+    let (stopped, names) = thread::scope(|scope| {
+        let talk = || {
+            if let Some(mut stdin) = stdin {
+                // Whoever does not want to hear all of it closes the pipe, at the latest when it ends.
+                let tell = move || _ = stdin.write_all(job.input);
+                thread::Builder::new().spawn_scoped(scope, tell)?;
+            }
+            thread::Builder::new().spawn_scoped(scope, || output.pump(Stream::Output, stdout))?;
+            thread::Builder::new().spawn_scoped(scope, || output.pump(Stream::Error, stderr))
+        };
+        let stopped = match talk() {
+            Ok(_) => wait(job, &output, &mut child, begun),
+            // The system starts no thread more.
+            Err(error) => Err(Stopped::Lost(error)),
+        };
         let patience = match stopped {
             Ok(_) => None,
             Err(Stopped::Interrupted) => Some(LITTLE_PATIENCE),
@@ -236,7 +244,7 @@ fn wait(
             return Err(Stopped::TooMuchOutput);
         }
         job.listener.waiting(elapsed);
-        std::thread::sleep(pause);
+        thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -249,7 +257,7 @@ fn end_child(child: &mut Child, group: Pid, patience: Duration) {
         if matches!(child.try_wait(), Ok(Some(_))) {
             return;
         }
-        std::thread::sleep(LONGEST_PAUSE);
+        thread::sleep(LONGEST_PAUSE);
     }
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
     let _ = child.wait();
