@@ -22,7 +22,8 @@ pub(super) fn write_back(_: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the file's next change would give it another stamp.
+/// Whether the file's next change would give it another stamp, but for the end of a write that began before (see
+/// docs/decisions/0034).
 ///
 /// A time of whole seconds comes from a file system that knows no others, or from an image that somebody made:
 /// two contents might have it.
