@@ -313,7 +313,7 @@ impl Write for Records {
 fn profile_error(error: &io::Error) -> ProfileError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<ProfileError>()) {
         Some(own) => own.clone(),
-        None => ProfileError::Gzip(crate::text::Escaped(&error.to_string()).to_string()),
+        None => ProfileError::Gzip(crate::text::message(&error)),
     }
 }
 

@@ -13,9 +13,24 @@ pub fn path(path: &Path) -> String {
     )
 }
 
-/// Any untrusted name between back-ticks, escaped.
+/// Any untrusted name between back-ticks, escaped; of more than the longest path, the beginning.
 pub fn name(name: &str) -> String {
-    format!("`{}`", Escaped(name).to_string().replace('`', "\\u{60}"))
+    format!("`{}`", escape(name).replace('`', "\\u{60}"))
+}
+
+/// What somebody else's code says about somebody else's text, which it may quote: escaped; of more than the longest
+/// path, the beginning.
+pub fn message(error: &dyn fmt::Display) -> String {
+    escape(&error.to_string())
+}
+
+/// In bytes. Nobody reads more of what may be as long as a file.
+const LONGEST: usize = 4096;
+
+fn escape(text: &str) -> String {
+    let shown = &text[..text.floor_char_boundary(LONGEST)];
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{rest}", Escaped(shown))
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -112,6 +127,19 @@ mod tests {
             "`a\\u{1b}[2Jb\\u{a}pass: all\\u{d}\\u{202e}gpj.exe`"
         );
         assert_eq!(name("tick`tock"), "`tick\\u{60}tock`");
+        assert_eq!(message(&"a\nb`"), "a\\u{a}b`");
+    }
+
+    #[test]
+    fn what_is_longer_than_a_path_can_be_is_cut() {
+        let path = "é/".repeat(1365) + "a";
+        assert_eq!(path.len(), LONGEST);
+        assert_eq!(name(&path), format!("`{path}`"));
+        assert_eq!(name(&format!("{path}b")), format!("`{path}…`"));
+        assert_eq!(
+            message(&format!("b{}", "é".repeat(LONGEST))),
+            format!("b{}…", "é".repeat(LONGEST / 2 - 1))
+        );
     }
 
     #[test]

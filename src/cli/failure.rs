@@ -17,7 +17,7 @@ pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text += &format!("\n  cause: {}", crate::text::Escaped(&cause.to_string()));
+        text += &format!("\n  cause: {}", crate::text::message(&cause));
         source = cause.source();
     }
     if let Some(hint) = hint(error) {

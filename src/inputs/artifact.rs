@@ -111,7 +111,7 @@ fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
     let mut builder = GitignoreBuilder::new("");
     for glob in &recipe.tables.artifact.exclude {
         builder.add_line(None, glob.get_ref()).map_err(|error| {
-            let reason = crate::text::Escaped(&error.to_string()).to_string();
+            let reason = crate::text::message(&error);
             recipe.mistake(glob.span(), format!("this is not a glob: {reason}"))
         })?;
     }

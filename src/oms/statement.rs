@@ -202,7 +202,7 @@ fn order(names: &[&str]) -> Order {
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice::<Object<T>>(payload)
         .map(|found| found.0)
-        .map_err(|error| Error::statement(crate::text::Escaped(&error.to_string())))
+        .map_err(|error| Error::statement(crate::text::message(&error)))
 }
 
 fn digest(hex: &str, hash: Hash, path: &str) -> Result<Vec<u8>, Error> {

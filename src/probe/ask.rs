@@ -204,8 +204,8 @@ fn collect(asking: &Asking<'_>, questions: &[Question], wire: Vec<WireAnswer>) -
             return Err(no_answer(crate::text::Escaped(&shorten(&error)).to_string()));
         }
         let text = wire.output.as_ref().map_or("null", |output| output.get());
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| no_answer(crate::text::Escaped(&error.to_string()).to_string()))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| no_answer(crate::text::message(&error)))?;
         // However its numbers are written.
         let exactly = Tolerance { atol: 0.0, rtol: 0.0 };
         let fallback = wire.fallback || asking.fallback.iter().any(|other| exactly.accepts(other, &value));

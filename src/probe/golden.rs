@@ -84,8 +84,8 @@ impl Goldens {
             if line.len() > LONGEST_LINE {
                 return Err(bad("it is longer than 1 MiB".to_string()));
             }
-            let golden: Golden = serde_json::from_str(line)
-                .map_err(|error| bad(crate::text::Escaped(&error.to_string()).to_string()))?;
+            let golden: Golden =
+                serde_json::from_str(line).map_err(|error| bad(crate::text::message(&error)))?;
             if !ids.insert(golden.id.clone()) {
                 return Err(bad(format!("the id {} stands twice", crate::text::name(&golden.id))));
             }

@@ -55,11 +55,8 @@ impl JsonRecords {
         if text.trim().is_empty() {
             return Ok(());
         }
-        let record: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> =
-            serde_json::from_str(text).map_err(|error| ProfileError::NotAnObject {
-                line,
-                reason: crate::text::Escaped(&error.to_string()).to_string(),
-            })?;
+        let record: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> = serde_json::from_str(text)
+            .map_err(|error| ProfileError::NotAnObject { line, reason: crate::text::message(&error) })?;
         let value = |column: &Option<String>, what| match column {
             None => Ok(None),
             Some(column) => match record.get(column.as_str()) {

@@ -59,7 +59,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {}", crate::text::Escaped(&error.to_string()));
+        text += &format!(": {}", crate::text::message(&error));
         cause = error.source();
     }
     text

@@ -106,7 +106,7 @@ impl IdentityTrust {
         let (text, shown) = root.unwrap_or((SIGSTORE_PRODUCTION_TRUSTED_ROOT, "that came with modelseal"));
         let failed = |error: &dyn std::fmt::Display| TrustError::Root {
             shown: shown.to_string(),
-            reason: Escaped(&error.to_string()).to_string(),
+            reason: crate::text::message(&error),
         };
         let root = TrustedRoot::from_json(text).map_err(|error| failed(&error))?;
         let verifier = Arc::new(Verifier::new(&root).map_err(|error| failed(&error))?);
@@ -147,8 +147,7 @@ impl TimeTrust {
     pub fn new(text: &str, shown: &str) -> Result<Self, TrustError> {
         install_cryptography();
         let failed = |reason: String| TrustError::Root { shown: shown.to_string(), reason };
-        let root =
-            TrustedRoot::from_json(text).map_err(|error| failed(Escaped(&error.to_string()).to_string()))?;
+        let root = TrustedRoot::from_json(text).map_err(|error| failed(crate::text::message(&error)))?;
         let authorities = root.tsa_authorities();
         match authorities.is_empty() {
             true => Err(failed("it has no timestamp authority".to_string())),
@@ -280,7 +279,7 @@ fn reason(error: &Error) -> String {
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {
             "no time that somebody vouches for says when it was signed".to_string()
         }
-        other => Escaped(&other.to_string()).to_string(),
+        other => crate::text::message(&other),
     }
 }
 

@@ -39,9 +39,7 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Event<'a>, ParamsError> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => {
-                Err(ParamsError::Syntax(crate::text::Escaped(&error.to_string()).to_string()))
-            }
+            Some(Err(error)) => Err(ParamsError::Syntax(crate::text::message(&error))),
             None => Ok(Event::StreamEnd),
         }
     }
