@@ -166,7 +166,7 @@ pub enum Error {
         "nobody could read the seal, because {0}: seal fewer hyperparameters, inputs or answers of probes, or \
          commit what git calls changed"
     )]
-    Parts(ParseError),
+    Predicate(ParseError),
     #[error(
         "the seal would have {0} bytes, and one of more than {LONGEST_SEAL} is not read: ship fewer files, or \
          with shorter names"

@@ -36,7 +36,7 @@ pub use provenance::{
     InternalParameters, LAST_RELEASE, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
     Rung,
 };
-pub use reader::{ManifestReader, ReadManifest, check_parts};
+pub use reader::{ManifestReader, ReadManifest, check_predicate};
 pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
 pub use validate::InvalidManifest;
 pub use value::Value;
@@ -58,8 +58,10 @@ pub const FORMAT: u32 = 1;
 pub const SEAL_PATH: &str = ".modelseal/manifest.sigstore.json";
 /// No seal has more bytes: about a million and a half files.
 pub const LONGEST_SEAL: u64 = 512 << 20;
-/// No manifest says more beside its files, counted by commas: each may take some hundred bytes of memory before
-/// anybody knows who signed.
+/// What a manifest says behind its list of files is not longer, in bytes.
+pub const LONGEST_PREDICATE: usize = 128 << 20;
+/// Nor has it more parts, counted in its text: a comma or a colon is one, an opening bracket or brace eight. A part
+/// may take some hundred bytes of memory before anybody knows who signed.
 pub const MOST_PARTS: usize = 4 << 20;
 /// The directory that holds nothing but the seal.
 pub const SEAL_DIRECTORY: &str = ".modelseal";

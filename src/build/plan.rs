@@ -11,7 +11,7 @@ use super::{Error, Options};
 use crate::inputs::{self, Artifact, Inputs};
 use crate::manifest::{
     Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
-    Subject, Value, check_parts,
+    Subject, Value, check_predicate,
 };
 use crate::recipe::Recipe;
 use crate::run::Scratch;
@@ -99,7 +99,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         left,
         _scratch,
     };
-    check_parts(&plan.statement(Vec::new())).map_err(Error::Parts)?;
+    check_predicate(&plan.statement(Vec::new())).map_err(Error::Predicate)?;
     Ok(plan)
 }
 

@@ -2,7 +2,10 @@ use std::io::Write;
 
 use serde::Deserialize;
 
-use super::{FORMAT, InvalidManifest, MOST_PARTS, ManifestReader, PROVENANCE_TYPE, Statement, validate};
+use super::{
+    FORMAT, InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, ManifestReader, PROVENANCE_TYPE, Statement,
+    validate,
+};
 
 /// Why a signed payload is not a manifest that this version can judge.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +24,10 @@ pub enum ParseError {
     Invalid(#[from] InvalidManifest),
     #[error("the manifest is not in the form in which modelseal writes it")]
     NotCanonical,
-    #[error("the manifest has more than {MOST_PARTS} commas beside its files")]
-    TooManyParts,
+    #[error(
+        "the manifest says too much beside its files: more than {LONGEST_PREDICATE} bytes, or {MOST_PARTS} parts"
+    )]
+    TooMuch,
 }
 
 /// Reads a manifest from exactly the bytes that were signed, as [`ManifestReader::finish`] does.
@@ -49,7 +54,7 @@ pub(super) fn judge(statement: &Statement) -> Result<(), ParseError> {
 
 /// The strict reading failed. If a lenient one finds another kind of statement, or a newer one, that is
 /// the better explanation.
-pub(super) fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
+pub(super) fn explain(payload: &[u8], failed: ParseError) -> ParseError {
     let lenient: Option<Lenient> = serde_json::from_slice(payload).ok();
     if let Some(other) = lenient.as_ref().and_then(|lenient| lenient.predicate_type.as_ref())
         && other != PROVENANCE_TYPE
@@ -60,14 +65,18 @@ pub(super) fn explain(payload: &[u8], error: &serde_json::Error) -> ParseError {
     let format = predicate
         .as_ref()
         .and_then(|predicate| predicate.build_definition.as_ref()?.internal_parameters.as_ref()?.format);
-    let unknown = error.to_string().starts_with("unknown ");
+    let unknown = matches!(&failed, ParseError::Malformed(reason) if reason.starts_with("unknown "));
     if format.is_some_and(|format| format > FORMAT) || (format.is_some() && unknown) {
         let version = predicate
             .and_then(|predicate| predicate.run_details?.builder?.version?.modelseal)
             .map(|version| crate::text::name(&version));
         return ParseError::Newer(version);
     }
-    ParseError::Malformed(crate::text::Escaped(&error.to_string()).to_string())
+    failed
+}
+
+pub(super) fn malformed(error: &serde_json::Error) -> ParseError {
+    ParseError::Malformed(crate::text::message(error))
 }
 
 #[derive(Deserialize)]

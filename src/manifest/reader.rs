@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use memchr::memmem;
 use sha2::Digest as _;
 
-use super::parse::{explain, judge};
-use super::{MOST_PARTS, ParseError, Statement, Subject};
+use super::parse::{explain, judge, malformed};
+use super::{InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, ParseError, Statement, Subject};
 use crate::digest::Digest;
 use crate::document::{Document, Hashing};
 
@@ -20,8 +20,9 @@ const BETWEEN: &[u8] = br#"},{"name":""#;
 /// What stands behind the list of files.
 const BEHIND: &[u8] = br#"],"predicateType":"#;
 
-/// So much text of files may be left at the end: less than is read at once, and the first and the last of them.
-const LEFT_OF_FILES: usize = 3 * WINDOW;
+/// What is left before the end of that list when the files are taken out: the model and the last file, whose names
+/// are paths.
+const LONGEST_HEAD: usize = 64 << 10;
 
 /// Takes the text of a manifest, in pieces of any length.
 pub struct ManifestReader {
@@ -32,7 +33,7 @@ pub struct ManifestReader {
     enough: usize,
     /// The files that were taken out of the text.
     files: Vec<Subject>,
-    failed: Option<serde_json::Error>,
+    failed: Option<ParseError>,
 }
 
 /// A manifest that was read.
@@ -58,16 +59,18 @@ impl ManifestReader {
     ///
     /// # Errors
     /// [`ParseError`], with the version that is needed where a newer one wrote it.
-    pub fn finish(self) -> Result<ReadManifest, ParseError> {
-        let Self { hashing, text, enough: _, mut files, failed } = self;
-        if let Some(error) = failed {
-            return Err(explain(&text, &error));
+    pub fn finish(mut self) -> Result<ReadManifest, ParseError> {
+        if self.text.len() > LONGEST_HEAD {
+            self.take_files();
         }
-        if parts(&text) > MOST_PARTS + LEFT_OF_FILES {
-            return Err(ParseError::TooManyParts);
+        let Self { hashing, text, enough: _, mut files, failed } = self;
+        let (head, predicate) = divide(&text);
+        let is_ours = if head.len() > LONGEST_HEAD { Err(ParseError::NotCanonical) } else { Ok(()) };
+        if let Err(error) = failed.map_or(is_ours, Err).and_then(|()| check_room(predicate)) {
+            return Err(explain(&text, error));
         }
         let mut statement: Statement =
-            serde_json::from_slice(&text).map_err(|error| explain(&text, &error))?;
+            serde_json::from_slice(&text).map_err(|error| explain(&text, malformed(&error)))?;
         drop(text);
         if !files.is_empty() {
             // Those that were taken out stood behind the model.
@@ -88,32 +91,66 @@ impl ManifestReader {
     /// Reads the files in the text, but for the model before the first one and for the last one, which may not
     /// be there as a whole.
     fn take_files(&mut self) {
-        let end = memmem::find(&self.text, BEHIND).unwrap_or(self.text.len());
-        let list = &self.text[..end];
-        let (Some(first), Some(last)) = (memmem::find(list, BETWEEN), memmem::rfind(list, BETWEEN)) else {
-            return;
-        };
-        if first == last {
-            return;
-        }
-        // From one opening brace to before another one.
-        let (first, last) = (first + 2, last + 2);
-        let array = [b"[", &list[first..last - 1], b"]"].concat();
-        match serde_json::from_slice::<Vec<Subject>>(&array) {
-            Ok(files) => self.files.extend(files),
-            // What is left of the text may tell why.
-            Err(error) => {
-                self.failed.get_or_insert(error);
+        let (list, predicate) = divide(&self.text);
+        let is_at_end = !predicate.is_empty();
+        let mut left = list.len();
+        if let (Some(first), Some(last)) = (memmem::find(list, BETWEEN), memmem::rfind(list, BETWEEN))
+            && first < last
+        {
+            // From one opening brace to before another one.
+            let (first, last) = (first + 2, last + 2);
+            if self.failed.is_none() {
+                let array = [b"[", &list[first..last - 1], b"]"].concat();
+                match read_files(&array) {
+                    Ok(files) => self.files.extend(files),
+                    // What is left of the text may tell why.
+                    Err(error) => self.failed = Some(error),
+                }
             }
+            left -= last - first;
+            self.text.drain(first..last);
         }
-        self.text.drain(first..last);
+        // Of ours never so much is left. What is not ours is not read, and kept only as far as it may tell why.
+        if !is_at_end && left > WINDOW {
+            self.failed.get_or_insert(ParseError::NotCanonical);
+        }
     }
+}
+
+/// What stands before the end of the list of files, and what stands behind it.
+fn divide(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(memmem::find(text, BEHIND).unwrap_or(text.len()))
+}
+
+/// Reads files that are no models: of them, everything is known.
+fn read_files(array: &[u8]) -> Result<Vec<Subject>, ParseError> {
+    let files: Vec<Subject> = serde_json::from_slice(array).map_err(|error| malformed(&error))?;
+    match files.iter().find(|file| file.digest.blake3.is_none() || file.annotations.is_none()) {
+        Some(file) => Err(InvalidManifest::Incomplete(file.name.clone()).into()),
+        None => Ok(files),
+    }
+}
+
+/// Whether a predicate, and what stands around it, asks for no more memory than its length lets expect.
+fn check_room(predicate: &[u8]) -> Result<(), ParseError> {
+    let values = memchr::memchr2_iter(b',', b':', predicate).count();
+    // An object with one member takes 632 bytes, a number in a list 32.
+    let containers = memchr::memchr2_iter(b'[', b'{', predicate).count();
+    if predicate.len() > LONGEST_PREDICATE || values + 8 * containers > MOST_PARTS {
+        return Err(ParseError::TooMuch);
+    }
+    Ok(())
 }
 
 impl Write for ManifestReader {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(WINDOW);
         let _ = self.hashing.write(&bytes[..taken]);
+        if self.text.len() > LONGEST_PREDICATE + WINDOW {
+            // Not to be read any more.
+            self.failed.get_or_insert(ParseError::TooMuch);
+            return Ok(taken);
+        }
         self.text.extend_from_slice(&bytes[..taken]);
         if self.text.len() >= self.enough {
             self.take_files();
@@ -128,19 +165,12 @@ impl Write for ManifestReader {
     }
 }
 
-/// Whether a manifest that says this beside its files can be read again.
+/// Whether a manifest with this predicate can be read again.
 ///
 /// # Errors
-/// [`ParseError::TooManyParts`].
-pub fn check_parts(without_files: &Statement) -> Result<(), ParseError> {
-    if parts(&without_files.to_vec()) > MOST_PARTS {
-        return Err(ParseError::TooManyParts);
-    }
-    Ok(())
-}
-
-fn parts(text: &[u8]) -> usize {
-    memchr::memchr_iter(b',', text).count()
+/// [`ParseError::TooMuch`].
+pub fn check_predicate(statement: &Statement) -> Result<(), ParseError> {
+    check_room(divide(&statement.to_vec()).1)
 }
 
 #[cfg(test)]
@@ -233,15 +263,38 @@ mod tests {
 
     #[test]
     fn what_a_manifest_says_beside_its_files_is_bounded() {
-        let mut statement = statement(["a".to_string()].into_iter());
-        let excluded = |count: usize| vec![String::new(); count];
-        statement.predicate.build_definition.internal_parameters.excluded = excluded(MOST_PARTS / 2);
-        check_parts(&statement).expect("is within bounds");
-        assert!(read(&statement.to_vec(), WINDOW).is_ok());
-        statement.predicate.build_definition.internal_parameters.excluded = excluded(MOST_PARTS + 2);
-        assert!(matches!(check_parts(&statement), Err(ParseError::TooManyParts)));
-        statement.predicate.build_definition.internal_parameters.excluded = excluded(2 * MOST_PARTS);
-        assert!(matches!(read(&statement.to_vec(), WINDOW), Err(ParseError::TooManyParts)));
+        for (count, is_within) in [(MOST_PARTS - 200, true), (MOST_PARTS, false)] {
+            let mut statement = statement(["a".to_string()].into_iter());
+            statement.predicate.build_definition.internal_parameters.excluded = vec![String::new(); count];
+            assert_eq!(check_predicate(&statement).is_ok(), is_within);
+            let found = read(&statement.to_vec(), WINDOW);
+            assert_eq!(found.is_ok(), is_within);
+            assert!(is_within || matches!(found, Err(ParseError::TooMuch)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_collected() {
+        let spaced =
+            String::from_utf8(long().to_vec()).expect("is text").replace("},{\"name\":", "}, {\"name\":");
+        let mut incomplete = long();
+        incomplete.files_mut().iter_mut().for_each(|file| file.digest.blake3 = None);
+        for (text, is_spaced) in [(spaced.into_bytes(), true), (incomplete.to_vec(), false)] {
+            let mut reader = ManifestReader::default();
+            reader.write_all(&text).expect("takes everything");
+            assert!(reader.files.is_empty());
+            match reader.finish() {
+                Err(ParseError::NotCanonical) => assert!(is_spaced),
+                Err(ParseError::Invalid(InvalidManifest::Incomplete(_))) => assert!(!is_spaced),
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut reader = ManifestReader::default();
+        let piece = vec![b' '; WINDOW];
+        for _ in 0..LONGEST_PREDICATE / WINDOW + 100 {
+            reader.write_all(&piece).expect("takes everything");
+        }
+        assert!(reader.text.len() <= LONGEST_PREDICATE + 2 * WINDOW, "{}", reader.text.len());
     }
 
     #[test]

@@ -18,8 +18,8 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// No list in a bundle is longer.
 const MOST: usize = 64;
 
-/// No bundle with log entries is longer: it is kept and read as a whole.
-const LONGEST: usize = 64 << 20;
+/// No bundle of another tool is longer: it is kept and read as a whole.
+pub(super) const LONGEST: usize = 64 << 20;
 
 /// Reads a bundle of another tool, or one of ours.
 ///
@@ -27,7 +27,7 @@ const LONGEST: usize = 64 << 20;
 /// [`BundleError`].
 pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let Object(wire): Object<Wire> = serde_json::from_slice(bytes).map_err(|error| {
-        let text = crate::text::Escaped(&error.to_string()).to_string();
+        let text = crate::text::message(&error);
         if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
     })?;
     if wire.media_type != MEDIA_TYPE {
@@ -48,6 +48,10 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
         timestamps,
         form: Form::Foreign,
     })
+}
+
+pub(super) fn too_long() -> BundleError {
+    not_a_bundle(format!("as another tool writes it, it may have {LONGEST} bytes, and it has more"))
 }
 
 fn not_a_bundle(reason: impl Into<String>) -> BundleError {
@@ -195,9 +199,7 @@ impl WireMaterial {
             (None, None, Some(certificate)) if !has_log && !has_times => {
                 Ok(Material::Certificates(vec![decode(&certificate.raw_bytes, "certificate")?]))
             }
-            (None, None, Some(_)) if whole.len() > LONGEST => {
-                Err(not_a_bundle(format!("with log entries it may have {LONGEST} bytes, and it has more")))
-            }
+            (None, None, Some(_)) if whole.len() > LONGEST => Err(too_long()),
             (None, None, Some(certificate)) => Ok(Material::Identity {
                 certificate: decode(&certificate.raw_bytes, "certificate")?,
                 whole: whole.to_vec(),

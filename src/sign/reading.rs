@@ -11,7 +11,7 @@ use super::bundle::{
     Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, Form, HINT, HINT_END, KEY_ID, Material, PAYLOAD,
     SIGNATURE, SIGNATURE_ROOM, START, text_of,
 };
-use super::foreign::read_foreign;
+use super::foreign::{LONGEST, read_foreign, too_long};
 
 /// What a bundle of ours says before its payload is not longer: in base64, the longest chain of certificates that
 /// anybody is trusted by has 700 KiB.
@@ -58,7 +58,7 @@ pub fn read_bundle_from(
     let mut text = Vec::new();
     source.take(LONGEST_HEAD).read_to_end(&mut text)?;
     let Some((material, key_id, start)) = read_head(&text) else {
-        source.read_to_end(&mut text)?;
+        source.take(LONGEST as u64).read_to_end(&mut text)?;
         return Ok(read_other(text));
     };
     let head = text[..start].to_vec();
@@ -119,6 +119,9 @@ pub fn signature_in_tail(tail: &[u8], material: &Material) -> Option<Vec<u8>> {
 
 /// A bundle that does not begin like one of ours.
 fn read_other(text: Vec<u8>) -> Result<ReadBundle, BundleError> {
+    if text.len() > LONGEST {
+        return Err(too_long());
+    }
     let bundle = read_foreign(&text)?;
     let is_vouched_for = match &bundle.material {
         Material::Identity { .. } => true,

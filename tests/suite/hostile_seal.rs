@@ -252,15 +252,26 @@ fn a_manifest_that_contradicts_itself() {
     refused(&reseal(&sample().bytes, format!("\u{feff}{text}").as_bytes()), "seal");
 }
 
-/// The right key over the manifest of other files: the file digests do not fit.
-/// Four bytes of text for a list in memory, before anybody knows who signed.
+/// A few bytes of text that would be hundreds in memory, before anybody knows who signed.
 #[test]
-fn a_manifest_with_millions_of_inputs() {
-    let inputs = format!("\"resolvedDependencies\":[{}", r#"["",null,[]],"#.repeat(4_000_000));
-    let bytes = resealed("\"resolvedDependencies\":[", &inputs);
-    refused(&bytes, "seal").says("the manifest has more than 4194304 commas beside its files");
+fn what_would_be_huge_in_memory() {
+    let list = |element: &str, count: usize| format!("\"seed\":[{}", vec![element; count].join(","));
+    let inputs = |input: &str| format!("\"resolvedDependencies\":[{}", input.repeat(600_000));
+    let nested = "{\"\":".repeat(100) + "0" + &"}".repeat(100);
+    for (from, to) in [
+        ("\"resolvedDependencies\":[", inputs(r#"["",null,[]],"#)),
+        ("\"resolvedDependencies\":[", inputs(r#"{"name":"","digest":[],"annotations":[]},"#)),
+        ("\"seed\":42", list(&nested, 10_000) + "]"),
+        ("\"seed\":42", list("[0]", 1_000_000) + "]"),
+        ("\"seed\":42", list("0", 5_000_000) + "]"),
+    ] {
+        refused(&resealed(from, &to), "seal").says("the manifest says too much beside its files");
+    }
+    let long = format!("\"seed\":\"{}\"", "7".repeat(129 << 20));
+    refused(&resealed("\"seed\":42", &long), "seal").says("the manifest says too much beside its files");
 }
 
+/// The right key over the manifest of other files: the file digests do not fit.
 #[test]
 fn manifest_a_with_artifact_b() {
     let other = Project::new();
