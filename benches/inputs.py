@@ -91,7 +91,10 @@ def forget_files():
 
 @contextmanager
 def stage(bench, name, parent=None):
-    """A project with an empty model, and where its archive and its directory belong; removed at the end."""
+    """A project with an empty model, and where its archive and its directory belong; removed at the end.
+
+    Below `parent`, or where everything else is made.
+    """
     say(name)
     forget_files()
     with tempfile.TemporaryDirectory(dir=parent or bench.scratch) as directory:

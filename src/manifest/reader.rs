@@ -65,10 +65,12 @@ impl ManifestReader {
         }
         let Self { hashing, text, enough: _, mut files, failed } = self;
         let (head, predicate) = divide(&text);
-        let is_ours = if head.len() > LONGEST_HEAD { Err(ParseError::NotCanonical) } else { Ok(()) };
-        if let Err(error) = failed.map_or(is_ours, Err).and_then(|()| check_room(predicate)) {
-            return Err(explain(&text, error));
-        }
+        let checked = match failed {
+            Some(error) => Err(error),
+            None if head.len() > LONGEST_HEAD => Err(ParseError::NotCanonical),
+            None => check_room(predicate),
+        };
+        checked.map_err(|error| explain(&text, error))?;
         let mut statement: Statement =
             serde_json::from_slice(&text).map_err(|error| explain(&text, malformed(&error)))?;
         drop(text);
@@ -289,6 +291,19 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+        // Whole files, but as lists, and far from one border to the next.
+        let zeros = "0".repeat(64);
+        let digests = format!(r#""digest":{{"sha256":"{zeros}","blake3":"{zeros}"}}"#);
+        let border =
+            format!(r#"{{"name":"x",{digests},"annotations":{{"size":0,"executable":false}}}},"#).repeat(2);
+        let files = format!(r#"["a",["{zeros}","{zeros}"],[0,false]],"#).repeat(20_000);
+        let mut reader = ManifestReader::default();
+        reader
+            .write_all([r#"{"subject":["#, &border, &files, &border].concat().as_bytes())
+            .expect("takes everything");
+        reader.take_files();
+        assert!(reader.files.is_empty());
+
         let mut reader = ManifestReader::default();
         let piece = vec![b' '; WINDOW];
         for _ in 0..LONGEST_PREDICATE / WINDOW + 100 {

@@ -201,7 +201,7 @@ const MOST_ENTRIES: i64 = 1_000_000;
 const UNEVEN: &str = "its columns have different numbers of rows";
 
 fn damaged(reason: &dyn Display) -> ProfileError {
-    ProfileError::Parquet(crate::text::message(&reason))
+    ProfileError::Parquet(crate::text::message(reason))
 }
 
 impl From<ParquetError> for ProfileError {

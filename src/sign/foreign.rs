@@ -18,7 +18,7 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// No list in a bundle is longer.
 const MOST: usize = 64;
 
-/// No bundle of another tool is longer: it is kept and read as a whole.
+/// No seal that another tool wrote or completed is longer: it is kept and read as a whole.
 pub(super) const LONGEST: usize = 64 << 20;
 
 /// Reads a bundle of another tool, or one of ours.

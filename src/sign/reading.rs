@@ -235,6 +235,15 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_begin_like_ours_is_not_read_without_an_end() {
+        let mut source = io::repeat(b' ').take(1 << 30);
+        let read = read_bundle_from(&mut source, &mut io::sink()).expect("neither side fails");
+        let error = read.err().expect("is no bundle").to_string();
+        assert!(error.contains("it may have 67108864 bytes, and it has more"), "{error}");
+        assert!(source.limit() >= (1 << 30) - LONGEST as u64 - LONGEST_HEAD, "{} are left", source.limit());
+    }
+
+    #[test]
     fn every_other_spelling_is_refused_and_explained() {
         let bytes = SignedBundle::sign(Counted::of(b"{}".as_slice()), &key(KeyAlgorithm::P256))
             .expect("signs")

@@ -106,7 +106,7 @@ impl IdentityTrust {
         let (text, shown) = root.unwrap_or((SIGSTORE_PRODUCTION_TRUSTED_ROOT, "that came with modelseal"));
         let failed = |error: &dyn std::fmt::Display| TrustError::Root {
             shown: shown.to_string(),
-            reason: crate::text::message(&error),
+            reason: crate::text::message(error),
         };
         let root = TrustedRoot::from_json(text).map_err(|error| failed(&error))?;
         let verifier = Arc::new(Verifier::new(&root).map_err(|error| failed(&error))?);

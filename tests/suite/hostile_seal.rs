@@ -267,7 +267,7 @@ fn what_would_be_huge_in_memory() {
     ] {
         refused(&resealed(from, &to), "seal").says("the manifest says too much beside its files");
     }
-    let long = format!("\"seed\":\"{}\"", "7".repeat(129 << 20));
+    let long = format!("\"seed\":\"{}\"", "7".repeat(128 << 20));
     refused(&resealed("\"seed\":42", &long), "seal").says("the manifest says too much beside its files");
 }
 
