@@ -219,6 +219,7 @@ fn compare_settings(recipe: &Recipe, statement: &Statement) -> Result<(), Error>
     }
 }
 
+/// Remote, commit, tree and files of the code are those of this work tree.
 fn compare_code(
     recipe: &Recipe,
     statement: &Statement,
@@ -230,14 +231,29 @@ fn compare_code(
     let read = |work_tree: &WorkTree| {
         work_tree.read(&exempt(recipe, &options.data, written)).map_err(inputs::Error::from)
     };
-    match (stated, found.as_ref().map(read).transpose()?) {
-        (None, None) => Ok(()),
-        (Some(stated), Some(found))
-            if stated.digest.git_commit.as_deref() == Some(&found.commit)
-                && [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) =>
-        {
-            Ok(())
+    let differs = |what: &str, stated: Option<&str>, found: Option<&str>| {
+        let shown = |text: Option<&str>| text.map_or("none".to_string(), crate::text::name);
+        let (stated, found) = (shown(stated), shown(found));
+        Err(Error::Statement(format!("it states the {what} {stated}, and this work tree has {found}")))
+    };
+    let (stated, found) = match (stated, found.as_ref().map(read).transpose()?) {
+        (None, None) => return Ok(()),
+        (Some(stated), Some(found)) => (stated, found),
+        (None, Some(found)) => return differs("commit", None, Some(&found.commit)),
+        (Some(stated), None) => return differs("commit", stated.digest.git_commit.as_deref(), None),
+    };
+    let remote = stated.uri.as_deref().map(|uri| uri.strip_prefix("git+").unwrap_or(uri));
+    for (what, stated, found) in [
+        ("remote", remote, found.remote.as_deref()),
+        ("commit", stated.digest.git_commit.as_deref(), Some(found.commit.as_str())),
+        ("tree", stated.digest.git_tree.as_deref(), Some(found.tree.as_str())),
+    ] {
+        if stated != found {
+            return differs(what, stated, found);
         }
-        _ => Err(Error::Statement("the code of this work tree is not the one that it states".to_string())),
     }
+    if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) {
+        return Ok(());
+    }
+    Err(Error::Statement("the code of this work tree is not the one that it states".to_string()))
 }

@@ -50,12 +50,42 @@ fn a_statement_is_signed_in_another_job() {
     fs::remove_file(project.at("model/more")).expect("removes");
     project.write("make.sh", "other code");
     project.commit();
-    sign(1).says("the code of this work tree is not the one that it states");
+    sign(1).says("it states the commit `").says("`, and this work tree has `");
     project.append_recipe("# x\n");
     sign(1).says("is not the recipe that it states");
     fs::write(project.root().join("wine.json"), [&payload[..], b" "].concat()).expect("writes");
     sign(1).says("error: the statement cannot be sealed");
     assert!(!project.at("dist").exists());
+}
+
+/// The same files from another repository, or under a tree that is not the commit's, are another lineage.
+#[test]
+fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
+    let project = Project::new();
+    project.git(&["remote", "add", "origin", "https://github.com/acme/wine"]);
+    project.modelseal(&["build", "--statement", "../wine.json"]).expect(0);
+    let key = project.key();
+    let sign = |expected| {
+        project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &key]).expect(expected)
+    };
+    project.git(&["remote", "set-url", "origin", "https://github.com/fork/wine"]);
+    sign(1)
+        .says("it states the remote `https://github.com/acme/wine`")
+        .says("has `https://github.com/fork/wine`");
+    project.git(&["remote", "remove", "origin"]);
+    sign(1).says("it states the remote `https://github.com/acme/wine`, and this work tree has none");
+    project.git(&["remote", "add", "origin", "git@github.com:acme/wine.git"]);
+    let statement = project.root().join("wine.json");
+    let text = fs::read_to_string(&statement).expect("reads");
+    for (what, object) in [("commit", "HEAD"), ("tree", "HEAD^{tree}")] {
+        let object = project.git(&["rev-parse", object]);
+        let other = "0123456789abcdef0123456789abcdef01234567";
+        fs::write(&statement, text.replace(object.trim(), other)).expect("writes");
+        sign(1).says(&format!("it states the {what} `{other}`")).claims_no_success();
+    }
+    assert!(!project.at("dist").exists());
+    fs::write(&statement, text).expect("writes");
+    sign(0);
 }
 
 #[test]
