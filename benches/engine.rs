@@ -121,6 +121,7 @@ fn statement(files: usize) -> Statement {
         hyperparameters: Default::default(),
         command: Vec::new(),
         env: Default::default(),
+        caches: Vec::new(),
         pass_env: Vec::new(),
         network: None,
         reproduce: None,

@@ -14,7 +14,7 @@ use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
 use crate::policy::{Policy, Probe};
 use crate::probe::{self, Asking, Goldens, agree, ask};
 use crate::report::{Check, Report, Status, Verdict};
-use crate::run::{self, Isolation, Listener, Scratch, variables};
+use crate::run::{self, Confinement, Isolation, Listener, Scratch, variables};
 use crate::trust::TrustedSigner;
 use crate::verify::{self, Sealed, Target, read_sealed, take_in};
 
@@ -24,9 +24,8 @@ pub struct Options<'a> {
     pub policy: &'a Policy,
     /// The release that is deployed now.
     pub previous: Option<&'a Target>,
-    pub insecure_no_isolation: bool,
-    /// Files and directories that the commands must not see.
-    pub hidden: &'a [PathBuf],
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
     /// Is told which command is going to run.
     pub announce: &'a dyn Fn(&str, &[String]),
     pub listener: &'a dyn Listener,
@@ -163,8 +162,7 @@ impl Acceptance<'_> {
         // The seal has the answers that are to come.
         let seal = artifact.join(SEAL_DIRECTORY);
         let archives = self.archives.iter().filter(|path| !artifact.starts_with(path)).cloned();
-        let hidden: Vec<PathBuf> =
-            self.options.hidden.iter().cloned().chain([seal]).chain(archives).collect();
+        let hidden: Vec<PathBuf> = [seal].into_iter().chain(archives).collect();
         let must_influence: Vec<String> =
             sealed.map(|sealed| sealed.annotations.influence.keys().cloned().collect()).unwrap_or_default();
         let fallback: Vec<_> = self.demand.fallback.iter().map(|value| value.get_ref().clone()).collect();
@@ -179,10 +177,19 @@ impl Acceptance<'_> {
             must_influence: &must_influence,
             timeout: self.demand.timeout.map(|age| age.0),
             tolerance: sealed.map_or_else(Tolerance::default, |sealed| sealed.annotations.tolerance),
-            variables: variables(&home, &temporary, self.manifest.internal().source_date_epoch, [], []),
+            variables: variables(
+                self.options.confinement,
+                &home,
+                &temporary,
+                self.manifest.internal().source_date_epoch,
+                [],
+                [],
+            ),
             temporary: &temporary,
             hidden: &hidden,
-            isolation: Isolation::Demanded.unless(self.options.insecure_no_isolation),
+            readable: &[],
+            confinement: self.options.confinement,
+            isolation: Isolation::Demanded,
             listener: self.options.listener,
         });
         match asked {

@@ -10,6 +10,7 @@ mod elsewhere;
 mod place;
 mod plan;
 mod produce;
+mod reach;
 mod write;
 
 use std::collections::BTreeMap;
@@ -27,12 +28,13 @@ use crate::inputs::{self, Change};
 use crate::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
 use crate::probe;
 use crate::recipe::Recipe;
-use crate::run::{self, Listener};
+use crate::run::{self, Confinement, Listener};
 use crate::sign::{KeyError, Signer};
 
 pub use behaviour::Observer;
 pub use command::Setting;
 pub use elsewhere::{SealedBy, Stated, seal, state};
+pub use reach::{Place as CommandPlace, ReachError, reach};
 
 /// Opens the key, when nothing of the recipe's command is left.
 pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;
@@ -73,12 +75,10 @@ pub struct Options<'a> {
     pub making: Making,
     /// Files that the caller writes beside the archive: they do not make the work tree dirty.
     pub writes: Vec<PathBuf>,
-    /// Files and directories that the command must not see: keys.
-    pub hidden: Vec<PathBuf>,
-    /// Run the command without isolation even where the recipe demands it.
-    pub insecure_no_isolation: bool,
-    /// Where the command may write beside the work tree, links resolved.
-    pub writable: Vec<PathBuf>,
+    /// What was decided before the first command: which keys are out of sight, where commands may write.
+    pub confinement: &'a Confinement,
+    /// Where the directories of `[run] caches` are kept between builds; `None`: they are not.
+    pub caches: Option<PathBuf>,
     /// Is told what the command prints.
     pub listener: &'a dyn Listener,
 }
@@ -181,6 +181,8 @@ pub enum Error {
 pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> Result<Built, Error> {
     let (compression, output) = options.target(recipe);
     let mut plan = plan::plan(recipe, options, &output)?;
+    // Nothing may have taken the place of the key.
+    options.confinement.check().map_err(Error::run)?;
     let key = open_key()?;
     plan.internal.model_signature = key.public_key().is_elliptic_curve();
     if options.output.is_none() {
@@ -245,6 +247,15 @@ impl<E: std::fmt::Display> std::fmt::Display for Kept<E> {
 impl<E: std::error::Error> std::error::Error for Kept<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.reason.source()
+    }
+}
+
+impl From<ReachError> for Error {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Input(error) => Error::Input(error),
+            ReachError::Directory { path, source } => Error::Directory { path, source },
+        }
     }
 }
 

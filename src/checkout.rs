@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::inputs;
 use crate::recipe::{self, Recipe};
+use crate::run::{NoProgram, Programs};
 
 pub use git::Repository;
 pub use place::{Declared, declared};
@@ -32,6 +33,8 @@ pub enum Error {
     Protocol(String),
     #[error("`git` cannot be started")]
     NoGit(#[source] io::Error),
+    #[error(transparent)]
+    NoProgram(#[from] NoProgram),
     #[error("the commit does not hold the recipe {}", crate::text::name(.0))]
     NoRecipe(String),
     #[error("{what} is not there: {} does not exist", crate::text::path(path))]
@@ -96,6 +99,7 @@ impl Checkout {
     /// # Errors
     /// [`Error`].
     pub fn new(
+        programs: &Programs,
         directory: &Path,
         repository: &Repository<'_>,
         commit: &str,
@@ -104,7 +108,8 @@ impl Checkout {
         let home = make(directory, "home")?;
         let work = make(directory, "work")?;
         let mut root = work.join("tree");
-        let on_a_branch = git::clone(repository, commit, &home, &root)?;
+        let git = git::Git { programs, home: &home };
+        let on_a_branch = git::clone(&git, repository, commit, &root)?;
         let loaded = load(&root, recipe)?;
         let above = levels_above(&loaded, recipe);
         if above > 0 {
@@ -133,6 +138,11 @@ impl Checkout {
     /// The work tree.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The directory of the work tree and of inputs that lie beside or above it.
+    pub fn work(&self) -> PathBuf {
+        self.directory.join("work")
     }
 
     /// A home directory that nobody has used.

@@ -4,6 +4,7 @@ mod arguments;
 mod build;
 mod cache;
 mod completions;
+mod confining;
 mod countersign;
 mod diff;
 mod drill;
@@ -21,6 +22,7 @@ mod running;
 mod show;
 mod sign;
 mod signals;
+mod signer;
 mod signing;
 mod statement;
 mod trusting;
@@ -127,6 +129,8 @@ pub fn main() -> ExitCode {
         }
     };
     report_panics();
+    // What whoever started this has open is for this process alone.
+    close_fds::set_fds_cloexec(3, &[]);
     signals::watch();
     crate::run::adopt_orphans();
     let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
-pub use code::{Change, ChangeKind, Code, CodeError, Exempt, WorkTree};
+pub use code::{Change, ChangeKind, Code, CodeError, Exempt, GitPlaces, WorkTree, git_places, repositories};
 pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
 pub use params::ParamsError;
 pub use paths::{exempt, work_tree};
@@ -111,7 +111,7 @@ impl Error {
             Error::Code(error) => error.hint(),
             Error::Dirty { changes, .. } => {
                 let paths: Vec<String> =
-                    changes.iter().take(5).map(|change| shell_word(&change.path)).collect();
+                    changes.iter().take(5).map(|change| crate::text::shell_word(&change.path)).collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(format!(
                     "`git add {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
@@ -140,13 +140,4 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// A path as it can be pasted into a shell.
-fn shell_word(path: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
-    if path.chars().all(plain) && !path.starts_with('-') {
-        return path.to_string();
-    }
-    format!("'{}'", crate::text::Escaped(path).to_string().replace('\'', r"'\''"))
 }

@@ -3,6 +3,7 @@
 //! Reading a recipe opens no other file: what its paths lead to is not this room's business.
 
 mod age;
+mod cache;
 mod check;
 mod discover;
 mod mistake;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use crate::manifest::is_source_name;
 pub use age::Age;
+pub use cache::CacheName;
 pub use discover::{Discovery, discover};
 pub use mistake::Mistake;
 pub use size::Size;

@@ -22,7 +22,7 @@ use crate::inputs;
 use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
 use crate::release::StatementError;
 use crate::report::{Report, Verdict};
-use crate::run::{Listener, Scratch};
+use crate::run::{Confinement, Listener, Scratch};
 use crate::trust::TrustedSigner;
 use crate::verify::{self, Sealed, Target, read_sealed, take_in};
 
@@ -42,11 +42,8 @@ pub struct Options<'a> {
     pub level: Option<Rung>,
     /// What is varied, one thing at a time.
     pub vary: &'a [Circumstance],
-    pub insecure_no_isolation: bool,
-    /// Where the command may write beside its clone, links resolved.
-    pub writable: &'a [PathBuf],
-    /// Files and directories that the command must not see.
-    pub hidden: &'a [PathBuf],
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
     /// Is told which command is going to run, and what is varied.
     pub announce: &'a dyn Fn(Option<Circumstance>, &[String]),
     pub listener: &'a dyn Listener,

@@ -4,17 +4,27 @@
 //! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
 //! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
 
+mod confinement;
 mod environment;
+mod filter;
+mod homes;
 mod leftovers;
+mod output;
 mod process;
+mod programs;
 mod sandbox;
 mod scratch;
+mod toolchain;
+mod trail;
+mod view;
 
 use std::time::Duration;
 
+pub use confinement::{Confinement, Scope};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
+pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
 pub(crate) use scratch::remove_all;
@@ -42,8 +52,18 @@ pub enum Error {
     Leftovers { command: Vec<String>, names: Vec<String> },
     #[error("the command demands isolation from the network, which cannot be had here: {0}")]
     NoIsolation(String),
-    #[error("{}, which the command must not see, is not where it was any more", crate::text::path(.0))]
+    #[error("{}, which commands must not see, is not what it was before the first command", crate::text::path(.0))]
     Moved(std::path::PathBuf),
+    #[error("{} cannot be hidden from the commands", crate::text::path(path))]
+    Hidden { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{} is a home directory: commands must not read it, and would have to work in it", crate::text::path(.0))]
+    Home(std::path::PathBuf),
+    #[error(
+        "the command {} cannot be started: commands do not see {}",
+        crate::text::command(command),
+        crate::text::path(path)
+    )]
+    OutOfSight { command: Vec<String>, path: std::path::PathBuf },
     #[error("the command cannot run in {}", crate::text::path(path))]
     Directory { path: std::path::PathBuf, source: std::io::Error },
     #[error("the output of the command {} cannot be kept", crate::text::command(command))]
@@ -68,6 +88,7 @@ impl Error {
                 | Error::TooMuchOutput { .. }
                 | Error::Leftovers { .. }
                 | Error::Moved(_)
+                | Error::OutOfSight { .. }
         )
     }
 
@@ -78,7 +99,7 @@ impl Error {
                 Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
             }
             Error::Failed { refused_write: true, .. } => Some(
-                "it can write to nothing but the work tree, TMPDIR and, with the network, HOME: \
+                "it can write to nothing but the work tree, TMPDIR and HOME, which is new: \
                  `--allow-write DIR` adds a directory"
                     .into(),
             ),
@@ -94,6 +115,19 @@ impl Error {
             Error::NoIsolation(_) => {
                 Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
             }
+            Error::Moved(_) => Some(
+                "an earlier command may have put a decoy in its place: look at it before you build again"
+                    .into(),
+            ),
+            Error::Home(path) => Some(format!(
+                "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
+                crate::text::shell_word(&path.to_string_lossy())
+            )),
+            Error::OutOfSight { .. } => Some(
+                "of your home directory they see the installations on PATH and the active environment; \
+                 `--allow-write DIR` shows a directory"
+                    .into(),
+            ),
             _ => None,
         }
     }

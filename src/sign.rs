@@ -17,8 +17,8 @@ pub use bundle::{Bundle, BundleError, Form, Material, SignedBundle, bundle_lengt
 pub use dsse::pre_authentication_encoding;
 pub use foreign::read_foreign;
 pub use key_file::{
-    KeySource, check_private_key, local_cache_directory, local_key_path, read_private_key, read_public_key,
-    write_key_pair,
+    KeySource, check_private_key, local_cache_directory, local_key_directory, local_key_path,
+    read_private_key, read_public_key, write_key_pair,
 };
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};

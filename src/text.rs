@@ -87,6 +87,15 @@ pub fn is_unsafe(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
+/// A word as it can be pasted into a shell, also where an option could stand.
+pub fn shell_word(text: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        return text.to_string();
+    }
+    format!("'{}'", Escaped(text).to_string().replace('\'', r"'\''"))
+}
+
 /// A whole number with commas between groups of three digits.
 pub fn number(value: u64) -> String {
     let digits = value.to_string();

@@ -8,7 +8,7 @@ use crate::inputs::{Artifact, work_tree};
 use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge, spread};
 use crate::recipe::{Probe, Recipe};
-use crate::run::{self, Isolation, Scratch, variables};
+use crate::run::{self, Confinement, Isolation, Scratch, variables};
 
 /// What was found, and what a person should know about it.
 pub(super) struct Behaviour {
@@ -33,8 +33,9 @@ pub(super) fn observe(
         let observer = Observer {
             recipe,
             epoch,
-            hidden: hidden(other).into_iter().chain(options.hidden.iter().cloned()).collect(),
-            isolation: Isolation::WhereItWorks.unless(options.insecure_no_isolation),
+            hidden: hidden(other),
+            confinement: options.confinement,
+            isolation: Isolation::WhereItWorks,
             listener: options.listener,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;
@@ -83,6 +84,13 @@ fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     questions.chain(repository).filter_map(|path| path.canonicalize().ok()).collect()
 }
 
+/// The work tree, with the code that answers, and the artifact.
+fn readable(recipe: &Recipe, artifact: &Artifact) -> Vec<PathBuf> {
+    let root = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
+    let artifact = artifact.root().canonicalize().ok();
+    root.into_iter().chain(artifact).collect()
+}
+
 /// Where the probes of a recipe are run: the same way for a build and for a rebuild.
 pub struct Observer<'a> {
     pub recipe: &'a Recipe,
@@ -90,6 +98,8 @@ pub struct Observer<'a> {
     pub epoch: u64,
     /// Files and directories that seem empty.
     pub hidden: Vec<PathBuf>,
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
     pub isolation: Isolation,
     pub listener: &'a dyn run::Listener,
 }
@@ -127,9 +137,11 @@ impl Observer<'_> {
             must_influence: &must_influence,
             timeout: probe.timeout.map(|age| age.0),
             tolerance: tolerance(self.recipe),
-            variables: variables(&home, &temporary, self.epoch, given, []),
+            variables: variables(self.confinement, &home, &temporary, self.epoch, given, []),
             temporary: &temporary,
             hidden: &hidden,
+            readable: &readable(self.recipe, artifact),
+            confinement: self.confinement,
             isolation: self.isolation,
             listener: self.listener,
         })?;

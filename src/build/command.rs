@@ -2,13 +2,15 @@
 //! clean clone, and for a rebuild, so that they can agree.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::manifest::CommandOutput;
 use crate::recipe::Recipe;
-use crate::run::{self, Ended, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables, variables};
+use crate::run::{
+    self, Confinement, Ended, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables, variables,
+};
 
 /// What a command that describes the environment may take.
 const DESCRIBING: Limits = Limits { time: Some(Duration::from_secs(60)), output: 64 << 10, silence: None };
@@ -21,14 +23,10 @@ pub struct Setting<'a> {
     pub temporary: &'a Path,
     /// SOURCE_DATE_EPOCH.
     pub epoch: u64,
-    /// The only directories that can be written to, links resolved.
-    pub writable: Vec<PathBuf>,
-    /// Within those, what can only be read.
-    pub read_only: Vec<PathBuf>,
-    /// Files and directories that seem empty: keys.
-    pub hidden: &'a [PathBuf],
-    /// Run without isolation even where the recipe demands it.
-    pub insecure_no_isolation: bool,
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
+    /// What the commands can reach, but for what the recipe says about it.
+    pub reach: Sandbox,
     pub listener: &'a dyn Listener,
 }
 
@@ -39,6 +37,7 @@ impl Setting<'_> {
         let given = run.into_iter().flat_map(|run| &run.env);
         let passed = run.into_iter().flat_map(|run| &run.pass_env);
         variables(
+            self.confinement,
             self.home,
             self.temporary,
             self.epoch,
@@ -51,14 +50,7 @@ impl Setting<'_> {
     pub fn sandbox(&self) -> Sandbox {
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
         let isolation = if network { Isolation::WhereItWorks } else { Isolation::Demanded };
-        Sandbox {
-            isolation: isolation.unless(self.insecure_no_isolation),
-            network,
-            writable: self.writable.clone(),
-            read_only: self.read_only.clone(),
-            hidden: self.hidden.to_vec(),
-            user: None,
-        }
+        Sandbox { isolation, network, ..self.reach.clone() }
     }
 
     /// Runs the commands that describe the environment.
@@ -74,6 +66,7 @@ impl Setting<'_> {
                 command,
                 directory: self.recipe.directory(),
                 variables: &variables,
+                confinement: self.confinement,
                 sandbox: &sandbox,
                 limits: DESCRIBING,
                 input: &[],
@@ -110,6 +103,7 @@ impl Setting<'_> {
             command,
             directory: self.recipe.directory(),
             variables,
+            confinement: self.confinement,
             sandbox,
             limits: Limits {
                 time: run.and_then(|run| run.timeout).map(|age| age.0),

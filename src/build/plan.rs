@@ -14,7 +14,7 @@ use crate::manifest::{
     Subject, Value, check_predicate,
 };
 use crate::recipe::Recipe;
-use crate::run::Scratch;
+use crate::run::{Confinement, Scratch};
 
 /// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
 /// that every archive format can hold.
@@ -69,7 +69,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         None => inputs::list_artifact(recipe, &written),
     }?;
     if let Some(root) = product.root() {
-        check_links(&artifact, root, &options.hidden)?;
+        check_links(&artifact, root, options.confinement)?;
     }
     let lies_with = product.recipe().unwrap_or(recipe);
     let observed = observe(lies_with, recipe, &artifact, epoch, options);
@@ -105,12 +105,12 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
 
 /// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
 /// whoever follows its links can.
-fn check_links(artifact: &Artifact, root: &Path, hidden: &[PathBuf]) -> Result<(), Error> {
+fn check_links(artifact: &Artifact, root: &Path, confinement: &Confinement) -> Result<(), Error> {
     let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
     for file in &artifact.files {
         let path = artifact.location(&file.path);
         let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
-        if !leads.starts_with(&root) || hidden.iter().any(|hidden| leads.starts_with(hidden)) {
+        if !leads.starts_with(&root) || confinement.hidden().any(|hidden| leads.starts_with(hidden)) {
             let kind = "a link out of the work tree";
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
@@ -124,7 +124,8 @@ pub(super) fn compare_external(recipe: &Recipe, statement: &Statement) -> Result
     let expected = external(recipe, stated.hyperparameters.clone(), statement.internal().origin);
     let run = |external: &ExternalParameters| {
         let network = external.network;
-        (external.command.clone(), external.env.clone(), external.pass_env.clone(), network)
+        let (env, pass_env) = (external.env.clone(), external.pass_env.clone());
+        (external.command.clone(), env, pass_env, external.caches.clone(), network)
     };
     match () {
         () if stated.model != expected.model => Err("model, version or release number"),
@@ -154,6 +155,7 @@ fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: O
             .map(|(name, value)| (name.clone(), value.get_ref().clone()))
             .collect(),
         pass_env: run.into_iter().flat_map(|run| &run.pass_env).map(|name| name.get_ref().clone()).collect(),
+        caches: run.into_iter().flat_map(|run| &run.caches).map(|name| name.get_ref().to_string()).collect(),
         network: run.map(|run| run.network),
         reproduce: run.map(|_| Demand {
             level: reproduce.level,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::aside::{self, Aside};
 use super::command::Setting;
 use super::place::Place;
-use super::{Error, Kept, Making, Options};
+use super::{CommandPlace, Error, Kept, Making, Options, reach};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Inputs, check_unchanged, work_tree};
 use crate::interrupt::Busy;
@@ -116,17 +116,19 @@ impl Task<'_> {
         let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
         self.check_alone(&artifact)?;
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
-        let home = home(&scratch);
-        let mut writable = vec![scratch.path().to_path_buf(), self.work_tree_root()?];
-        // What is fetched is kept at home. A home at the root would be all that there is.
-        let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
-        writable.extend(home.canonicalize().ok().filter(|home| network && home.parent().is_some()));
-        // The next command of git would run what stands in its configuration, outside of the sandbox.
+        let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
+        let (home, temporary) = (directory("home")?, directory("tmp")?);
         let root = self.work_tree_root()?;
         let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
-        let read_only = repository.clone().into_iter().chain([root.join(".git")]);
-        let read_only = read_only.filter_map(|path| path.canonicalize().ok()).collect();
-        let setting = self.setting(self.recipe, &home, scratch.path(), writable, read_only);
+        let inputs = declared(self.recipe, self.recipe.directory(), &self.options.data);
+        let place = CommandPlace {
+            work: &root,
+            own: vec![home.clone(), temporary.clone()],
+            home: &home,
+            inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
+            caches: self.options.caches.as_deref(),
+        };
+        let setting = self.setting(self.recipe, &home, &temporary, place)?;
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
@@ -158,8 +160,16 @@ impl Task<'_> {
         let checkout = self.checkout(scratch.path())?;
         let recipe = checkout.recipe();
         let (home, temporary) = (checkout.home()?, checkout.temporary()?);
-        let writable = vec![checkout.directory().to_path_buf()];
-        let setting = self.setting(recipe, &home, &temporary, writable, Vec::new());
+        let in_clone = Default::default();
+        let inputs = declared(recipe, recipe.directory(), &in_clone);
+        let place = CommandPlace {
+            work: &checkout.work(),
+            own: vec![home.clone(), temporary.clone()],
+            home: &home,
+            inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
+            caches: self.options.caches.as_deref(),
+        };
+        let setting = self.setting(recipe, &home, &temporary, place)?;
         let environment = setting.describe().map_err(Error::run)?;
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
@@ -187,7 +197,8 @@ impl Task<'_> {
             find("code").and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
         let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
         let repository = Repository::Directory { root: work_tree.root(), remote };
-        let checkout = Checkout::new(directory, &repository, commit, path)?;
+        let checkout =
+            Checkout::new(self.options.confinement.programs(), directory, &repository, commit, path)?;
         for input in declared(self.recipe, self.recipe.directory(), &self.options.data) {
             checkout.place(&input, find(&input.name).map(|input| &input.digest))?;
         }
@@ -199,21 +210,17 @@ impl Task<'_> {
         recipe: &'a Recipe,
         home: &'a Path,
         temporary: &'a Path,
-        mut writable: Vec<PathBuf>,
-        read_only: Vec<PathBuf>,
-    ) -> Setting<'a> {
-        writable.extend(self.options.writable.iter().cloned());
-        Setting {
+        place: CommandPlace<'_>,
+    ) -> Result<Setting<'a>, Error> {
+        Ok(Setting {
             recipe,
             home,
             temporary,
             epoch: self.epoch,
-            writable,
-            read_only,
-            hidden: &self.options.hidden,
-            insecure_no_isolation: self.options.insecure_no_isolation,
+            reach: reach(self.options.confinement, recipe, place)?,
+            confinement: self.options.confinement,
             listener: self.options.listener,
-        }
+        })
     }
 
     /// Runs the command; what it printed is kept beside the archive if it failed.
@@ -291,14 +298,6 @@ impl Task<'_> {
                 .canonicalize()
                 .map_err(|source| Error::Directory { path: self.recipe.directory().to_path_buf(), source }),
         }
-    }
-}
-
-/// The user's own home, for a command that runs where the user works.
-fn home(scratch: &Scratch) -> PathBuf {
-    match std::env::var_os("HOME") {
-        Some(home) if !home.is_empty() => PathBuf::from(home),
-        _ => scratch.path().to_path_buf(),
     }
 }
 

@@ -12,12 +12,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::Error;
 use crate::digest::{Algorithms, Symlinks, hash_file};
 use crate::inputs::{WorkTree, lfs_pointer};
+use crate::run::Programs;
 
 /// Variables that git and ssh need to reach others; nothing in them configures git.
-const PASSED: [&str; 3] = ["PATH", "SSH_AUTH_SOCK", "USER"];
+const PASSED: [&str; 2] = ["SSH_AUTH_SOCK", "USER"];
 
 /// A server that says nothing is given up.
-const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
+const SSH: &str = "-oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
 
 const SETTINGS: [&str; 6] = [
     "core.hooksPath=/dev/null",
@@ -60,6 +61,12 @@ impl Repository<'_> {
 /// All of git's configuration, beside the home directory of the clone.
 const CONFIGURATION: &str = "gitconfig";
 
+/// The program, and the home directory that it has.
+pub(super) struct Git<'a> {
+    pub(super) programs: &'a Programs,
+    pub(super) home: &'a Path,
+}
+
 /// Writes git's configuration: which protocols it may use, and that a directory may belong to another user,
 /// whom libgit2 has accepted by the caller's own configuration.
 fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
@@ -82,9 +89,9 @@ fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
 
 /// Clones and checks out one commit; the result: whether a branch or a tag leads to it.
 pub(super) fn clone(
+    git: &Git<'_>,
     repository: &Repository<'_>,
     commit: &str,
-    home: &Path,
     target: &Path,
 ) -> Result<bool, Error> {
     let shown = repository.shown();
@@ -97,48 +104,48 @@ pub(super) fn clone(
         // Whether it may belong to somebody else, the caller's own configuration decides.
         WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
     }
-    configure(repository, home)?;
+    configure(repository, git.home)?;
     let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
     let into = target.to_string_lossy().into_owned();
     match repository {
         Repository::Directory { .. } => {
             // Hard links would let whatever runs in the clone write into the original's objects.
             let options = ["--quiet", "--no-checkout", "--no-hardlinks", "--template=", "--", &shown, &into];
-            run(home, None, &[&["clone"], &options[..]].concat())?.map_err(&failed)?;
+            git.run(None, &[&["clone"], &options[..]].concat())?.map_err(&failed)?;
         }
         Repository::Address(address) => {
             // Branches and tags, and not what a `HEAD` of the server leads to beside them.
-            run(home, None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
-            run(home, Some(target), &["remote", "add", "origin", address])?.map_err(&failed)?;
-            run(home, Some(target), &["fetch", "--quiet", "--tags", "origin"])?.map_err(&failed)?;
+            git.run(None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
+            git.run(Some(target), &["remote", "add", "origin", address])?.map_err(&failed)?;
+            git.run(Some(target), &["fetch", "--quiet", "--tags", "origin"])?.map_err(&failed)?;
         }
     }
     let has = |commit: &str| {
         let object = format!("{commit}^{{commit}}");
-        Ok::<_, Error>(run(home, Some(target), &["cat-file", "-e", &object])?.is_ok())
+        Ok::<_, Error>(git.run(Some(target), &["cat-file", "-e", &object])?.is_ok())
     };
     let on_a_branch = has(commit)?;
     if !on_a_branch {
         // A commit that no branch leads to: some servers give it to those who name it.
-        let _ = run(home, Some(target), &["fetch", "--quiet", "origin", commit])?;
+        let _ = git.run(Some(target), &["fetch", "--quiet", "origin", commit])?;
         if !has(commit)? {
             return Err(Error::NoCommit { repository: shown, commit: commit.to_string() });
         }
     }
-    run(home, Some(target), &["checkout", "--quiet", "--detach", commit])?.map_err(failed)?;
+    git.run(Some(target), &["checkout", "--quiet", "--detach", commit])?.map_err(failed)?;
     match repository {
         Repository::Directory { root, remote } => {
             match remote {
-                Some(remote) => run(home, Some(target), &["remote", "set-url", "origin", remote])?,
-                None => run(home, Some(target), &["remote", "remove", "origin"])?,
+                Some(remote) => git.run(Some(target), &["remote", "set-url", "origin", remote])?,
+                None => git.run(Some(target), &["remote", "remove", "origin"])?,
             }
             .map_err(failed)?;
-            clone_submodules(root, home, target)?;
+            clone_submodules(git, root, target)?;
             fill_pointers(root, target)?;
         }
         Repository::Address(_) if target.join(".gitmodules").is_file() => {
             let update = ["submodule", "update", "--quiet", "--init", "--recursive"];
-            run(home, Some(target), &update)?.map_err(failed)?;
+            git.run(Some(target), &update)?.map_err(failed)?;
         }
         Repository::Address(_) => {}
     }
@@ -146,13 +153,13 @@ pub(super) fn clone(
 }
 
 /// Submodules that are checked out in the original are checked out in the clone.
-fn clone_submodules(original: &Path, home: &Path, target: &Path) -> Result<(), Error> {
+fn clone_submodules(git: &Git<'_>, original: &Path, target: &Path) -> Result<(), Error> {
     let work_tree = WorkTree::discover(target).map_err(crate::inputs::Error::from)?;
     for (path, commit) in work_tree.submodules().map_err(crate::inputs::Error::from)? {
         let source = original.join(&path);
         if source.join(".git").exists() {
             let repository = Repository::Directory { root: &source, remote: None };
-            clone(&repository, &commit, home, &target.join(&path))?;
+            clone(git, &repository, &commit, &target.join(&path))?;
         }
     }
     Ok(())
@@ -178,70 +185,79 @@ fn fill_pointers(original: &Path, target: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs git. `Ok(Err(_))`: what it said when it failed.
-fn run(home: &Path, directory: Option<&Path>, arguments: &[&str]) -> Result<Result<(), String>, Error> {
-    let mut command = Command::new("git");
-    command.env_clear();
-    for name in PASSED {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
+impl Git<'_> {
+    /// Runs git. `Ok(Err(_))`: what it said when it failed.
+    fn run(&self, directory: Option<&Path>, arguments: &[&str]) -> Result<Result<(), String>, Error> {
+        let home = self.home;
+        let mut command = Command::new(self.programs.find("git")?);
+        command.env_clear().env("PATH", self.programs.path());
+        for name in PASSED {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
         }
-    }
-    command
-        .env("HOME", home)
-        .env("LC_ALL", "C")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", home.with_file_name(CONFIGURATION))
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_SSH_COMMAND", SSH)
-        .env("GIT_LFS_SKIP_SMUDGE", "1");
-    for setting in SETTINGS {
-        command.args(["-c", setting]);
-    }
-    if let Some(directory) = directory {
-        command.arg("-C").arg(directory);
-    }
-    let mut child = command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(Error::NoGit)?;
-    let group = Pid::from_child(&child);
-    let (succeeded, said) = std::thread::scope(|scope| {
-        let errors = child.stderr.take();
-        let reader = std::thread::Builder::new().spawn_scoped(scope, || {
-            let mut said = Vec::new();
-            // More than this nobody reads; git must not wait for it, so the rest is read and forgotten.
-            if let Some(mut errors) = errors {
-                let _ = errors.by_ref().take(64 << 10).read_to_end(&mut said);
-                let _ = std::io::copy(&mut errors, &mut std::io::sink());
-            }
-            said
-        });
-        let succeeded = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break Ok(status.success()),
-                Ok(None) if crate::interrupt::requested() => {
-                    // Its helpers, too: they wait for a server that may never answer.
-                    let _ = kill_process_group(group, Signal::TERM);
-                    let _ = child.wait();
-                    break Err(Error::Interrupted);
+        command
+            .env("HOME", home)
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", home.with_file_name(CONFIGURATION))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_SSH_COMMAND", self.ssh())
+            .env("GIT_LFS_SKIP_SMUDGE", "1");
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        if let Some(directory) = directory {
+            command.arg("-C").arg(directory);
+        }
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(Error::NoGit)?;
+        let group = Pid::from_child(&child);
+        let (succeeded, said) = std::thread::scope(|scope| {
+            let errors = child.stderr.take();
+            let reader = std::thread::Builder::new().spawn_scoped(scope, || {
+                let mut said = Vec::new();
+                // More than this nobody reads; git must not wait for it, so the rest is read and forgotten.
+                if let Some(mut errors) = errors {
+                    let _ = errors.by_ref().take(64 << 10).read_to_end(&mut said);
+                    let _ = std::io::copy(&mut errors, &mut std::io::sink());
                 }
-                Ok(None) => std::thread::sleep(PAUSE),
-                Err(error) => break Err(Error::NoGit(error)),
-            }
-        };
-        // Without a thread for it nobody hears what git says, and a git that has to say something fails.
-        let said = reader.map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
-        (succeeded, said)
-    });
-    if crate::interrupt::requested() {
-        return Err(Error::Interrupted);
+                said
+            });
+            let succeeded = loop {
+                match child.try_wait() {
+                    Ok(Some(status)) => break Ok(status.success()),
+                    Ok(None) if crate::interrupt::requested() => {
+                        // Its helpers, too: they wait for a server that may never answer.
+                        let _ = kill_process_group(group, Signal::TERM);
+                        let _ = child.wait();
+                        break Err(Error::Interrupted);
+                    }
+                    Ok(None) => std::thread::sleep(PAUSE),
+                    Err(error) => break Err(Error::NoGit(error)),
+                }
+            };
+            // Without a thread for it nobody hears what git says, and a git that has to say something fails.
+            let said = reader.map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
+            (succeeded, said)
+        });
+        if crate::interrupt::requested() {
+            return Err(Error::Interrupted);
+        }
+        Ok(if succeeded? { Ok(()) } else { Err(last_line(&said)) })
     }
-    Ok(if succeeded? { Ok(()) } else { Err(last_line(&said)) })
+
+    /// A command for the shell by which git starts it. Where there is none, git says so if it needs it.
+    fn ssh(&self) -> String {
+        let program = self.programs.find("ssh").unwrap_or(Path::new("/nonexistent/ssh"));
+        format!("'{}' {SSH}", program.to_string_lossy().replace('\'', r"'\''"))
+    }
 }
 
 fn last_line(said: &[u8]) -> String {

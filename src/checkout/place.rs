@@ -27,6 +27,15 @@ pub struct Declared<'a> {
     is_plain: bool,
 }
 
+impl Declared<'_> {
+    /// What is read of it: the path, and where links inside lead that are followed.
+    pub fn read(&self) -> Vec<PathBuf> {
+        let links = walkdir::WalkDir::new(&self.from).min_depth(1).into_iter().flatten();
+        let links = links.filter(|entry| self.symlinks == Symlinks::Follow && entry.path_is_symlink());
+        [self.from.clone()].into_iter().chain(links.map(|entry| entry.into_path())).collect()
+    }
+}
+
 /// Data, base models, parameter and environment files of a recipe, as they lie around `directory`; data
 /// sources also where `data` says.
 pub fn declared<'a>(

@@ -6,21 +6,23 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Talk;
-use super::arguments::{DataPath, Format, data_path, data_paths, writable};
+use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
-use super::keys::own_key;
+use super::confining::confine;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
+use super::signer::SignerStart;
 use super::signing::{Signing, SigningKey};
 use super::statement;
 use crate::archive::{self, Outcome};
 use crate::build::{Built, Making, Options, SealedBy, build, seal, state};
 use crate::cache::Cache;
-use crate::inputs::Change;
+use crate::digest::Digest;
+use crate::inputs::{Change, WorkTree};
 use crate::recipe::Recipe;
-use crate::sign::{KeySource, read_public_key};
-use crate::text::Escaped;
+use crate::sign::{KeySource, local_cache_directory, read_public_key};
+use crate::text::{Escaped, shell_word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -120,6 +122,29 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     };
     let reads_data = arguments.from_statement.is_none() && !arguments.no_cache;
     let cache = if reads_data { open_cache(&recipe, talk) } else { None };
+    let insecure = arguments.insecure_no_isolation;
+    let confinement =
+        confine(signer.as_ref(), &[recipe.directory(), Path::new(".")], &arguments.allow_write, insecure)?;
+    let runs =
+        arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
+    let apart = arguments.from_statement.is_none() && making == Making::Run && recipe.tables.run.is_some();
+    if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
+        if apart {
+            command.check_absolute()?;
+        }
+        let work = recipe.directory().canonicalize().into_iter().collect::<Vec<_>>();
+        for file in command.files().iter().filter(|file| confinement.shows(file, &work)) {
+            let file = crate::text::path(file);
+            warn(
+                talk,
+                &format!(
+                    "{} names {file}, which commands of the recipe can read: hide it with `--signer-hide`",
+                    command.shown()
+                ),
+            );
+        }
+    }
+    let start = SignerStart { confinement: confinement.clone(), apart };
     announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
     let running = Running::new(talk);
@@ -140,9 +165,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         progress: &|bytes| progress.advance(bytes),
         making,
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
-        hidden: signer.as_ref().map_or_else(own_key, SigningKey::hidden),
-        insecure_no_isolation: arguments.insecure_no_isolation,
-        writable: writable(&arguments.allow_write)?,
+        confinement: &confinement,
+        caches: caches(&recipe),
         listener: &running,
     };
     if arguments.statement.is_some() {
@@ -153,9 +177,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let built = match (&arguments.from_statement, &signer) {
         (Some(path), Some(signer)) => {
-            seal(&recipe, &statement::read(path)?, SealedBy::Key(&mut || signer.open()), &options)?
+            seal(&recipe, &statement::read(path)?, SealedBy::Key(&mut || signer.open(&start)), &options)?
         }
-        (None, Some(signer)) => build(&recipe, &mut || signer.open(), &options)?,
+        (None, Some(signer)) => build(&recipe, &mut || signer.open(&start), &options)?,
         (path, None) => pack(arguments, path.as_deref(), &recipe, &options)?,
     };
     if talk.verbose {
@@ -185,6 +209,16 @@ fn pack(
     let key = key.map(|key| read_public_key(&KeySource::from(key))).transpose()?;
     let by = SealedBy::Bundle { bytes: &statement::read_named("bundle", bundle)?, key: key.as_ref() };
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
+}
+
+/// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can
+/// write there. A project is known by where it lies and where it came from.
+fn caches(recipe: &Recipe) -> Option<PathBuf> {
+    let path = recipe.path.canonicalize().ok()?;
+    let remote = WorkTree::discover(recipe.directory()).ok().and_then(|work_tree| work_tree.remote());
+    let name = [path.as_os_str().as_encoded_bytes(), b"\0", remote.unwrap_or_default().as_bytes()].concat();
+    let name = Digest::sha256(&name).to_string();
+    Some(local_cache_directory().ok()?.join("projects").join(&name[..32]))
 }
 
 /// Says which commands are going to run, before they do.
@@ -301,14 +335,6 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
         signer.map_or("…, naming who signed it".to_string(), SigningKey::verify_with)
     ));
     lines.join("\n") + "\n"
-}
-
-pub(super) fn shell_word(text: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
-    if text.chars().all(plain) {
-        return text.to_string();
-    }
-    format!("'{}'", crate::text::Escaped(text).to_string().replace('\'', r"'\''"))
 }
 
 #[derive(Serialize)]

@@ -32,12 +32,6 @@ pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
 
-/// The directory of the user's own key, which no command must see, whoever signs.
-pub(super) fn own_key() -> Vec<PathBuf> {
-    let path = local_key_path().ok();
-    path.and_then(|path| path.parent()?.canonicalize().ok()).into_iter().collect()
-}
-
 /// Makes the user's own key if there is none, and says so.
 pub(super) fn make_local_key(talk: Talk) -> Result<(), KeyError> {
     let path = local_key_path()?;

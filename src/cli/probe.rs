@@ -1,11 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::Format;
-use super::keys::own_key;
+use super::confining::confine;
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
@@ -49,6 +49,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
+    let projects = [policy.directory(), Path::new(".")];
+    let confinement = confine(None, &projects, &[], arguments.insecure_no_isolation)?;
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);
     let report = accept(
@@ -57,8 +59,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             signers: &signers,
             policy: &policy,
             previous: previous.as_ref(),
-            insecure_no_isolation: arguments.insecure_no_isolation,
-            hidden: &own_key(),
+            confinement: &confinement,
             announce: &|name, command| {
                 say(talk, &format!("asking the model, probe {name}: {}", crate::text::command(command)));
             },

@@ -1,19 +1,20 @@
 mod json;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::Talk;
-use super::arguments::{DataPath, Format, data_path, data_paths, writable};
+use super::arguments::{DataPath, Format, data_path, data_paths};
+use super::confining::confine;
 use super::failure::style;
-use super::keys::own_key;
 use super::output::{print, say};
 use super::progress::Progress;
 use super::running::Running;
-use super::signing::{SigningKey, signing_key};
+use super::signer::SignerStart;
+use super::signing::signing_key;
 use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::manifest::Rung;
@@ -124,8 +125,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), talk)?),
         None => None,
     };
-    let hidden = signer.as_ref().map_or_else(own_key, SigningKey::hidden);
-    let writable = writable(&arguments.allow_write)?;
+    let source = arguments.source.as_deref().map(Path::new).filter(|path| path.is_dir());
+    let projects: Vec<&Path> = [Path::new(".")].into_iter().chain(source).collect();
+    let insecure = arguments.insecure_no_isolation;
+    let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, insecure)?;
     let progress = Progress::new("reading", talk);
     let running = Running::new(talk);
     let result = reproduce(
@@ -141,9 +144,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
                 Level::R3 => Rung::R3,
             }),
             vary: &vary,
-            insecure_no_isolation: arguments.insecure_no_isolation,
-            writable: &writable,
-            hidden: &hidden,
+            confinement: &confinement,
             announce: &|varied, command| announce(varied, command, talk),
             listener: &running,
             now: Timestamp::now(),
@@ -155,8 +156,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     drop((running, progress));
     if let (Some(signer), Verdict::Pass) = (&signer, result.verdict()) {
-        // Nothing of the command is left: the key is opened now.
-        let path = attest(&arguments.target, &result, &signer.open()?)?;
+        // Nothing of the command is left: the key is opened now, if it is still what it was.
+        confinement.check()?;
+        let path = attest(
+            &arguments.target,
+            &result,
+            &signer.open(&SignerStart { confinement: confinement.clone(), apart: false })?,
+        )?;
         say(talk, &format!("attested in {}", crate::text::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {

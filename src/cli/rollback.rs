@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Talk;
 use super::countersign::{signed, whole};
 use super::output::{print, warn};
+use super::signer::SignerStart;
 use super::signing::Signing;
 use crate::manifest::{Attestation, Claim, Rollback};
 use crate::recipe::Age;
@@ -53,7 +54,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until });
     let statement = Attestation::about(&seal.manifest, seal.release, claim);
-    let path = SignedStatement::new(&statement, &key.open()?)?.write_beside(&arguments.archive)?;
+    let path = SignedStatement::new(&statement, &key.open(&SignerStart::alone()?)?)?
+        .write_beside(&arguments.archive)?;
     print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }

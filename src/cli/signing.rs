@@ -1,29 +1,25 @@
 //! What signs, as the command line names it: a private key, or a command that has one; and its certificate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::bail;
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use clap::Args;
 use jiff::Timestamp;
 
 use super::Talk;
-use super::build::shell_word;
-use super::keys::{make_local_key, own_key, password};
+use super::keys::{make_local_key, password};
 use super::output::warn;
+use super::signer::{SignerCommand, SignerStart};
 use crate::recipe::Age;
-use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables};
 use crate::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
+use crate::text::shell_word;
 use crate::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
 
-/// How long a signer may take, and how much it may print.
+/// How long a signer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-const LONGEST: u64 = 64 << 10;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What signs")]
@@ -38,6 +34,9 @@ pub(super) struct Signing {
     /// Let this shell command sign: it gets the message on standard input and prints the signature
     #[arg(long, value_name = "COMMAND", requires = "key")]
     pub(super) signer: Option<String>,
+    /// Hide this file or directory, which the signer needs, from the build's commands
+    #[arg(long, value_name = "PATH", requires = "signer")]
+    signer_hide: Vec<PathBuf>,
     /// How long the signer may take [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = age, requires = "signer")]
     signer_timeout: Option<Duration>,
@@ -67,7 +66,7 @@ pub(super) struct SigningKey {
 
 enum Source {
     Key { source: KeySource, password_file: Option<PathBuf> },
-    Command { public: PublicKey, command: String, timeout: Duration },
+    Command { public: Box<PublicKey>, command: SignerCommand, hidden: Vec<PathBuf> },
 }
 
 impl Signing {
@@ -108,9 +107,13 @@ impl Signing {
     fn elsewhere(&self, command: &str, key: &str) -> anyhow::Result<SigningKey> {
         let source = KeySource::from(key);
         let public = read_public_key(&source)?;
+        if let Some(path) = self.signer_hide.iter().find(|path| !path.exists()) {
+            bail!("`--signer-hide`: {} does not exist", crate::text::path(path));
+        }
         let timeout = self.signer_timeout.unwrap_or(PATIENCE);
+        let command = SignerCommand { line: command.to_string(), timeout };
         Ok(SigningKey {
-            source: Source::Command { public, command: command.to_string(), timeout },
+            source: Source::Command { public: Box::new(public), command, hidden: self.signer_hide.clone() },
             certificates: Vec::new(),
             name: source.name(),
             public: key.to_string(),
@@ -151,18 +154,19 @@ pub(super) fn signing_key(
 
 impl SigningKey {
     /// Reads the key, and asks for its password where it needs one.
-    pub(super) fn open(&self) -> Result<Signer, KeyError> {
+    ///
+    /// A signer is started as `start` says.
+    pub(super) fn open(&self, start: &SignerStart) -> Result<Signer, KeyError> {
         let signer = match &self.source {
             Source::Key { source, password_file } => {
                 let mut ask = |shown: &str| password(password_file.as_deref(), shown);
                 Signer::from(read_private_key(source, &mut ask)?)
             }
-            Source::Command { public, command, timeout } => {
-                let (command, timeout) = (command.clone(), *timeout);
-                let shown = format!("the signer {}", crate::text::command(std::slice::from_ref(&command)));
-                let name = shown.clone();
-                let sign = move |message: &[u8]| sign_by(&command, timeout, message, &name);
-                Signer::elsewhere(public.clone(), shown, Box::new(sign))
+            Source::Command { public, command, .. } => {
+                let shown = command.shown();
+                let (command, start) = (command.clone(), start.clone());
+                let sign = move |message: &[u8]| command.sign(message, &start);
+                Signer::elsewhere(PublicKey::clone(public), shown, Box::new(sign))
             }
         };
         let Some(certificate) = self.certificates.first() else { return Ok(signer) };
@@ -186,10 +190,18 @@ impl SigningKey {
     /// The public key, where it is known before the private one is opened.
     fn known(&self) -> Option<PublicKey> {
         match &self.source {
-            Source::Command { public, .. } => Some(public.clone()),
+            Source::Command { public, .. } => Some(PublicKey::clone(public)),
             Source::Key { source: KeySource::File(path), .. } => {
                 read_public_key(&KeySource::File(path.with_extension("pub"))).ok()
             }
+            Source::Key { .. } => None,
+        }
+    }
+
+    /// The command that signs.
+    pub(super) fn command(&self) -> Option<&SignerCommand> {
+        match &self.source {
+            Source::Command { command, .. } => Some(command),
             Source::Key { .. } => None,
         }
     }
@@ -202,79 +214,14 @@ impl SigningKey {
         }
     }
 
-    /// What a command must not see: the key's file, its password's, and the directory of the user's own key.
+    /// What a command must not see: the key's file and its password's, or what the caller says that a signer needs.
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
-        let files: Vec<PathBuf> = match &self.source {
+        match &self.source {
             Source::Key { source, password_file } => {
                 let file = if let KeySource::File(path) = source { Some(path.clone()) } else { None };
                 file.into_iter().chain(password_file.clone()).collect()
             }
-            Source::Command { .. } => Vec::new(),
-        };
-        files.into_iter().filter_map(|path| path.canonicalize().ok()).chain(own_key()).collect()
-    }
-}
-
-/// Keeps what a signer prints; what it says on standard error is the user's.
-struct Answer(Mutex<Vec<u8>>);
-
-impl Listener for Answer {
-    fn output(&self, stream: Stream, bytes: &[u8]) {
-        match stream {
-            Stream::Output => {
-                if let Ok(mut answer) = self.0.lock() {
-                    answer.extend_from_slice(bytes);
-                }
-            }
-            Stream::Error => {
-                let _ = std::io::Write::write_all(&mut std::io::stderr(), bytes);
-            }
+            Source::Command { hidden, .. } => hidden.clone(),
         }
     }
-
-    fn waiting(&self, _: Duration) {}
-}
-
-/// Runs a signer with the environment of the caller, whose command it is.
-fn sign_by(command: &str, timeout: Duration, message: &[u8], shown: &str) -> Result<Vec<u8>, KeyError> {
-    let failed = |reason: String| KeyError::Signer { key: shown.to_string(), reason };
-    let words = ["sh".to_string(), "-c".to_string(), command.to_string()];
-    let variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
-    let answer = Answer(Mutex::default());
-    let ended = run::run(&Job {
-        command: &words,
-        directory: &std::env::current_dir().map_err(|error| failed(error.to_string()))?,
-        variables: &variables,
-        sandbox: &Sandbox { isolation: Isolation::Never, ..Sandbox::default() },
-        limits: Limits { time: Some(timeout), output: LONGEST, silence: None },
-        input: message,
-        log: None,
-        listener: &answer,
-    });
-    match ended {
-        // An agent that it started may stay; the signature is checked all the same.
-        Ok(_) | Err(run::Error::Leftovers { .. }) => {}
-        Err(run::Error::Timeout { limit, .. }) => {
-            return Err(failed(format!("it did not end within {}", crate::text::duration(limit))));
-        }
-        Err(run::Error::Failed { how, .. }) => return Err(failed(how)),
-        Err(other) => return Err(failed(other.to_string())),
-    }
-    let answer = answer.0.into_inner().unwrap_or_default();
-    match answer.is_empty() {
-        true => Err(failed("it printed nothing".to_string())),
-        false => Ok(decoded(answer)),
-    }
-}
-
-/// Tools of clouds print signatures in base64, with a line end; others the bytes themselves. A signature in DER
-/// begins with a byte that is no letter of base64's, and one of two bare numbers is hardly ever all letters:
-/// whatever comes out of here is checked.
-fn decoded(answer: Vec<u8>) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(&answer) else { return answer };
-    let text: String = text.split_ascii_whitespace().collect();
-    let padded = format!("{text}{}", "=".repeat((4 - text.trim_end_matches('=').len() % 4) % 4));
-    let tries = [text.as_str(), padded.as_str()];
-    let decode = |text: &&str| STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
-    tries.iter().find_map(decode).unwrap_or(answer)
 }

@@ -135,12 +135,13 @@ fn environment(statement: &Statement) -> BTreeMap<String, String> {
     let external = statement.external();
     let variables = external.env.iter().map(|(name, value)| (format!("${name}"), value.clone()));
     let passed = external.pass_env.iter().map(|name| (format!("${name}"), "passed on".to_string()));
+    let caches = external.caches.iter().map(|name| (format!("cache {name}"), "kept".to_string()));
     let network = external
         .network
         .map(|network| ("network".to_string(), if network { "reachable" } else { "isolated" }.to_string()));
     let described = statement.internal().environment.iter();
     let described = described.map(|described| (described.command.join(" "), described.output.clone()));
-    variables.chain(passed).chain(network).chain(described).collect()
+    variables.chain(passed).chain(caches).chain(network).chain(described).collect()
 }
 
 fn behaviour(old: &Statement, new: &Statement) -> Vec<Changed<ProbeFacts>> {

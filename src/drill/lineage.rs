@@ -134,5 +134,6 @@ fn adopt(manifest: &mut Statement) {
     external.command.clear();
     external.env.clear();
     external.pass_env.clear();
+    external.caches.clear();
     (external.network, external.reproduce) = (None, None);
 }

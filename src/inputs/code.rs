@@ -5,11 +5,14 @@
 //! index or configuration can hide an edit.
 
 mod compare;
+mod guarded;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
+
+pub use guarded::{GitPlaces, git_places, repositories};
 
 use super::remote;
 use crate::digest::{self, Digest};
@@ -233,8 +236,8 @@ impl WorkTree {
         Ok(found)
     }
 
-    /// `origin`, or the only remote there is.
-    fn remote(&self) -> Option<String> {
+    /// `origin`, or the only remote there is; normalised, without credentials.
+    pub fn remote(&self) -> Option<String> {
         let names = self.repository.remotes().ok()?;
         let names: Vec<&str> = names.iter().flatten().flatten().collect();
         let name = match names.as_slice() {

@@ -42,6 +42,9 @@ pub struct ExternalParameters {
     /// Names of the builder's own variables that the command was given as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pass_env: Vec<String>,
+    /// Directories of its home that the command found as earlier builds had left them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<String>,
     /// Whether the command could reach the network; there is an answer if there is a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<bool>,

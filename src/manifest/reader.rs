@@ -196,6 +196,7 @@ mod tests {
             command: Vec::new(),
             env: Default::default(),
             pass_env: Vec::new(),
+            caches: Vec::new(),
             network: None,
             reproduce: None,
         };

@@ -102,6 +102,7 @@ fn command(statement: &Statement) -> Result<(), InvalidManifest> {
             external.command.is_empty()
                 && external.env.is_empty()
                 && external.pass_env.is_empty()
+                && external.caches.is_empty()
                 && external.network.is_none()
                 && external.reproduce.is_none()
         }

@@ -14,7 +14,7 @@ use super::golden::{Goldens, LONGEST_LINE};
 use super::statistics::{Answers, Question, statistics};
 use crate::digest::Stamp;
 use crate::manifest::{ProbeFacts, Tolerance};
-use crate::run::{self, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
+use crate::run::{self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
 
 const LIMITS: Limits = Limits {
     time: Some(Duration::from_secs(300)),
@@ -47,8 +47,12 @@ pub struct Asking<'a> {
     pub variables: Variables,
     /// The only directory that can be written to.
     pub temporary: &'a Path,
-    /// Files and directories that seem empty: keys.
+    /// Files and directories that seem empty, links resolved.
     pub hidden: &'a [PathBuf],
+    /// What can be read although it lies in a home directory, links resolved.
+    pub readable: &'a [PathBuf],
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
     pub isolation: Isolation,
     /// Is told what the command prints to standard error.
     pub listener: &'a dyn Listener,
@@ -84,27 +88,26 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     if stamps(asking.artifact) != before {
         return Err(Error::Changed(asking.name.to_string()));
     }
-    Ok(statistics(asking, &questions, &first, &second, sandbox.isolation != Isolation::Never))
+    Ok(statistics(asking, &questions, &first, &second, asking.is_isolated()))
 }
 
 impl Asking<'_> {
     fn sandbox(&self) -> Sandbox {
         let resolve = |path: &Path| path.canonicalize().ok();
         let hidden = self.hidden.iter().cloned().chain(resolve(self.goldens_path));
-        let mut sandbox = Sandbox {
+        let readable = [self.directory, self.artifact].into_iter().filter_map(resolve);
+        Sandbox {
             isolation: self.isolation,
             network: false,
             writable: vec![self.temporary.to_path_buf()],
-            read_only: Vec::new(),
+            readable: self.readable.iter().cloned().chain(readable).collect(),
             hidden: hidden.collect(),
-            user: None,
-        };
-        // Decided once: a sandbox that stops working between the runs is an error.
-        if sandbox.isolation == Isolation::WhereItWorks {
-            let works = sandbox.works(self.directory, &self.variables);
-            sandbox.isolation = if works { Isolation::Demanded } else { Isolation::Never };
+            ..Sandbox::default()
         }
-        sandbox
+    }
+
+    fn is_isolated(&self) -> bool {
+        self.isolation != Isolation::Never && self.confinement.isolates(false)
     }
 }
 
@@ -136,6 +139,7 @@ fn session(
         command: asking.command,
         directory: asking.directory,
         variables: &variables,
+        confinement: asking.confinement,
         sandbox,
         limits: match asking.timeout {
             Some(time) => Limits { time: Some(time), silence: None, ..LIMITS },

@@ -91,6 +91,16 @@ impl Recipe {
                 return Err(self.mistake(name.span(), "this variable stands twice"));
             }
         }
+        for (index, name) in run.caches.iter().enumerate() {
+            let directory = name.get_ref().directory();
+            let overlaps = run.caches[..index].iter().any(|other| {
+                let other = other.get_ref().directory();
+                other.starts_with(&directory) || directory.starts_with(&other)
+            });
+            if overlaps {
+                return Err(self.mistake(name.span(), "this cache is, holds or lies in another one"));
+            }
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{Age, Size};
+use super::{Age, CacheName, Size};
 use crate::archive::Compression;
 use crate::digest::Symlinks;
 use crate::manifest::Rung;
@@ -118,6 +118,9 @@ pub struct Run {
     /// `false` demands that the command cannot reach the network.
     #[serde(default = "yes")]
     pub network: bool,
+    /// Directories below the command's home that are kept from one build to the next.
+    #[serde(default)]
+    pub caches: Vec<Spanned<CacheName>>,
     /// The command is stopped after that; without it, never.
     pub timeout: Option<Age>,
     /// How much the command may print.

@@ -27,11 +27,11 @@ pub(super) fn ask(
             recipe: &rebuilt.recipe,
             epoch: rebuilder.manifest.internal().source_date_epoch,
             hidden: rebuilder.hidden(),
+            confinement: rebuilder.options.confinement,
             isolation: match sealed.annotations.isolated {
                 true => Isolation::Demanded,
                 false => Isolation::WhereItWorks,
-            }
-            .unless(rebuilder.options.insecure_no_isolation),
+            },
             listener: &Silent,
         };
         let same = match observer.ask(probe, &rebuilt.artifact) {

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::vary::{self, Circumstance, Conditions};
 use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
-use crate::build::Setting;
+use crate::build::{CommandPlace, ReachError, Setting, reach};
 use crate::checkout::{self, Checkout, Repository, declared};
 use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
 use crate::digest;
 use crate::inputs::{self, Artifact, Inputs, WorkTree, check_unchanged, gather, list_artifact};
 use crate::manifest::{CommandOutput, Origin, Rung, Statement, Subject};
 use crate::recipe::Recipe;
-use crate::run::{self, Silent, remove_all};
+use crate::run::{self, Sandbox, Silent, remove_all};
 
 /// Where the first rebuild is kept.
 const FIRST: &str = "first";
@@ -159,7 +159,7 @@ impl Rebuilder<'_> {
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
         let others = [self.sealed.to_path_buf()].into_iter().chain(self.archive.clone());
         let others = others.filter_map(|path| path.canonicalize().ok());
-        self.options.hidden.iter().cloned().chain(others).collect()
+        others.collect()
     }
 
     /// Where the commit is cloned from: what the caller names, the clone that we stand in if it holds the
@@ -225,15 +225,26 @@ impl Rebuilder<'_> {
         let temporary = checkout.temporary()?;
         let mut hidden = self.hidden();
         hidden.extend(self.scratch.join(FIRST).canonicalize());
+        let inputs = declared(recipe, recipe.directory(), nowhere_else());
+        // Not the kept caches of a build: what comes out is to be made anew.
+        let command_place = CommandPlace {
+            work: &checkout.work(),
+            own: vec![home.clone(), temporary.clone()],
+            home: &home,
+            inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
+            caches: None,
+        };
+        let reach = reach(self.options.confinement, recipe, command_place).map_err(|error| match error {
+            ReachError::Input(error) => Stopped::Error(Error::Input(error)),
+            ReachError::Directory { source, .. } => Stopped::Error(Error::Scratch(source)),
+        })?;
         let setting = Setting {
             recipe,
             home: &home,
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
-            writable: self.options.writable.iter().cloned().chain([place.clone()]).collect(),
-            read_only: Vec::new(),
-            hidden: &hidden,
-            insecure_no_isolation: self.options.insecure_no_isolation,
+            confinement: self.options.confinement,
+            reach: Sandbox { hidden, ..reach },
             // Thirteen times the same output would hide what matters.
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
         };
@@ -249,7 +260,9 @@ impl Rebuilder<'_> {
         let command = conditions.apply(&self.manifest.external().command, &mut variables, &mut sandbox);
         checkout.remove_artifact()?;
         (self.options.announce)(conditions.circumstance, &command);
-        let mounted = conditions.mount(checkout.root()).map_err(|reason| Stopped::NotTried(reason, None))?;
+        let mounted = conditions
+            .mount(checkout.root(), self.options.confinement.programs())
+            .map_err(|reason| Stopped::NotTried(reason, None))?;
         let ended = setting.run(&command, &variables, &sandbox, None);
         drop(mounted);
         let ended = ended?;
@@ -284,7 +297,8 @@ impl Rebuilder<'_> {
     fn checkout(&self, source: &Source, commit: &str, place: &Path) -> Result<Checkout, Stopped> {
         let find = |name: &str| self.manifest.dependencies().iter().find(|input| input.name == name);
         let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
-        let checkout = Checkout::new(place, &source.as_repository(), commit, path)?;
+        let checkout =
+            Checkout::new(self.options.confinement.programs(), place, &source.as_repository(), commit, path)?;
         let around = source
             .directory()
             .map(|root| root.join(path))

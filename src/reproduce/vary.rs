@@ -8,7 +8,7 @@ use super::FileResult;
 use super::rebuild::{Rebuilder, Rebuilt, Source, Stopped};
 use crate::compare::Cause;
 use crate::digest::threads;
-use crate::run::{Isolation, Sandbox, Variables, remove_all};
+use crate::run::{Programs, Sandbox, Variables, remove_all};
 
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,9 @@ const THREADS: [&str; 5] = [
     "NUMEXPR_NUM_THREADS",
     "RAYON_NUM_THREADS",
 ];
+
+/// Nobody has this number.
+const ANOTHER_USER: u32 = 4217;
 
 impl Circumstance {
     pub const ALL: [Circumstance; 13] = [
@@ -181,26 +184,34 @@ impl Conditions {
     ///
     /// # Errors
     /// Why that does not work here.
-    pub(super) fn mount(&self, root: &Path) -> Result<Option<Mounted>, String> {
+    pub(super) fn mount<'a>(
+        &self,
+        root: &Path,
+        programs: &'a Programs,
+    ) -> Result<Option<Mounted<'a>>, String> {
         match self.circumstance {
-            Some(Circumstance::Fileorder) => Mounted::new(root).map(Some),
+            Some(Circumstance::Fileorder) => Mounted::new(root, programs).map(Some),
             _ => Ok(None),
         }
     }
 }
 
 /// A file system over a directory; unmounted when this is dropped.
-pub(super) struct Mounted(PathBuf);
+pub(super) struct Mounted<'a> {
+    root: PathBuf,
+    programs: &'a Programs,
+}
 
-impl Mounted {
-    fn new(root: &Path) -> Result<Self, String> {
+impl<'a> Mounted<'a> {
+    fn new(root: &Path, programs: &'a Programs) -> Result<Self, String> {
+        let program = programs.find("disorderfs").map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("the clone cannot be moved: {error}");
         std::fs::rename(root, root.with_file_name(UNDER)).map_err(failed)?;
         // From here on, whatever fails, dropping this puts the clone back.
-        let mounted = Self(root.to_path_buf());
+        let mounted = Self { root: root.to_path_buf(), programs };
         std::fs::create_dir(root).map_err(failed)?;
         let options = ["--sort-dirents=yes", "--reverse-dirents=yes", "--multi-user=no", "--quiet"];
-        let run = Command::new("disorderfs").args(options).arg(root.with_file_name(UNDER)).arg(root).output();
+        let run = Command::new(program).args(options).arg(root.with_file_name(UNDER)).arg(root).output();
         match run {
             Ok(output) if output.status.success() => Ok(mounted),
             _ => Err("`disorderfs` cannot mount here".to_string()),
@@ -211,12 +222,14 @@ impl Mounted {
 /// The clone's name while something else is shown in its place.
 const UNDER: &str = "under";
 
-impl Drop for Mounted {
+impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("fusermount").arg("-u").arg(&self.0).output();
-        let under = self.0.with_file_name(UNDER);
-        let _ = std::fs::remove_dir(&self.0);
-        let _ = std::fs::rename(under, &self.0);
+        if let Ok(program) = self.programs.find("fusermount") {
+            let _ = Command::new(program).arg("-u").arg(&self.root).output();
+        }
+        let under = self.root.with_file_name(UNDER);
+        let _ = std::fs::remove_dir(&self.root);
+        let _ = std::fs::rename(under, &self.root);
     }
 }
 
@@ -287,6 +300,11 @@ fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[FileResult
 fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<Conditions, String> {
     let mut conditions = Conditions { circumstance: Some(circumstance), ..Conditions::default() };
     let given = &rebuilder.manifest.external().env;
+    let programs = rebuilder.options.confinement.programs();
+    let needed = |program| match programs.find(program) {
+        Ok(path) => Ok(path.to_string_lossy().into_owned()),
+        Err(error) => Err(error.to_string()),
+    };
     if let Some(variable) = circumstance.variable()
         && given.contains_key(variable)
     {
@@ -298,38 +316,34 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
         Circumstance::Nothing | Circumstance::Path | Circumstance::Home | Circumstance::Seed => {}
         Circumstance::Timezone => set("TZ", "XYZ-13:45"),
         Circumstance::Hashseed => set("PYTHONHASHSEED", "4217"),
-        Circumstance::Locale => set("LC_ALL", &other_locale()?),
+        Circumstance::Locale => set("LC_ALL", &other_locale(programs)),
         Circumstance::Threads => {
             let count = if threads() == 1 { "2" } else { "1" };
             THREADS.into_iter().filter(|name| !given.contains_key(*name)).for_each(|name| set(name, count));
         }
         Circumstance::Umask => {
-            conditions.prefix = words(&["sh", "-c", "umask 027 && exec \"$@\"", "sh"]);
+            conditions.prefix = words(&[&needed("sh")?, "-c", "umask 027 && exec \"$@\"", "sh"]);
         }
         Circumstance::Cpus => {
             if threads() == 1 {
                 return Err("there is only one processor".to_string());
             }
-            needs("taskset", "--version")?;
-            conditions.prefix = words(&["taskset", "-c", &first_processor()]);
+            let program = needed("taskset")?;
+            conditions.prefix = words(&[&program, "-c", &first_processor()]);
         }
         Circumstance::Time => {
-            needs("faketime", "--version")?;
-            conditions.prefix = words(&["faketime", "-f", "+400d"]);
+            let program = needed("faketime")?;
+            conditions.prefix = words(&[&program, "-f", "+400d"]);
         }
         Circumstance::Fileorder => {
-            needs("disorderfs", "--version")?;
+            needed("disorderfs")?;
             if !Path::new("/dev/fuse").exists() {
                 return Err("there is no `/dev/fuse`".to_string());
             }
         }
         Circumstance::User => {
-            conditions.user = Some(4217);
-            let isolation = Isolation::Demanded.unless(rebuilder.options.insecure_no_isolation);
-            let sandbox = Sandbox { isolation, network: true, user: conditions.user, ..Sandbox::default() };
-            let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
-            let variables = Variables { own: path.into_iter().collect(), ..Variables::default() };
-            if !sandbox.works(Path::new("/"), &variables) {
+            conditions.user = Some(ANOTHER_USER);
+            if !rebuilder.options.confinement.can_change_user(ANOTHER_USER) {
                 return Err("it needs a sandbox, which cannot be had here".to_string());
             }
         }
@@ -337,19 +351,14 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
     Ok(conditions)
 }
 
-/// Whether a program is there.
-fn needs(program: &str, argument: &str) -> Result<(), String> {
-    let found = Command::new(program).arg(argument).stdin(Stdio::null()).output();
-    found.map(|_| ()).map_err(|_| format!("`{program}` is not installed"))
-}
-
 /// A locale that is installed and sorts otherwise than `C`; else `POSIX` with its narrower characters.
-fn other_locale() -> Result<String, String> {
-    let listed = Command::new("locale").arg("-a").output();
+fn other_locale(programs: &Programs) -> String {
+    let list = |program: &Path| Command::new(program).arg("-a").stdin(Stdio::null()).output().ok();
+    let listed = programs.find("locale").ok().and_then(list);
     let listed =
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let other = listed.lines().find(|name| !matches!(*name, "C" | "POSIX" | "C.utf8" | "C.UTF-8"));
-    Ok(other.unwrap_or("POSIX").to_string())
+    other.unwrap_or("POSIX").to_string()
 }
 
 /// The first processor that this process may use.

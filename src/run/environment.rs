@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::Confinement;
+
 /// A complete environment, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Variables {
@@ -26,12 +28,13 @@ const VIRTUAL_ENVIRONMENT: [&str; 3] = ["VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DE
 const FIXED: [(&str, &str); 4] =
     [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0"), ("PYTHONNOUSERSITE", "1")];
 
-/// The environment of a command: nothing of the caller's but PATH and its virtual environment, what is
-/// fixed, and then what the recipe says.
+/// The environment of a command: nothing of the caller's but PATH, its virtual environment and where its
+/// toolchains lie, what is fixed, and then what the recipe says.
 ///
 /// `passed` are names of the caller's variables; one that is not set is not passed. Variables of modelseal
 /// never are.
 pub fn variables<'a>(
+    confinement: &Confinement,
     home: &Path,
     temporary: &Path,
     epoch: u64,
@@ -46,6 +49,9 @@ pub fn variables<'a>(
         if let Some(value) = std::env::var_os(name) {
             set(name, &value);
         }
+    }
+    for (name, value) in confinement.variables() {
+        set(name, value);
     }
     for (name, value) in FIXED {
         set(name, value.as_ref());
@@ -65,15 +71,18 @@ pub fn variables<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Scope;
 
     #[test]
     fn nothing_of_the_caller_is_passed_on_that_was_not_named() {
         let given = [("TZ", "Asia/Tokyo"), ("SEED", "1")];
         let passed = ["CARGO_PKG_NAME", "MODELSEAL_PASSWORD", "NO_SUCH_VARIABLE"];
-        let variables = variables(Path::new("/home"), Path::new("/tmp/x"), 7, given, passed);
+        let confinement = Confinement::new(Scope::default()).expect("looks");
+        let variables = variables(&confinement, Path::new("/home"), Path::new("/tmp/x"), 7, given, passed);
         let variables = variables.all();
         let names: Vec<&str> = variables.keys().filter_map(|name| name.to_str()).collect();
-        let optional = VIRTUAL_ENVIRONMENT;
+        let managers: Vec<&str> = confinement.variables().map(|(name, _)| name).collect();
+        let optional = [&VIRTUAL_ENVIRONMENT[..], &managers].concat();
         let expected: Vec<&str> = names.iter().copied().filter(|name| !optional.contains(name)).collect();
         assert_eq!(
             expected,

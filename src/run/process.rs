@@ -2,19 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
+use super::confinement::Confinement;
+use super::output::Output;
+use super::sandbox::{Wrapped, inherit};
 use super::{Error, Sandbox, Variables, leftovers};
 use crate::interrupt;
 
@@ -27,8 +26,8 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest time between two looks at a command that runs.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How the C library, and all that ask it, spell EROFS.
-const READ_ONLY: &[u8] = b"Read-only file system";
+/// How bubblewrap begins what it says.
+const BUBBLEWRAP: &[u8] = b"bwrap: ";
 
 /// What a command may take.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +86,8 @@ pub struct Job<'a> {
     pub directory: &'a Path,
     /// All of its environment.
     pub variables: &'a Variables,
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
     pub sandbox: &'a Sandbox,
     pub limits: Limits,
     /// Its standard input; empty: none at all.
@@ -110,7 +111,7 @@ pub struct Ended {
 /// [`Error`], when nothing of the command runs any more.
 pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
-    let wrapped = job.sandbox.wrap(&command, job.directory, job.variables)?;
+    let mut wrapped = job.sandbox.wrap(job.confinement, &command, job.directory, job.variables)?;
     if let Some(reason) = &wrapped.reason {
         job.listener.not_isolated(reason);
     }
@@ -123,7 +124,8 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     let _busy = interrupt::Busy::new();
     let before = leftovers::children();
     let begun = Instant::now();
-    let mut child = Command::new(&wrapped.command[0])
+    let mut starting = Command::new(&wrapped.command[0]);
+    starting
         .args(&wrapped.command[1..])
         .current_dir(job.directory)
         .env_clear()
@@ -131,19 +133,12 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         .stdin(if job.input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
+        .process_group(0);
+    let started = inherit(wrapped.filter.as_ref()).and_then(|()| starting.spawn());
+    let mut child = started.map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
+    drop(wrapped.filter.take());
     let group = Pid::from_child(&child);
-    let output = Output {
-        job,
-        count: AtomicU64::new(0),
-        spoke: AtomicU64::new(0),
-        begun,
-        ended: AtomicBool::new(false),
-        failed: Mutex::new(None),
-        refused_write: AtomicBool::new(false),
-    };
+    let output = Output::new(job, begun);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (stopped, names) = thread::scope(|scope| {
         let talk = || {
@@ -169,14 +164,12 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
             end_child(&mut child, group, patience);
         }
         let names = leftovers::end(group, &before);
-        output.ended.store(true, Ordering::Relaxed);
+        output.ended();
         (stopped, names)
     });
     job.listener.ended();
     let command = || job.command.to_vec();
-    if let Ok(Some(error)) = output.failed.into_inner() {
-        return Err(Error::Output { command: command(), source: error });
-    }
+    let printed = output.finish().map_err(|source| Error::Output { command: command(), source })?;
     match stopped {
         Err(Stopped::Interrupted) => Err(Error::Interrupted),
         Err(Stopped::Timeout(limit)) => Err(Error::Timeout { command: command(), limit }),
@@ -185,11 +178,18 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
         Err(Stopped::Lost(source)) => Err(Error::Start { command: command(), source }),
+        Ok(status)
+            if wrapped.isolated
+                && status.code() == Some(1)
+                && printed.first_error.starts_with(BUBBLEWRAP) =>
+        {
+            Err(not_run(job, &wrapped, &printed.first_error))
+        }
         Ok(status) if !status.success() => {
-            let refused_write = wrapped.isolated && output.refused_write.load(Ordering::Relaxed);
+            let refused_write = wrapped.isolated && printed.refused_write;
             Err(Error::Failed { command: command(), how: how(status), refused_write })
         }
-        Ok(_) if output.count.load(Ordering::Relaxed) > job.limits.output => {
+        Ok(_) if printed.count > job.limits.output => {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
         Ok(_) if !names.is_empty() => Err(Error::Leftovers { command: command(), names }),
@@ -205,6 +205,21 @@ fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
     }
     let path = job.variables.all().get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
     std::env::split_paths(&path).any(|directory| job.directory.join(directory).join(program).is_file())
+}
+
+/// bubblewrap says why it has not started a command. A command that says the same gets the same error.
+fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().next().unwrap_or_default();
+    let command = job.command.to_vec();
+    let program = wrapped.command.iter().rev().nth(command.len().saturating_sub(1));
+    match line.strip_prefix("bwrap: execvp ") {
+        Some(_) => match program.map(|program| job.directory.join(program)).filter(|path| path.exists()) {
+            Some(path) if !path.starts_with(job.directory) => Error::OutOfSight { command, path },
+            _ => Error::Start { command, source: std::io::ErrorKind::NotFound.into() },
+        },
+        None => Error::NoIsolation(crate::text::Escaped(line).to_string()),
+    }
 }
 
 /// Why a command was not waited for any longer.
@@ -239,8 +254,7 @@ fn wait(
         if let Some(limit) = output.silent_for_too_long(elapsed) {
             return Err(Stopped::Silent(limit));
         }
-        let log_failed = output.failed.lock().is_ok_and(|failed| failed.is_some());
-        if log_failed || output.count.load(Ordering::Relaxed) > job.limits.output {
+        if output.is_too_much() {
             return Err(Stopped::TooMuchOutput);
         }
         job.listener.waiting(elapsed);
@@ -271,83 +285,12 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Where the output of a command goes.
-struct Output<'a> {
-    job: &'a Job<'a>,
-    /// In bytes.
-    count: AtomicU64,
-    /// When standard output was heard last, in milliseconds since the start; zero: never.
-    spoke: AtomicU64,
-    begun: Instant,
-    /// Nothing is left that could print.
-    ended: AtomicBool,
-    /// The log could not be written.
-    failed: Mutex<Option<std::io::Error>>,
-    /// Something printed that it could not write.
-    refused_write: AtomicBool,
-}
-
-impl Output<'_> {
-    /// Reads until the end, or until nothing of the command is left. What is too much is read and forgotten.
-    fn pump(&self, stream: Stream, source: Option<impl Read + AsFd>) {
-        let Some(mut source) = source else { return };
-        let mut buffer = vec![0; 64 << 10];
-        let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-        loop {
-            let ended = self.ended.load(Ordering::Relaxed);
-            match poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&pause)) {
-                Ok(0) if ended => return,
-                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(_) => return,
-            }
-            match source.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(length) => self.take(stream, &buffer[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn silent_for_too_long(&self, elapsed: Duration) -> Option<Duration> {
-        let silence = self.job.limits.silence?;
-        let limit = match self.spoke.load(Ordering::Relaxed) {
-            0 => (silence.at_first, Duration::ZERO),
-            spoke => (silence.later, Duration::from_millis(spoke)),
-        };
-        (elapsed > limit.0 + limit.1).then_some(limit.0)
-    }
-
-    fn take(&self, stream: Stream, bytes: &[u8]) {
-        if stream == Stream::Output {
-            let now = self.begun.elapsed().as_millis() as u64;
-            self.spoke.store(now.max(1), Ordering::Relaxed);
-        }
-        let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
-        let bytes = &bytes[..room as usize];
-        // Cut by the end of a buffer it is not seen, and a hint is missing.
-        if bytes.windows(READ_ONLY.len()).any(|window| window == READ_ONLY) {
-            self.refused_write.store(true, Ordering::Relaxed);
-        }
-        if bytes.is_empty() {
-            return;
-        }
-        self.job.listener.output(stream, bytes);
-        if let Some(mut log) = self.job.log
-            && let Err(error) = log.write_all(bytes)
-            && let Ok(mut failed) = self.failed.lock()
-        {
-            failed.get_or_insert(error);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::run::Isolation;
+    use crate::run::{Isolation, Scope};
 
     struct Collect(Mutex<Vec<u8>>);
 
@@ -361,13 +304,16 @@ mod tests {
 
     fn shell(script: &str, limits: Limits) -> (Result<Ended, Error>, String) {
         let command = ["sh".to_string(), "-c".to_string(), script.to_string()];
-        let variables = super::super::variables(Path::new("/"), Path::new("/tmp"), 0, [], []);
+        let confinement = Confinement::new(Scope::default()).expect("looks");
+        let (root, temporary) = (Path::new("/"), Path::new("/tmp"));
+        let variables = super::super::variables(&confinement, root, temporary, 0, [], []);
         let collect = Collect(Mutex::new(Vec::new()));
         let sandbox = Sandbox { isolation: Isolation::Never, ..Sandbox::default() };
         let ended = run(&Job {
             command: &command,
             directory: Path::new("/"),
             variables: &variables,
+            confinement: &confinement,
             sandbox: &sandbox,
             limits,
             input: &[],

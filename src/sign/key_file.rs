@@ -70,6 +70,17 @@ pub fn local_key_path() -> Result<PathBuf, KeyError> {
     Ok(directories()?.config_dir().join("local.key"))
 }
 
+/// The directory of the user's own key, made for this user alone if it is not there: who finds none could make
+/// one, with a key of theirs.
+///
+/// # Errors
+/// [`KeyError::NoHome`], or it cannot be made.
+pub fn local_key_directory() -> Result<PathBuf, KeyError> {
+    let directory = directories()?.config_dir();
+    make_key_directory(&directory)?;
+    Ok(directory)
+}
+
 /// Where this program keeps what it can make again for this user, as the system has it.
 ///
 /// # Errors
@@ -203,11 +214,7 @@ pub fn write_key_pair(
         }
     }
     if let Some(directory) = private_path.parent().filter(|path| !path.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| KeyError::Write { path: directory.to_path_buf(), source })?;
+        make_key_directory(directory)?;
     }
     let private = key.to_pem(password)?;
     write_new(private_path, private.as_bytes(), 0o600)?;
@@ -215,6 +222,11 @@ pub fn write_key_pair(
         // A private key without its public half would block the next attempt.
         let _ = fs::remove_file(private_path);
     })
+}
+
+fn make_key_directory(directory: &Path) -> Result<(), KeyError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| KeyError::Write { path: directory.to_path_buf(), source })
 }
 
 /// Complete under its name, or not there at all.

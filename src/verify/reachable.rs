@@ -6,7 +6,7 @@ use crate::checkout::{self, Checkout, Repository};
 use crate::manifest::Statement;
 use crate::release::Seal;
 use crate::report::Check;
-use crate::run::Scratch;
+use crate::run::{Programs, Scratch};
 use crate::text::{Escaped, name, short};
 
 const ID: &str = "lineage.reachable";
@@ -65,7 +65,8 @@ fn ask(
         Scratch::new().map_err(|source| Stopped::Error(Error::io(&std::env::temp_dir(), source)))?;
     let recipe = manifest.dependencies().iter().find(|input| input.name == "recipe");
     let recipe = recipe.and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
-    let checkout = Checkout::new(scratch.path(), &Repository::Address(remote), commit, recipe)?;
+    let checkout =
+        Checkout::new(&Programs::new(&[]), scratch.path(), &Repository::Address(remote), commit, recipe)?;
     let (commit, address) = (short(commit), Escaped(remote));
     if !checkout.is_on_a_branch() {
         let message = format!("the commit {commit} is on no branch and no tag of {address}: {NOBODY}");

@@ -265,7 +265,10 @@ fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
             .says(named)
             .says("is kept in `dist/wine-1.0.0.tar.rejected`");
         assert!(project.at("dist/wine-1.0.0.tar.rejected/weights.safetensors").is_file());
-        refused(&self::project(&format!("{MAKE}export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x\nchmod -R u+w data\n{script}\n")), &["--clean"]).says(named);
+        let script = format!(
+            "{MAKE}export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x\nchmod -R u+w data\n{script}\n"
+        );
+        refused(&self::project(&script), &[&["--clean"], isolation].concat()).says(named);
     }
 }
 

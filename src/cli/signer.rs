@@ -1,0 +1,168 @@
+//! A command that signs: how it is started, and what it needs that the build's commands must not see.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::bail;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+use crate::run::{
+    self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Variables,
+};
+use crate::sign::KeyError;
+
+/// How much a signer may print, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// A line for the shell, which gets a message on standard input and prints a signature.
+#[derive(Debug, Clone)]
+pub(super) struct SignerCommand {
+    pub(super) line: String,
+    pub(super) timeout: Duration,
+}
+
+/// How a signer is started.
+#[derive(Debug, Clone)]
+pub(super) struct SignerStart {
+    /// What was decided before the first command of a project.
+    pub(super) confinement: Confinement,
+    /// In an empty directory of its own: commands of the project could write to the caller's, and many
+    /// programs load code from where they are started.
+    pub(super) apart: bool,
+}
+
+impl SignerStart {
+    /// Where no command of a project runs.
+    pub(super) fn alone() -> Result<Self, run::Error> {
+        Ok(Self { confinement: Confinement::new(Scope::default())?, apart: false })
+    }
+}
+
+impl SignerCommand {
+    /// How messages name it.
+    pub(super) fn shown(&self) -> String {
+        format!("the signer {}", crate::text::command(std::slice::from_ref(&self.line)))
+    }
+
+    /// What the line names by a path that only leads somewhere from the caller's directory.
+    ///
+    /// # Errors
+    /// The path, which has to be an absolute one.
+    pub(super) fn check_absolute(&self) -> anyhow::Result<()> {
+        match self.named().into_iter().find(|path| path.is_relative()) {
+            None => Ok(()),
+            Some(path) => bail!(
+                "{} names {}: a command of the recipe can write to this directory, so the signer starts in \
+                 another one: write the absolute path",
+                self.shown(),
+                crate::text::path(&path)
+            ),
+        }
+    }
+
+    /// Files that the line names, other than programs: a key may be among them.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let is_program = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0 && metadata.is_file())
+        };
+        let is_device = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
+        self.named()
+            .into_iter()
+            .filter(|path| !is_program(path) && !is_device(path) && path.parent().is_some())
+            .collect()
+    }
+
+    /// The words of the line, and their parts, that are paths of something.
+    fn named(&self) -> BTreeSet<PathBuf> {
+        let is_quote = |character: char| matches!(character, '\'' | '"' | '`');
+        let ends_word = |character: char| {
+            character.is_whitespace() || "|&;()<>$".contains(character) || is_quote(character)
+        };
+        let ends_part = |character: char| ends_word(character) || "=:,@".contains(character);
+        let words =
+            self.line.split(ends_word).chain(self.line.split(is_quote)).chain(self.line.split(ends_part));
+        let is_path = |word: &&str| !matches!(*word, "" | "." | "..") && Path::new(word).exists();
+        words.filter(is_path).map(PathBuf::from).collect()
+    }
+
+    /// Runs it with the environment of the caller, whose command it is; but it finds no program where a
+    /// command of the project could have put one.
+    pub(super) fn sign(&self, message: &[u8], start: &SignerStart) -> Result<Vec<u8>, KeyError> {
+        let failed = |reason: String| KeyError::Signer { key: self.shown(), reason };
+        let programs = start.confinement.programs();
+        let shell = programs.find("sh").map_err(|error| failed(error.to_string()))?;
+        let words = [shell.to_string_lossy().into_owned(), "-c".to_string(), self.line.clone()];
+        let mut variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
+        variables.own.insert("PATH".into(), programs.path());
+        let scratch =
+            start.apart.then(Scratch::new).transpose().map_err(|error| failed(error.to_string()))?;
+        let here = std::env::current_dir();
+        let directory = match &scratch {
+            Some(scratch) => scratch.path().to_path_buf(),
+            None => here.map_err(|error| failed(error.to_string()))?,
+        };
+        let answer = Answer(Mutex::default());
+        let ended = run::run(&Job {
+            command: &words,
+            directory: &directory,
+            variables: &variables,
+            confinement: &start.confinement,
+            sandbox: &Sandbox { isolation: Isolation::Never, ..Sandbox::default() },
+            limits: Limits { time: Some(self.timeout), output: LONGEST, silence: None },
+            input: message,
+            log: None,
+            listener: &answer,
+        });
+        match ended {
+            // An agent that it started may stay; the signature is checked all the same.
+            Ok(_) | Err(run::Error::Leftovers { .. }) => {}
+            Err(run::Error::Timeout { limit, .. }) => {
+                return Err(failed(format!("it did not end within {}", crate::text::duration(limit))));
+            }
+            Err(run::Error::Failed { how, .. }) => return Err(failed(how)),
+            Err(other) => return Err(failed(other.to_string())),
+        }
+        let answer = answer.0.into_inner().unwrap_or_default();
+        match answer.is_empty() {
+            true => Err(failed("it printed nothing".to_string())),
+            false => Ok(decoded(answer)),
+        }
+    }
+}
+
+/// Keeps what a signer prints; what it says on standard error is the user's.
+struct Answer(Mutex<Vec<u8>>);
+
+impl Listener for Answer {
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Output => {
+                if let Ok(mut answer) = self.0.lock() {
+                    answer.extend_from_slice(bytes);
+                }
+            }
+            Stream::Error => {
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), bytes);
+            }
+        }
+    }
+
+    fn waiting(&self, _: Duration) {}
+}
+
+/// Tools of clouds print signatures in base64, with a line end; others the bytes themselves. A signature in DER
+/// begins with a byte that is no letter of base64's, and one of two bare numbers is hardly ever all letters:
+/// whatever comes out of here is checked.
+fn decoded(answer: Vec<u8>) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(&answer) else { return answer };
+    let text: String = text.split_ascii_whitespace().collect();
+    let padded = format!("{text}{}", "=".repeat((4 - text.trim_end_matches('=').len() % 4) % 4));
+    let tries = [text.as_str(), padded.as_str()];
+    let decode = |text: &&str| STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
+    tries.iter().find_map(decode).unwrap_or(answer)
+}

@@ -1,0 +1,156 @@
+//! What git runs, and where it reads which programs to run: none of it may be changed by a command, because
+//! the next `git status` of whoever started the command would run that.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use git2::Repository;
+
+use super::CodeError;
+
+/// Settings whose value is a program or a path, by their last part. `alias` and `pager` are sections of such.
+const SETTINGS: [&str; 24] = [
+    "askpass",
+    "attributesfile",
+    "clean",
+    "cmd",
+    "command",
+    "difffilter",
+    "driver",
+    "editor",
+    "excludesfile",
+    "external",
+    "fsmonitor",
+    "gitproxy",
+    "helper",
+    "hookspath",
+    "packobjectshook",
+    "pager",
+    "path",
+    "process",
+    "program",
+    "smudge",
+    "sshcommand",
+    "templatedir",
+    "textconv",
+    "update",
+];
+
+/// What belongs to git in a work tree and beside it.
+#[derive(Debug, Default)]
+pub struct GitPlaces {
+    /// What must not change: repositories, hooks, and files that the configuration names. Links are resolved;
+    /// not all of it has to be there.
+    pub guarded: BTreeSet<PathBuf>,
+    /// What git reads outside of the work tree: the repository of a linked work tree, borrowed objects.
+    pub read: BTreeSet<PathBuf>,
+}
+
+/// Everything that git runs or configures itself by in a directory that is a work tree, or lies in one, and in
+/// repositories inside of it.
+///
+/// # Errors
+/// [`CodeError::Git`]: the configuration cannot be read.
+pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
+    let failed = |source| CodeError::Git { path: root.to_path_buf(), source };
+    let mut places = GitPlaces::default();
+    if let Ok(repository) = Repository::discover(root)
+        && let Some(around) = repository.workdir()
+    {
+        places.add(&repository, around).map_err(failed)?;
+    }
+    for inner in repositories(root) {
+        // One that git does not open runs nothing, and need not be guarded any further.
+        let at = if inner.ends_with(".git") { inner.parent().unwrap_or(root) } else { &inner };
+        if let Ok(repository) = Repository::open(at) {
+            places.add(&repository, at).map_err(failed)?;
+        }
+        places.guarded.insert(resolved(&inner));
+    }
+    Ok(places)
+}
+
+impl GitPlaces {
+    fn add(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
+        let own = [root.join(".git"), repository.path().to_path_buf(), repository.commondir().to_path_buf()];
+        let own = own.map(|path| resolved(&path));
+        self.read.extend(own.iter().cloned());
+        self.guarded.extend(own);
+        let borrowed = repository.commondir().join("objects/info/alternates");
+        let borrowed = fs::read_to_string(borrowed).unwrap_or_default();
+        let objects = repository.commondir().join("objects");
+        self.read.extend(borrowed.lines().map(|line| resolved(&objects.join(line))));
+        let configuration = repository.config()?.snapshot()?;
+        let mut entries = configuration.entries(None)?;
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if let (Ok(name), Ok(value)) = (entry.name(), entry.value())
+                && is_of_programs(name)
+            {
+                self.add_setting(name, value, repository, root);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the work tree that a value names; for a directory of hooks the directory, which need not
+    /// be there.
+    fn add_setting(&mut self, name: &str, value: &str, repository: &Repository, root: &Path) {
+        if name.ends_with("hookspath") || name.ends_with("templatedir") {
+            self.guarded.insert(resolved(&root.join(value)));
+            return;
+        }
+        let words =
+            value.split(|character: char| character.is_whitespace() || "'\"`;|&()=!".contains(character));
+        for word in words.chain([value]).filter(|word| !word.is_empty()) {
+            // What is included lies beside the file that includes it.
+            let candidates =
+                [root.join(word), repository.path().join(word), repository.commondir().join(word)];
+            let files = candidates.iter().filter(|path| path.is_file());
+            self.guarded.extend(files.map(|path| resolved(path)));
+        }
+    }
+}
+
+fn is_of_programs(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let section = name.split('.').next().unwrap_or_default();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    matches!(section, "alias" | "pager") || SETTINGS.contains(&last)
+}
+
+/// Repositories below a directory, and what leads to one: entries named `.git`, and directories that git
+/// takes for a bare repository.
+pub fn repositories(root: &Path) -> Vec<PathBuf> {
+    let is_bare = |path: &Path| path.join("objects").is_dir() && path.join("refs").is_dir();
+    let mut found = Vec::new();
+    let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let Ok(entry) = entry else { continue };
+        if entry.file_name() == OsStr::new(".git") {
+            found.push(entry.path().to_path_buf());
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+        } else if entry.file_name() == OsStr::new("HEAD")
+            && let Some(parent) = entry.path().parent().filter(|parent| is_bare(parent))
+        {
+            found.push(parent.to_path_buf());
+            walk.skip_current_dir();
+        }
+    }
+    found
+}
+
+/// With links resolved as far as the path exists.
+fn resolved(path: &Path) -> PathBuf {
+    let mut rest = PathBuf::new();
+    let existing = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+    if let Ok(missing) = path.strip_prefix(existing) {
+        rest.push(missing);
+    }
+    let existing = existing.canonicalize().unwrap_or_else(|_| existing.to_path_buf());
+    if rest.as_os_str().is_empty() { existing } else { existing.join(rest) }
+}

@@ -1,0 +1,232 @@
+//! What is decided before the first command of a project runs, for all of its commands.
+//!
+//! A build runs several commands, and each may prepare the ground for the next: move a directory away, put
+//! another program on PATH, make the sandbox fail. So nothing that a command could have changed is looked up
+//! again: programs have their paths, hidden files their identity, and whether there is a sandbox is known.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::homes::{homes, shared_directories, sockets};
+use super::programs::Programs;
+use super::sandbox::{self, Sandbox};
+use super::toolchain::Toolchain;
+use super::trail::Trail;
+use super::view::{Access, View};
+use super::{Error, Isolation};
+
+/// What a [`Confinement`] is for.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Directories of the project: modelseal starts no program from there.
+    pub projects: Vec<PathBuf>,
+    /// Directories that the caller lets commands write to, whatever they are.
+    pub allowed: Vec<PathBuf>,
+    /// Files and directories that seem empty to every command: keys. They have to be there.
+    pub hidden: Vec<PathBuf>,
+    /// Run commands without isolation even where it is demanded.
+    pub insecure_no_isolation: bool,
+}
+
+/// How the commands of one build, rebuild or probing are kept in.
+#[derive(Debug, Clone)]
+pub struct Confinement {
+    programs: Programs,
+    allowed: Vec<PathBuf>,
+    insecure_no_isolation: bool,
+    homes: Vec<PathBuf>,
+    toolchain: Toolchain,
+    hidden: Vec<Trail>,
+    works: OnceLock<Works>,
+}
+
+/// Whether there is a sandbox; if not, what the system says.
+#[derive(Debug, Clone)]
+struct Works {
+    with_network: Result<(), String>,
+    without_network: Result<(), String>,
+}
+
+/// Directories that were made so that no command can make them; removed when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Placeholders(Vec<PathBuf>);
+
+impl Drop for Placeholders {
+    fn drop(&mut self) {
+        // Whatever is not empty is not ours any more.
+        self.0.iter().rev().for_each(|path| _ = fs::remove_dir(path));
+    }
+}
+
+impl Confinement {
+    /// Looks at the machine as it is before the first command.
+    ///
+    /// # Errors
+    /// [`Error::Hidden`]: something that is to be hidden cannot be.
+    pub fn new(scope: Scope) -> Result<Self, Error> {
+        let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
+            paths.iter().filter_map(|path| path.canonicalize().ok()).collect()
+        };
+        let allowed = resolve(&scope.allowed);
+        let untrusted = [resolve(&scope.projects), allowed.clone()].concat();
+        let homes = homes();
+        let hidden = scope.hidden.iter().chain(&homes).map(|path| hide(path));
+        Ok(Self {
+            programs: Programs::new(&untrusted),
+            hidden: hidden.collect::<Result<_, _>>()?,
+            toolchain: Toolchain::of_caller(&homes),
+            allowed,
+            insecure_no_isolation: scope.insecure_no_isolation,
+            homes,
+            works: OnceLock::new(),
+        })
+    }
+
+    /// The programs that are started outside of a sandbox.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// `isolation`, or none at all if the caller gave it up.
+    pub fn isolation(&self, isolation: Isolation) -> Isolation {
+        if self.insecure_no_isolation { Isolation::Never } else { isolation }
+    }
+
+    /// Directories that the caller lets commands write to, links resolved.
+    pub fn allowed(&self) -> &[PathBuf] {
+        &self.allowed
+    }
+
+    /// Variables by which managers of toolchains find what they have installed.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &std::ffi::OsStr)> {
+        self.toolchain.variables.iter().map(|(name, value)| (*name, value.as_os_str()))
+    }
+
+    /// Files and directories that are hidden from every command, links resolved.
+    pub fn hidden(&self) -> impl Iterator<Item = &Path> {
+        let is_home = |path: &Path| self.homes.iter().any(|home| home == path);
+        self.hidden.iter().map(Trail::end).filter(move |path| !is_home(path))
+    }
+
+    /// Whether everything that is hidden is what it was before the first command, and lies where it lay.
+    ///
+    /// # Errors
+    /// [`Error::Moved`]: what is there now may be a decoy.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.hidden.iter().find(|trail| !trail.is_unchanged()) {
+            Some(trail) => Err(Error::Moved(trail.path().to_path_buf())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether commands with or without the network run in a sandbox, where one is not demanded.
+    pub fn isolates(&self, network: bool) -> bool {
+        !self.insecure_no_isolation && self.works(network).is_ok()
+    }
+
+    /// Whether commands that work in these directories see a file or directory.
+    pub fn shows(&self, path: &Path, work: &[PathBuf]) -> bool {
+        let writable = work.iter().chain(&self.allowed).cloned().collect();
+        let sandbox = Sandbox { writable, ..Sandbox::default() };
+        match (Trail::of(path), self.view(&sandbox)) {
+            (Ok(trail), Ok((view, _))) => !self.isolates(true) || view.shows(trail.end()),
+            // One that is not there now may come.
+            _ => true,
+        }
+    }
+
+    /// Whether a command can run as another user.
+    pub fn can_change_user(&self, user: u32) -> bool {
+        let sandbox = Sandbox { network: true, user: Some(user), ..Sandbox::default() };
+        !self.insecure_no_isolation && sandbox::try_out(self, &sandbox).is_ok()
+    }
+
+    /// Whether there is a sandbox, as it was found before the first command.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn works(&self, network: bool) -> &Result<(), String> {
+        let works = self.works.get_or_init(|| {
+            let with = |network| sandbox::try_out(self, &Sandbox { network, ..Sandbox::default() });
+            match with(false) {
+                Ok(()) => Works { with_network: Ok(()), without_network: Ok(()) },
+                without_network => Works { with_network: with(true), without_network },
+            }
+        });
+        if network { &works.with_network } else { &works.without_network }
+    }
+
+    /// A home cannot be shown and hidden; it is shown if the caller says so.
+    fn check_home(&self, path: &Path) -> Result<(), Error> {
+        let is_home = self.homes.iter().any(|home| home == path);
+        let is_allowed = self.allowed.iter().any(|allowed| path.starts_with(allowed));
+        if is_home && !is_allowed { Err(Error::Home(path.to_path_buf())) } else { Ok(()) }
+    }
+
+    /// What a command sees in this sandbox.
+    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Placeholders), Error> {
+        let mut view = View::default();
+        shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
+        self.homes.iter().for_each(|home| view.add(home, Access::Empty));
+        let readable = sandbox.readable.iter().map(PathBuf::as_path);
+        for path in readable.chain(["/etc/resolv.conf", "/run/opengl-driver"].map(Path::new)) {
+            let Ok(trail) = Trail::of(path) else { continue };
+            self.check_home(trail.end())?;
+            for (link, target) in trail.links() {
+                view.add(link, Access::Link(target.to_path_buf()));
+            }
+            view.add(trail.end(), Access::Readable);
+        }
+        for path in &sandbox.writable {
+            self.check_home(path)?;
+            view.add(path, Access::Writable);
+        }
+        sandbox.caches.iter().for_each(|(at, kept)| view.add(at, Access::Kept(kept.clone())));
+        for (link, target) in &self.toolchain.links {
+            view.add(link, Access::Link(target.clone()));
+        }
+        self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
+        let mut placeholders = Placeholders::default();
+        let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
+        for path in guarded.filter(|path| !self.allowed.contains(path)) {
+            let holds_work = sandbox.writable.iter().any(|writable| writable.starts_with(path));
+            match path.symlink_metadata() {
+                Err(_) => placeholders.guard(&mut view, path),
+                Ok(_) if !holds_work && view.is_writable(path) => view.add(path, Access::Protected),
+                Ok(_) => {}
+            }
+        }
+        let hidden = self.hidden().chain(sandbox.hidden.iter().map(PathBuf::as_path));
+        hidden.for_each(|path| view.add(path, Access::Hidden));
+        let sockets = sockets().into_iter().filter(|path| !view.is_writable(path));
+        sockets.collect::<Vec<_>>().into_iter().for_each(|path| view.add(path, Access::Hidden));
+        Ok((view, placeholders))
+    }
+}
+
+impl Placeholders {
+    /// Makes the first directory that is missing on the way to a path that is not there, and covers it: the
+    /// caller's shell or git would look there, and run what a command had put there.
+    fn guard(&mut self, view: &mut View, path: &Path) {
+        let missing = path.ancestors().take_while(|above| above.symlink_metadata().is_err());
+        let Some(first) = missing.last().filter(|first| view.is_writable(first)) else { return };
+        if fs::create_dir(first).is_ok() {
+            self.0.push(first.to_path_buf());
+            view.add(first, Access::Hidden);
+        }
+    }
+}
+
+/// Notes where something hidden lies. A file with several names would be visible under the others.
+fn hide(path: &Path) -> Result<Trail, Error> {
+    use std::os::unix::fs::MetadataExt;
+    let failed = |source| Error::Hidden { path: path.to_path_buf(), source };
+    let trail = Trail::of(path).map_err(failed)?;
+    let metadata = trail.end().metadata().map_err(failed)?;
+    if metadata.is_file() && metadata.nlink() > 1 {
+        let message = "it has a second name (a hard link), under which commands could read it";
+        return Err(failed(std::io::Error::other(message)));
+    }
+    Ok(trail)
+}

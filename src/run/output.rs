@@ -1,0 +1,145 @@
+//! What a command prints: passed on, counted, kept.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::process::{Job, Stream};
+
+/// How the C library, and all that ask it, spell EROFS.
+const READ_ONLY: &[u8] = b"Read-only file system";
+
+/// How much of the start of standard error is looked at, in bytes.
+const FIRST_ERROR: usize = 512;
+
+/// Where the output of a command goes.
+pub(super) struct Output<'a> {
+    job: &'a Job<'a>,
+    /// In bytes.
+    count: AtomicU64,
+    /// When standard output was heard last, in milliseconds since the start; zero: never.
+    spoke: AtomicU64,
+    begun: Instant,
+    /// Nothing is left that could print.
+    ended: AtomicBool,
+    /// The log could not be written.
+    failed: Mutex<Option<std::io::Error>>,
+    /// Something printed that it could not write.
+    refused_write: AtomicBool,
+    /// How standard error began.
+    first_error: Mutex<Vec<u8>>,
+}
+
+/// What is known of the output when nothing of the command is left.
+pub(super) struct Printed {
+    /// In bytes.
+    pub(super) count: u64,
+    /// It said that a file system was read-only.
+    pub(super) refused_write: bool,
+    /// How standard error began.
+    pub(super) first_error: Vec<u8>,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(job: &'a Job<'a>, begun: Instant) -> Self {
+        Self {
+            job,
+            count: AtomicU64::new(0),
+            spoke: AtomicU64::new(0),
+            begun,
+            ended: AtomicBool::new(false),
+            failed: Mutex::new(None),
+            refused_write: AtomicBool::new(false),
+            first_error: Mutex::default(),
+        }
+    }
+
+    /// Nothing is left that could print.
+    pub(super) fn ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the command has printed more than it may, or nothing more can be kept.
+    pub(super) fn is_too_much(&self) -> bool {
+        let log_failed = self.failed.lock().is_ok_and(|failed| failed.is_some());
+        log_failed || self.count.load(Ordering::Relaxed) > self.job.limits.output
+    }
+
+    /// # Errors
+    /// The log could not be written.
+    pub(super) fn finish(self) -> std::io::Result<Printed> {
+        match self.failed.into_inner() {
+            Ok(Some(error)) => Err(error),
+            _ => Ok(Printed {
+                count: self.count.into_inner(),
+                refused_write: self.refused_write.into_inner(),
+                first_error: self.first_error.into_inner().unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Reads until the end, or until nothing of the command is left. What is too much is read and forgotten.
+    pub(super) fn pump(&self, stream: Stream, source: Option<impl Read + AsFd>) {
+        let Some(mut source) = source else { return };
+        let mut buffer = vec![0; 64 << 10];
+        let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            match poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&pause)) {
+                Ok(0) if ended => return,
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            match source.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => self.take(stream, &buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn silent_for_too_long(&self, elapsed: Duration) -> Option<Duration> {
+        let silence = self.job.limits.silence?;
+        let limit = match self.spoke.load(Ordering::Relaxed) {
+            0 => (silence.at_first, Duration::ZERO),
+            spoke => (silence.later, Duration::from_millis(spoke)),
+        };
+        (elapsed > limit.0 + limit.1).then_some(limit.0)
+    }
+
+    fn take(&self, stream: Stream, bytes: &[u8]) {
+        if stream == Stream::Output {
+            let now = self.begun.elapsed().as_millis() as u64;
+            self.spoke.store(now.max(1), Ordering::Relaxed);
+        }
+        if stream == Stream::Error
+            && let Ok(mut first) = self.first_error.lock()
+        {
+            let room = FIRST_ERROR.saturating_sub(first.len()).min(bytes.len());
+            first.extend_from_slice(&bytes[..room]);
+        }
+        let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
+        let bytes = &bytes[..room as usize];
+        // Cut by the end of a buffer it is not seen, and a hint is missing.
+        if bytes.windows(READ_ONLY.len()).any(|window| window == READ_ONLY) {
+            self.refused_write.store(true, Ordering::Relaxed);
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        self.job.listener.output(stream, bytes);
+        if let Some(mut log) = self.job.log
+            && let Err(error) = log.write_all(bytes)
+            && let Ok(mut failed) = self.failed.lock()
+        {
+            failed.get_or_insert(error);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What the commands of a project are made of that lies in a home directory: interpreters, compilers and the
+//! active environment.
+//!
+//! A home directory is out of sight for commands, but pyenv, uv, conda, rustup and many others install there.
+//! Shown are the installations that PATH and the active environment name, and what they link to; never a
+//! directory in which programs lie beside somebody's other files, as they do in `~/.local`.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::trail::Trail;
+
+/// Names of directories that hold the programs of an installation.
+const PROGRAMS: [&str; 7] = ["bin", ".bin", "sbin", "Scripts", "condabin", "libexec", "shims"];
+
+/// What belongs to an installation, where the directory may hold something else as well.
+const PARTS: [&str; 12] = [
+    "bin", "sbin", "condabin", "lib", "lib32", "lib64", "libexec", "include", "etc", "conf", "jars", "jmods",
+];
+
+/// What makes a directory an environment, or an installation that holds nothing else.
+const MARKS: [&str; 3] = ["pyvenv.cfg", "conda-meta", "shims"];
+
+/// Data of an installation. In `~/.local` it is everybody's, keyrings included.
+const SHARED: &str = "share";
+
+/// Managers of toolchains that look for them below HOME, unless a variable says where they are.
+const MANAGERS: [(&str, &str); 5] = [
+    ("ASDF_DATA_DIR", ".asdf"),
+    ("MISE_DATA_DIR", ".local/share/mise"),
+    ("PYENV_ROOT", ".pyenv"),
+    ("RUSTUP_HOME", ".rustup"),
+    ("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"),
+];
+
+/// Variables that name the active environment.
+const ACTIVE: [&str; 2] = ["VIRTUAL_ENV", "CONDA_PREFIX"];
+
+/// What PATH, the active environment and managers of toolchains consist of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Toolchain {
+    /// Files and directories to read, links resolved.
+    pub(super) places: BTreeSet<PathBuf>,
+    /// What runs when the caller next types a command: directories of PATH, what is linked to from there, and
+    /// environments. Directories that are not there are among them: whoever makes one decides what runs.
+    pub(super) guarded: BTreeSet<PathBuf>,
+    /// Links that lead there, each with what it says.
+    pub(super) links: BTreeSet<(PathBuf, PathBuf)>,
+    /// Where managers find toolchains, although HOME is another directory.
+    pub(super) variables: Vec<(&'static str, OsString)>,
+    homes: Vec<PathBuf>,
+}
+
+impl Toolchain {
+    /// That of the caller, whose home directories these are.
+    pub(super) fn of_caller(homes: &[PathBuf]) -> Self {
+        let mut toolchain = Self { homes: homes.to_vec(), ..Self::default() };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
+            toolchain.add_programs(&directory);
+        }
+        for environment in ACTIVE.iter().filter_map(std::env::var_os).map(PathBuf::from) {
+            if environment.is_absolute() {
+                toolchain.add_environment(&environment);
+            }
+        }
+        toolchain.add_managers();
+        toolchain
+    }
+
+    /// A directory of programs, with the installation that it belongs to, and those that its links lead to.
+    fn add_programs(&mut self, directory: &Path) {
+        let Some(directory) = self.follow(directory) else {
+            self.guarded.insert(directory.to_path_buf());
+            return;
+        };
+        self.guarded.insert(directory.clone());
+        if !self.add_installation(&directory) {
+            return;
+        }
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+            if let Some(program) = self.follow(&entry.path())
+                && let Some(directory) = program.parent()
+                && !self.places.contains(&program)
+            {
+                // What is linked to may lie alone among other files.
+                self.places.insert(program.clone());
+                self.guarded.insert(program.clone());
+                if is_of_programs(directory) {
+                    self.add_installation(directory);
+                }
+            }
+        }
+    }
+
+    /// What belongs to a directory of programs; false if it is known already.
+    fn add_installation(&mut self, directory: &Path) -> bool {
+        if !self.places.insert(directory.to_path_buf()) {
+            return false;
+        }
+        match directory.parent() {
+            Some(root) if is_of_programs(directory) && !self.is_home(root) => self.add_root(root),
+            _ => {}
+        }
+        true
+    }
+
+    fn add_root(&mut self, root: &Path) {
+        let base = fs::read_to_string(root.join("pyvenv.cfg")).ok().as_deref().and_then(base_of);
+        let is_package_directory = root.file_name() == Some(OsStr::new("node_modules"));
+        if is_package_directory || MARKS.iter().any(|mark| root.join(mark).exists()) {
+            self.places.insert(root.to_path_buf());
+            self.guard_environment(root);
+        }
+        let parts = PARTS.iter().copied().chain((!self.is_shared(root)).then_some(SHARED));
+        let parts: Vec<PathBuf> = parts.map(|part| root.join(part)).filter(|part| part.exists()).collect();
+        self.places.extend(parts);
+        if let Some(base) = base {
+            self.add_programs(&base);
+        }
+    }
+
+    fn add_environment(&mut self, environment: &Path) {
+        let Some(root) = self.follow(environment) else {
+            self.guarded.insert(environment.to_path_buf());
+            return;
+        };
+        self.guard_environment(&root);
+        if self.is_home(&root) {
+            return;
+        }
+        self.places.insert(root.clone());
+        self.add_programs(&root.join("bin"));
+        self.add_root(&root);
+        for path in paths_of_packages(&root) {
+            let leads = self.follow(&path).filter(|path| !self.is_home(path));
+            self.places.extend(leads);
+        }
+    }
+
+    /// An environment, and its parts for the case that the work tree is one.
+    fn guard_environment(&mut self, root: &Path) {
+        let parts = MARKS.iter().chain(&PARTS).map(|part| root.join(part)).filter(|part| part.exists());
+        self.guarded.extend(parts);
+        self.guarded.insert(root.to_path_buf());
+    }
+
+    fn add_managers(&mut self) {
+        for (variable, usual) in MANAGERS {
+            let given = std::env::var_os(variable).map(PathBuf::from);
+            let usual = || self.homes.iter().map(|home| home.join(usual)).find(|path| path.is_dir());
+            let Some(root) = given.or_else(usual).filter(|root| root.is_absolute()) else { continue };
+            if let Some(leads) = self.follow(&root).filter(|leads| !self.is_home(leads)) {
+                self.places.insert(leads);
+                self.variables.push((variable, root.into_os_string()));
+            }
+        }
+    }
+
+    /// Notes the links on the way to a path; returns where it leads.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+        let trail = Trail::of(path).ok()?;
+        let links = trail.links().map(|(path, target)| (path.to_path_buf(), target.to_path_buf()));
+        self.links.extend(links);
+        Some(trail.end().to_path_buf())
+    }
+
+    /// Whether it is a home directory, or holds one.
+    fn is_home(&self, path: &Path) -> bool {
+        self.homes.iter().any(|home| home.starts_with(path))
+    }
+
+    /// Whether its `share` is where all programs keep the user's data.
+    fn is_shared(&self, root: &Path) -> bool {
+        let given = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+        let usual = self.homes.iter().map(|home| home.join(".local/share"));
+        usual.chain(given).any(|data| data.starts_with(root.join(SHARED)))
+    }
+}
+
+fn is_of_programs(directory: &Path) -> bool {
+    let name = directory.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| PROGRAMS.contains(&name))
+}
+
+/// The directory of the interpreter that a virtual environment was made with.
+fn base_of(settings: &str) -> Option<PathBuf> {
+    let value = |line: &str| {
+        let (name, value) = line.split_once('=')?;
+        (name.trim() == "home").then(|| PathBuf::from(value.trim()))
+    };
+    settings.lines().find_map(value).filter(|path| path.is_absolute())
+}
+
+/// Directories that Python adds to where it looks for packages: installed as links to their source.
+fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
+    let files = versions.flat_map(|packages| entries(&packages)).map(|entry| entry.path());
+    let files = files.filter(|path| path.extension() == Some(OsStr::new("pth")));
+    let texts = files.filter_map(|path| fs::read_to_string(path).ok());
+    let lines = |text: String| text.lines().map(|line| PathBuf::from(line.trim())).collect::<Vec<_>>();
+    texts.flat_map(lines).filter(|path| path.is_absolute() && path.is_dir()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn toolchain(home: &Path) -> Toolchain {
+        Toolchain { homes: vec![home.to_path_buf()], ..Toolchain::default() }
+    }
+
+    fn make(home: &Path, files: &[&str]) {
+        for file in files {
+            let path = home.join(file);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
+            fs::write(path, "").expect("writes");
+        }
+    }
+
+    fn is_shown(toolchain: &Toolchain, path: &Path) -> bool {
+        toolchain.places.iter().any(|place| path.starts_with(place))
+    }
+
+    #[test]
+    fn programs_beside_other_files_show_only_themselves() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = directory.path().canonicalize().expect("resolves");
+        let secrets = [
+            ".local/share/keyrings/login.keyring",
+            ".local/state/history",
+            ".cargo/credentials.toml",
+            ".docker/config.json",
+            "work/keys/ci.key",
+            "secret",
+        ];
+        let shown = [
+            ".local/bin/tool",
+            ".local/lib/tool/library",
+            ".cargo/bin/cargo",
+            ".docker/bin/docker",
+            "work/bin/run",
+            "bin/mine",
+            "spark-4/jars/spark.jar",
+            "node/lib/node_modules/x",
+        ];
+        make(&home, &secrets);
+        make(&home, &shown);
+        make(&home, &["spark-4/bin/spark", "node/bin/node"]);
+        let mut toolchain = toolchain(&home);
+        for path in [".local/bin", ".cargo/bin", ".docker/bin", "work/bin", "bin", "spark-4/bin", "node/bin"]
+        {
+            toolchain.add_programs(&home.join(path));
+        }
+        for path in shown {
+            assert!(is_shown(&toolchain, &home.join(path)), "{path} is not shown");
+        }
+        for path in secrets {
+            assert!(!is_shown(&toolchain, &home.join(path)), "{path} is shown");
+        }
+    }
+
+    #[test]
+    fn an_environment_brings_the_interpreter_that_it_links_to() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = directory.path().canonicalize().expect("resolves");
+        let python = ".local/share/uv/python/cpython-3.13.1/";
+        make(&home, &[&format!("{python}bin/python3.13"), &format!("{python}lib/python3.13/os.py")]);
+        make(&home, &["venv/bin/activate", "library/src/package.py", ".local/share/other"]);
+        symlink("cpython-3.13.1", home.join(".local/share/uv/python/cpython-3.13")).expect("links");
+        let base = home.join(".local/share/uv/python/cpython-3.13/bin");
+        symlink(base.join("python3.13"), home.join("venv/bin/python")).expect("links");
+        fs::write(home.join("venv/pyvenv.cfg"), format!("home = {}\nuv = 0.9\n", base.display()))
+            .expect("writes");
+        make(&home, &["venv/lib/python3.13/site-packages/x.pth"]);
+        let editable = format!("import x\n{}\n", home.join("library/src").display());
+        fs::write(home.join("venv/lib/python3.13/site-packages/x.pth"), editable).expect("writes");
+        let mut toolchain = toolchain(&home);
+        toolchain.add_environment(&home.join("venv"));
+        for path in ["venv/pyvenv.cfg", "library/src/package.py", &format!("{python}lib/python3.13/os.py")] {
+            assert!(is_shown(&toolchain, &home.join(path)), "{path} is not shown");
+        }
+        assert!(!is_shown(&toolchain, &home.join(".local/share/other")));
+        let link = (home.join(".local/share/uv/python/cpython-3.13"), PathBuf::from("cpython-3.13.1"));
+        assert!(toolchain.links.contains(&link), "{:?}", toolchain.links);
+    }
+
+    #[test]
+    fn what_runs_next_is_guarded_and_data_beside_it_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        make(&root, &["p/bin/run", "p/conf/a.yaml", "p/lib/x", "venv/bin/python", "venv/lib/x", "tools/x"]);
+        make(&root, &["venv/pyvenv.cfg", "node_modules/x/cli.js", "node_modules/.bin/other"]);
+        symlink("../x/cli.js", root.join("node_modules/.bin/x")).expect("links");
+        symlink("../../tools/x", root.join("p/bin/x")).expect("links");
+        let mut toolchain = toolchain(Path::new("/nowhere"));
+        for path in ["p/bin", "venv/bin", "node_modules/.bin", "p/absent"] {
+            toolchain.add_programs(&root.join(path));
+        }
+        let is_guarded = |path: &str| {
+            let path = root.join(path);
+            toolchain.guarded.iter().any(|guarded| path.starts_with(guarded))
+        };
+        for path in ["p/bin/run", "tools/x", "venv/lib/x", "node_modules/x/other.js", "p/absent/git"] {
+            assert!(is_guarded(path), "{path} is not guarded");
+        }
+        assert!(!is_guarded("p/conf/a.yaml") && !is_guarded("p/lib/x") && !is_guarded("tools/y"));
+    }
+
+    #[test]
+    fn a_home_is_never_an_installation() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = directory.path().canonicalize().expect("resolves");
+        make(&home, &["bin/mine", "pyvenv.cfg", "conda-meta/x", "secret"]);
+        let mut toolchain = toolchain(&home);
+        toolchain.add_programs(&home.join("bin"));
+        toolchain.add_environment(&home);
+        assert!(is_shown(&toolchain, &home.join("bin/mine")));
+        assert!(!is_shown(&toolchain, &home.join("secret")));
+    }
+}

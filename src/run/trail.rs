@@ -1,0 +1,186 @@
+//! Where a path leads, step by step, so that a change on the way is noticed.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+/// How many links the system follows in one path.
+const LINKS: usize = 40;
+
+/// Every directory, link and file that the system passes on the way to a path, each by its identity.
+///
+/// A name proves nothing after a hostile command has run: it can move a directory away and put another one in
+/// its place. Device and inode show this; the time of birth, where the file system has it, shows a new file
+/// that got the inode of an old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trail {
+    path: PathBuf,
+    steps: Vec<Step>,
+    /// The path without links.
+    end: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+    /// Where it leads, if it is a link.
+    link: Option<PathBuf>,
+}
+
+impl Trail {
+    /// Follows an absolute path, or one below the working directory.
+    ///
+    /// # Errors
+    /// Those of the system, also where a link leads nowhere.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let mut steps = vec![Step::at(Path::new("/"))?];
+        let mut end = PathBuf::from("/");
+        let mut ahead: VecDeque<OsString> = parts(&path).collect();
+        let mut links = 0;
+        while let Some(part) = ahead.pop_front() {
+            if part == ".." {
+                end.pop();
+                continue;
+            }
+            let step = Step::at(&end.join(&part))?;
+            match &step.link {
+                Some(target) => {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(io::Error::other("too many links"));
+                    }
+                    if target.is_absolute() {
+                        end = PathBuf::from("/");
+                    }
+                    for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
+                        ahead.push_front(part);
+                    }
+                }
+                None => end.push(&part),
+            }
+            steps.push(step);
+        }
+        Ok(Self { path, steps, end })
+    }
+
+    /// Whether the path leads where it led, through the same directories.
+    pub(super) fn is_unchanged(&self) -> bool {
+        Trail::of(&self.path).is_ok_and(|now| now == *self)
+    }
+
+    /// The path that was followed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path without links.
+    pub(super) fn end(&self) -> &Path {
+        &self.end
+    }
+
+    /// The links on the way, each with what it says.
+    pub(super) fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.steps.iter().filter_map(|step| Some((step.path.as_path(), step.link.as_deref()?)))
+    }
+
+    /// Whether anything on the way is this directory or lies in it.
+    pub(super) fn enters(&self, directory: &Path) -> bool {
+        self.steps.iter().any(|step| step.path.starts_with(directory)) || self.end.starts_with(directory)
+    }
+}
+
+impl Step {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            born: metadata.created().ok(),
+            link: if metadata.is_symlink() { Some(fs::read_link(path)?) } else { None },
+        })
+    }
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(part) => Some(part.to_os_string()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_trail_ends_where_the_system_ends() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        fs::create_dir_all(root.join("a/b")).expect("creates");
+        fs::write(root.join("a/b/file"), "x").expect("writes");
+        symlink("a/b", root.join("relative")).expect("links");
+        symlink(root.join("relative"), root.join("absolute")).expect("links");
+        symlink("../a/../absolute/file", root.join("a/up")).expect("links");
+        symlink("loop", root.join("loop")).expect("links");
+        symlink("nowhere", root.join("dangling")).expect("links");
+        for path in ["a/b/file", "relative/file", "absolute/../b/file", "a/up", "a/./b"] {
+            let trail = Trail::of(&root.join(path)).expect(path);
+            assert_eq!(trail.end(), root.join(path).canonicalize().expect("resolves"), "{path}");
+        }
+        for path in ["loop", "dangling", "absent"] {
+            assert!(Trail::of(&root.join(path)).is_err(), "{path}");
+        }
+        let trail = Trail::of(&root.join("absolute/file")).expect("follows");
+        assert!(trail.enters(&root.join("relative")) && trail.enters(&root.join("a")));
+        assert!(!trail.enters(&root.join("dangling")));
+    }
+
+    #[test]
+    fn a_decoy_on_the_way_is_noticed() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 5] = [
+            ("a parent was moved and made anew", |root| {
+                fs::rename(root.join("a"), root.join("moved")).expect("moves");
+                fs::create_dir_all(root.join("a/b")).expect("creates");
+                fs::write(root.join("a/b/key"), "another").expect("writes");
+            }),
+            ("the file was replaced", |root| {
+                fs::remove_file(root.join("a/b/key")).expect("removes");
+                fs::write(root.join("a/b/key"), "another").expect("writes");
+            }),
+            ("a parent became a link to itself", |root| {
+                fs::rename(root.join("a"), root.join("moved")).expect("moves");
+                symlink("moved", root.join("a")).expect("links");
+            }),
+            ("the link leads elsewhere", |root| {
+                fs::remove_file(root.join("link")).expect("removes");
+                symlink(root.join("a/./b"), root.join("link")).expect("links");
+            }),
+            ("the file is gone", |root| fs::remove_file(root.join("a/b/key")).expect("removes")),
+        ];
+        for (what, change) in changes {
+            let directory = tempfile::tempdir().expect("a directory");
+            let root = directory.path();
+            fs::create_dir_all(root.join("a/b")).expect("creates");
+            fs::write(root.join("a/b/key"), "key").expect("writes");
+            symlink("a/b", root.join("link")).expect("links");
+            let trail = Trail::of(&root.join("link/key")).expect("follows");
+            fs::write(root.join("a/b/other"), "x").expect("writes");
+            assert!(trail.is_unchanged());
+            change(root);
+            assert!(!trail.is_unchanged(), "{what}");
+        }
+    }
+}
