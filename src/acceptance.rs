@@ -185,6 +185,7 @@ impl Acceptance<'_> {
                 [],
                 [],
             ),
+            home: &home,
             temporary: &temporary,
             hidden: &hidden,
             readable: &[],

@@ -150,6 +150,8 @@ pub enum Error {
     /// The command did not do well, and has put something into the way of the old artifact.
     #[error("{reason}")]
     NotPutBack { reason: Box<Error>, old: PathBuf },
+    #[error("{} leads out of the project by a link: nothing is written there", crate::text::path(.0))]
+    LeadsOut(PathBuf),
     #[error("the command changed where {} leads: nothing is written there", crate::text::path(.0))]
     Redirected(PathBuf),
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
@@ -276,6 +278,7 @@ impl Error {
             Error::Probe(error) => error.is_refusal(),
             Error::NotProduced(_)
             | Error::Redirected(_)
+            | Error::LeadsOut(_)
             | Error::Statement(_)
             | Error::Bundle(_)
             | Error::Behaviour { .. } => true,
@@ -303,6 +306,7 @@ impl Error {
                 Some("does `path` under `[artifact]` say where the command writes?".into())
             }
             Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
+            Error::LeadsOut(_) => Some("`-o FILE` names where the archive is to lie".into()),
             Error::NoCode => {
                 Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
             }

@@ -20,7 +20,7 @@ mod view;
 
 use std::time::Duration;
 
-pub use confinement::{Confinement, Scope};
+pub use confinement::{Confinement, Scope, leads_into};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};

@@ -40,12 +40,17 @@ impl Aside {
     }
 
     /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
-    /// first.
-    pub(super) fn take(place: &Path, repository: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
-        let before = Place::of(place);
+    /// first. `before` is where the artifact belongs, as it was before any command ran.
+    pub(super) fn take(before: Place, repository: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+        let place = before.path.clone();
+        let place = place.as_path();
         let old = Self::path(place, repository);
         let failed = |error| (old.clone(), error);
         let there = |path: &Path| path.symlink_metadata().is_ok();
+        if !before.is_unchanged() {
+            let error = io::Error::other("a command changed where the artifact's path leads");
+            return Err((place.to_path_buf(), error));
+        }
         if there(&old) {
             if there(place) {
                 let error = "an earlier build left the artifact here: remove it, or put it back";
@@ -151,20 +156,20 @@ mod tests {
             fs::write(place.join("w"), text).expect("writes");
         };
         write("old");
-        let aside = Aside::take(&place, None).expect("moves");
+        let aside = Aside::take(Place::of(&place), None).expect("moves");
         assert!(!place.exists());
         write("new");
         drop(aside);
         assert_eq!(read(), "old");
 
-        let aside = Aside::take(&place, None).expect("moves");
+        let aside = Aside::take(Place::of(&place), None).expect("moves");
         write("new");
         let kept = directory.path().join("rejected");
         assert_eq!(aside.reject(&kept), Some(kept.clone()));
         assert_eq!(read(), "old");
         assert_eq!(fs::read_to_string(kept.join("w")).expect("reads"), "new");
 
-        let aside = Aside::take(&place, None).expect("moves");
+        let aside = Aside::take(Place::of(&place), None).expect("moves");
         write("new");
         aside.accept();
         assert_eq!(read(), "new");
@@ -176,11 +181,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("model.bin");
         fs::write(Aside::path(&place, None), "old").expect("writes");
-        let aside = Aside::take(&place, None).expect("moves");
+        let aside = Aside::take(Place::of(&place), None).expect("moves");
         drop(aside);
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
         fs::write(Aside::path(&place, None), "older").expect("writes");
-        assert!(Aside::take(&place, None).is_err());
+        assert!(Aside::take(Place::of(&place), None).is_err());
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
     }
 }

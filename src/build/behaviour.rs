@@ -138,6 +138,7 @@ impl Observer<'_> {
             timeout: probe.timeout.map(|age| age.0),
             tolerance: tolerance(self.recipe),
             variables: variables(self.confinement, &home, &temporary, self.epoch, given, []),
+            home: &home,
             temporary: &temporary,
             hidden: &hidden,
             readable: &readable(self.recipe, artifact),

@@ -20,6 +20,11 @@ impl Place {
         resolve(&self.path) == self.resolved
     }
 
+    /// Whether links lead it nowhere else than into this directory.
+    pub(super) fn is_inside(&self, directory: &Path) -> bool {
+        directory.canonicalize().is_ok_and(|directory| self.resolved.starts_with(directory))
+    }
+
     /// The directory that it lies in.
     pub(super) fn directory(&self) -> &Path {
         self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -59,6 +59,10 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         (None, None) => DEFAULT_EPOCH,
     };
     let place = Place::of(output);
+    // A link that comes with the project does not choose where this user's archives lie.
+    if options.output.is_none() && !place.is_inside(recipe.directory()) {
+        return Err(Error::LeadsOut(place.directory().to_path_buf()));
+    }
     let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output: &place };
     let product = task.produce()?;
     if !place.is_unchanged() {
@@ -170,7 +174,15 @@ impl Plan {
     /// the statement needs it.
     pub(super) fn keep_artifact(&self, recipe: &Recipe) -> Result<(), Error> {
         let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
-        let aside = Aside::take(&place, None).map_err(|(path, source)| Error::Aside { path, source })?;
+        let belongs = Place::of(&place);
+        let root = match inputs::work_tree(recipe)? {
+            Some(work_tree) => work_tree.root().to_path_buf(),
+            None => recipe.directory().to_path_buf(),
+        };
+        if !belongs.is_inside(&root) {
+            return Err(Error::LeadsOut(belongs.directory().to_path_buf()));
+        }
+        let aside = Aside::take(belongs, None).map_err(|(path, source)| Error::Aside { path, source })?;
         for file in &self.artifact.files {
             let from = self.artifact.location(&file.path);
             let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };

@@ -115,6 +115,7 @@ impl Task<'_> {
     fn run_in_work_tree(&self) -> Result<Product, Error> {
         let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
         self.check_alone(&artifact)?;
+        let belongs = Place::of(&artifact);
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
@@ -132,7 +133,7 @@ impl Task<'_> {
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
-        let aside = Aside::take(&artifact, repository.as_deref())
+        let aside = Aside::take(belongs, repository.as_deref())
             .map_err(|(path, source)| Error::Aside { path, source })?;
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::inputs::{self, git_places};
 use crate::recipe::Recipe;
 use crate::run::{Confinement, Sandbox};
@@ -47,7 +48,8 @@ pub fn reach(confinement: &Confinement, recipe: &Recipe, place: Place<'_>) -> Re
         let at = place.home.join(&below);
         make(&at)?;
         if let Some(kept) = place.caches {
-            let kept = kept.join(&below);
+            // Flat: what a command leaves in one must not lie on the way to another.
+            let kept = kept.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
             make(&kept)?;
             caches.push((at, kept));
         }

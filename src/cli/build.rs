@@ -18,6 +18,7 @@ use super::statement;
 use crate::archive::{self, Outcome};
 use crate::build::{Built, Making, Options, SealedBy, build, seal, state};
 use crate::cache::Cache;
+use crate::checkout::declared;
 use crate::digest::Digest;
 use crate::inputs::{Change, WorkTree};
 use crate::recipe::Recipe;
@@ -127,24 +128,23 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         confine(signer.as_ref(), &[recipe.directory(), Path::new(".")], &arguments.allow_write, insecure)?;
     let runs =
         arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
-    let apart = arguments.from_statement.is_none() && making == Making::Run && recipe.tables.run.is_some();
+    let in_place = runs && making == Making::Run && recipe.tables.run.is_some();
+    let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
+    let work = work.or_else(|_| recipe.directory().canonicalize())?;
+    let writable = [work].into_iter().filter(|_| in_place).chain(confinement.allowed().iter().cloned());
+    let start = SignerStart {
+        confinement: confinement.clone(),
+        writable: if runs { writable.collect() } else { Vec::new() },
+    };
     if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
-        if apart {
-            command.check_absolute()?;
-        }
-        let work = recipe.directory().canonicalize().into_iter().collect::<Vec<_>>();
-        for file in command.files().iter().filter(|file| confinement.shows(file, &work)) {
-            let file = crate::text::path(file);
-            warn(
-                talk,
-                &format!(
-                    "{} names {file}, which commands of the recipe can read: hide it with `--signer-hide`",
-                    command.shown()
-                ),
-            );
+        command.check_named(&start)?;
+        let inputs = declared(&recipe, recipe.directory(), &data);
+        let inputs: Vec<PathBuf> = inputs.into_iter().map(|input| input.from).collect();
+        for file in command.files().iter().filter(|file| confinement.shows(file, &start.writable, &inputs)) {
+            let message = "which commands of the recipe can read: hide it with `--signer-hide`";
+            warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(file)));
         }
     }
-    let start = SignerStart { confinement: confinement.clone(), apart };
     announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
     let running = Running::new(talk);

@@ -25,6 +25,7 @@ pub(super) fn confine(
         projects: projects.iter().map(|path| path.to_path_buf()).chain(roots).collect(),
         allowed: writable(allow_write)?,
         hidden,
+        withheld: signer.and_then(SigningKey::variable).map(str::to_string).into_iter().collect(),
         insecure_no_isolation,
     })?)
 }

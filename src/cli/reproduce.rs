@@ -161,7 +161,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         let path = attest(
             &arguments.target,
             &result,
-            &signer.open(&SignerStart { confinement: confinement.clone(), apart: false })?,
+            &signer.open(&SignerStart { confinement: confinement.clone(), writable: Vec::new() })?,
         )?;
         say(talk, &format!("attested in {}", crate::text::path(&path)));
     }

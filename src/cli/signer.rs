@@ -12,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Variables,
+    leads_into,
 };
 use crate::sign::KeyError;
 
@@ -30,15 +31,15 @@ pub(super) struct SignerCommand {
 pub(super) struct SignerStart {
     /// What was decided before the first command of a project.
     pub(super) confinement: Confinement,
-    /// In an empty directory of its own: commands of the project could write to the caller's, and many
-    /// programs load code from where they are started.
-    pub(super) apart: bool,
+    /// Where commands of the project could write, links resolved. If they could, the signer starts in an empty
+    /// directory of its own: many programs load code from where they are started.
+    pub(super) writable: Vec<PathBuf>,
 }
 
 impl SignerStart {
     /// Where no command of a project runs.
     pub(super) fn alone() -> Result<Self, run::Error> {
-        Ok(Self { confinement: Confinement::new(Scope::default())?, apart: false })
+        Ok(Self { confinement: Confinement::new(Scope::default())?, writable: Vec::new() })
     }
 }
 
@@ -48,20 +49,34 @@ impl SignerCommand {
         format!("the signer {}", crate::text::command(std::slice::from_ref(&self.line)))
     }
 
-    /// What the line names by a path that only leads somewhere from the caller's directory.
+    /// Whether the line names anything that a command of the recipe can change before the signer reads it.
     ///
     /// # Errors
-    /// The path, which has to be an absolute one.
-    pub(super) fn check_absolute(&self) -> anyhow::Result<()> {
-        match self.named().into_iter().find(|path| path.is_relative()) {
-            None => Ok(()),
-            Some(path) => bail!(
-                "{} names {}: a command of the recipe can write to this directory, so the signer starts in \
-                 another one: write the absolute path",
-                self.shown(),
-                crate::text::path(&path)
-            ),
+    /// The path, and what to do.
+    pub(super) fn check_named(&self, start: &SignerStart) -> anyhow::Result<()> {
+        let apart = !start.writable.is_empty();
+        for path in self.named() {
+            let shown = crate::text::path(&path);
+            if apart && path.is_relative() {
+                bail!(
+                    "{} names {shown}: a command of the recipe can write to this directory, so the signer \
+                     starts in another one: write the absolute path",
+                    self.shown(),
+                );
+            }
+            let is_hidden = start
+                .confinement
+                .hidden()
+                .any(|hidden| path.canonicalize().is_ok_and(|path| path.starts_with(hidden)));
+            if !is_hidden && leads_into(&path, &start.writable) {
+                bail!(
+                    "{} names {shown}, which a command of the recipe can change: hide it with `--signer-hide`, \
+                     or keep it elsewhere",
+                    self.shown(),
+                );
+            }
         }
+        Ok(())
     }
 
     /// Files that the line names, other than programs: a key may be among them.
@@ -98,9 +113,16 @@ impl SignerCommand {
         let shell = programs.find("sh").map_err(|error| failed(error.to_string()))?;
         let words = [shell.to_string_lossy().into_owned(), "-c".to_string(), self.line.clone()];
         let mut variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
+        // A program could load code from there.
+        let leads = |value: &std::ffi::OsString| {
+            std::env::split_paths(value).any(|path| leads_into(&path, &start.writable))
+        };
+        variables.own.retain(|_, value| !leads(value));
         variables.own.insert("PATH".into(), programs.path());
-        let scratch =
-            start.apart.then(Scratch::new).transpose().map_err(|error| failed(error.to_string()))?;
+        let scratch = (!start.writable.is_empty())
+            .then(Scratch::new)
+            .transpose()
+            .map_err(|error| failed(error.to_string()))?;
         let here = std::env::current_dir();
         let directory = match &scratch {
             Some(scratch) => scratch.path().to_path_buf(),

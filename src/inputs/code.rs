@@ -171,7 +171,9 @@ impl WorkTree {
             Some(root) => canonical(root)?,
             None => return Err(CodeError::Bare(at())),
         };
-        if !canonical(path)?.starts_with(&root) {
+        // `core.worktree` could name any directory; git itself puts `.git` into each work tree.
+        let leads_back = Repository::open(&root).is_ok_and(|other| other.path() == repository.path());
+        if !leads_back || !canonical(path)?.starts_with(&root) {
             return Err(CodeError::Elsewhere { work_tree: root, path: at() });
         }
         Ok(Self { repository, root })

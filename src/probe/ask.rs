@@ -45,7 +45,8 @@ pub struct Asking<'a> {
     pub timeout: Option<Duration>,
     pub tolerance: Tolerance,
     pub variables: Variables,
-    /// The only directory that can be written to.
+    /// Its home, and the directory for temporary files: the only ones that can be written to.
+    pub home: &'a Path,
     pub temporary: &'a Path,
     /// Files and directories that seem empty, links resolved.
     pub hidden: &'a [PathBuf],
@@ -82,8 +83,10 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     let questions = Question::all(asking.goldens, asking.must_influence);
     let first = session(asking, &sandbox, &questions, None)?;
     // The second run finds nothing that the first one kept.
-    run::remove_all(asking.temporary);
-    std::fs::create_dir_all(asking.temporary).map_err(run::Error::Scratch)?;
+    for directory in [asking.home, asking.temporary] {
+        run::remove_all(directory);
+        std::fs::create_dir_all(directory).map_err(run::Error::Scratch)?;
+    }
     let second = session(asking, &sandbox, &questions, Some("1"))?;
     if stamps(asking.artifact) != before {
         return Err(Error::Changed(asking.name.to_string()));
@@ -99,7 +102,7 @@ impl Asking<'_> {
         Sandbox {
             isolation: self.isolation,
             network: false,
-            writable: vec![self.temporary.to_path_buf()],
+            writable: vec![self.home.to_path_buf(), self.temporary.to_path_buf()],
             readable: self.readable.iter().cloned().chain(readable).collect(),
             hidden: hidden.collect(),
             ..Sandbox::default()

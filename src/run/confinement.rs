@@ -25,6 +25,8 @@ pub struct Scope {
     pub allowed: Vec<PathBuf>,
     /// Files and directories that seem empty to every command: keys. They have to be there.
     pub hidden: Vec<PathBuf>,
+    /// Variables that hold a key: they never reach a command, whatever a recipe or a manifest says.
+    pub withheld: Vec<String>,
     /// Run commands without isolation even where it is demanded.
     pub insecure_no_isolation: bool,
 }
@@ -34,6 +36,7 @@ pub struct Scope {
 pub struct Confinement {
     programs: Programs,
     allowed: Vec<PathBuf>,
+    withheld: Vec<String>,
     insecure_no_isolation: bool,
     homes: Vec<PathBuf>,
     toolchain: Toolchain,
@@ -71,12 +74,14 @@ impl Confinement {
         let allowed = resolve(&scope.allowed);
         let untrusted = [resolve(&scope.projects), allowed.clone()].concat();
         let homes = homes();
-        let hidden = scope.hidden.iter().chain(&homes).map(|path| hide(path));
+        let keys = scope.hidden.iter().map(|path| hide(path, false));
+        let hidden = keys.chain(homes.iter().map(|home| hide(home, true)));
         Ok(Self {
             programs: Programs::new(&untrusted),
             hidden: hidden.collect::<Result<_, _>>()?,
-            toolchain: Toolchain::of_caller(&homes),
+            toolchain: Toolchain::of_caller(&homes, &untrusted),
             allowed,
+            withheld: scope.withheld,
             insecure_no_isolation: scope.insecure_no_isolation,
             homes,
             works: OnceLock::new(),
@@ -91,6 +96,11 @@ impl Confinement {
     /// `isolation`, or none at all if the caller gave it up.
     pub fn isolation(&self, isolation: Isolation) -> Isolation {
         if self.insecure_no_isolation { Isolation::Never } else { isolation }
+    }
+
+    /// Whether a command may have this variable of the caller.
+    pub fn passes(&self, variable: &str) -> bool {
+        !variable.starts_with("MODELSEAL_") && !self.withheld.iter().any(|name| name == variable)
     }
 
     /// Directories that the caller lets commands write to, links resolved.
@@ -125,10 +135,10 @@ impl Confinement {
         !self.insecure_no_isolation && self.works(network).is_ok()
     }
 
-    /// Whether commands that work in these directories see a file or directory.
-    pub fn shows(&self, path: &Path, work: &[PathBuf]) -> bool {
+    /// Whether commands that work in these directories and read these inputs see a file or directory.
+    pub fn shows(&self, path: &Path, work: &[PathBuf], inputs: &[PathBuf]) -> bool {
         let writable = work.iter().chain(&self.allowed).cloned().collect();
-        let sandbox = Sandbox { writable, ..Sandbox::default() };
+        let sandbox = Sandbox { writable, readable: inputs.to_vec(), ..Sandbox::default() };
         match (Trail::of(path), self.view(&sandbox)) {
             (Ok(trail), Ok((view, _))) => !self.isolates(true) || view.shows(trail.end()),
             // One that is not there now may come.
@@ -218,15 +228,24 @@ impl Placeholders {
     }
 }
 
+/// Whether a path leads through or into one of these directories, which have their links resolved.
+pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
+    Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
+}
+
 /// Notes where something hidden lies. A file with several names would be visible under the others.
-fn hide(path: &Path) -> Result<Trail, Error> {
+fn hide(path: &Path, is_home: bool) -> Result<Trail, Error> {
     use std::os::unix::fs::MetadataExt;
     let failed = |source| Error::Hidden { path: path.to_path_buf(), source };
     let trail = Trail::of(path).map_err(failed)?;
-    let metadata = trail.end().metadata().map_err(failed)?;
-    if metadata.is_file() && metadata.nlink() > 1 {
-        let message = "it has a second name (a hard link), under which commands could read it";
-        return Err(failed(std::io::Error::other(message)));
+    let files = walkdir::WalkDir::new(trail.end()).max_depth(1).into_iter().flatten();
+    for file in files.filter(|entry| !is_home && entry.file_type().is_file()) {
+        if file.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+            let name = crate::text::path(file.path());
+            let message =
+                format!("{name} has a second name (a hard link), under which commands could read it");
+            return Err(failed(std::io::Error::other(message)));
+        }
     }
     Ok(trail)
 }

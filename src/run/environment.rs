@@ -59,7 +59,7 @@ pub fn variables<'a>(
     set("HOME", home.as_os_str());
     set("TMPDIR", temporary.as_os_str());
     set("SOURCE_DATE_EPOCH", epoch.to_string().as_ref());
-    for name in passed.into_iter().filter(|name| !name.starts_with("MODELSEAL_")) {
+    for name in passed.into_iter().filter(|name| confinement.passes(name)) {
         if let Some(value) = std::env::var_os(name) {
             set(name, &value);
         }

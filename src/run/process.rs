@@ -120,23 +120,25 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
         let source = std::io::ErrorKind::NotFound.into();
         return Err(Error::Start { command: job.command.to_vec(), source });
     }
-    let variables = if wrapped.isolated { job.variables.own.clone() } else { job.variables.all() };
+    // What isolates a command gets the variables as options, and starts where nobody can put anything.
+    let variables = if wrapped.isolated { Default::default() } else { job.variables.all() };
+    let directory = if wrapped.isolated { Path::new("/") } else { job.directory };
     let _busy = interrupt::Busy::new();
     let before = leftovers::children();
     let begun = Instant::now();
     let mut starting = Command::new(&wrapped.command[0]);
     starting
         .args(&wrapped.command[1..])
-        .current_dir(job.directory)
+        .current_dir(directory)
         .env_clear()
         .envs(variables)
         .stdin(if job.input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let started = inherit(wrapped.filter.as_ref()).and_then(|()| starting.spawn());
+    let started = inherit(&wrapped.descriptors).and_then(|()| starting.spawn());
     let mut child = started.map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
-    drop(wrapped.filter.take());
+    wrapped.descriptors.clear();
     let group = Pid::from_child(&child);
     let output = Output::new(job, begun);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -56,8 +56,8 @@ pub(super) struct Wrapped {
     pub(super) isolated: bool,
     /// Why it is not isolated, if it was to be.
     pub(super) reason: Option<String>,
-    /// What bubblewrap reads the filter of system calls from.
-    pub(super) filter: Option<File>,
+    /// What bubblewrap reads its options and the filter of system calls from.
+    pub(super) descriptors: Vec<File>,
     /// Removed when the command has ended.
     pub(super) _placeholders: Placeholders,
 }
@@ -89,32 +89,42 @@ impl Sandbox {
         let directory = directory
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
-        let mut wrapped = self.arguments(confinement)?;
-        for (name, value) in &variables.given {
-            wrapped.command.extend(["--setenv".into(), name.clone(), value.clone()]);
+        let (view, placeholders) = confinement.view(self)?;
+        let mut options = view.arguments();
+        for (name, value) in variables.all() {
+            options.extend(["--setenv".into(), name, value]);
         }
-        wrapped.command.extend(["--chdir".into(), directory.into_os_string(), "--".into()]);
-        wrapped.command.extend(command.iter().cloned());
-        Ok(wrapped)
+        options.extend(["--chdir".into(), directory.into_os_string()]);
+        let wrapped = self.start(confinement, options, command)?;
+        Ok(Wrapped { _placeholders: placeholders, ..wrapped })
     }
 
-    /// bubblewrap with everything but what it is to run.
-    fn arguments(&self, confinement: &Confinement) -> Result<Wrapped, Error> {
+    /// bubblewrap with these options and the command.
+    ///
+    /// It gets no variable of the caller or the recipe, and no option by its arguments, which others can see.
+    fn start(
+        &self,
+        confinement: &Confinement,
+        shown: Vec<OsString>,
+        command: &[OsString],
+    ) -> Result<Wrapped, Error> {
         let bubblewrap = confinement.programs().find("bwrap").map_err(|error| {
             Error::NoIsolation(match error {
                 NoProgram::Missing(name) => format!("bubblewrap (`{name}`) is not installed"),
                 other => other.to_string(),
             })
         })?;
-        let (view, placeholders) = confinement.view(self)?;
-        let filter = open_filter(self.network).map_err(Error::NoIsolation)?;
-        let mut arguments: Vec<OsString> = vec![bubblewrap.into()];
+        let failed = |error: std::io::Error| Error::NoIsolation(format!("no file in memory: {error}"));
+        let filter = memory_file(&filter(self.network).map_err(Error::NoIsolation)?).map_err(failed)?;
+        let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
         add(&["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
         for device in accelerators() {
             add(&["--dev-bind".as_ref(), device.as_ref(), device.as_ref()]);
         }
-        view.arguments().iter().for_each(|argument| add(&[argument]));
+        shown.iter().for_each(|argument| add(&[argument]));
+        // Root could else set what the whole machine goes by: `/proc/sys/kernel/core_pattern` names a program.
+        add(&["--remount-ro", "/proc"].map(OsStr::new));
         // A session of its own: nothing can be typed into the caller's terminal.
         let apart = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"];
         add(&apart.map(OsStr::new));
@@ -132,12 +142,15 @@ impl Sandbox {
             add(&["--unshare-net".as_ref()]);
         }
         add(&["--seccomp".as_ref(), filter.as_raw_fd().to_string().as_ref()]);
+        let options: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_encoded_bytes()).collect();
+        let options = memory_file(&[options.join(&0), vec![0]].concat()).map_err(failed)?;
+        let number = options.as_raw_fd().to_string();
+        let start = [bubblewrap.into(), "--args".into(), number.into(), "--".into()];
         Ok(Wrapped {
-            command: arguments,
+            command: start.into_iter().chain(command.iter().cloned()).collect(),
             isolated: true,
-            reason: None,
-            filter: Some(filter),
-            _placeholders: placeholders,
+            descriptors: vec![options, filter],
+            ..Wrapped::default()
         })
     }
 
@@ -156,31 +169,30 @@ impl Sandbox {
     }
 }
 
-/// The filter in memory, from its start. No child gets it unless [`inherit`] says so.
-fn open_filter(network: bool) -> Result<File, String> {
-    let failed = |error: std::io::Error| format!("the filter of system calls cannot be made: {error}");
-    let mut file = memory_file().map_err(failed)?;
-    file.write_all(&filter(network)?).and_then(|()| file.rewind()).map_err(failed)?;
+/// A file in memory with this content, from its start. No child gets it unless [`inherit`] says so.
+fn memory_file(content: &[u8]) -> std::io::Result<File> {
+    let mut file = empty_memory_file()?;
+    file.write_all(content)?;
+    file.rewind()?;
     Ok(file)
 }
 
 #[cfg(target_os = "linux")]
-fn memory_file() -> std::io::Result<File> {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    Ok(rustix::fs::memfd_create("modelseal-filter", flags)?.into())
+fn empty_memory_file() -> std::io::Result<File> {
+    Ok(rustix::fs::memfd_create("modelseal", rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn memory_file() -> std::io::Result<File> {
+fn empty_memory_file() -> std::io::Result<File> {
     tempfile::tempfile()
 }
 
-/// Lets the next child have the filter, and only that child: one is started at a time.
-pub(super) fn inherit(filter: Option<&File>) -> std::io::Result<()> {
-    match filter {
-        Some(file) => Ok(rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?),
-        None => Ok(()),
+/// Lets the next child have these, and only that child: one is started at a time.
+pub(super) fn inherit(descriptors: &[File]) -> std::io::Result<()> {
+    for file in descriptors {
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?;
     }
+    Ok(())
 }
 
 fn accelerators() -> Vec<PathBuf> {
@@ -194,18 +206,26 @@ fn accelerators() -> Vec<PathBuf> {
     found
 }
 
-/// Whether a program runs inside; if not, what the system says.
+/// Whether bubblewrap works for commands like this one; if not, what the system says.
+///
+/// What a command sees does not matter here: a project could make that so large that it fails.
 pub(super) fn try_out(confinement: &Confinement, sandbox: &Sandbox) -> Result<(), String> {
-    let wrapped = sandbox.arguments(confinement).map_err(|error| match error {
+    let private = super::homes::shared_directories();
+    let mut options: Vec<OsString> =
+        private.into_iter().flat_map(|path| ["--tmpfs".into(), path.into_os_string()]).collect();
+    options.extend(["--chdir".into(), "/".into()]);
+    // Where nothing else is found, it is said that bubblewrap is not.
+    let nothing = confinement.programs().find("true").map_err(|error| error.to_string());
+    let command = [nothing.clone().unwrap_or(Path::new("/bin/true")).into()];
+    let wrapped = sandbox.start(confinement, options, &command).map_err(|error| match error {
         Error::NoIsolation(reason) => reason,
         other => other.to_string(),
     })?;
-    let nothing = confinement.programs().find("true").map_err(|error| error.to_string())?;
-    inherit(wrapped.filter.as_ref()).map_err(|error| error.to_string())?;
+    nothing?;
+    inherit(&wrapped.descriptors).map_err(|error| error.to_string())?;
     let tried = Command::new(&wrapped.command[0])
         .args(&wrapped.command[1..])
-        .args(["--chdir", "/", "--"])
-        .arg(nothing)
+        .current_dir("/")
         .env_clear()
         .stdin(Stdio::null())
         .output();

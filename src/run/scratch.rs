@@ -92,7 +92,7 @@ fn flatten(path: &Path, round: usize) -> bool {
 }
 
 fn directories(path: &Path) -> impl Iterator<Item = walkdir::DirEntry> {
-    let walk = WalkDir::new(path).max_depth(DEPTH).into_iter().flatten();
+    let walk = WalkDir::new(path).follow_root_links(false).max_depth(DEPTH).into_iter().flatten();
     walk.filter(|entry| entry.file_type().is_dir())
 }
 

@@ -51,14 +51,18 @@ pub(super) struct Toolchain {
     /// Where managers find toolchains, although HOME is another directory.
     pub(super) variables: Vec<(&'static str, OsString)>,
     homes: Vec<PathBuf>,
+    /// Directories of the project: what lies there does not choose which files of the caller are shown.
+    projects: Vec<PathBuf>,
 }
 
 impl Toolchain {
     /// That of the caller, whose home directories these are.
-    pub(super) fn of_caller(homes: &[PathBuf]) -> Self {
-        let mut toolchain = Self { homes: homes.to_vec(), ..Self::default() };
+    pub(super) fn of_caller(homes: &[PathBuf], projects: &[PathBuf]) -> Self {
+        let mut toolchain = Self { homes: homes.to_vec(), projects: projects.to_vec(), ..Self::default() };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
+        // A relative one means another directory wherever its owner goes; here, it is this one.
+        let here = |directory: PathBuf| std::path::absolute(directory).ok();
+        for directory in std::env::split_paths(&path).filter_map(here) {
             toolchain.add_programs(&directory);
         }
         for environment in ACTIVE.iter().filter_map(std::env::var_os).map(PathBuf::from) {
@@ -85,6 +89,7 @@ impl Toolchain {
             if let Some(program) = self.follow(&entry.path())
                 && let Some(directory) = program.parent()
                 && !self.places.contains(&program)
+                && (is_of_programs(directory) || !self.is_of_project(&entry.path()))
             {
                 // What is linked to may lie alone among other files.
                 self.places.insert(program.clone());
@@ -118,7 +123,7 @@ impl Toolchain {
         let parts = PARTS.iter().copied().chain((!self.is_shared(root)).then_some(SHARED));
         let parts: Vec<PathBuf> = parts.map(|part| root.join(part)).filter(|part| part.exists()).collect();
         self.places.extend(parts);
-        if let Some(base) = base {
+        if let Some(base) = base.filter(|base| is_of_programs(base)) {
             self.add_programs(&base);
         }
     }
@@ -135,6 +140,9 @@ impl Toolchain {
         self.places.insert(root.clone());
         self.add_programs(&root.join("bin"));
         self.add_root(&root);
+        if self.is_of_project(&root) {
+            return;
+        }
         for path in paths_of_packages(&root) {
             let leads = self.follow(&path).filter(|path| !self.is_home(path));
             self.places.extend(leads);
@@ -166,6 +174,10 @@ impl Toolchain {
         let links = trail.links().map(|(path, target)| (path.to_path_buf(), target.to_path_buf()));
         self.links.extend(links);
         Some(trail.end().to_path_buf())
+    }
+
+    fn is_of_project(&self, path: &Path) -> bool {
+        self.projects.iter().any(|project| path.starts_with(project))
     }
 
     /// Whether it is a home directory, or holds one.
@@ -311,6 +323,28 @@ mod tests {
             assert!(is_guarded(path), "{path} is not guarded");
         }
         assert!(!is_guarded("p/conf/a.yaml") && !is_guarded("p/lib/x") && !is_guarded("tools/y"));
+    }
+
+    /// A repository can hold links and an environment.
+    #[test]
+    fn a_project_does_not_choose_what_is_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = directory.path().canonicalize().expect("resolves");
+        make(&home, &["p/venv/bin/activate", "p/bin/x", ".ssh/id", ".aws/credentials", "python/bin/python"]);
+        make(&home, &["p/venv/lib/python3/site-packages/x.pth", "library/x.py"]);
+        symlink(home.join(".ssh/id"), home.join("p/bin/id")).expect("links");
+        symlink(home.join("python/bin/python"), home.join("p/venv/bin/python")).expect("links");
+        fs::write(home.join("p/venv/pyvenv.cfg"), format!("home = {}", home.join(".aws").display()))
+            .expect("writes");
+        let packages = home.join("p/venv/lib/python3/site-packages/x.pth");
+        fs::write(packages, home.join(".ssh").to_string_lossy().as_bytes()).expect("writes");
+        let mut toolchain = Toolchain { projects: vec![home.join("p")], ..toolchain(&home) };
+        toolchain.add_programs(&home.join("p/bin"));
+        toolchain.add_environment(&home.join("p/venv"));
+        assert!(is_shown(&toolchain, &home.join("python/bin/python")));
+        for path in [".ssh/id", ".aws/credentials", "library/x.py"] {
+            assert!(!is_shown(&toolchain, &home.join(path)), "{path} is shown");
+        }
     }
 
     #[test]

@@ -66,16 +66,25 @@ impl View {
 
     /// Drops what is shown anyway.
     fn simplify(&mut self) {
-        let is_extra = |(path, access): &(&PathBuf, &Access)| match (access, self.around(path)) {
+        // From the outermost on: what is dropped itself shows nothing.
+        for path in self.places.keys().cloned().collect::<Vec<_>>() {
+            if self.places.get(&path).is_some_and(|access| self.is_extra(&path, access)) {
+                self.places.remove(&path);
+            }
+        }
+    }
+
+    fn is_extra(&self, path: &Path, access: &Access) -> bool {
+        match (access, self.around(path)) {
             (
                 Access::Link(_) | Access::Readable | Access::Protected,
                 Some(Access::Private | Access::Empty),
             ) => false,
             (Access::Protected, Some(Access::Writable | Access::Kept(_))) => false,
+            // Where nothing is, nothing has to be hidden.
+            (Access::Hidden, Some(Access::Private | Access::Empty)) => true,
             (access, _) => matches!(access, Access::Link(_) | Access::Readable | Access::Protected),
-        };
-        let extra: Vec<PathBuf> = self.places.iter().filter(is_extra).map(|(path, _)| path.clone()).collect();
-        extra.iter().for_each(|path| _ = self.places.remove(path));
+        }
     }
 
     /// Holds every directory between what can be written to and what is protected or hidden in it: a
@@ -193,6 +202,8 @@ mod tests {
             ("/q/a/key", Access::Hidden),
             ("/p/data", Access::Readable),
             ("/p/data/keys/key", Access::Hidden),
+            ("/p/lib", Access::Readable),
+            ("/p/lib/dep/.git", Access::Protected),
             ("/p/users/ann", Access::Empty),
         ]);
         assert_eq!(
@@ -200,7 +211,8 @@ mod tests {
             "--bind /p /p\n--bind /p/a /p/a\n--bind /p/a/b /p/a/b\n--ro-bind /dev/null /p/a/b/key\n\
              --bind /p/a/module /p/a/module\n--ro-bind /p/a/module/.git /p/a/module/.git\n\
              --bind /p/data /p/data\n--bind /p/data/keys /p/data/keys\n\
-             --ro-bind /dev/null /p/data/keys/key\n--bind /p/users /p/users\n--tmpfs /p/users/ann\n\
+             --ro-bind /dev/null /p/data/keys/key\n--bind /p/lib /p/lib\n--bind /p/lib/dep /p/lib/dep\n\
+             --ro-bind /p/lib/dep/.git /p/lib/dep/.git\n--bind /p/users /p/users\n--tmpfs /p/users/ann\n\
              --ro-bind /dev/null /q/a/key\n--remount-ro /p/users/ann"
         );
     }

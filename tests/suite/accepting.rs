@@ -158,7 +158,7 @@ fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     let unpacked = project.unpack(Path::new(&archive));
     let looks = format!(
-        "try: sys.exit(open({archive:?}, 'rb').read() and 'I see it')\nexcept OSError: pass\nassert not os.listdir({:?})\n",
+        "try: sys.exit(open({archive:?}, 'rb').read() and 'I see it')\nexcept OSError: pass\nassert not os.path.exists({:?})\n",
         unpacked.to_string_lossy()
     );
     fs::write(project.root().join("serving/serve.py"), format!("{HEALTHY}{looks}{LOOP}")).expect("writes");

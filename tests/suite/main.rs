@@ -17,6 +17,7 @@ mod gating;
 mod git;
 mod going_back;
 mod hostile_archive;
+mod hostile_commands;
 mod hostile_model;
 mod hostile_seal;
 mod identities;
@@ -29,6 +30,7 @@ mod lineage;
 mod model_signatures;
 mod models;
 mod online;
+mod out_of_reach;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod policies;

@@ -56,6 +56,7 @@ pub struct GitPlaces {
 pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
     let failed = |source| CodeError::Git { path: root.to_path_buf(), source };
     let mut places = GitPlaces::default();
+    places.guarded.insert(resolved(&root.join(".git")));
     if let Ok(repository) = Repository::discover(root)
         && let Some(around) = repository.workdir()
     {
@@ -81,7 +82,18 @@ impl GitPlaces {
         let borrowed = repository.commondir().join("objects/info/alternates");
         let borrowed = fs::read_to_string(borrowed).unwrap_or_default();
         let objects = repository.commondir().join("objects");
-        self.read.extend(borrowed.lines().map(|line| resolved(&objects.join(line))));
+        let borrowed = borrowed.lines().map(|line| resolved(&objects.join(line)));
+        self.read.extend(borrowed.filter(|path| is_store(path)));
+        // Whoever makes the repository of a submodule that is not checked out configures what git runs there.
+        if let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) {
+            tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
+                if entry.kind() == Some(git2::ObjectType::Commit) {
+                    let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+                    self.guarded.insert(resolved(&root.join(above).join(name).join(".git")));
+                }
+                git2::TreeWalkResult::Ok
+            })?;
+        }
         let configuration = repository.config()?.snapshot()?;
         let mut entries = configuration.entries(None)?;
         while let Some(entry) = entries.next() {
@@ -112,6 +124,14 @@ impl GitPlaces {
             self.guarded.extend(files.map(|path| resolved(path)));
         }
     }
+}
+
+/// Whether a directory is where a repository keeps its objects: a project names the one that it borrows from.
+fn is_store(path: &Path) -> bool {
+    let around = path.parent().unwrap_or(path);
+    path.file_name() == Some(OsStr::new("objects"))
+        && around.join("HEAD").is_file()
+        && around.join("refs").is_dir()
 }
 
 fn is_of_programs(name: &str) -> bool {
