@@ -26,6 +26,9 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest time between two looks at a command that runs.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often it is tried to start a command while sockets of other programs come and go.
+const TRIES: u32 = 5;
+
 /// How bubblewrap begins what it says.
 const BUBBLEWRAP: &[u8] = b"bwrap: ";
 
@@ -110,6 +113,23 @@ pub struct Ended {
 /// # Errors
 /// [`Error`], when nothing of the command runs any more.
 pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match run_once(job) {
+            Err(Error::NoIsolation(reason)) if tries < TRIES && is_gone(&reason) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether bubblewrap did not start a command because a socket that was to be covered is not there any more.
+fn is_gone(reason: &str) -> bool {
+    let path = reason.strip_prefix("bwrap: Can't create file at ").and_then(|rest| rest.rsplit_once(": "));
+    path.is_some_and(|(path, _)| !Path::new(path).exists())
+}
+
+fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
     let mut wrapped = job.sandbox.wrap(job.confinement, &command, job.directory, job.variables)?;
     if let Some(reason) = &wrapped.reason {
