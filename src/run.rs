@@ -54,6 +54,8 @@ pub enum Error {
     NoIsolation(String),
     #[error("{}, which commands must not see, is not what it was before the first command", crate::text::path(.0))]
     Moved(std::path::PathBuf),
+    #[error("the command changed the link {}, which leads to what you run", crate::text::path(.0))]
+    Relinked(std::path::PathBuf),
     #[error("{} cannot be hidden from the commands", crate::text::path(path))]
     Hidden { path: std::path::PathBuf, source: std::io::Error },
     #[error("{} is a home directory: commands must not read it, and would have to work in it", crate::text::path(.0))]
@@ -88,6 +90,7 @@ impl Error {
                 | Error::TooMuchOutput { .. }
                 | Error::Leftovers { .. }
                 | Error::Moved(_)
+                | Error::Relinked(_)
                 | Error::OutOfSight { .. }
         )
     }
@@ -119,6 +122,10 @@ impl Error {
                 "an earlier command may have put a decoy in its place: look at it before you build again"
                     .into(),
             ),
+            Error::Relinked(path) => Some(format!(
+                "it was put back; what the command made is `{}.changed-by-command`",
+                crate::text::Escaped(&path.to_string_lossy())
+            )),
             Error::Home(path) => Some(format!(
                 "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
                 crate::text::shell_word(&path.to_string_lossy())

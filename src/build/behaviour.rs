@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Options};
-use crate::inputs::{Artifact, work_tree};
+use crate::inputs::{Artifact, git_places, work_tree};
 use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge, spread};
 use crate::recipe::{Probe, Recipe};
@@ -80,8 +80,10 @@ fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> 
 fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     let probes = recipe.tables.probe.iter();
     let questions = probes.map(|probe| recipe.directory().join(probe.inputs.get_ref()));
-    let repository = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.repository_directory());
-    questions.chain(repository).filter_map(|path| path.canonicalize().ok()).collect()
+    // With the repository of a linked work tree, and objects that are borrowed.
+    let root = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
+    let git = root.and_then(|root| git_places(&root).ok()).map(|places| places.read);
+    questions.chain(git.into_iter().flatten()).filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// The work tree, with the code that answers, and the artifact.

@@ -51,14 +51,19 @@ struct Works {
     without_network: Result<(), String>,
 }
 
-/// Directories that were made so that no command can make them; removed when this is dropped.
+/// What no mount can keep from a command: what is not there, and links.
 #[derive(Debug, Default)]
-pub(super) struct Placeholders(Vec<PathBuf>);
+pub(super) struct Kept {
+    /// Directories that were made so that no command can make them.
+    placeholders: Vec<PathBuf>,
+    /// Links that the caller's programs follow, each with what it says.
+    links: Vec<(PathBuf, PathBuf)>,
+}
 
-impl Drop for Placeholders {
+impl Drop for Kept {
     fn drop(&mut self) {
         // Whatever is not empty is not ours any more.
-        self.0.iter().rev().for_each(|path| _ = fs::remove_dir(path));
+        self.placeholders.iter().rev().for_each(|path| _ = fs::remove_dir(path));
     }
 }
 
@@ -175,7 +180,7 @@ impl Confinement {
     }
 
     /// What a command sees in this sandbox.
-    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Placeholders), Error> {
+    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Kept), Error> {
         let mut view = View::default();
         shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
         self.homes.iter().for_each(|home| view.add(home, Access::Empty));
@@ -197,35 +202,67 @@ impl Confinement {
             view.add(link, Access::Link(target.clone()));
         }
         self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
-        let mut placeholders = Placeholders::default();
+        let mut kept = Kept::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
         for path in guarded.filter(|path| !self.allowed.contains(path)) {
-            let holds_work = sandbox.writable.iter().any(|writable| writable.starts_with(path));
-            match path.symlink_metadata() {
-                Err(_) => placeholders.guard(&mut view, path),
-                Ok(_) if !holds_work && view.is_writable(path) => view.add(path, Access::Protected),
-                Ok(_) => {}
+            let Ok(trail) = Trail::of(path) else {
+                kept.guard(&mut view, path);
+                continue;
+            };
+            kept.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
+            let place = trail.end();
+            let holds_work = sandbox.writable.iter().any(|writable| writable.starts_with(place));
+            if !holds_work && view.is_writable(place) {
+                view.add(place, Access::Protected);
             }
         }
+        let links = self.toolchain.links.iter().filter(|(link, _)| view.is_writable(link));
+        kept.links.extend(links.cloned());
         let hidden = self.hidden().chain(sandbox.hidden.iter().map(PathBuf::as_path));
         hidden.for_each(|path| view.add(path, Access::Hidden));
         let sockets = sockets().into_iter().filter(|path| !view.is_writable(path));
         sockets.collect::<Vec<_>>().into_iter().for_each(|path| view.add(path, Access::Hidden));
-        Ok((view, placeholders))
+        Ok((view, kept))
     }
 }
 
-impl Placeholders {
+impl Kept {
     /// Makes the first directory that is missing on the way to a path that is not there, and covers it: the
     /// caller's shell or git would look there, and run what a command had put there.
     fn guard(&mut self, view: &mut View, path: &Path) {
         let missing = path.ancestors().take_while(|above| above.symlink_metadata().is_err());
         let Some(first) = missing.last().filter(|first| view.is_writable(first)) else { return };
         if fs::create_dir(first).is_ok() {
-            self.0.push(first.to_path_buf());
+            self.placeholders.push(first.to_path_buf());
             view.add(first, Access::Hidden);
         }
     }
+
+    /// Puts links back that a command has changed; what it put in their place is kept beside them.
+    ///
+    /// # Errors
+    /// [`Error::Relinked`], the first of them.
+    pub(super) fn restore(&self) -> Result<(), Error> {
+        let mut changed = None;
+        for (link, target) in &self.links {
+            if fs::read_link(link).is_ok_and(|found| found == *target) {
+                continue;
+            }
+            let mut aside = link.clone().into_os_string();
+            aside.push(".changed-by-command");
+            let _ = fs::rename(link, aside);
+            let _ = std::os::unix::fs::symlink(target, link);
+            changed.get_or_insert(link);
+        }
+        match changed {
+            Some(link) => Err(Error::Relinked(link.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn owned((link, target): (&Path, &Path)) -> (PathBuf, PathBuf) {
+    (link.to_path_buf(), target.to_path_buf())
 }
 
 /// Whether a path leads through or into one of these directories, which have their links resolved.

@@ -66,10 +66,35 @@ mod linux {
     /// The same number everywhere; too new for the C library.
     const OPEN_TREE_ATTR: i64 = 467;
 
-    /// As if the kernel had never heard of them: programs then do without. The flags of `clone3` lie in
-    /// memory, where no filter sees them; io_uring makes system calls that no filter sees.
-    const UNKNOWN: [i64; 4] =
-        [libc::SYS_clone3, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_io_uring_setup];
+    /// As if the kernel had never heard of them: programs then do without. The flags of `clone3` and
+    /// `openat2` lie in memory, where no filter sees them; io_uring makes system calls that no filter sees.
+    const UNKNOWN: [i64; 5] = [
+        libc::SYS_openat2,
+        libc::SYS_clone3,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+        libc::SYS_io_uring_setup,
+    ];
+
+    /// Makes whoever runs a file its owner: of root's, anybody could.
+    const SET_USER: u64 = 0o4000;
+
+    /// Calls that give a file its mode, and which argument that is.
+    const MODES: &[(i64, u8)] = &[
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, 1),
+        (libc::SYS_fchmod, 1),
+        (libc::SYS_fchmodat, 2),
+        (FCHMODAT2, 2),
+        (libc::SYS_mknodat, 2),
+    ];
+
+    /// The same number everywhere; too new for the C library.
+    const FCHMODAT2: i64 = 452;
 
     /// Flags of `clone` and `unshare` that make a namespace.
     const NAMESPACES: [i32; 7] = [
@@ -131,11 +156,24 @@ mod linux {
         let typing = TYPING.iter().map(|command| rule(1, SeccompCmpArgLen::Dword, Eq, *command));
         let of_others = rule(0, SeccompCmpArgLen::Dword, Ne, 0)?;
         let mut rules: Rules = DENIED.map(|call| (call, Vec::new())).into();
+        for &(call, mode) in MODES {
+            rules.insert(call, vec![rule(mode, SeccompCmpArgLen::Dword, MaskedEq(SET_USER), SET_USER)?]);
+        }
+        rules.insert(libc::SYS_openat, vec![of_new_file(2)?]);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, vec![of_new_file(1)?]);
         rules.insert(libc::SYS_clone, namespaces().collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_unshare, namespaces().chain([flag(CLONE_NEWTIME)]).collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_prlimit64, vec![of_others]);
         Ok(rules)
+    }
+
+    /// A new file with that bit; the mode follows the flags, and counts only if a file is made.
+    fn of_new_file(flags: u8) -> Result<SeccompRule, BackendError> {
+        let is_set =
+            |argument, bit| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, MaskedEq(bit), bit);
+        SeccompRule::new(vec![is_set(flags, libc::O_CREAT as u64)?, is_set(flags + 1, SET_USER)?])
     }
 
     fn rule(

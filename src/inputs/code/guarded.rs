@@ -41,8 +41,8 @@ const SETTINGS: [&str; 24] = [
 /// What belongs to git in a work tree and beside it.
 #[derive(Debug, Default)]
 pub struct GitPlaces {
-    /// What must not change: repositories, hooks, and files that the configuration names. Links are resolved;
-    /// not all of it has to be there.
+    /// What must not change: repositories, hooks, and files that the configuration names, also links to them.
+    /// Not all of it has to be there.
     pub guarded: BTreeSet<PathBuf>,
     /// What git reads outside of the work tree: the repository of a linked work tree, borrowed objects.
     pub read: BTreeSet<PathBuf>,
@@ -56,7 +56,7 @@ pub struct GitPlaces {
 pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
     let failed = |source| CodeError::Git { path: root.to_path_buf(), source };
     let mut places = GitPlaces::default();
-    places.guarded.insert(resolved(&root.join(".git")));
+    places.guarded.insert(root.join(".git"));
     if let Ok(repository) = Repository::discover(root)
         && let Some(around) = repository.workdir()
     {
@@ -68,7 +68,7 @@ pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
         if let Ok(repository) = Repository::open(at) {
             places.add(&repository, at).map_err(failed)?;
         }
-        places.guarded.insert(resolved(&inner));
+        places.guarded.insert(inner);
     }
     Ok(places)
 }
@@ -76,8 +76,7 @@ pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
 impl GitPlaces {
     fn add(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
         let own = [root.join(".git"), repository.path().to_path_buf(), repository.commondir().to_path_buf()];
-        let own = own.map(|path| resolved(&path));
-        self.read.extend(own.iter().cloned());
+        self.read.extend(own.iter().map(|path| resolved(path)));
         self.guarded.extend(own);
         let borrowed = repository.commondir().join("objects/info/alternates");
         let borrowed = fs::read_to_string(borrowed).unwrap_or_default();
@@ -111,7 +110,7 @@ impl GitPlaces {
     /// be there.
     fn add_setting(&mut self, name: &str, value: &str, repository: &Repository, root: &Path) {
         if name.ends_with("hookspath") || name.ends_with("templatedir") {
-            self.guarded.insert(resolved(&root.join(value)));
+            self.guarded.insert(root.join(value));
             return;
         }
         let words =
@@ -121,7 +120,7 @@ impl GitPlaces {
             let candidates =
                 [root.join(word), repository.path().join(word), repository.commondir().join(word)];
             let files = candidates.iter().filter(|path| path.is_file());
-            self.guarded.extend(files.map(|path| resolved(path)));
+            self.guarded.extend(files.cloned());
         }
     }
 }
