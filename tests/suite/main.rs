@@ -19,6 +19,7 @@ mod going_back;
 mod hostile_archive;
 mod hostile_commands;
 mod hostile_model;
+mod hostile_projects;
 mod hostile_seal;
 mod identities;
 mod input_tree;

@@ -1,0 +1,283 @@
+//! Projects that choose their paths, links, variables and repositories so that a command gets further than it may.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use crate::support::peers;
+use crate::support::project::{Project, git_in};
+use crate::support::run::Outcome;
+
+/// A project with this recipe after `[model]`, and a home with a secret.
+fn project(recipe: &str, script: &str) -> Project {
+    peers::program("bwrap", "bubblewrap");
+    let project = Project::empty();
+    project.write("modelseal.toml", format!("[model]\nname = \"m\"\nversion = \"1\"\n{recipe}"));
+    project.write("run.sh", script);
+    project.write(".gitignore", "out\nmodel\ndist\nbin\nignored\n");
+    project.commit();
+    for (path, content) in [(".ssh/id", "SECRET"), (".bashrc", "# mine\n"), (".local/bin/git", "# mine\n")] {
+        let path = project.home().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
+        fs::write(path, content).expect("writes");
+    }
+    project
+}
+
+const RUN: &str = "[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+
+/// Builds, and demands that the home is as it was, and the secret is nowhere.
+#[track_caller]
+fn build(project: &Project, arguments: &[&str]) -> Outcome {
+    let key = project.key();
+    let outcome = project.modelseal(&[&["build", "--key", &key], arguments].concat()).run();
+    unharmed(project, &outcome);
+    outcome
+}
+
+#[track_caller]
+fn unharmed(project: &Project, outcome: &Outcome) {
+    let home = |path: &str| fs::read_to_string(project.home().join(path)).unwrap_or_default();
+    assert_eq!(home(".ssh/id"), "SECRET", "{}", outcome.all());
+    assert_eq!(home(".bashrc"), "# mine\n", "{}", outcome.all());
+    assert_eq!(home(".local/bin/git"), "# mine\n", "{}", outcome.all());
+    let mut said = outcome.all().into_bytes();
+    for place in [project.at("model"), project.at("dist")] {
+        for entry in walkdir::WalkDir::new(place).into_iter().flatten().filter(|entry| entry.path().is_file())
+        {
+            said.extend(fs::read(entry.path()).expect("reads"));
+        }
+    }
+    assert!(!said.windows(6).any(|window| window == b"SECRET"), "{}", outcome.all());
+}
+
+#[test]
+fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
+    let recipe = "[artifact]\npath = \"out/.ssh\"\n[environment]\ncommands = [[\"ln\", \"-sfn\", \"../home\", \"out\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+    let project =
+        project(recipe, "cat .git/modelseal-aside-*/*; rm out; mkdir -p out/.ssh; echo 1 > out/.ssh/w\n");
+    let outcome = build(&project, &[]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("a command changed where the artifact's path leads");
+}
+
+#[test]
+fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
+    let first = project(RUN, "mkdir -p model/start; echo 1 > model/start/w; echo >> run.sh\n");
+    fs::create_dir_all(first.home().join(".vim/pack")).expect("creates");
+    symlink("../home/.vim/pack", first.at("dist")).expect("links");
+    let outcome = build(&first, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("leads out of the project by a link").says("`-o FILE`");
+    assert_eq!(fs::read_dir(first.home().join(".vim/pack")).expect("reads").count(), 0);
+
+    let recipe =
+        "[artifact]\npath = \"out/bin\"\nsymlinks = \"follow\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+    let second = project(recipe, "mkdir -p out/bin; echo evil > out/bin/git\n");
+    symlink("../home/.local", second.at("out")).expect("links");
+    let outcome = second.modelseal(&["build", "--clean", "--statement", "../m.json"]).run();
+    assert_ne!(outcome.code, Some(0), "{}", outcome.all());
+    unharmed(&second, &outcome);
+}
+
+/// A cache is kept for the next build, and so are the links in it.
+#[test]
+fn a_link_in_a_kept_cache_leads_to_no_other_place() {
+    let first = project(&format!("{RUN}caches = [\"a\"]\n"), "");
+    let home = first.home();
+    first.write(
+        "run.sh",
+        format!("mkdir -p model; ln -s '{0}/.ssh' ~/.cache/a/b; ln -s '{0}' ~/.cache/a/c; echo kept > ~/.cache/a/k; echo 1 > model/w\n", home.display()),
+    );
+    first.commit();
+    assert_eq!(build(&first, &[]).code, Some(0));
+    first.edit_recipe("caches = [\"a\"]", "caches = [\".cache/a/b\", \".cache/a/c\"]");
+    first.set_version("2");
+    first.write(
+        "run.sh",
+        "mkdir -p model; cat ~/.cache/a/b/id >&2; echo evil >> ~/.cache/a/c/.bashrc; echo 1 > model/w\n",
+    );
+    first.commit();
+    build(&first, &[]);
+    // The first name has kept what it held, and a project at another place has its own.
+    first.edit_recipe("caches = [\".cache/a/b\", \".cache/a/c\"]", "caches = [\"a\"]");
+    first.set_version("3");
+    first.write("run.sh", "mkdir -p model; cat ~/.cache/a/k > model/w\n");
+    first.commit();
+    assert_eq!(build(&first, &[]).code, Some(0));
+    let shown = first.modelseal(&["show", "dist/m-3.tar", "--format", "json"]).expect(0).json();
+    let external = &shown["statement"]["predicate"]["buildDefinition"]["externalParameters"];
+    assert_eq!(external["caches"], serde_json::json!(["a"]));
+    let archive = first.at("dist/m-3.tar").to_string_lossy().into_owned();
+    let rebuilt = first.modelseal(&["reproduce", &archive, "--key", &first.public_key()]).expect(3);
+    rebuilt.says("/.cache/a/k: No such file").says("the command `sh run.sh` failed");
+}
+
+#[test]
+fn a_repository_does_not_choose_its_work_tree() {
+    let recipe =
+        "[code]\npath = \"repo\"\n[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+    let project = project(recipe, "mkdir -p model; echo 1 > model/w; echo evil > ../out/file\n");
+    fs::create_dir(project.at("repo")).expect("creates");
+    git_in(&project.at("repo"), &project.home(), &["init", "-q"]);
+    git_in(&project.at("repo"), &project.home(), &["config", "core.worktree", "../../.."]);
+    fs::write(project.at("repo/.git/info/exclude"), "*\n").expect("writes");
+    fs::write(project.out("file"), "mine").expect("writes");
+    let outcome = build(&project, &[]);
+    assert_ne!(outcome.code, Some(0), "{}", outcome.all());
+    assert_eq!(fs::read_to_string(project.out("file")).expect("reads"), "mine");
+}
+
+/// With a variable of the loader, code of the project would run in the program that isolates it.
+#[test]
+fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
+    let project =
+        project(&format!("{RUN}pass_env = [\"LD_LIBRARY_PATH\"]\n"), "mkdir -p model; echo 1 > model/w\n");
+    let library = "#include <stdio.h>\n#include <stdlib.h>\n__attribute__((constructor)) static void run(void) { FILE *f = fopen(\"../ran\", \"w\"); if (f) fclose(f); }\n";
+    project.write("evil.c", library);
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "libcap.so.2", "evil.c"])
+        .current_dir(project.at(""))
+        .status();
+    assert!(made.expect("runs").success());
+    project.commit();
+    let key = project.key();
+    // The empty entry at the end is the directory in which a program starts.
+    project.modelseal(&["build", "--key", &key]).env("LD_LIBRARY_PATH", "/nowhere:").expect(0);
+    assert!(!project.root().join("ran").exists());
+}
+
+#[test]
+fn the_variable_that_holds_the_key_is_withheld_from_a_rebuild() {
+    let project = project(
+        &format!("{RUN}pass_env = [\"THE_KEY\"]\n"),
+        "mkdir -p model; echo 1 > model/w; echo \"$THE_KEY\" >&2\n",
+    );
+    let archive = project.build().to_string_lossy().into_owned();
+    let key = fs::read_to_string(project.key()).expect("reads");
+    let public = project.public_key();
+    let arguments = ["reproduce", &archive, "--key", &public, "--attest", "env://THE_KEY"];
+    let outcome = project.modelseal(&arguments).env("THE_KEY", key).expect(0);
+    assert!(!outcome.all().contains("PRIVATE KEY"), "{}", outcome.all());
+}
+
+#[test]
+fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
+    let project = project(RUN, "mkdir -p model; cat \"$REAL\" >&2; echo 1 > model/w\n");
+    fs::create_dir(project.at("bin")).expect("creates");
+    let tools = project.home().join("tools/bin");
+    fs::create_dir_all(&tools).expect("creates");
+    for index in 0..3200 {
+        fs::write(tools.join(format!("t{index}")), "").expect("writes");
+        symlink(tools.join(format!("t{index}")), project.at(&format!("bin/t{index}"))).expect("links");
+    }
+    let path = format!("{}:{}", project.at("bin").display(), std::env::var("PATH").expect("a PATH"));
+    let outcome = project.modelseal(&["build", "--key", &project.key()]).env("PATH", path).run();
+    unharmed(&project, &outcome);
+    assert!(!outcome.all().contains("without isolation"), "{}", outcome.all());
+}
+
+#[test]
+fn links_to_hooks_and_environments_are_put_back() {
+    let project = project(
+        RUN,
+        "mkdir -p model evil; echo 1 > model/w; rm -f venv hk; ln -s evil venv; mkdir hk; echo evil > hk/pre-commit\n",
+    );
+    for directory in ["ignored/py/bin", "hooks"] {
+        fs::create_dir_all(project.at(directory)).expect("creates");
+    }
+    project.write("hooks/pre-commit", "#!/bin/sh\n");
+    project.write(".gitignore", "venv\nhk\nevil\nignored\nmodel\ndist\n*.changed-by-command\n");
+    symlink("ignored/py", project.at("venv")).expect("links");
+    symlink("hooks", project.at("hk")).expect("links");
+    project.git(&["config", "core.hooksPath", "hk"]);
+    project.commit();
+    let key = project.key();
+    let path = format!("{}:/usr/bin:/bin", project.at("venv/bin").display());
+    let run =
+        project.modelseal(&["build", "--key", &key]).env("PATH", path).env("VIRTUAL_ENV", project.at("venv"));
+    let outcome = run.expect(1);
+    outcome.says("the command changed the link").says("which leads to what you run").claims_no_success();
+    for (link, target) in [("venv", "ignored/py"), ("hk", "hooks")] {
+        assert_eq!(fs::read_link(project.at(link)).expect("is a link").to_string_lossy(), target);
+    }
+}
+
+/// Repositories that are not there yet: of a submodule that is not checked out, and at the root.
+#[test]
+fn a_command_makes_no_repository_where_git_would_look() {
+    let source = Project::empty();
+    source.write("code", "x");
+    source.commit();
+    let script = "mkdir -p model; echo 1 > model/w\nfor d in module .; do git init -q $d; git -C $d config core.fsmonitor 'touch ran'; done 2>/dev/null; true\n";
+    let first = project(RUN, script);
+    first.git(&["submodule", "--quiet", "add", &source.at("").to_string_lossy(), "module"]);
+    first.commit();
+    first.git(&["submodule", "--quiet", "deinit", "-f", "module"]);
+    build(&first, &[]);
+    assert!(!first.at("module/.git").exists());
+    let second = project(&format!("[code]\nnone = true\n{RUN}"), script);
+    fs::remove_dir_all(second.at(".git")).expect("removes");
+    build(&second, &[]);
+    assert!(!second.at(".git").exists());
+}
+
+/// A signer runs outside of the sandbox, after the commands.
+#[test]
+fn a_signer_runs_nothing_that_a_command_could_change() {
+    let project = project(
+        RUN,
+        "mkdir -p model; echo 1 > model/w; mkdir -p bin ignored; for n in openssl sh cat; do printf '#!/bin/sh\\ntouch ../ran\\n' > bin/$n; chmod 755 bin/$n; done; true\n",
+    );
+    fs::create_dir(project.at("bin")).expect("creates");
+    project.write("ignored/sign", "#!/bin/sh\nopenssl dgst -sha256 -sign \"$1\"\n");
+    fs::set_permissions(project.at("ignored/sign"), fs::Permissions::from_mode(0o755)).expect("sets");
+    let (key, public) = (project.key(), project.public_key());
+    let build = |signer: &str, more: &[&str]| {
+        let path = format!("{}:{}", project.at("bin").display(), std::env::var("PATH").expect("a PATH"));
+        let arguments = [&["build", "--force", "--key", &public, "--signer", signer], more].concat();
+        project.modelseal(&arguments).env("PATH", path).run()
+    };
+    let plain = build(&format!("openssl dgst -sha256 -sign '{key}'"), &[]);
+    assert_eq!(plain.code, Some(0), "{}", plain.all());
+    assert!(!project.root().join("ran").exists());
+    // In a temporary directory nothing is seen; elsewhere a warning names the key, until it is hidden.
+    assert!(!plain.all().contains("warning: the signer"), "{}", plain.all());
+    let inside = project.at("ignored/signer.key");
+    fs::copy(&key, &inside).expect("copies");
+    let line = format!("openssl dgst -sha256 -sign '{}'", inside.display());
+    build(&line, &[]).says("which a command of the recipe can change").says("--signer-hide");
+    let hidden = build(&line, &["--signer-hide", "ignored/signer.key"]);
+    assert_eq!(hidden.code, Some(0), "{}", hidden.all());
+    let script = format!("'{}' '{key}'", project.at("ignored/sign").display());
+    assert_eq!(build(&script, &[]).code, Some(2));
+    build("openssl dgst -sha256 -sign ignored/signer.key", &[]).says("write the absolute path");
+    let adopted = build("openssl dgst -sha256 -sign ignored/signer.key", &["--adopt"]);
+    assert_eq!(adopted.code, Some(0), "{}", adopted.all());
+    build("true", &["--signer-hide", "nowhere"]).says("`--signer-hide`: `nowhere` does not exist");
+}
+
+#[test]
+fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
+    let key = project.key();
+    let build = |arguments: &[&str]| {
+        project
+            .modelseal(&[&["build", "--key", &key, "--force"], arguments].concat())
+            .home(&project.at(""))
+            .run()
+    };
+    let refused = build(&[]);
+    assert_eq!(refused.code, Some(2), "{}", refused.all());
+    refused.says("is a home directory").says("`--clean`").says("--allow-write");
+    assert!(project.at(".config").exists());
+    for arguments in [&["--clean", "--allow-dirty"][..1], &["--allow-write", ".", "--allow-dirty"]] {
+        fs::remove_dir_all(project.at(".config")).expect("removes");
+        let outcome = build(arguments);
+        assert!(
+            outcome.code == Some(0) || outcome.all().contains("is not as committed"),
+            "{}",
+            outcome.all()
+        );
+    }
+}
