@@ -68,6 +68,11 @@ impl Aside {
         Ok(Self { place: before, old, accepted: false })
     }
 
+    /// Where the old artifact lies, if there is one.
+    pub(super) fn old(&self) -> Option<&Path> {
+        self.old.as_deref()
+    }
+
     /// The old artifact, where it cannot be put back: something else is above its place by now.
     pub(super) fn stuck(&self) -> Option<&Path> {
         let parent = self.place.directory();

@@ -129,12 +129,15 @@ impl Task<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: self.options.caches.as_deref(),
         };
-        let setting = self.setting(self.recipe, &home, &temporary, place)?;
+        let mut setting = self.setting(self.recipe, &home, &temporary, place)?;
         let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
         let aside = Aside::take(belongs, repository.as_deref())
             .map_err(|(path, source)| Error::Aside { path, source })?;
+        // Where there is no repository to keep it in, it lies beside its place, where commands can write.
+        let old = aside.old().and_then(|old| old.canonicalize().ok());
+        setting.reach.hidden.extend(old);
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,
             Some(old) => Error::NotPutBack { reason: Box::new(reason), old: old.to_path_buf() },

@@ -275,6 +275,16 @@ fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
     }
 }
 
+/// Without a repository it lies beside its place while the command runs.
+#[test]
+fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
+    let project = project("rm -rf .model.modelseal-aside; mv .model.modelseal-aside x; exit 1\n");
+    project.append_recipe("[code]\nnone = true\n");
+    fs::remove_dir_all(project.at(".git")).expect("removes");
+    project.modelseal(&["build", "--key", &project.key()]).expect(1);
+    assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("is back"), "old");
+}
+
 /// A link in the place of the directory of the archive leads modelseal nowhere.
 #[test]
 fn nothing_is_written_through_a_link_that_the_command_made() {

@@ -13,6 +13,7 @@ mod diff;
 mod documentation;
 mod drilling;
 mod elsewhere;
+mod fetching;
 mod gating;
 mod git;
 mod going_back;
