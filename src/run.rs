@@ -9,6 +9,7 @@ mod environment;
 mod filter;
 mod homes;
 mod leftovers;
+mod mounts;
 mod output;
 mod process;
 mod programs;

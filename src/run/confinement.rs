@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::homes::{homes, shared_directories, sockets};
+use super::mounts::other_names;
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
 use super::toolchain::Toolchain;
@@ -78,8 +79,12 @@ impl Confinement {
         };
         let allowed = resolve(&scope.allowed);
         let untrusted = [resolve(&scope.projects), allowed.clone()].concat();
-        let homes = homes();
-        let keys = scope.hidden.iter().map(|path| hide(path, false));
+        let mut homes = homes();
+        homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
+        // Whatever name a mount gives to a key.
+        let resolved = resolve(&scope.hidden);
+        let others = resolved.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>();
+        let keys = scope.hidden.iter().chain(&others).map(|path| hide(path, false));
         let hidden = keys.chain(homes.iter().map(|home| hide(home, true)));
         Ok(Self {
             programs: Programs::new(&untrusted),

@@ -257,6 +257,47 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     build("true", &["--signer-hide", "nowhere"]).says("`--signer-hide`: `nowhere` does not exist");
 }
 
+/// Under another name of a directory above, which a mount gives, a key is the same key.
+#[test]
+fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
+    peers::program("unshare", "util-linux");
+    let project = project(RUN, "");
+    let other =
+        tempfile::Builder::new().prefix("mounts").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
+    let script = format!(
+        "cat '{0}/home/.ssh/id' '{0}/keys/ci.key' >&2; mkdir -p model; echo 1 > model/w\n",
+        other.path().display()
+    );
+    project.write("run.sh", script);
+    project.commit();
+    let keys = project.root().join("keys");
+    for directory in [&keys, &other.path().join("home"), &other.path().join("keys")] {
+        fs::create_dir_all(directory).expect("creates");
+    }
+    fs::rename(project.key(), keys.join("ci.key")).expect("moves");
+    let mount = |from: &std::path::Path, to: &str| {
+        format!("mount --bind '{}' '{}/{to}'", from.display(), other.path().display())
+    };
+    let command = format!(
+        "{} && {} && cat '{}/home/.ssh/id' && exec '{}' build --key '{}/keys/ci.key'",
+        mount(&project.home(), "home"),
+        mount(&keys, "keys"),
+        other.path().display(),
+        env!("CARGO_BIN_EXE_modelseal"),
+        project.root().display(),
+    );
+    let built = Command::new("unshare")
+        .args(["-Urm", "--propagation", "private", "sh", "-c", &command])
+        .current_dir(project.at(""))
+        .env("HOME", project.home())
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(built.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&built.stdout).matches("SECRET").count(), 1, "the mount is there");
+    assert!(!said.contains("SECRET") && !said.contains("PRIVATE KEY"), "{said}");
+}
+
 #[test]
 fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
