@@ -1,8 +1,9 @@
 //! How the artifact comes to be: it is there, or the sealed command makes it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::aside::{self, Aside};
 use super::command::Setting;
@@ -14,6 +15,9 @@ use crate::interrupt::Busy;
 use crate::manifest::{CommandOutput, Origin};
 use crate::recipe::Recipe;
 use crate::run::{self, Scratch};
+
+/// Between two looks at whether another build has ended.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the command has made, or what was there.
 pub(super) struct Product {
@@ -30,7 +34,7 @@ enum Whereabouts {
     /// In the work tree, as it was.
     There,
     /// In the work tree, the old one aside.
-    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy },
+    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, _lock: Option<File> },
     /// In a clone.
     Clone { checkout: Box<Checkout>, scratch: Scratch },
 }
@@ -116,10 +120,11 @@ impl Task<'_> {
         let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
         self.check_alone(&artifact)?;
         let belongs = Place::of(&artifact);
+        let root = self.work_tree_root()?;
+        let lock = self.lock(&root)?;
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
-        let root = self.work_tree_root()?;
         let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let inputs = declared(self.recipe, self.recipe.directory(), &self.options.data);
         let place = CommandPlace {
@@ -155,7 +160,7 @@ impl Task<'_> {
             }
         };
         let seconds = made.seconds;
-        let place = Whereabouts::Anew { aside, root, _scratch: scratch, _busy: busy };
+        let place = Whereabouts::Anew { aside, root, _scratch: scratch, _busy: busy, _lock: lock };
         Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
     }
 
@@ -273,6 +278,29 @@ impl Task<'_> {
             },
         )?;
         Ok(left.into_iter().map(|change| change.path).collect())
+    }
+
+    /// Lets one build at a time work in a work tree: each moves the artifact aside, and covers what is not there.
+    /// `None` where the file system has no locks.
+    fn lock(&self, root: &Path) -> Result<Option<File>, Error> {
+        let failed = |source| Error::Directory { path: root.to_path_buf(), source };
+        let directory = File::open(root).map_err(failed)?;
+        let mut is_told = false;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Some(directory)),
+                Err(TryLockError::Error(_)) => return Ok(None),
+                Err(TryLockError::WouldBlock) if crate::interrupt::requested() => {
+                    return Err(Error::run(run::Error::Interrupted));
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if !is_told {
+                self.options.listener.blocked(root);
+                is_told = true;
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// The artifact holds nothing but what the command makes: it is moved aside as a whole.

@@ -1,11 +1,12 @@
 //! What a person sees of a command that runs: its output, and how long it has been running.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Talk;
-use super::output::warn;
+use super::output::{say, warn};
 use crate::run::{Listener, Stream};
 
 /// A command that has ended by then has ended before anybody wonders.
@@ -68,6 +69,13 @@ impl Listener for Running {
     fn not_isolated(&self, reason: &str) {
         let message = format!("the command runs without isolation ({reason}): it can write wherever you can");
         warn(self.talk, &message);
+    }
+
+    fn blocked(&self, directory: &Path) {
+        say(
+            self.talk,
+            &format!("another build works in {}: waiting for its end", crate::text::path(directory)),
+        );
     }
 
     fn ended(&self) {

@@ -62,6 +62,9 @@ pub trait Listener: Sync {
     /// A sandbox was to be used where it works, and does not work for this reason.
     fn not_isolated(&self, _reason: &str) {}
 
+    /// Another build works in this directory, and its end is waited for.
+    fn blocked(&self, _directory: &Path) {}
+
     /// Nothing of the command is left.
     fn ended(&self) {}
 }

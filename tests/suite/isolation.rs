@@ -285,6 +285,25 @@ fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
     assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("is back"), "old");
 }
 
+/// Each moves the artifact aside and puts one back.
+#[test]
+fn two_builds_in_one_work_tree_wait_for_each_other() {
+    let project = project(&format!("{MAKE}sleep 1\n"));
+    let key = project.key();
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| project.modelseal(&["build", "--key", &key]).run());
+        while !project.at("model/weights.safetensors").exists() || project.at("model/config.json").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let second = project.modelseal(&["build", "--key", &key, "--force"]).run();
+        assert_eq!(second.code, Some(0), "{}", second.all());
+        second.says("another build works in `").says("waiting for its end");
+        first.join().expect("ends")
+    });
+    assert_eq!(first.code, Some(0), "{}", first.all());
+    assert!(project.at("model/weights.safetensors").is_file());
+}
+
 /// A link in the place of the directory of the archive leads modelseal nowhere.
 #[test]
 fn nothing_is_written_through_a_link_that_the_command_made() {
