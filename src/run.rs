@@ -53,6 +53,9 @@ pub enum Error {
     Leftovers { command: Vec<String>, names: Vec<String> },
     #[error("the command demands isolation from the network, which cannot be had here: {0}")]
     NoIsolation(String),
+    /// It worked before the first command.
+    #[error("the sandbox of the command {} cannot be made: {reason}", crate::text::command(command))]
+    Sandbox { command: Vec<String>, reason: String },
     #[error("{}, which commands must not see, is not what it was before the first command", crate::text::path(.0))]
     Moved(std::path::PathBuf),
     #[error("the command changed the link {}, which leads to what you run", crate::text::path(.0))]
@@ -118,6 +121,9 @@ impl Error {
             }
             Error::NoIsolation(_) => {
                 Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
+            }
+            Error::Sandbox { .. } => {
+                Some("is something that it needs gone, or are links in a home directory very many?".into())
             }
             Error::Moved(_) => Some(
                 "an earlier command may have put a decoy in its place: look at it before you build again"

@@ -120,7 +120,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     loop {
         tries += 1;
         match run_once(job) {
-            Err(Error::NoIsolation(reason)) if tries < TRIES && is_gone(&reason) => {}
+            Err(Error::Sandbox { reason, .. }) if tries < TRIES && is_gone(&reason) => {}
             result => return result,
         }
     }
@@ -244,7 +244,7 @@ fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
             Some(path) if !path.starts_with(job.directory) => Error::OutOfSight { command, path },
             _ => Error::Start { command, source: std::io::ErrorKind::NotFound.into() },
         },
-        None => Error::NoIsolation(crate::text::Escaped(line).to_string()),
+        None => Error::Sandbox { command, reason: crate::text::Escaped(line).to_string() },
     }
 }
 
