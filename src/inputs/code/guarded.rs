@@ -78,6 +78,7 @@ impl GitPlaces {
         let own = [root.join(".git"), repository.path().to_path_buf(), repository.commondir().to_path_buf()];
         self.read.extend(own.iter().map(|path| resolved(path)));
         self.guarded.extend(own);
+        self.add_hooks(&repository.commondir().join("hooks"));
         let borrowed = repository.commondir().join("objects/info/alternates");
         let borrowed = fs::read_to_string(borrowed).unwrap_or_default();
         let objects = repository.commondir().join("objects");
@@ -107,22 +108,44 @@ impl GitPlaces {
     }
 
     /// The files of the work tree that a value names; for a directory of hooks the directory, which need not
-    /// be there.
+    /// be there, and what its links lead to.
     fn add_setting(&mut self, name: &str, value: &str, repository: &Repository, root: &Path) {
         if name.ends_with("hookspath") || name.ends_with("templatedir") {
-            self.guarded.insert(root.join(value));
+            self.add_hooks(&at_home(value).unwrap_or_else(|| root.join(value)));
             return;
         }
-        let words =
-            value.split(|character: char| character.is_whitespace() || "'\"`;|&()=!".contains(character));
-        for word in words.chain([value]).filter(|word| !word.is_empty()) {
-            // What is included lies beside the file that includes it.
-            let candidates =
-                [root.join(word), repository.path().join(word), repository.commondir().join(word)];
-            let files = candidates.iter().filter(|path| path.is_file());
-            self.guarded.extend(files.cloned());
+        // As scripts find the work tree from wherever git starts them.
+        let value = value.replace("$(git rev-parse --show-toplevel)/", "");
+        let is_quote = |character: char| matches!(character, '\'' | '"' | '`');
+        let ends_word = |character: char| character.is_whitespace() || ";|&()=!".contains(character);
+        let quoted = value.split(is_quote);
+        let words = value.split(|character: char| is_quote(character) || ends_word(character));
+        let words: BTreeSet<&str> =
+            words.chain(quoted).map(str::trim).filter(|word| !word.is_empty()).collect();
+        // What is included lies beside the file that includes it, which may be included itself.
+        let includes = self.guarded.iter().filter(|path| path.is_file()).filter_map(|path| path.parent());
+        let mut directories: BTreeSet<PathBuf> = includes.map(Path::to_path_buf).collect();
+        directories.extend([root, repository.path(), repository.commondir()].map(Path::to_path_buf));
+        for word in words {
+            let beside = directories.iter().map(|directory| directory.join(word));
+            let files = beside.chain(at_home(word)).filter(|path| path.is_file());
+            self.guarded.extend(files);
         }
     }
+
+    /// A directory of hooks, and the files that are linked to from there.
+    fn add_hooks(&mut self, directory: &Path) {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        self.guarded.extend(links.map(|entry| entry.path()));
+        self.guarded.insert(directory.to_path_buf());
+    }
+}
+
+/// A path that begins with the caller's home.
+fn at_home(path: &str) -> Option<PathBuf> {
+    let rest = path.strip_prefix("~/")?;
+    std::env::home_dir().map(|home| home.join(rest))
 }
 
 /// Whether a directory is where a repository keeps its objects: a project names the one that it borrows from.
@@ -172,4 +195,59 @@ fn resolved(path: &Path) -> PathBuf {
     }
     let existing = existing.canonicalize().unwrap_or_else(|_| existing.to_path_buf());
     if rest.as_os_str().is_empty() { existing } else { existing.join(rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn whatever_git_runs_or_is_configured_by_is_guarded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        let repository = Repository::init(&root).expect("makes");
+        let files = [
+            "tools/clean.sh",
+            "tools/with space.sh",
+            "tools/alias.sh",
+            "config/first",
+            "config/more/second",
+            "config/more/driver.sh",
+            "hooks/shared.sh",
+            "data/train",
+            "other/.git",
+        ];
+        for file in files {
+            fs::create_dir_all(root.join(file).parent().expect("a parent")).expect("creates");
+            fs::write(root.join(file), "").expect("writes");
+        }
+        fs::write(root.join("config/first"), "[include]\n\tpath = more/second\n").expect("writes");
+        fs::write(root.join("config/more/second"), "[merge \"x\"]\n\tdriver = sh config/more/driver.sh %A\n")
+            .expect("writes");
+        fs::create_dir_all(root.join(".git/hooks")).expect("creates");
+        symlink("../../hooks/shared.sh", root.join(".git/hooks/pre-commit")).expect("links");
+        fs::create_dir_all(root.join("bare.git/objects")).expect("creates");
+        fs::create_dir_all(root.join("bare.git/refs")).expect("creates");
+        fs::write(root.join("bare.git/HEAD"), "ref: refs/heads/main\n").expect("writes");
+        let mut configuration = repository.config().expect("opens");
+        for (name, value) in [
+            ("filter.x.clean", "sh tools/clean.sh %f"),
+            ("filter.y.smudge", "sh 'tools/with space.sh'"),
+            ("alias.x", "!\"$(git rev-parse --show-toplevel)/tools/alias.sh\""),
+            ("include.path", "../config/first"),
+            ("core.hooksPath", "absent/hooks"),
+            ("branch.data.merge", "data/train"),
+        ] {
+            configuration.set_str(name, value).expect("sets");
+        }
+        let places = git_places(&root).expect("reads");
+        let resolved: BTreeSet<PathBuf> = places.guarded.iter().map(|path| super::resolved(path)).collect();
+        let guarded = files.iter().filter(|file| **file != "data/train").copied();
+        for path in guarded.chain([".git", "bare.git", "absent/hooks"]) {
+            assert!(resolved.contains(&root.join(path)), "{path} is not in {resolved:?}");
+        }
+        assert!(!resolved.contains(&root.join("data/train")));
+    }
 }
