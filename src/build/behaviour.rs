@@ -81,9 +81,14 @@ fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     let probes = recipe.tables.probe.iter();
     let questions = probes.map(|probe| recipe.directory().join(probe.inputs.get_ref()));
     // With the repository of a linked work tree, and objects that are borrowed.
-    let root = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
-    let git = root.and_then(|root| git_places(&root).ok()).map(|places| places.read);
-    questions.chain(git.into_iter().flatten()).filter_map(|path| path.canonicalize().ok()).collect()
+    let work_tree = work_tree(recipe).ok().flatten();
+    let own = work_tree.as_ref().map(|work_tree| work_tree.repository_directory());
+    let git = work_tree.and_then(|work_tree| git_places(work_tree.root()).ok()).map(|places| places.read);
+    questions
+        .chain(own)
+        .chain(git.into_iter().flatten())
+        .filter_map(|path| path.canonicalize().ok())
+        .collect()
 }
 
 /// The work tree, with the code that answers, and the artifact.

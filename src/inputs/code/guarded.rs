@@ -59,6 +59,7 @@ pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
     places.guarded.insert(root.join(".git"));
     if let Ok(repository) = Repository::discover(root)
         && let Some(around) = repository.workdir()
+        && resolved(root).starts_with(resolved(around))
     {
         places.add(&repository, around).map_err(failed)?;
     }
@@ -76,7 +77,9 @@ pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
 impl GitPlaces {
     fn add(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
         let own = [root.join(".git"), repository.path().to_path_buf(), repository.commondir().to_path_buf()];
-        self.read.extend(own.iter().map(|path| resolved(path)));
+        if belongs_to(repository, root) {
+            self.read.extend(own.iter().map(|path| resolved(path)));
+        }
         self.guarded.extend(own);
         self.add_hooks(&repository.commondir().join("hooks"));
         let borrowed = repository.commondir().join("objects/info/alternates");
@@ -148,6 +151,16 @@ fn at_home(path: &str) -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(rest))
 }
 
+/// Whether a repository lies in its work tree, or names it as one of its linked ones. Anything else is the word of a
+/// file `.git`, which could name any repository of the caller.
+fn belongs_to(repository: &Repository, root: &Path) -> bool {
+    let (own, at) = (resolved(repository.path()), resolved(root).join(".git"));
+    let named = fs::read_to_string(own.join("gitdir")).unwrap_or_default();
+    own.starts_with(resolved(root))
+        || own.ancestors().any(|above| above == at)
+        || resolved(Path::new(named.trim())) == at
+}
+
 /// Whether a directory is where a repository keeps its objects: a project names the one that it borrows from.
 fn is_store(path: &Path) -> bool {
     let around = path.parent().unwrap_or(path);
@@ -202,6 +215,30 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// A project that came as an archive can hold such a file.
+    #[test]
+    fn a_repository_that_does_not_know_the_work_tree_is_not_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        let private = Repository::init(root.join("private")).expect("makes");
+        let place = root.join("private/.git");
+        for project in ["p", "p/sub"] {
+            fs::create_dir_all(root.join(project)).expect("creates");
+            fs::write(root.join(project).join(".git"), format!("gitdir: {}\n", place.display()))
+                .expect("writes");
+        }
+        let places = git_places(&root.join("p")).expect("reads");
+        assert!(!places.read.contains(&place), "{:?}", places.read);
+        // A linked work tree, which the repository itself knows, is shown its repository.
+        let author = git2::Signature::now("x", "x@example.invalid").expect("a signature");
+        let tree = private.treebuilder(None).and_then(|tree| tree.write()).expect("writes");
+        let tree = private.find_tree(tree).expect("is there");
+        private.commit(Some("HEAD"), &author, &author, "x", &tree, &[]).expect("commits");
+        private.worktree("linked", &root.join("linked"), None).expect("links");
+        let places = git_places(&root.join("linked")).expect("reads");
+        assert!(places.read.contains(&place), "{:?}", places.read);
+    }
 
     #[test]
     fn whatever_git_runs_or_is_configured_by_is_guarded() {
