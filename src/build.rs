@@ -34,7 +34,7 @@ use crate::sign::{KeyError, Signer};
 pub use behaviour::Observer;
 pub use command::Setting;
 pub use elsewhere::{SealedBy, Stated, seal, state};
-pub use reach::{Place as CommandPlace, ReachError, reach};
+pub use reach::{CommandPlace, ReachError, reach};
 
 /// Opens the key, when nothing of the recipe's command is left.
 pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;

@@ -10,7 +10,7 @@ use crate::recipe::Recipe;
 use crate::run::{Confinement, Sandbox};
 
 /// Where commands run.
-pub struct Place<'a> {
+pub struct CommandPlace<'a> {
     /// The work tree, or a clone of it.
     pub work: &'a Path,
     /// Directories of this build alone: the home and temporary files.
@@ -36,7 +36,11 @@ pub enum ReachError {
 ///
 /// # Errors
 /// [`ReachError`].
-pub fn reach(confinement: &Confinement, recipe: &Recipe, place: Place<'_>) -> Result<Sandbox, ReachError> {
+pub fn reach(
+    confinement: &Confinement,
+    recipe: &Recipe,
+    place: CommandPlace<'_>,
+) -> Result<Sandbox, ReachError> {
     let git = git_places(place.work).map_err(inputs::Error::from)?;
     let make = |path: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);

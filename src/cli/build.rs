@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -22,6 +23,7 @@ use crate::checkout::declared;
 use crate::digest::Digest;
 use crate::inputs::{Change, WorkTree};
 use crate::recipe::Recipe;
+use crate::run::Confinement;
 use crate::sign::{KeySource, local_cache_directory, read_public_key};
 use crate::text::{Escaped, shell_word};
 
@@ -128,23 +130,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         confine(signer.as_ref(), &[recipe.directory(), Path::new(".")], &arguments.allow_write, insecure)?;
     let runs =
         arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
-    let in_place = runs && making == Making::Run && recipe.tables.run.is_some();
-    let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
-    let work = work.or_else(|_| recipe.directory().canonicalize())?;
-    let writable = [work].into_iter().filter(|_| in_place).chain(confinement.allowed().iter().cloned());
-    let start = SignerStart {
-        confinement: confinement.clone(),
-        writable: if runs { writable.collect() } else { Vec::new() },
+    let start = match runs {
+        true => signer_start(&recipe, making, &data, signer.as_ref(), &confinement, talk)?,
+        false => SignerStart { confinement: confinement.clone(), writable: Vec::new() },
     };
-    if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
-        command.check_named(&start)?;
-        let inputs = declared(&recipe, recipe.directory(), &data);
-        let inputs: Vec<PathBuf> = inputs.into_iter().map(|input| input.from).collect();
-        for file in command.files().iter().filter(|file| confinement.shows(file, &start.writable, &inputs)) {
-            let message = "which commands of the recipe can read: hide it with `--signer-hide`";
-            warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(file)));
-        }
-    }
     announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
     let running = Running::new(talk);
@@ -209,6 +198,33 @@ fn pack(
     let key = key.map(|key| read_public_key(&KeySource::from(key))).transpose()?;
     let by = SealedBy::Bundle { bytes: &statement::read_named("bundle", bundle)?, key: key.as_ref() };
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
+}
+
+/// How a signer is started after commands of the recipe. What it names must not be theirs to change, and should not
+/// be theirs to read.
+fn signer_start(
+    recipe: &Recipe,
+    making: Making,
+    data: &BTreeMap<String, PathBuf>,
+    signer: Option<&SigningKey>,
+    confinement: &Confinement,
+    talk: Talk,
+) -> anyhow::Result<SignerStart> {
+    let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
+    let work = work.or_else(|_| recipe.directory().canonicalize())?;
+    let is_in_place = making == Making::Run && recipe.tables.run.is_some();
+    let writable = [work].into_iter().filter(|_| is_in_place);
+    let writable = writable.chain(confinement.allowed().iter().cloned()).collect();
+    let start = SignerStart { confinement: confinement.clone(), writable };
+    if let Some(command) = signer.and_then(SigningKey::command) {
+        command.check_named(&start)?;
+        let inputs = declared(recipe, recipe.directory(), data).into_iter().map(|input| input.from);
+        for file in confinement.shown(command.files(), &start.writable, inputs.collect()) {
+            let message = "which commands of the recipe can read: hide it with `--signer-hide`";
+            warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(&file)));
+        }
+    }
+    Ok(start)
 }
 
 /// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can

@@ -52,16 +52,16 @@ struct Works {
     without_network: Result<(), String>,
 }
 
-/// What no mount can keep from a command: what is not there, and links.
+/// What no mount can keep from a command, and is put right when the command has ended: what is not there, and links.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Cleanup {
     /// Directories that were made so that no command can make them.
     placeholders: Vec<PathBuf>,
     /// Links that the caller's programs follow, each with what it says.
     links: Vec<(PathBuf, PathBuf)>,
 }
 
-impl Drop for Kept {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         // Whatever is not empty is not ours any more.
         self.placeholders.iter().rev().for_each(|path| _ = fs::remove_dir(path));
@@ -84,11 +84,12 @@ impl Confinement {
         // Whatever name a mount gives to a key.
         let resolved = resolve(&scope.hidden);
         let others = resolved.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>();
-        let keys = scope.hidden.iter().chain(&others).map(|path| hide(path, false));
-        let hidden = keys.chain(homes.iter().map(|home| hide(home, true)));
+        let hidden = scope.hidden.iter().chain(&others).chain(&homes).map(|path| follow(path));
+        let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
+        resolved.iter().chain(&others).try_for_each(|path| check_names(path))?;
         Ok(Self {
             programs: Programs::new(&untrusted),
-            hidden: hidden.collect::<Result<_, _>>()?,
+            hidden,
             toolchain: Toolchain::of_caller(&homes, &untrusted),
             allowed,
             withheld: scope.withheld,
@@ -145,15 +146,17 @@ impl Confinement {
         !self.insecure_no_isolation && self.works(network).is_ok()
     }
 
-    /// Whether commands that work in these directories and read these inputs see a file or directory.
-    pub fn shows(&self, path: &Path, work: &[PathBuf], inputs: &[PathBuf]) -> bool {
+    /// Which of these files and directories are seen by commands that work in `work` and read `inputs`.
+    pub fn shown(&self, paths: Vec<PathBuf>, work: &[PathBuf], inputs: Vec<PathBuf>) -> Vec<PathBuf> {
         let writable = work.iter().chain(&self.allowed).cloned().collect();
-        let sandbox = Sandbox { writable, readable: inputs.to_vec(), ..Sandbox::default() };
-        match (Trail::of(path), self.view(&sandbox)) {
-            (Ok(trail), Ok((view, _))) => !self.isolates(true) || view.shows(trail.end()),
+        let sandbox = Sandbox { writable, readable: inputs, ..Sandbox::default() };
+        let view = self.view(&sandbox).ok().filter(|_| self.isolates(true));
+        let is_shown = |path: &PathBuf| match (Trail::of(path), &view) {
+            (Ok(trail), Some((view, _))) => view.shows(trail.end()),
             // One that is not there now may come.
             _ => true,
-        }
+        };
+        paths.into_iter().filter(is_shown).collect()
     }
 
     /// Whether a command can run as another user.
@@ -185,7 +188,7 @@ impl Confinement {
     }
 
     /// What a command sees in this sandbox.
-    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Kept), Error> {
+    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Cleanup), Error> {
         let mut view = View::default();
         shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
         self.homes.iter().for_each(|home| view.add(home, Access::Empty));
@@ -207,14 +210,14 @@ impl Confinement {
             view.add(link, Access::Link(target.clone()));
         }
         self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
-        let mut kept = Kept::default();
+        let mut cleanup = Cleanup::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
         for path in guarded.filter(|path| !self.allowed.contains(path)) {
             let Ok(trail) = Trail::of(path) else {
-                kept.guard(&mut view, path);
+                cleanup.guard(&mut view, path);
                 continue;
             };
-            kept.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
+            cleanup.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
             let place = trail.end();
             let holds_work = sandbox.writable.iter().any(|writable| writable.starts_with(place));
             if !holds_work && view.is_writable(place) {
@@ -222,16 +225,16 @@ impl Confinement {
             }
         }
         let links = self.toolchain.links.iter().filter(|(link, _)| view.is_writable(link));
-        kept.links.extend(links.cloned());
+        cleanup.links.extend(links.cloned());
         let hidden = self.hidden().chain(sandbox.hidden.iter().map(PathBuf::as_path));
         hidden.for_each(|path| view.add(path, Access::Hidden));
         let sockets = sockets().into_iter().filter(|path| !view.is_writable(path));
         sockets.collect::<Vec<_>>().into_iter().for_each(|path| view.add(path, Access::Hidden));
-        Ok((view, kept))
+        Ok((view, cleanup))
     }
 }
 
-impl Kept {
+impl Cleanup {
     /// Makes the first directory that is missing on the way to a path that is not there, and covers it: the
     /// caller's shell or git would look there, and run what a command had put there.
     fn guard(&mut self, view: &mut View, path: &Path) {
@@ -275,19 +278,23 @@ pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
     Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
 }
 
-/// Notes where something hidden lies. A file with several names would be visible under the others.
-fn hide(path: &Path, is_home: bool) -> Result<Trail, Error> {
+/// Notes where something hidden lies.
+fn follow(path: &Path) -> Result<Trail, Error> {
+    Trail::of(path).map_err(|source| Error::Hidden { path: path.to_path_buf(), source })
+}
+
+/// A hidden file, or one in a hidden directory, with several names would be visible under the others.
+fn check_names(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
-    let failed = |source| Error::Hidden { path: path.to_path_buf(), source };
-    let trail = Trail::of(path).map_err(failed)?;
-    let files = walkdir::WalkDir::new(trail.end()).max_depth(1).into_iter().flatten();
-    for file in files.filter(|entry| !is_home && entry.file_type().is_file()) {
-        if file.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+    let files = walkdir::WalkDir::new(path).max_depth(1).into_iter().flatten();
+    let mut files = files.filter(|entry| entry.file_type().is_file());
+    match files.find(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)) {
+        None => Ok(()),
+        Some(file) => {
             let name = crate::text::path(file.path());
             let message =
                 format!("{name} has a second name (a hard link), under which commands could read it");
-            return Err(failed(std::io::Error::other(message)));
+            Err(Error::Hidden { path: path.to_path_buf(), source: std::io::Error::other(message) })
         }
     }
-    Ok(trail)
 }

@@ -193,7 +193,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
         (stopped, names)
     });
     job.listener.ended();
-    wrapped.kept.restore()?;
+    wrapped.cleanup.restore()?;
     let command = || job.command.to_vec();
     let printed = output.finish().map_err(|source| Error::Output { command: command(), source })?;
     match stopped {

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::confinement::{Confinement, Kept};
+use super::confinement::{Cleanup, Confinement};
 use super::filter::filter;
 use super::{Error, NoProgram, Variables};
 
@@ -58,8 +58,8 @@ pub(super) struct Wrapped {
     pub(super) reason: Option<String>,
     /// What bubblewrap reads its options and the filter of system calls from.
     pub(super) descriptors: Vec<File>,
-    /// What is looked after when the command has ended.
-    pub(super) kept: Kept,
+    /// What is put right when the command has ended.
+    pub(super) cleanup: Cleanup,
 }
 
 impl Sandbox {
@@ -89,14 +89,14 @@ impl Sandbox {
         let directory = directory
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
-        let (view, kept) = confinement.view(self)?;
+        let (view, cleanup) = confinement.view(self)?;
         let mut options = view.arguments();
         for (name, value) in variables.all() {
             options.extend(["--setenv".into(), name, value]);
         }
         options.extend(["--chdir".into(), directory.into_os_string()]);
         let wrapped = self.start(confinement, options, command)?;
-        Ok(Wrapped { kept, ..wrapped })
+        Ok(Wrapped { cleanup, ..wrapped })
     }
 
     /// bubblewrap with these options and the command.
