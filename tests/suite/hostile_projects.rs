@@ -120,11 +120,13 @@ fn a_repository_does_not_choose_its_work_tree() {
     let project = project(recipe, "mkdir -p model; echo 1 > model/w; echo evil > ../out/file\n");
     fs::create_dir(project.at("repo")).expect("creates");
     git_in(&project.at("repo"), &project.home(), &["init", "-q"]);
+    git_in(&project.at("repo"), &project.home(), &["commit", "-q", "--allow-empty", "-m", "x"]);
     git_in(&project.at("repo"), &project.home(), &["config", "core.worktree", "../../.."]);
     fs::write(project.at("repo/.git/info/exclude"), "*\n").expect("writes");
     fs::write(project.out("file"), "mine").expect("writes");
     let outcome = build(&project, &[]);
     assert_ne!(outcome.code, Some(0), "{}", outcome.all());
+    outcome.says("the git repository says that its work tree is");
     assert_eq!(fs::read_to_string(project.out("file")).expect("reads"), "mine");
 }
 
