@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
-pub use code::{Change, ChangeKind, Code, CodeError, Exempt, GitPlaces, WorkTree, git_places, repositories};
+pub use code::{Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, WorkTree, git_places};
 pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
 pub use params::ParamsError;
 pub use paths::{exempt, work_tree};

@@ -15,6 +15,7 @@ mod process;
 mod programs;
 mod sandbox;
 mod scratch;
+mod sockets;
 mod toolchain;
 mod trail;
 mod view;
@@ -29,6 +30,7 @@ pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
 pub(crate) use scratch::remove_all;
+pub use sockets::is_open;
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +140,8 @@ impl Error {
                 crate::text::shell_word(&path.to_string_lossy())
             )),
             Error::OutOfSight { .. } => Some(
-                "of your home directory they see the installations on PATH and the active environment; \
-                 `--allow-write DIR` shows a directory"
+                "of home directories, `/tmp` and others that are shared, they see the installations on PATH and \
+                 the active environment; `--allow-write DIR` shows a directory"
                     .into(),
             ),
             _ => None,

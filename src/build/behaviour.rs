@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Options};
-use crate::inputs::{Artifact, git_places, work_tree};
+use crate::inputs::{Artifact, Contents, git_places, work_tree};
 use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
 use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge, spread};
 use crate::recipe::{Probe, Recipe};
-use crate::run::{self, Confinement, Isolation, Scratch, variables};
+use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
 
 /// What was found, and what a person should know about it.
 pub(super) struct Behaviour {
@@ -76,19 +76,19 @@ fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> 
     Err(Error::Behaviour { probe: name.to_string(), reasons })
 }
 
-/// The questions of every probe, and the repository that holds them as well.
+/// The questions of every probe, the repository that holds them as well, and services that listen in the work tree.
 fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     let probes = recipe.tables.probe.iter();
-    let questions = probes.map(|probe| recipe.directory().join(probe.inputs.get_ref()));
-    // With the repository of a linked work tree, and objects that are borrowed.
-    let work_tree = work_tree(recipe).ok().flatten();
-    let own = work_tree.as_ref().map(|work_tree| work_tree.repository_directory());
-    let git = work_tree.and_then(|work_tree| git_places(work_tree.root()).ok()).map(|places| places.read);
-    questions
-        .chain(own)
-        .chain(git.into_iter().flatten())
-        .filter_map(|path| path.canonicalize().ok())
-        .collect()
+    let mut hidden: Vec<PathBuf> =
+        probes.map(|probe| recipe.directory().join(probe.inputs.get_ref())).collect();
+    if let Ok(Some(work_tree)) = work_tree(recipe) {
+        hidden.push(work_tree.repository_directory());
+        let contents = Contents::of(work_tree.root());
+        // The repository of a linked work tree, and objects that are borrowed.
+        hidden.extend(git_places(work_tree.root(), &contents).into_iter().flat_map(|places| places.read));
+        hidden.extend(contents.sockets.into_iter().filter(|path| is_open(path)));
+    }
+    hidden.into_iter().filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// The work tree, with the code that answers, and the artifact.

@@ -5,9 +5,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::inputs::{self, git_places};
+use crate::inputs::{self, Contents, git_places};
 use crate::recipe::Recipe;
-use crate::run::{Confinement, Sandbox};
+use crate::run::{Confinement, Sandbox, is_open};
 
 /// Where commands run.
 pub struct CommandPlace<'a> {
@@ -41,7 +41,8 @@ pub fn reach(
     recipe: &Recipe,
     place: CommandPlace<'_>,
 ) -> Result<Sandbox, ReachError> {
-    let git = git_places(place.work).map_err(inputs::Error::from)?;
+    let contents = Contents::of(place.work);
+    let git = git_places(place.work, &contents).map_err(inputs::Error::from)?;
     let make = |path: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
@@ -63,6 +64,8 @@ pub fn reach(
         writable: [place.work.to_path_buf()].into_iter().chain(place.own).chain(allowed).collect(),
         readable: place.inputs.into_iter().chain(git.read).collect(),
         read_only: git.guarded.into_iter().collect(),
+        read_only_files: git.absent.into_iter().collect(),
+        hidden: contents.sockets.into_iter().filter(|path| is_open(path)).collect(),
         caches,
         ..Sandbox::default()
     })

@@ -5,6 +5,7 @@
 //! index or configuration can hide an edit.
 
 mod compare;
+mod contents;
 mod guarded;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
-pub use guarded::{GitPlaces, git_places, repositories};
+pub use contents::Contents;
+pub use guarded::{GitPlaces, git_places};
 
 use super::remote;
 use crate::digest::{self, Digest};

@@ -250,7 +250,7 @@ impl Rebuilder<'_> {
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
             confinement: self.options.confinement,
-            reach: Sandbox { hidden, ..reach },
+            reach: Sandbox { hidden: reach.hidden.iter().cloned().chain(hidden).collect(), ..reach },
             // Thirteen times the same output would hide what matters.
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
         };

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::homes::{homes, shared_directories, sockets};
+use super::homes::{homes, shared_directories};
 use super::mounts::other_names;
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
+use super::sockets::open_sockets;
 use super::toolchain::Toolchain;
-use super::trail::Trail;
+use super::trail::{Missing, Trail};
 use super::view::{Access, View};
 use super::{Error, Isolation};
 
@@ -52,10 +53,18 @@ struct Works {
     without_network: Result<(), String>,
 }
 
+/// What a place that is not there is to be.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Directory,
+    /// Where git expects a file, a directory is an error.
+    File,
+}
+
 /// What no mount can keep from a command, and is put right when the command has ended: what is not there, and links.
 #[derive(Debug, Default)]
 pub(super) struct Cleanup {
-    /// Directories that were made so that no command can make them.
+    /// What was made so that no command can make it: empty directories and files.
     placeholders: Vec<PathBuf>,
     /// Links that the caller's programs follow, each with what it says.
     links: Vec<(PathBuf, PathBuf)>,
@@ -63,8 +72,11 @@ pub(super) struct Cleanup {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        // Whatever is not empty is not ours any more.
-        self.placeholders.iter().rev().for_each(|path| _ = fs::remove_dir(path));
+        for path in self.placeholders.iter().rev() {
+            // Whatever is not empty is not ours any more.
+            let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
+            let _ = if is_ours { fs::remove_file(path) } else { fs::remove_dir(path) };
+        }
     }
 }
 
@@ -212,38 +224,57 @@ impl Confinement {
         self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
         let mut cleanup = Cleanup::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
-        for path in guarded.filter(|path| !self.allowed.contains(path)) {
-            let Ok(trail) = Trail::of(path) else {
-                cleanup.guard(&mut view, path);
-                continue;
-            };
-            cleanup.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
-            let place = trail.end();
-            let holds_work = sandbox.writable.iter().any(|writable| writable.starts_with(place));
-            if !holds_work && view.is_writable(place) {
-                view.add(place, Access::Protected);
-            }
+        let guarded = guarded.map(|path| (path, Kind::Directory));
+        let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
+        for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allowed.contains(path)) {
+            cleanup.guard(&mut view, path, kind, &sandbox.writable);
         }
         let links = self.toolchain.links.iter().filter(|(link, _)| view.is_writable(link));
         cleanup.links.extend(links.cloned());
-        let hidden = self.hidden().chain(sandbox.hidden.iter().map(PathBuf::as_path));
-        hidden.for_each(|path| view.add(path, Access::Hidden));
-        let sockets = sockets().into_iter().filter(|path| !view.is_writable(path));
-        sockets.collect::<Vec<_>>().into_iter().for_each(|path| view.add(path, Access::Hidden));
+        let hidden =
+            sandbox.hidden.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok());
+        self.hidden().chain(hidden).for_each(|path| view.add(path, Access::Hidden));
+        let sockets = open_sockets(|directory| view.shows(directory) && !view.is_writable(directory));
+        sockets.into_iter().for_each(|path| view.add(path, Access::Hidden));
         Ok((view, cleanup))
     }
 }
 
 impl Cleanup {
-    /// Makes the first directory that is missing on the way to a path that is not there, and covers it: the
-    /// caller's shell or git would look there, and run what a command had put there.
-    fn guard(&mut self, view: &mut View, path: &Path) {
-        let missing = path.ancestors().take_while(|above| above.symlink_metadata().is_err());
-        let Some(first) = missing.last().filter(|first| view.is_writable(first)) else { return };
-        if fs::create_dir(first).is_ok() {
-            self.placeholders.push(first.to_path_buf());
-            view.add(first, Access::Hidden);
+    /// Makes a place read-only for a command, whether anything is there or not: the caller's shell or git would
+    /// look there, and run what a command had put there.
+    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[PathBuf]) {
+        if let Ok(trail) = Trail::of(path) {
+            self.hold_links(view, &trail);
+            let place = trail.end();
+            let holds_work = work.iter().any(|writable| writable.starts_with(place));
+            if !holds_work && view.is_writable(place) {
+                view.add(place, Access::Protected);
+            }
+        } else if let Ok((trail, missing)) = Trail::to_missing(path) {
+            self.hold_links(view, &trail);
+            self.cover(view, &missing, kind);
         }
+    }
+
+    /// Makes what is missing, and covers it, so that no command can make it.
+    fn cover(&mut self, view: &mut View, missing: &Missing, kind: Kind) {
+        let place = missing.place.as_path();
+        if !view.is_writable(place) {
+            return;
+        }
+        let made = match kind {
+            Kind::File if missing.is_last => fs::File::create_new(place).map(drop),
+            Kind::File | Kind::Directory => fs::create_dir(place),
+        };
+        if made.is_ok() {
+            self.placeholders.push(place.to_path_buf());
+            view.add(place, Access::Hidden);
+        }
+    }
+
+    fn hold_links(&mut self, view: &View, trail: &Trail) {
+        self.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
     }
 
     /// Puts links back that a command has changed; what it put in their place is kept beside them.

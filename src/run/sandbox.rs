@@ -41,6 +41,8 @@ pub struct Sandbox {
     /// Within what can be written to, what can only be read: what the caller runs later. What is not there
     /// cannot be made.
     pub read_only: Vec<PathBuf>,
+    /// The same of files, which git reads and fails at if a directory is there.
+    pub read_only_files: Vec<PathBuf>,
     /// Files and directories that seem empty to this command.
     pub hidden: Vec<PathBuf>,
     /// Directories below the home of the command, each with where it is kept.

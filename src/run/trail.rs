@@ -24,6 +24,21 @@ pub(super) struct Trail {
     end: PathBuf,
 }
 
+/// Where a trail ends because nothing is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// Links resolved.
+    pub(super) place: PathBuf,
+    /// The path ends here: it is not a directory on the way.
+    pub(super) is_last: bool,
+}
+
+/// Why a trail could not be followed to its end.
+struct Stopped {
+    error: io::Error,
+    missing: Option<Missing>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
     path: PathBuf,
@@ -40,35 +55,62 @@ impl Trail {
     /// # Errors
     /// Those of the system, also where a link leads nowhere.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
-        let mut steps = vec![Step::at(Path::new("/"))?];
-        let mut end = PathBuf::from("/");
-        let mut ahead: VecDeque<OsString> = parts(&path).collect();
+        let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
+        match trail.walk() {
+            Ok(()) => Ok(trail),
+            Err(stopped) => Err(stopped.error),
+        }
+    }
+
+    /// The trail as far as it leads to something, and what is not there.
+    ///
+    /// # Errors
+    /// Those of the system, and where nothing is missing.
+    pub(super) fn to_missing(path: &Path) -> io::Result<(Self, Missing)> {
+        let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
+        match trail.walk() {
+            Err(Stopped { missing: Some(missing), .. }) => Ok((trail, missing)),
+            Err(stopped) => Err(stopped.error),
+            Ok(()) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    /// Goes on until the end of the path, or until something is not there.
+    fn walk(&mut self) -> Result<(), Stopped> {
+        self.end.push("/");
+        let stopped = |error| Stopped { error, missing: None };
+        self.steps.push(Step::at(&self.end).map_err(stopped)?);
+        let mut ahead: VecDeque<OsString> = parts(&self.path).collect();
         let mut links = 0;
         while let Some(part) = ahead.pop_front() {
             if part == ".." {
-                end.pop();
+                self.end.pop();
                 continue;
             }
-            let step = Step::at(&end.join(&part))?;
+            let place = self.end.join(&part);
+            let step = Step::at(&place).map_err(|error| {
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                let missing = is_missing.then_some(Missing { place, is_last: ahead.is_empty() });
+                Stopped { error, missing }
+            })?;
             match &step.link {
                 Some(target) => {
                     links += 1;
                     if links > LINKS {
-                        return Err(io::Error::other("too many links"));
+                        return Err(stopped(io::Error::other("too many links")));
                     }
                     if target.is_absolute() {
-                        end = PathBuf::from("/");
+                        self.end = PathBuf::from("/");
                     }
                     for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
                         ahead.push_front(part);
                     }
                 }
-                None => end.push(&part),
+                None => self.end.push(&part),
             }
-            steps.push(step);
+            self.steps.push(step);
         }
-        Ok(Self { path, steps, end })
+        Ok(())
     }
 
     /// Whether the path leads where it led, through the same directories.
@@ -145,6 +187,27 @@ mod tests {
         let trail = Trail::of(&root.join("absolute/file")).expect("follows");
         assert!(trail.enters(&root.join("relative")) && trail.enters(&root.join("a")));
         assert!(!trail.enters(&root.join("dangling")));
+    }
+
+    #[test]
+    fn what_is_missing_is_found_through_links() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        fs::create_dir(root.join("a")).expect("creates");
+        symlink("a/absent/file", root.join("dangling")).expect("links");
+        let missing = |path: &str| {
+            Trail::to_missing(&root.join(path)).map(|(trail, missing)| {
+                (
+                    trail.links().count(),
+                    missing.place.strip_prefix(&root).expect("below").to_path_buf(),
+                    missing.is_last,
+                )
+            })
+        };
+        assert_eq!(missing("a/b").expect("is missing"), (0, "a/b".into(), true));
+        assert_eq!(missing("a/b/c").expect("is missing"), (0, "a/b".into(), false));
+        assert_eq!(missing("dangling").expect("is missing"), (1, "a/absent".into(), false));
+        assert!(missing("a").is_err());
     }
 
     #[test]

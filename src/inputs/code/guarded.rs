@@ -6,9 +6,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use git2::Repository;
+use git2::{Config, Repository};
 
-use super::CodeError;
+use super::{CodeError, Contents};
 
 /// Settings whose value is a program or a path, by their last part. `alias` and `pager` are sections of such.
 const SETTINGS: [&str; 24] = [
@@ -42,8 +42,10 @@ const SETTINGS: [&str; 24] = [
 #[derive(Debug, Default)]
 pub struct GitPlaces {
     /// What must not change: repositories, hooks, and files that the configuration names, also links to them.
-    /// Not all of it has to be there.
+    /// Of directories, not all have to be there.
     pub guarded: BTreeSet<PathBuf>,
+    /// Files that the configuration names and that are not there yet, of which the same holds.
+    pub absent: BTreeSet<PathBuf>,
     /// What git reads outside of the work tree: the repository of a linked work tree, borrowed objects.
     pub read: BTreeSet<PathBuf>,
 }
@@ -53,7 +55,7 @@ pub struct GitPlaces {
 ///
 /// # Errors
 /// [`CodeError::Git`]: the configuration cannot be read.
-pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
+pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeError> {
     let failed = |source| CodeError::Git { path: root.to_path_buf(), source };
     let mut places = GitPlaces::default();
     places.guarded.insert(root.join(".git"));
@@ -63,13 +65,13 @@ pub fn git_places(root: &Path) -> Result<GitPlaces, CodeError> {
     {
         places.add(&repository, around).map_err(failed)?;
     }
-    for inner in repositories(root) {
+    for inner in &contents.repositories {
         // One that git does not open runs nothing, and need not be guarded any further.
-        let at = if inner.ends_with(".git") { inner.parent().unwrap_or(root) } else { &inner };
+        let at = if inner.ends_with(".git") { inner.parent().unwrap_or(root) } else { inner };
         if let Ok(repository) = Repository::open(at) {
             places.add(&repository, at).map_err(failed)?;
         }
-        places.guarded.insert(inner);
+        places.guarded.insert(inner.clone());
     }
     Ok(places)
 }
@@ -97,15 +99,39 @@ impl GitPlaces {
                 git2::TreeWalkResult::Ok
             })?;
         }
-        let configuration = repository.config()?.snapshot()?;
-        let mut entries = configuration.entries(None)?;
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            if let (Ok(name), Ok(value)) = (entry.name(), entry.value())
-                && is_of_programs(name)
-            {
-                self.add_setting(name, value, repository, root);
+        self.add_configuration(repository, root)
+    }
+
+    /// Every file of the configuration, whether its condition holds now or may hold later, and what it names.
+    fn add_configuration(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
+        // One that cannot be read now is an error; one whose condition does not hold, git does not read.
+        repository.config()?.snapshot()?;
+        let own = [repository.path(), repository.commondir()];
+        let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
+        // A repository is guarded whole.
+        let own = own.filter(|path| path.is_file());
+        let usual = [Config::find_global(), Config::find_xdg(), Config::find_system()].into_iter().flatten();
+        let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(std::env::var_os);
+        let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named.map(PathBuf::from)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(file) = ahead.pop() {
+            if !seen.insert(file.clone()) {
+                continue;
             }
+            if !file.is_file() {
+                self.absent.insert(file);
+                continue;
+            }
+            let directory = file.parent().unwrap_or(root).to_path_buf();
+            for (name, value) in settings(&file) {
+                if is_include(&name) {
+                    let value = value.trim();
+                    ahead.push(at_home(value).unwrap_or_else(|| directory.join(value)));
+                } else if is_of_programs(&name) {
+                    self.add_setting(&name, &value, repository, root);
+                }
+            }
+            self.guarded.insert(file);
         }
         Ok(())
     }
@@ -119,20 +145,22 @@ impl GitPlaces {
         }
         // As scripts find the work tree from wherever git starts them.
         let value = value.replace("$(git rev-parse --show-toplevel)/", "");
-        let is_quote = |character: char| matches!(character, '\'' | '"' | '`');
         let ends_word = |character: char| character.is_whitespace() || ";|&()=!".contains(character);
-        let quoted = value.split(is_quote);
-        let words = value.split(|character: char| is_quote(character) || ends_word(character));
-        let words: BTreeSet<&str> =
-            words.chain(quoted).map(str::trim).filter(|word| !word.is_empty()).collect();
-        // What is included lies beside the file that includes it, which may be included itself.
-        let includes = self.guarded.iter().filter(|path| path.is_file()).filter_map(|path| path.parent());
-        let mut directories: BTreeSet<PathBuf> = includes.map(Path::to_path_buf).collect();
-        directories.extend([root, repository.path(), repository.commondir()].map(Path::to_path_buf));
-        for word in words {
+        let quoted: Vec<&str> = value.split(['\'', '"', '`']).map(str::trim).collect();
+        // In quotes, a path may hold spaces; a command may as well.
+        let words: BTreeSet<&str> = quoted.iter().flat_map(|part| part.split(ends_word)).collect();
+        let directories = [root, repository.path(), repository.commondir()];
+        for word in words.iter().chain(&quoted).filter(|word| !word.is_empty()) {
             let beside = directories.iter().map(|directory| directory.join(word));
             let files = beside.chain(at_home(word)).filter(|path| path.is_file());
             self.guarded.extend(files);
+        }
+        // What an alias says is often no path at all.
+        if !is_alias(name) {
+            let within = quoted.iter().skip(1).step_by(2);
+            let without = quoted.iter().step_by(2).flat_map(|part| part.split_whitespace());
+            let paths = within.copied().chain(without).filter(|word| is_plain_path(word));
+            self.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
         }
     }
 
@@ -169,34 +197,44 @@ fn is_store(path: &Path) -> bool {
         && around.join("refs").is_dir()
 }
 
-fn is_of_programs(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let section = name.split('.').next().unwrap_or_default();
-    let last = name.rsplit('.').next().unwrap_or_default();
-    matches!(section, "alias" | "pager") || SETTINGS.contains(&last)
+/// What a file of the configuration says itself, without what it includes.
+fn settings(file: &Path) -> Vec<(String, String)> {
+    let read = || -> Result<Vec<(String, String)>, git2::Error> {
+        let configuration = Config::open(file)?;
+        let mut entries = configuration.entries(None)?;
+        let mut settings = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if let (0, Ok(name), Ok(value)) = (entry.include_depth(), entry.name(), entry.value()) {
+                settings.push((name.to_string(), value.to_string()));
+            }
+        }
+        Ok(settings)
+    };
+    read().unwrap_or_default()
 }
 
-/// Repositories below a directory, and what leads to one: entries named `.git`, and directories that git
-/// takes for a bare repository.
-pub fn repositories(root: &Path) -> Vec<PathBuf> {
-    let is_bare = |path: &Path| path.join("objects").is_dir() && path.join("refs").is_dir();
-    let mut found = Vec::new();
-    let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
-    while let Some(entry) = walk.next() {
-        let Ok(entry) = entry else { continue };
-        if entry.file_name() == OsStr::new(".git") {
-            found.push(entry.path().to_path_buf());
-            if entry.file_type().is_dir() {
-                walk.skip_current_dir();
-            }
-        } else if entry.file_name() == OsStr::new("HEAD")
-            && let Some(parent) = entry.path().parent().filter(|parent| is_bare(parent))
-        {
-            found.push(parent.to_path_buf());
-            walk.skip_current_dir();
-        }
-    }
-    found
+fn is_of_programs(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    is_alias(&name) || SETTINGS.contains(&last)
+}
+
+/// Sections in which every setting is a command.
+fn is_alias(name: &str) -> bool {
+    let section = name.split('.').next().unwrap_or_default();
+    ["alias", "pager"].iter().any(|known| section.eq_ignore_ascii_case(known))
+}
+
+/// Whether the setting names more configuration (`git-config(1)`, "Includes").
+fn is_include(name: &str) -> bool {
+    let section = name.split('.').next().unwrap_or_default();
+    ["include", "includeif"].iter().any(|known| section.eq_ignore_ascii_case(known))
+}
+
+/// Whether a word of a command can only be a path: nothing is put in its place by git or the shell.
+fn is_plain_path(word: &str) -> bool {
+    word.contains('/') && !word.contains(['%', '$', '*', '?', '~', '{', ':'])
 }
 
 /// With links resolved as far as the path exists.
@@ -228,7 +266,7 @@ mod tests {
             fs::write(root.join(project).join(".git"), format!("gitdir: {}\n", place.display()))
                 .expect("writes");
         }
-        let places = git_places(&root.join("p")).expect("reads");
+        let places = git_places(&root.join("p"), &Contents::of(&root.join("p"))).expect("reads");
         assert!(!places.read.contains(&place), "{:?}", places.read);
         // A linked work tree, which the repository itself knows, is shown its repository.
         let author = git2::Signature::now("x", "x@example.invalid").expect("a signature");
@@ -236,7 +274,7 @@ mod tests {
         let tree = private.find_tree(tree).expect("is there");
         private.commit(Some("HEAD"), &author, &author, "x", &tree, &[]).expect("commits");
         private.worktree("linked", &root.join("linked"), None).expect("links");
-        let places = git_places(&root.join("linked")).expect("reads");
+        let places = git_places(&root.join("linked"), &Contents::of(&root.join("linked"))).expect("reads");
         assert!(places.read.contains(&place), "{:?}", places.read);
     }
 
@@ -260,7 +298,8 @@ mod tests {
             fs::create_dir_all(root.join(file).parent().expect("a parent")).expect("creates");
             fs::write(root.join(file), "").expect("writes");
         }
-        fs::write(root.join("config/first"), "[include]\n\tpath = more/second\n").expect("writes");
+        fs::write(root.join("config/first"), "[include]\n\tpath = more/second\n\tpath = absent\n")
+            .expect("writes");
         fs::write(root.join("config/more/second"), "[merge \"x\"]\n\tdriver = sh config/more/driver.sh %A\n")
             .expect("writes");
         fs::create_dir_all(root.join(".git/hooks")).expect("creates");
@@ -275,16 +314,25 @@ mod tests {
             ("alias.x", "!\"$(git rev-parse --show-toplevel)/tools/alias.sh\""),
             ("include.path", "../config/first"),
             ("core.hooksPath", "absent/hooks"),
+            ("filter.z.process", "sh tools/later.sh --name=%f"),
+            ("merge.y.driver", "sh 'tools/with space' %A"),
+            ("includeIf.onbranch:x.path", "../later.config"),
+            ("alias.later", "!rm -rf build/out"),
             ("branch.data.merge", "data/train"),
         ] {
             configuration.set_str(name, value).expect("sets");
         }
-        let places = git_places(&root).expect("reads");
+        let places = git_places(&root, &Contents::of(&root)).expect("reads");
         let resolved: BTreeSet<PathBuf> = places.guarded.iter().map(|path| super::resolved(path)).collect();
         let guarded = files.iter().filter(|file| **file != "data/train").copied();
         for path in guarded.chain([".git", "bare.git", "absent/hooks"]) {
             assert!(resolved.contains(&root.join(path)), "{path} is not in {resolved:?}");
         }
         assert!(!resolved.contains(&root.join("data/train")));
+        let absent = ["config/absent", "later.config", "tools/later.sh", "tools/with space"];
+        let found = places.absent.iter().map(|path| super::resolved(path));
+        let found = found.filter(|path| path.starts_with(&root) && !path.starts_with(root.join(".git")));
+        let absent = absent.map(|path| root.join(path));
+        assert_eq!(found.collect::<BTreeSet<_>>(), absent.into());
     }
 }

@@ -1,0 +1,43 @@
+use std::ffi::OsStr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// What lies below a directory and is more than files and directories.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Repositories, and what leads to one: entries named `.git`, and directories that git takes for a bare
+    /// repository.
+    pub repositories: Vec<PathBuf>,
+    /// Sockets, but not those in a repository.
+    pub sockets: Vec<PathBuf>,
+}
+
+impl Contents {
+    /// Looks at all that lies below a directory; what cannot be read is passed over.
+    pub fn of(root: &Path) -> Self {
+        let mut contents = Self::default();
+        let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
+        while let Some(entry) = walk.next() {
+            let Ok(entry) = entry else { continue };
+            if entry.file_name() == OsStr::new(".git") {
+                contents.repositories.push(entry.path().to_path_buf());
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+            } else if entry.file_name() == OsStr::new("HEAD")
+                && let Some(parent) = entry.path().parent().filter(|parent| is_bare(parent))
+            {
+                contents.repositories.push(parent.to_path_buf());
+                walk.skip_current_dir();
+            } else if entry.file_type().is_socket() {
+                contents.sockets.push(entry.path().to_path_buf());
+            }
+        }
+        contents
+    }
+}
+
+/// A directory with a file `HEAD` that git takes for a repository (`gitrepository-layout(5)`).
+fn is_bare(path: &Path) -> bool {
+    path.join("objects").is_dir() && path.join("refs").is_dir() || path.join("commondir").is_file()
+}

@@ -1,0 +1,105 @@
+//! Sockets in the file system, at which services of this machine listen.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+/// Sockets that are open on this machine, in directories that a command can see.
+///
+/// A service may have moved its socket after it was bound, as HAProxy does, and the kernel goes on saying the first
+/// name: so every socket in the directory is listed.
+pub(super) fn open_sockets(is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
+    let names = bound_names(&fs::read("/proc/net/unix").unwrap_or_default());
+    let (absolute, relative): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_absolute());
+    // Whose working directory a relative name begins in is not said. Only directories of this user's processes can
+    // be read, for root those of all.
+    let begins = if relative.is_empty() { BTreeSet::new() } else { working_directories() };
+    let relative = begins.iter().flat_map(|begin| relative.iter().map(|name| begin.join(name)));
+    let directory = |path: PathBuf| path.parent()?.canonicalize().ok();
+    let directories: BTreeSet<PathBuf> =
+        absolute.into_iter().chain(relative).filter_map(directory).filter(|path| is_seen(path)).collect();
+    directories.iter().flat_map(|directory| sockets_in(directory)).collect()
+}
+
+/// Whether something may listen at a socket. One that a program has left behind is a file like others.
+pub fn is_open(path: &Path) -> bool {
+    let connected = || {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)
+    };
+    connected() != Err(rustix::io::Errno::CONNREFUSED)
+}
+
+fn sockets_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
+    sockets.map(|entry| entry.path()).collect()
+}
+
+/// The names in a list of sockets (`/proc/net/unix`, `proc(5)`). An abstract one begins with `@`, as a file may.
+fn bound_names(list: &[u8]) -> Vec<PathBuf> {
+    let lines = list.split(|byte| *byte == b'\n').skip(1);
+    let name = |line: &[u8]| {
+        // The name is the eighth field, and may hold spaces.
+        let mut rest = line;
+        for _ in 0..7 {
+            rest = rest.trim_ascii_start();
+            rest = &rest[rest.iter().position(|byte| *byte == b' ')?..];
+        }
+        let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(name)))
+    };
+    lines.filter_map(name).collect()
+}
+
+fn working_directories() -> BTreeSet<PathBuf> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn names_are_read_with_spaces_and_from_any_directory() {
+        let list = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 4217 /run/a b\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03     7\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01  17 app.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 4217 @/tmp/.X11-unix/X0\n\
+            broken\n";
+        let expected = ["/run/a b", "app.sock", "@/tmp/.X11-unix/X0"].map(PathBuf::from);
+        assert_eq!(bound_names(list), expected);
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_not_open() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let stream = UnixListener::bind(at("stream")).expect("binds");
+        let packets = UnixDatagram::bind(at("packets")).expect("binds");
+        assert!(is_open(&at("stream")) && is_open(&at("packets")));
+        drop((stream, packets));
+        assert!(!is_open(&at("stream")) && !is_open(&at("packets")));
+        assert!(is_open(&at(&"x".repeat(200))), "nobody knows");
+    }
+
+    #[test]
+    fn a_socket_that_was_moved_is_found() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        let _listener = UnixListener::bind(root.join("first")).expect("binds");
+        fs::rename(root.join("first"), root.join("second")).expect("moves");
+        assert!(open_sockets(|_| true).contains(&root.join("second")));
+        assert!(!open_sockets(|path| path != root).contains(&root.join("second")));
+    }
+}
