@@ -154,6 +154,15 @@ pub enum Error {
     LeadsOut(PathBuf),
     #[error("the command changed where {} leads: nothing is written there", crate::text::path(.0))]
     Redirected(PathBuf),
+    #[error(
+        "the command made a git repository, {}: git would run what it configures",
+        crate::text::path(repository)
+    )]
+    Planted {
+        repository: PathBuf,
+        /// The name that it, or the `HEAD` of a bare one, has got now.
+        aside: Option<PathBuf>,
+    },
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
     NoCommand,
     #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
@@ -278,6 +287,7 @@ impl Error {
             Error::Probe(error) => error.is_refusal(),
             Error::NotProduced(_)
             | Error::Redirected(_)
+            | Error::Planted { .. }
             | Error::LeadsOut(_)
             | Error::Statement(_)
             | Error::Bundle(_)
@@ -306,6 +316,13 @@ impl Error {
                 Some("does `path` under `[artifact]` say where the command writes?".into())
             }
             Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
+            Error::Planted { aside: Some(aside), .. } => Some(format!(
+                "it is set aside as {}; a command can clone to TMPDIR, and `--clean` works in a clone that is thrown away",
+                crate::text::path(aside)
+            )),
+            Error::Planted { aside: None, .. } => {
+                Some("remove it before you or your editor use git there".into())
+            }
             Error::LeadsOut(_) => Some("`-o FILE` names where the archive is to lie".into()),
             Error::NoCode => {
                 Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())

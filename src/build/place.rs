@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
-    resolved: PathBuf,
+    pub(super) resolved: PathBuf,
 }
 
 impl Place {

@@ -79,7 +79,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     let observed = observe(lies_with, recipe, &artifact, epoch, options);
     let behaviour = match observed {
         Ok(behaviour) => behaviour,
-        Err(error) => return Err(product.reject(error, &with_ending(output, "rejected"))),
+        Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
     };
     inputs.warnings.extend(behaviour.warnings);
     let (origin, command_seconds) = (product.origin, product.seconds);

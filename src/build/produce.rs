@@ -10,11 +10,14 @@ use super::command::Setting;
 use super::place::Place;
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
 use crate::checkout::{Checkout, Repository, declared};
-use crate::inputs::{self, Inputs, check_unchanged, work_tree};
+use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
 use crate::interrupt::Busy;
 use crate::manifest::{CommandOutput, Origin};
 use crate::recipe::Recipe;
 use crate::run::{self, Scratch};
+
+/// How many names are tried for what is set aside.
+const NAMES: usize = 100;
 
 /// Between two looks at whether another build has ended.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -58,12 +61,12 @@ impl Product {
     }
 
     /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
-    pub(super) fn reject(self, reason: Error, kept: &Path) -> Error {
+    pub(super) fn reject(self, reason: Error, kept: Option<&Path>) -> Error {
         let kept = match self.place {
             Whereabouts::There => return reason,
-            Whereabouts::Anew { aside, .. } => aside.reject(kept),
+            Whereabouts::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
             Whereabouts::Clone { checkout, .. } => {
-                aside::keep(&checkout.artifact(), kept).then(|| kept.to_path_buf())
+                kept.filter(|kept| aside::keep(&checkout.artifact(), kept)).map(Path::to_path_buf)
             }
         };
         Error::Rejected(Kept { reason: Box::new(reason), kept })
@@ -86,6 +89,15 @@ impl Product {
 struct Made {
     seconds: Option<f64>,
     log: File,
+}
+
+/// What a command has made in the work tree.
+struct MadeInPlace {
+    environment: Vec<CommandOutput>,
+    seconds: Option<f64>,
+    left: Vec<String>,
+    /// The old one, and where the new one lies.
+    aside: Aside,
 }
 
 /// Everything that making the artifact depends on.
@@ -125,7 +137,6 @@ impl Task<'_> {
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
-        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let inputs = declared(self.recipe, self.recipe.directory(), &self.options.data);
         let place = CommandPlace {
             work: &root,
@@ -135,19 +146,51 @@ impl Task<'_> {
             caches: self.options.caches.as_deref(),
         };
         let mut setting = self.setting(self.recipe, &home, &temporary, place)?;
-        let environment = setting.describe().map_err(Error::run)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
+        let there = setting.reach.read_only.clone();
+        let made = self.make_in_place(&mut setting, belongs);
+        // Whatever became of the command. If it failed, the old artifact is back.
+        let known = if made.is_ok() { &setting.reach.read_only } else { &there };
+        let planted = set_planted_aside(&root, known, &setting.reach.hidden);
+        let product = made.map(|made| {
+            let place =
+                Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, _lock: lock };
+            Product {
+                origin: Origin::Executed,
+                environment: made.environment,
+                seconds: made.seconds,
+                left: made.left,
+                place,
+            }
+        });
+        match (product, planted) {
+            (product, None) => product,
+            (Ok(product), Some(planted)) => Err(product.reject(planted, self.kept("rejected").as_deref())),
+            (Err(_), Some(planted)) => Err(planted),
+        }
+    }
+
+    /// Moves the artifact aside, and has it made anew.
+    fn make_in_place(&self, setting: &mut Setting<'_>, belongs: Place) -> Result<MadeInPlace, Error> {
+        let (artifact, resolved) = (belongs.path.clone(), belongs.resolved.clone());
+        let environment = setting.describe().map_err(Error::run)?;
+        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let aside = Aside::take(belongs, repository.as_deref())
             .map_err(|(path, source)| Error::Aside { path, source })?;
-        // Where there is no repository to keep it in, it lies beside its place, where commands can write.
-        let old = aside.old().and_then(|old| old.canonicalize().ok());
-        setting.reach.hidden.extend(old);
+        if let Some(old) = aside.old() {
+            // Where there is no repository to keep it in, it lies beside its place, where commands can write.
+            setting.reach.hidden.extend(old.canonicalize());
+            // What was a repository in it is not there any more.
+            for paths in [&mut setting.reach.read_only, &mut setting.reach.read_only_files] {
+                paths.retain(|path| !path.starts_with(&resolved));
+            }
+        }
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,
             Some(old) => Error::NotPutBack { reason: Box::new(reason), old: old.to_path_buf() },
         };
-        let mut made = self.make(&setting).map_err(stuck)?;
+        let mut made = self.make(setting).map_err(stuck)?;
         if artifact.symlink_metadata().is_err() {
             return Err(stuck(self.explain(Error::NotProduced(artifact), &mut made)));
         }
@@ -159,9 +202,7 @@ impl Task<'_> {
                 return Err(Error::Rejected(Kept { reason: Box::new(error), kept }));
             }
         };
-        let seconds = made.seconds;
-        let place = Whereabouts::Anew { aside, root, _scratch: scratch, _busy: busy, _lock: lock };
-        Ok(Product { origin: Origin::Executed, environment, seconds, left, place })
+        Ok(MadeInPlace { environment, seconds: made.seconds, left, aside })
     }
 
     fn run_in_clone(&self) -> Result<Product, Error> {
@@ -186,7 +227,10 @@ impl Task<'_> {
             let path = PathBuf::from(recipe.tables.artifact.path.get_ref());
             return Err(self.explain(Error::NotProduced(path), &mut made));
         }
-        let left = self.check_inputs(recipe).map_err(|error| {
+        // The clone goes, but the artifact is kept or unpacked.
+        let planted = set_planted_aside(&checkout.artifact(), &[], &[]);
+        let checked = planted.map_or_else(|| self.check_inputs(recipe), Err);
+        let left = checked.map_err(|error| {
             let kept = self.kept("rejected");
             let kept = kept.filter(|kept| aside::keep(&checkout.artifact(), kept));
             let reason = Box::new(self.explain(error, &mut made));
@@ -331,6 +375,30 @@ impl Task<'_> {
                 .map_err(|source| Error::Directory { path: self.recipe.directory().to_path_buf(), source }),
         }
     }
+}
+
+/// Gives other names to repositories that a command has made in a work tree: git runs what they configure as soon as
+/// somebody asks it anything there, and an editor does. `None`: there are none.
+fn set_planted_aside(root: &Path, known: &[PathBuf], hidden: &[PathBuf]) -> Option<Error> {
+    let is_known =
+        |path: &PathBuf| known.contains(path) || hidden.iter().any(|hidden| path.starts_with(hidden));
+    let mut planted = Contents::of(root).repositories;
+    planted.retain(|path| !is_known(path));
+    planted.into_iter().map(set_aside).collect::<Vec<_>>().pop()
+}
+
+fn set_aside(repository: PathBuf) -> Error {
+    // Without it, git does not take a directory for a bare repository.
+    let head = repository.join("HEAD");
+    let is_bare = repository.file_name() != Some(".git".as_ref()) && head.symlink_metadata().is_ok();
+    let part = if is_bare { head } else { repository.clone() };
+    let numbered = (1..NAMES).map(|number| format!("made-by-command.{number}"));
+    let endings = std::iter::once("made-by-command".to_string()).chain(numbered);
+    let aside = endings
+        .map(|ending| with_ending(&part, &ending))
+        .find(|name| name.symlink_metadata().is_err())
+        .filter(|name| std::fs::rename(&part, name).is_ok());
+    Error::Planted { repository, aside }
 }
 
 /// Under a new name first: a link that a command put in the place of the log is replaced, not written through.
