@@ -213,6 +213,10 @@ fn signer_start(
     let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
     let work = work.or_else(|_| recipe.directory().canonicalize())?;
     let is_in_place = making == Making::Run && recipe.tables.run.is_some();
+    if is_in_place && let Some(directory) = directory_of_programs_around(&work) {
+        let message = "where commands write: what one leaves there runs when you type its name";
+        warn(talk, &format!("PATH names {}, {message}", crate::text::path(&directory)));
+    }
     let writable = [work].into_iter().filter(|_| is_in_place);
     let writable = writable.chain(confinement.allowed().iter().cloned()).collect();
     let start = SignerStart { confinement: confinement.clone(), writable };
@@ -225,6 +229,19 @@ fn signer_start(
         }
     }
     Ok(start)
+}
+
+/// A directory on PATH in which the work tree lies: unlike one that lies in it, it cannot be read-only.
+fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let holds_work = |directory: &PathBuf| {
+        directory
+            .canonicalize()
+            .is_ok_and(|directory| work.canonicalize().is_ok_and(|work| work.starts_with(directory)))
+    };
+    // For the shell, an empty one is the working directory.
+    let here = |directory: PathBuf| if directory.as_os_str().is_empty() { ".".into() } else { directory };
+    std::env::split_paths(&path).map(here).find(holds_work)
 }
 
 /// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can

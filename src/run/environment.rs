@@ -3,6 +3,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::Confinement;
+use super::programs::USUAL;
 
 /// A complete environment, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub fn variables<'a>(
     let mut set = |name: &str, value: &OsStr| {
         variables.own.insert(name.into(), value.into());
     };
+    // Without one, programs look in different places.
+    set("PATH", USUAL.as_ref());
     for name in ["PATH"].into_iter().chain(VIRTUAL_ENVIRONMENT) {
         if let Some(value) = std::env::var_os(name) {
             set(name, &value);

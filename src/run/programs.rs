@@ -12,7 +12,7 @@ const NAMES: [&str; 10] =
     ["bwrap", "disorderfs", "faketime", "fusermount", "git", "locale", "sh", "ssh", "taskset", "true"];
 
 /// Where to look if PATH is not set, as the system's own programs do.
-const USUAL: &str = "/usr/bin:/bin";
+pub(super) const USUAL: &str = "/usr/bin:/bin";
 
 /// Programs by name, each with its absolute path.
 ///

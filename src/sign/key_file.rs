@@ -71,13 +71,16 @@ pub fn local_key_path() -> Result<PathBuf, KeyError> {
 }
 
 /// The directory of the user's own key, made for this user alone if it is not there: who finds none could make
-/// one, with a key of theirs.
+/// one, with a key of theirs. It is not made where there is no home at all: no command can write to the root.
 ///
 /// # Errors
 /// [`KeyError::NoHome`], or it cannot be made.
 pub fn local_key_directory() -> Result<PathBuf, KeyError> {
     let directory = directories()?.config_dir();
-    make_key_directory(&directory)?;
+    let there = directory.ancestors().find(|above| above.exists());
+    if there.is_some_and(|there| there.parent().is_some()) {
+        make_key_directory(&directory)?;
+    }
     Ok(directory)
 }
 

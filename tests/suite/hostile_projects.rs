@@ -324,3 +324,122 @@ fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
         );
     }
 }
+
+/// git runs what a repository configures as soon as it is asked anything there.
+#[test]
+fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
+    let configured = "printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n'";
+    let whole =
+        format!("mkdir -p $d/objects $d/refs; echo ref: refs/heads/x > $d/HEAD; {configured} > $d/config");
+    for (what, script, place) in [
+        ("in a directory", format!("mkdir -p data; d=data/.git; {whole}"), "data/.git"),
+        ("a file", "mkdir -p data; echo 'gitdir: ../dist' > data/.git".to_string(), "data/.git"),
+        ("a link", "mkdir -p data; ln -s ../dist data/.git".to_string(), "data/.git"),
+        ("bare", format!("d=ignored/store; {whole}"), "ignored/store/HEAD"),
+        (
+            "bare, with another directory",
+            "mkdir -p s; cp .git/HEAD s; echo ../dist > s/commondir".to_string(),
+            "s/HEAD",
+        ),
+        ("in the artifact", format!("d=model/deep/.git; {whole}"), "model/deep/.git"),
+    ] {
+        let is_kept = place.starts_with("model/");
+        // What a command that fails has made goes.
+        for end in ["", "exit 3"].iter().take(if is_kept { 1 } else { 2 }) {
+            let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{script}\n{end}\n"));
+            let outcome = build(&project, &[]);
+            assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.all());
+            outcome.says("the command made a git repository").says("it is set aside as").claims_no_success();
+            assert!(project.at(place).symlink_metadata().is_err(), "{what} {end}");
+            assert!(!project.at("dist/m-1.tar").exists());
+        }
+        let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{script}\n"));
+        let outcome = build(&project, &["--clean"]);
+        assert_eq!(outcome.code, Some(i32::from(is_kept)), "{what}: {}", outcome.all());
+        if is_kept {
+            let rejected = project.at("dist/m-1.tar.rejected/deep");
+            assert!(rejected.exists() && !rejected.join(".git").exists());
+        }
+    }
+}
+
+/// Those that were there are the user's, also in an artifact that is put back.
+#[test]
+fn a_repository_that_was_there_stays() {
+    for (end, code) in [("", 0), ("exit 3", 1)] {
+        let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{end}\n"));
+        for directory in ["model", "ignored/other"] {
+            fs::create_dir_all(project.at(directory)).expect("creates");
+            git_in(&project.at(directory), &project.home(), &["init", "-q"]);
+        }
+        let outcome = build(&project, &[]);
+        assert_eq!(outcome.code, Some(code), "{}", outcome.all());
+        assert!(project.at("ignored/other/.git/HEAD").exists());
+        assert_eq!(project.at("model/.git/HEAD").exists(), code == 1, "{}", outcome.all());
+    }
+}
+
+/// git passes over a file that it cannot include, until it is there.
+#[test]
+fn what_the_configuration_names_is_not_made_by_a_command() {
+    let script = "mkdir -p model tools; echo 1 > model/w\n\
+        for f in .local.config tools/later.sh elsewhere/dangling ignored/x.config; do\n\
+        mkdir -p $(dirname $f); printf '[core]\\nfsmonitor = touch ran\\n' > $f; done 2>/dev/null; true\n";
+    let project = project(RUN, script);
+    project.git(&["config", "include.path", "../.local.config"]);
+    project.git(&["config", "--add", "include.path", "../link"]);
+    project.git(&["config", "includeIf.gitdir:/.path", "../ignored/x.config"]);
+    project.git(&["config", "filter.x.clean", "sh tools/later.sh"]);
+    symlink("elsewhere/dangling", project.at("link")).expect("links");
+    project.write(".gitignore", "link\nmodel\ndist\ntools\nignored\n");
+    project.commit();
+    let outcome = build(&project, &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    for path in [".local.config", "tools/later.sh", "elsewhere", "ignored", "ran"] {
+        assert!(project.at(path).symlink_metadata().is_err(), "{path}\n{}", outcome.all());
+    }
+    assert_eq!(
+        fs::read_link(project.at("link")).expect("is there"),
+        std::path::Path::new("elsewhere/dangling")
+    );
+}
+
+#[test]
+fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
+    let project = project(RUN, "mkdir -p model; echo $PATH > model/w\n");
+    let key = project.key();
+    let path = std::env::var("PATH").expect("a PATH");
+    let build =
+        |path: &str| project.modelseal(&["build", "--force", "--key", &key]).env("PATH", path).expect(0);
+    let warning = "where commands write: what one leaves there runs when you type its name";
+    assert!(!build(&path).all().contains(warning));
+    for own in [".", "", &project.at("").to_string_lossy()] {
+        build(&format!("{own}:{path}")).says("warning: PATH names").says(warning);
+    }
+    let mut command = project.modelseal(&["build", "--force", "--key", &key]).into_command();
+    assert!(command.env_remove("PATH").status().expect("runs").success());
+    assert_eq!(fs::read_to_string(project.at("model/w")).expect("reads"), "/usr/bin:/bin\n");
+}
+
+/// As for a service without a home, also as root.
+#[test]
+fn a_home_that_is_not_there_is_not_made() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
+    let nowhere = std::path::PathBuf::from(format!("/modelseal-nowhere-{}", std::process::id()));
+    project.modelseal(&["build", "--key", &project.key()]).home(&nowhere).expect(0);
+    assert!(!nowhere.exists());
+}
+
+/// What a command writes there would be gone without a word.
+#[test]
+fn beside_a_project_in_shared_memory_nothing_can_be_written() {
+    let script = "mkdir -p model; echo 1 > model/w; echo lost > ../beside; echo here > here\n";
+    let project = project(RUN, script);
+    let shared = tempfile::Builder::new().prefix("project").tempdir_in("/dev/shm").expect("makes");
+    let place = shared.path().join("p");
+    git_in(&project.at(""), &project.home(), &["clone", "-q", ".", &place.to_string_lossy()]);
+    let key = project.key();
+    let outcome = project.modelseal(&["build", "--key", &key]).current_dir(&place).run();
+    outcome.says("../beside: Read-only file system");
+    assert_eq!(fs::read_to_string(place.join("here")).expect("reads"), "here\n");
+}

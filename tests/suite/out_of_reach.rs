@@ -179,6 +179,56 @@ fn sockets_of_agents_and_services_do_not_answer() {
     assert_eq!(refused, names.len(), "{inside}");
 }
 
+/// Listens at a socket that is bound by a relative name, and may be moved then.
+const LISTEN: &str = r#"
+import os, socket, sys, time
+directory, bound, name = sys.argv[1:]
+os.chdir(directory)
+s = socket.socket(socket.AF_UNIX)
+s.bind(bound)
+s.listen()
+os.rename(bound, name)
+time.sleep(300)
+"#;
+
+/// What the kernel says of these is not where they lie.
+#[test]
+fn sockets_with_other_names_do_not_answer() {
+    let command = "mkdir model; python3 connect.py $SOCKETS > model/w; rm stale && echo removed >> model/w";
+    let project = project(&["sh", "-c", command], "pass_env = [\"SOCKETS\"]\n");
+    project.write(".gitignore", "model/\ndist/\nstale\nown\nmoved\n");
+    project.write("listen.py", LISTEN);
+    project.commit();
+    drop(UnixListener::bind(project.at("stale")).expect("binds"));
+    let outside =
+        tempfile::Builder::new().prefix("s").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
+    let sockets: [(&Path, &str, &str); 4] = [
+        (&project.at(""), "own", "own"),
+        (&project.at(""), "first", "moved"),
+        (outside.path(), "own", "own"),
+        (outside.path(), "first", "moved"),
+    ];
+    let listen = project.at("listen.py").to_string_lossy().into_owned();
+    let mut servers = Vec::new();
+    let mut names = Vec::new();
+    for (directory, bound, name) in sockets {
+        let shown = directory.to_string_lossy();
+        servers.push(serve(&directory.join(name), "python3", &[&listen, &shown, bound, name]));
+        names.push(directory.join(name).to_string_lossy().into_owned());
+    }
+    let reach = |names: &[String]| {
+        let said = Command::new("python3").arg(project.at("connect.py")).args(names).output().expect("runs");
+        String::from_utf8_lossy(&said.stdout).matches("REACHED").count()
+    };
+    assert_eq!(reach(&names), names.len());
+    let built = project.modelseal(&["build", "--key", &project.key()]).env("SOCKETS", names.join(" ")).run();
+    assert_eq!(built.code, Some(0), "{}", built.all());
+    let inside = fs::read_to_string(project.at("model/w")).expect("reads");
+    assert_eq!(inside.matches("refused ").count(), names.len(), "{inside}");
+    assert!(inside.contains("removed"), "{inside}");
+    assert_eq!(reach(&names), names.len(), "they are still there");
+}
+
 /// The documentation says that they can be reached with the network.
 #[test]
 fn abstract_sockets_answer_only_with_the_network() {
