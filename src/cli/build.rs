@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -155,7 +157,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         making,
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
         confinement: &confinement,
-        caches: caches(&recipe),
+        caches: caches(&recipe, talk),
         listener: &running,
     };
     if arguments.statement.is_some() {
@@ -246,12 +248,25 @@ fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
 
 /// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can
 /// write there. A project is known by where it lies and where it came from.
-fn caches(recipe: &Recipe) -> Option<PathBuf> {
+fn caches(recipe: &Recipe, talk: Talk) -> Option<PathBuf> {
+    if recipe.tables.run.as_ref().is_none_or(|run| run.caches.is_empty()) {
+        return None;
+    }
     let path = recipe.path.canonicalize().ok()?;
     let remote = WorkTree::discover(recipe.directory()).ok().and_then(|work_tree| work_tree.remote());
     let name = [path.as_os_str().as_encoded_bytes(), b"\0", remote.unwrap_or_default().as_bytes()].concat();
     let name = Digest::sha256(&name).to_string();
-    Some(local_cache_directory().ok()?.join("projects").join(&name[..32]))
+    let made = local_cache_directory().map_err(anyhow::Error::from).and_then(|directory| {
+        let directory = directory.join("projects").join(&name[..32]);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| crate::text::path(&directory))?;
+        Ok(directory)
+    });
+    made.map_err(|error| warn(talk, &format!("nothing of `caches` is kept for the next build: {error:#}")))
+        .ok()
 }
 
 /// Says which commands are going to run, before they do.

@@ -71,16 +71,13 @@ pub fn local_key_path() -> Result<PathBuf, KeyError> {
 }
 
 /// The directory of the user's own key, made for this user alone if it is not there: who finds none could make
-/// one, with a key of theirs. It is not made where there is no home at all: no command can write to the root.
+/// one, with a key of theirs.
 ///
 /// # Errors
 /// [`KeyError::NoHome`], or it cannot be made.
 pub fn local_key_directory() -> Result<PathBuf, KeyError> {
-    let directory = directories()?.config_dir();
-    let there = directory.ancestors().find(|above| above.exists());
-    if there.is_some_and(|there| there.parent().is_some()) {
-        make_key_directory(&directory)?;
-    }
+    let directory = within_home(directories()?.config_dir())?;
+    make_key_directory(&directory)?;
     Ok(directory)
 }
 
@@ -89,7 +86,15 @@ pub fn local_key_directory() -> Result<PathBuf, KeyError> {
 /// # Errors
 /// [`KeyError::NoHome`].
 pub fn local_cache_directory() -> Result<PathBuf, KeyError> {
-    Ok(directories()?.cache_dir())
+    within_home(directories()?.cache_dir())
+}
+
+/// Nothing is made where there is no home: root could make one in the root directory. No command can.
+fn within_home(directory: PathBuf) -> Result<PathBuf, KeyError> {
+    match directory.ancestors().find(|above| above.exists()).and_then(Path::parent) {
+        Some(_) => Ok(directory),
+        None => Err(KeyError::NoHome),
+    }
 }
 
 fn directories() -> Result<impl AppStrategy, KeyError> {

@@ -424,10 +424,22 @@ fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
 /// As for a service without a home, also as root.
 #[test]
 fn a_home_that_is_not_there_is_not_made() {
-    let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
+    let recipe = format!("[[data]]\nname = \"d\"\npath = \"run.sh\"\n{RUN}caches = [\"uv\"]\n");
+    let project = project(&recipe, "mkdir -p model; echo 1 > model/w\n");
     let nowhere = std::path::PathBuf::from(format!("/modelseal-nowhere-{}", std::process::id()));
-    project.modelseal(&["build", "--key", &project.key()]).home(&nowhere).expect(0);
+    project
+        .modelseal(&["build", "--key", &project.key()])
+        .home(&nowhere)
+        .expect(0)
+        .says("nothing of `caches` is kept for the next build");
     assert!(!nowhere.exists());
+    // Nor is it an error where it cannot be written to.
+    let cache = project.home().join(".cache");
+    fs::write(&cache, "").expect("writes");
+    project
+        .modelseal(&["build", "--force", "--key", &project.key()])
+        .expect(0)
+        .says("nothing of `caches` is kept");
 }
 
 /// What a command writes there would be gone without a word.
