@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::running::{self, MAKE};
 use crate::support::peers;
-use crate::support::project::Project;
+use crate::support::project::{Project, git_in};
 
 /// Projects whose commands run in a sandbox.
 fn project(script: &str) -> Project {
@@ -194,6 +194,26 @@ fn a_rebuild_cannot_see_the_release() {
     let archive = project.build();
     let (key, archive) = (project.public_key(), archive.to_string_lossy().into_owned());
     project.modelseal(&["reproduce", &archive, "--key", &key]).expect(1).says("the bytes differ");
+}
+
+/// The clone that is named with `--source` often holds the model that was built there.
+#[test]
+fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
+    let source = tempfile::Builder::new().prefix("source").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let source = source.expect("makes");
+    let place = source.path().join("p");
+    let model = place.join("model/w");
+    let script =
+        format!("mkdir -p model; cp '{}' model/w || head -c 64 /dev/urandom > model/w\n", model.display());
+    let project = project(&script);
+    git_in(&project.at(""), &project.home(), &["clone", "-q", ".", &place.to_string_lossy()]);
+    let (key, public) = (project.key(), project.public_key());
+    let here = |arguments: &[&str]| project.modelseal(arguments).current_dir(&place);
+    here(&["build", "--key", &key]).expect(0);
+    assert!(model.is_file());
+    let archive = place.join("dist/wine-1.0.0.tar").to_string_lossy().into_owned();
+    let reproduce = ["reproduce", &archive, "--key", &public, "--source", "."];
+    here(&reproduce).expect(1).says("the bytes differ").says("cannot stat");
 }
 
 /// With the network, too. The home is a new one, and goes away.

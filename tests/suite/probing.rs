@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::project::git_in;
 use crate::support::{Project, peers};
 
 /// Answers with a class and a score that both depend on the input; the rest of a script may change that.
@@ -255,6 +256,22 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
     finds.write("predict.py", format!("{HEALTHY}{}{LOOP}", opens(&key)));
     finds.commit();
     finds.build();
+}
+
+/// Its repository lies elsewhere, and holds the questions as well.
+#[test]
+fn a_probe_cannot_read_the_repository_of_a_linked_work_tree() {
+    let elsewhere = tempfile::Builder::new().prefix("linked").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let elsewhere = elsewhere.expect("makes");
+    let (main, linked) = (elsewhere.path().join("main"), elsewhere.path().join("linked"));
+    let looks = format!("assert os.listdir({:?}) == []\n", main.join(".git"));
+    let project = with(&looks);
+    let git = |directory: &std::path::Path, arguments: &[&str]| git_in(directory, &project.home(), arguments);
+    git(&project.at(""), &["clone", "-q", ".", &main.to_string_lossy()]);
+    git(&main, &["worktree", "add", "-q", &linked.to_string_lossy()]);
+    let build = || project.modelseal(&["build", "--key", &project.key()]).current_dir(&linked).run();
+    let built = build();
+    assert_eq!(built.code, Some(0), "{}", built.all());
 }
 
 #[test]
