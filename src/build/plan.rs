@@ -213,14 +213,6 @@ impl Plan {
 
 /// What this build writes, absolute, links resolved as far as they exist.
 pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<PathBuf> {
-    let resolve = |path: &Path| {
-        let directory = match path.parent() {
-            Some(directory) if !directory.as_os_str().is_empty() => directory,
-            _ => Path::new("."),
-        };
-        let directory = directory.canonicalize().or_else(|_| std::path::absolute(directory));
-        Some(directory.ok()?.join(path.file_name()?))
-    };
     let dist = recipe.directory().join("dist");
     let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
     let paths = [
@@ -230,7 +222,8 @@ pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<P
         with_ending(output, "rejected"),
         Aside::path(&artifact, None),
     ];
-    paths.iter().chain(more).filter_map(|path| resolve(path)).collect()
+    let resolved = paths.iter().chain(more).map(|path| Place::of(path).resolved);
+    resolved.filter(|path| path.is_absolute()).collect()
 }
 
 /// The directory of an archive that nobody named.

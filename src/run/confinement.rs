@@ -164,7 +164,7 @@ impl Confinement {
         let sandbox = Sandbox { writable, readable: inputs, ..Sandbox::default() };
         let view = self.view(&sandbox).ok().filter(|_| self.isolates(true));
         let is_shown = |path: &PathBuf| match (Trail::of(path), &view) {
-            (Ok(trail), Some((view, _))) => view.shows(trail.end()),
+            (Ok(trail), Some(view)) => view.shows(trail.end()),
             // One that is not there now may come.
             _ => true,
         };
@@ -200,7 +200,7 @@ impl Confinement {
     }
 
     /// What a command sees in this sandbox.
-    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<(View, Cleanup), Error> {
+    pub(super) fn view(&self, sandbox: &Sandbox) -> Result<View, Error> {
         let mut view = View::default();
         shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
         self.homes.iter().for_each(|home| view.add(home, Access::Empty));
@@ -222,21 +222,26 @@ impl Confinement {
             view.add(link, Access::Link(target.clone()));
         }
         self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
+        let hidden =
+            sandbox.hidden.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok());
+        self.hidden().chain(hidden).for_each(|path| view.add(path, Access::Hidden));
+        Ok(view)
+    }
+
+    /// Keeps a command from what the caller runs later, and from services, in what it sees.
+    pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Cleanup {
         let mut cleanup = Cleanup::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
         let guarded = guarded.map(|path| (path, Kind::Directory));
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allowed.contains(path)) {
-            cleanup.guard(&mut view, path, kind, &sandbox.writable);
+            cleanup.guard(view, path, kind, &sandbox.writable);
         }
         let links = self.toolchain.links.iter().filter(|(link, _)| view.is_writable(link));
         cleanup.links.extend(links.cloned());
-        let hidden =
-            sandbox.hidden.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok());
-        self.hidden().chain(hidden).for_each(|path| view.add(path, Access::Hidden));
         let sockets = open_sockets(|directory| view.shows(directory) && !view.is_writable(directory));
         sockets.into_iter().for_each(|path| view.add(path, Access::Hidden));
-        Ok((view, cleanup))
+        cleanup
     }
 }
 

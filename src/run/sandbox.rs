@@ -91,7 +91,8 @@ impl Sandbox {
         let directory = directory
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
-        let (view, cleanup) = confinement.view(self)?;
+        let mut view = confinement.view(self)?;
+        let cleanup = confinement.guard(&mut view, self);
         let mut options = view.arguments();
         for (name, value) in variables.all() {
             options.extend(["--setenv".into(), name, value]);
