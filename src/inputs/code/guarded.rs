@@ -66,12 +66,14 @@ pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeErr
         places.add(&repository, around).map_err(failed)?;
     }
     for inner in &contents.repositories {
-        // One that git does not open runs nothing, and need not be guarded any further.
+        places.guarded.insert(inner.clone());
         let at = if inner.ends_with(".git") { inner.parent().unwrap_or(root) } else { inner };
-        if let Ok(repository) = Repository::open(at) {
+        // One that git does not open runs nothing, and need not be guarded any further. That of the root is known.
+        if at != root
+            && let Ok(repository) = Repository::open(at)
+        {
             places.add(&repository, at).map_err(failed)?;
         }
-        places.guarded.insert(inner.clone());
     }
     Ok(places)
 }
