@@ -7,8 +7,10 @@ mod aside;
 mod behaviour;
 mod command;
 mod elsewhere;
+mod guarded;
 mod place;
 mod plan;
+mod planted;
 mod produce;
 mod reach;
 mod write;
@@ -152,6 +154,8 @@ pub enum Error {
     NotPutBack { reason: Box<Error>, old: PathBuf },
     #[error("{} leads out of the project by a link: nothing is written there", crate::text::path(.0))]
     LeadsOut(PathBuf),
+    #[error("{} is what git or your shell runs: nothing that a command made is written there", crate::text::path(.0))]
+    Guarded(PathBuf),
     #[error("the command changed where {} leads: nothing is written there", crate::text::path(.0))]
     Redirected(PathBuf),
     #[error(
@@ -280,7 +284,8 @@ impl Error {
         match self {
             Error::Input(error) => error.is_refusal(),
             Error::Run(kept) => kept.reason.is_refusal(),
-            Error::Rejected(kept) => kept.reason.is_refusal(),
+            // What a command made of an input, or of the artifact, was looked at.
+            Error::Rejected(kept) => matches!(*kept.reason, Error::Input(_)) || kept.reason.is_refusal(),
             Error::NotPutBack { reason, .. } => reason.is_refusal(),
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
             Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
@@ -288,6 +293,7 @@ impl Error {
             Error::NotProduced(_)
             | Error::Redirected(_)
             | Error::Planted { .. }
+            | Error::Guarded(_)
             | Error::LeadsOut(_)
             | Error::Statement(_)
             | Error::Bundle(_)
@@ -322,6 +328,9 @@ impl Error {
             )),
             Error::Planted { aside: None, .. } => {
                 Some("remove it before you or your editor use git there".into())
+            }
+            Error::Guarded(_) => {
+                Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
             }
             Error::LeadsOut(_) => Some("`-o FILE` names where the archive is to lie".into()),
             Error::NoCode => {

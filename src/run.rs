@@ -4,6 +4,7 @@
 //! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
 //! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
 
+mod aside;
 mod confinement;
 mod environment;
 mod filter;
@@ -22,6 +23,7 @@ mod view;
 
 use std::time::Duration;
 
+pub use aside::{make_accessible, set_aside};
 pub use confinement::{Confinement, Scope, leads_into};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
@@ -31,6 +33,7 @@ pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
 pub(crate) use scratch::remove_all;
 pub use sockets::is_open;
+pub use trail::Trail;
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +63,16 @@ pub enum Error {
     Sandbox { command: Vec<String>, reason: String },
     #[error("{}, which commands must not see, is not what it was before the first command", crate::text::path(.0))]
     Moved(std::path::PathBuf),
-    #[error("the command changed the link {}, which leads to what you run", crate::text::path(.0))]
-    Relinked(std::path::PathBuf),
+    #[error("a command has put something else in the place of {}", crate::text::path(.0))]
+    Replaced(std::path::PathBuf),
+    #[error("the command changed the link {}, which leads to what you run", crate::text::path(link))]
+    Relinked {
+        link: std::path::PathBuf,
+        /// Where what it had put there lies now, if it had put anything there.
+        aside: Option<std::path::PathBuf>,
+        /// The link is what it was.
+        is_back: bool,
+    },
     #[error("{} cannot be hidden from the commands", crate::text::path(path))]
     Hidden { path: std::path::PathBuf, source: std::io::Error },
     #[error("{} is a home directory: commands must not read it, and would have to work in it", crate::text::path(.0))]
@@ -96,7 +107,8 @@ impl Error {
                 | Error::TooMuchOutput { .. }
                 | Error::Leftovers { .. }
                 | Error::Moved(_)
-                | Error::Relinked(_)
+                | Error::Replaced(_)
+                | Error::Relinked { .. }
                 | Error::OutOfSight { .. }
         )
     }
@@ -131,10 +143,13 @@ impl Error {
                 "an earlier command may have put a decoy in its place: look at it before you build again"
                     .into(),
             ),
-            Error::Relinked(path) => Some(format!(
-                "it was put back; what the command made is `{}.changed-by-command`",
-                crate::text::Escaped(&path.to_string_lossy())
-            )),
+            Error::Relinked { is_back: false, .. } => {
+                Some("it could not be put back: look at what is there before you run git or a program".into())
+            }
+            Error::Relinked { aside, .. } => {
+                let kept = aside.as_ref().map(|aside| format!("; what was there is {}", crate::text::path(aside)));
+                Some(format!("it was put back{}", kept.unwrap_or_default()))
+            }
             Error::Home(path) => Some(format!(
                 "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
                 crate::text::shell_word(&path.to_string_lossy())

@@ -85,7 +85,8 @@ fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
         hidden.push(work_tree.repository_directory());
         let contents = Contents::of(work_tree.root());
         // The repository of a linked work tree, and objects that are borrowed.
-        hidden.extend(git_places(work_tree.root(), &contents).into_iter().flat_map(|places| places.read));
+        let places = git_places(work_tree.root(), &contents).into_iter();
+        hidden.extend(places.flat_map(|places| places.read.into_iter().chain(places.borrowed)));
         hidden.extend(contents.sockets.into_iter().filter(|path| is_open(path)));
     }
     hidden.into_iter().filter_map(|path| path.canonicalize().ok()).collect()

@@ -35,7 +35,7 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     let mut plan: Plan = plan::plan(recipe, options, &output)?;
     plan.internal.model_signature = model_signature;
     if plan.internal.origin == Origin::Clean {
-        plan.keep_artifact(recipe)?;
+        plan.keep_artifact(recipe, options)?;
     }
     let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
     Ok(Stated {

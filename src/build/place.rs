@@ -15,6 +15,11 @@ impl Place {
         Self { path: path.to_path_buf(), resolved: resolve(path) }
     }
 
+    /// Where it leads itself: all links resolved, as far as it is there.
+    pub(super) fn leads_to(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or_else(|_| self.resolved.clone())
+    }
+
     /// Whether the directories above lead to where they led. One that is gone can be made again.
     pub(super) fn is_unchanged(&self) -> bool {
         resolve(&self.path) == self.resolved

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::aside::Aside;
 use super::behaviour::observe;
+use super::guarded::Guarded;
 use super::place::Place;
 use super::produce::{Task, with_ending};
 use super::{Error, Options};
@@ -63,18 +64,28 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     if options.output.is_none() && !place.is_inside(recipe.directory()) {
         return Err(Error::LeadsOut(place.directory().to_path_buf()));
     }
+    let is_linked = place.directory().is_symlink();
+    if options.output.is_none() && is_linked && guarded(recipe, options)?.holds(&place.leads_to()) {
+        return Err(Error::Guarded(place.directory().to_path_buf()));
+    }
+    let writes: Vec<Place> = options.writes.iter().map(|path| Place::of(path)).collect();
     let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output: &place };
     let product = task.produce()?;
-    if !place.is_unchanged() {
-        return Err(Error::Redirected(place.directory().to_path_buf()));
+    if let Some(changed) = writes.iter().chain([&place]).find(|place| !place.is_unchanged()) {
+        return Err(Error::Redirected(changed.directory().to_path_buf()));
     }
-    let artifact = match product.recipe() {
+    let listed = match product.recipe() {
         Some(recipe) => inputs::list_artifact(recipe, &[]),
         None => inputs::list_artifact(recipe, &written),
-    }?;
-    if let Some(root) = product.root() {
-        check_links(&artifact, root, options.confinement)?;
-    }
+    };
+    let checked = listed.map_err(Error::from).and_then(|artifact| {
+        product.root().map_or(Ok(()), |root| check_links(&artifact, root, options.confinement))?;
+        Ok(artifact)
+    });
+    let artifact = match checked {
+        Ok(artifact) => artifact,
+        Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
+    };
     let lies_with = product.recipe().unwrap_or(recipe);
     let observed = observe(lies_with, recipe, &artifact, epoch, options);
     let behaviour = match observed {
@@ -107,6 +118,14 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     Ok(plan)
 }
 
+/// What the caller runs later in the project.
+fn guarded(recipe: &Recipe, options: &Options<'_>) -> Result<Guarded, Error> {
+    let work_tree = inputs::work_tree(recipe)?;
+    let root = work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root());
+    let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
+    Guarded::of(&root, options.confinement)
+}
+
 /// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
 /// whoever follows its links can.
 fn check_links(artifact: &Artifact, root: &Path, confinement: &Confinement) -> Result<(), Error> {
@@ -114,8 +133,12 @@ fn check_links(artifact: &Artifact, root: &Path, confinement: &Confinement) -> R
     for file in &artifact.files {
         let path = artifact.location(&file.path);
         let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
-        if !leads.starts_with(&root) || confinement.hidden().any(|hidden| leads.starts_with(hidden)) {
-            let kind = "a link out of the work tree";
+        let kind = match () {
+            () if !leads.starts_with(&root) => Some("a link out of the work tree"),
+            () if confinement.hides(&leads, &root) => Some("a link to what commands do not see"),
+            () => None,
+        };
+        if let Some(kind) = kind {
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
     }
@@ -172,7 +195,7 @@ fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: O
 impl Plan {
     /// Puts the artifact of a clone into the work tree, in the place of the one that is there: whoever signs
     /// the statement needs it.
-    pub(super) fn keep_artifact(&self, recipe: &Recipe) -> Result<(), Error> {
+    pub(super) fn keep_artifact(&self, recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
         let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
         let belongs = Place::of(&place);
         let root = match inputs::work_tree(recipe)? {
@@ -181,6 +204,10 @@ impl Plan {
         };
         if !belongs.is_inside(&root) {
             return Err(Error::LeadsOut(belongs.directory().to_path_buf()));
+        }
+        let guarded = guarded(recipe, options)?;
+        if guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
+            return Err(Error::Guarded(place));
         }
         let aside = Aside::take(belongs, None).map_err(|(path, source)| Error::Aside { path, source })?;
         for file in &self.artifact.files {

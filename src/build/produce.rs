@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::aside::{self, Aside};
 use super::command::Setting;
 use super::place::Place;
+use super::planted::set_planted_aside;
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
@@ -15,9 +16,6 @@ use crate::interrupt::Busy;
 use crate::manifest::{CommandOutput, Origin};
 use crate::recipe::Recipe;
 use crate::run::{self, Scratch};
-
-/// How many names are tried for what is set aside.
-const NAMES: usize = 100;
 
 /// Between two looks at whether another build has ended.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -145,14 +143,17 @@ impl Task<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: self.options.caches.as_deref(),
         };
-        let mut setting = self.setting(self.recipe, &home, &temporary, place)?;
+        let (mut setting, mut contents) = self.setting(self.recipe, &home, &temporary, place)?;
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
-        let there = setting.reach.read_only.clone();
-        let made = self.make_in_place(&mut setting, belongs);
-        // Whatever became of the command. If it failed, the old artifact is back.
-        let known = if made.is_ok() { &setting.reach.read_only } else { &there };
-        let planted = set_planted_aside(&root, known, &setting.reach.hidden);
+        let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
+        let within: Vec<PathBuf> = within.cloned().collect();
+        let made = self.make_in_place(&mut setting, belongs, &within);
+        // If the command failed, the old artifact is back.
+        if made.is_ok() {
+            contents.repositories.retain(|path| !within.contains(path));
+        }
+        let planted = set_planted_aside(&root, &contents, &setting.reach.hidden);
         let product = made.map(|made| {
             let place =
                 Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, _lock: lock };
@@ -171,9 +172,14 @@ impl Task<'_> {
         }
     }
 
-    /// Moves the artifact aside, and has it made anew.
-    fn make_in_place(&self, setting: &mut Setting<'_>, belongs: Place) -> Result<MadeInPlace, Error> {
-        let (artifact, resolved) = (belongs.path.clone(), belongs.resolved.clone());
+    /// Moves the artifact aside, and has it made anew. `within` are the repositories that lie in it.
+    fn make_in_place(
+        &self,
+        setting: &mut Setting<'_>,
+        belongs: Place,
+        within: &[PathBuf],
+    ) -> Result<MadeInPlace, Error> {
+        let artifact = belongs.path.clone();
         let environment = setting.describe().map_err(Error::run)?;
         let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let aside = Aside::take(belongs, repository.as_deref())
@@ -181,10 +187,9 @@ impl Task<'_> {
         if let Some(old) = aside.old() {
             // Where there is no repository to keep it in, it lies beside its place, where commands can write.
             setting.reach.hidden.extend(old.canonicalize());
-            // What was a repository in it is not there any more.
-            for paths in [&mut setting.reach.read_only, &mut setting.reach.read_only_files] {
-                paths.retain(|path| !path.starts_with(&resolved));
-            }
+            // A repository in it is not there any more.
+            let is_within = |path: &PathBuf| within.iter().any(|repository| path.starts_with(repository));
+            setting.reach.read_only.retain(|path| !is_within(path));
         }
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,
@@ -219,7 +224,7 @@ impl Task<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: self.options.caches.as_deref(),
         };
-        let setting = self.setting(recipe, &home, &temporary, place)?;
+        let (setting, _) = self.setting(recipe, &home, &temporary, place)?;
         let environment = setting.describe().map_err(Error::run)?;
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
@@ -228,7 +233,7 @@ impl Task<'_> {
             return Err(self.explain(Error::NotProduced(path), &mut made));
         }
         // The clone goes, but the artifact is kept or unpacked.
-        let planted = set_planted_aside(&checkout.artifact(), &[], &[]);
+        let planted = set_planted_aside(&checkout.artifact(), &Contents::default(), &[]);
         let checked = planted.map_or_else(|| self.check_inputs(recipe), Err);
         let left = checked.map_err(|error| {
             let kept = self.kept("rejected");
@@ -264,16 +269,18 @@ impl Task<'_> {
         home: &'a Path,
         temporary: &'a Path,
         place: CommandPlace<'_>,
-    ) -> Result<Setting<'a>, Error> {
-        Ok(Setting {
+    ) -> Result<(Setting<'a>, Contents), Error> {
+        let (reach, contents) = reach(self.options.confinement, recipe, place)?;
+        let setting = Setting {
             recipe,
             home,
             temporary,
             epoch: self.epoch,
-            reach: reach(self.options.confinement, recipe, place)?,
+            reach,
             confinement: self.options.confinement,
             listener: self.options.listener,
-        })
+        };
+        Ok((setting, contents))
     }
 
     /// Runs the command; what it printed is kept beside the archive if it failed.
@@ -375,30 +382,6 @@ impl Task<'_> {
                 .map_err(|source| Error::Directory { path: self.recipe.directory().to_path_buf(), source }),
         }
     }
-}
-
-/// Gives other names to repositories that a command has made in a work tree: git runs what they configure as soon as
-/// somebody asks it anything there, and an editor does. `None`: there are none.
-fn set_planted_aside(root: &Path, known: &[PathBuf], hidden: &[PathBuf]) -> Option<Error> {
-    let is_known =
-        |path: &PathBuf| known.contains(path) || hidden.iter().any(|hidden| path.starts_with(hidden));
-    let mut planted = Contents::of(root).repositories;
-    planted.retain(|path| !is_known(path));
-    planted.into_iter().map(set_aside).collect::<Vec<_>>().pop()
-}
-
-fn set_aside(repository: PathBuf) -> Error {
-    // Without it, git does not take a directory for a bare repository.
-    let head = repository.join("HEAD");
-    let is_bare = repository.file_name() != Some(".git".as_ref()) && head.symlink_metadata().is_ok();
-    let part = if is_bare { head } else { repository.clone() };
-    let numbered = (1..NAMES).map(|number| format!("made-by-command.{number}"));
-    let endings = std::iter::once("made-by-command".to_string()).chain(numbered);
-    let aside = endings
-        .map(|ending| with_ending(&part, &ending))
-        .find(|name| name.symlink_metadata().is_err())
-        .filter(|name| std::fs::rename(&part, name).is_ok());
-    Error::Planted { repository, aside }
 }
 
 /// Under a new name first: a link that a command put in the place of the log is replaced, not written through.

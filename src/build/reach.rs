@@ -1,13 +1,14 @@
 //! What the commands of a recipe can reach: in a work tree, in a clone and in a rebuild alike.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::inputs::{self, Contents, git_places};
 use crate::recipe::Recipe;
-use crate::run::{Confinement, Sandbox, is_open};
+use crate::run::{Confinement, Sandbox, Trail, is_open};
 
 /// Where commands run.
 pub struct CommandPlace<'a> {
@@ -29,10 +30,10 @@ pub enum ReachError {
     #[error(transparent)]
     Input(#[from] inputs::Error),
     #[error("cannot make the directory {}", crate::text::path(path))]
-    Directory { path: PathBuf, source: std::io::Error },
+    Directory { path: PathBuf, source: io::Error },
 }
 
-/// What commands can reach there. What the recipe says about the network comes later.
+/// What commands can reach there, but for what the recipe says about the network, and what lies there.
 ///
 /// # Errors
 /// [`ReachError`].
@@ -40,12 +41,15 @@ pub fn reach(
     confinement: &Confinement,
     recipe: &Recipe,
     place: CommandPlace<'_>,
-) -> Result<Sandbox, ReachError> {
+) -> Result<(Sandbox, Contents), ReachError> {
     let contents = Contents::of(place.work);
     let git = git_places(place.work, &contents).map_err(inputs::Error::from)?;
     let make = |path: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
+    };
+    let trail = |path: &Path| {
+        Trail::of(path).map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
     };
     let mut caches = Vec::new();
     for name in recipe.tables.run.iter().flat_map(|run| &run.caches) {
@@ -56,17 +60,27 @@ pub fn reach(
             // Flat: what a command leaves in one must not lie on the way to another.
             let kept = kept.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
             make(&kept)?;
-            caches.push((at, kept));
+            // A link would lead what is kept, and what a command writes there, somewhere else.
+            if kept.is_symlink() {
+                let source = io::Error::other("it is a link, which an earlier command has made");
+                return Err(ReachError::Directory { path: kept, source });
+            }
+            caches.push((trail(&at)?, trail(&kept)?));
         }
     }
-    let allowed = confinement.allowed().iter().cloned();
-    Ok(Sandbox {
-        writable: [place.work.to_path_buf()].into_iter().chain(place.own).chain(allowed).collect(),
-        readable: place.inputs.into_iter().chain(git.read).collect(),
+    let work = trail(place.work)?;
+    // What lies in the work tree is seen there; a name of it could become a link that leads elsewhere.
+    let readable = place.inputs.into_iter().chain(git.read).flat_map(|path| Trail::of(&path));
+    let readable = readable.filter(|input| !input.end().starts_with(work.end())).collect();
+    let own = place.own.iter().map(|path| trail(path)).collect::<Result<Vec<_>, _>>()?;
+    let sandbox = Sandbox {
+        writable: [vec![work], own, confinement.allowed().to_vec()].concat(),
+        readable,
         read_only: git.guarded.into_iter().collect(),
         read_only_files: git.absent.into_iter().collect(),
-        hidden: contents.sockets.into_iter().filter(|path| is_open(path)).collect(),
+        hidden: contents.sockets.iter().filter(|path| is_open(path)).cloned().collect(),
         caches,
         ..Sandbox::default()
-    })
+    };
+    Ok((sandbox, contents))
 }

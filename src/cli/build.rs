@@ -220,12 +220,13 @@ fn signer_start(
         warn(talk, &format!("PATH names {}, {message}", crate::text::path(&directory)));
     }
     let writable = [work].into_iter().filter(|_| is_in_place);
-    let writable = writable.chain(confinement.allowed().iter().cloned()).collect();
+    let writable =
+        writable.chain(confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf())).collect();
     let start = SignerStart { confinement: confinement.clone(), writable };
     if let Some(command) = signer.and_then(SigningKey::command) {
         command.check_named(&start)?;
         let inputs = declared(recipe, recipe.directory(), data).into_iter().map(|input| input.from);
-        for file in confinement.shown(command.files(), &start.writable, inputs.collect()) {
+        for file in confinement.shown(command.files(), &start.writable, &inputs.collect::<Vec<_>>()) {
             let message = "which commands of the recipe can read: hide it with `--signer-hide`";
             warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(&file)));
         }

@@ -7,6 +7,7 @@
 mod compare;
 mod contents;
 mod guarded;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,9 @@ use super::golden::{Goldens, LONGEST_LINE};
 use super::statistics::{Answers, Question, statistics};
 use crate::digest::Stamp;
 use crate::manifest::{ProbeFacts, Tolerance};
-use crate::run::{self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Variables};
+use crate::run::{
+    self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Trail, Variables,
+};
 
 const LIMITS: Limits = Limits {
     time: Some(Duration::from_secs(300)),
@@ -78,16 +80,15 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     if let Some(feature) = asking.must_influence.iter().find(|feature| !has(feature)) {
         return Err(Error::NoFeature { probe: asking.name.to_string(), feature: feature.clone() });
     }
-    let sandbox = asking.sandbox();
     let before = stamps(asking.artifact);
     let questions = Question::all(asking.goldens, asking.must_influence);
-    let first = session(asking, &sandbox, &questions, None)?;
+    let first = session(asking, &asking.sandbox(), &questions, None)?;
     // The second run finds nothing that the first one kept.
     for directory in [asking.home, asking.temporary] {
         run::remove_all(directory);
         std::fs::create_dir_all(directory).map_err(run::Error::Scratch)?;
     }
-    let second = session(asking, &sandbox, &questions, Some("1"))?;
+    let second = session(asking, &asking.sandbox(), &questions, Some("1"))?;
     if stamps(asking.artifact) != before {
         return Err(Error::Changed(asking.name.to_string()));
     }
@@ -98,12 +99,13 @@ impl Asking<'_> {
     fn sandbox(&self) -> Sandbox {
         let resolve = |path: &Path| path.canonicalize().ok();
         let hidden = self.hidden.iter().cloned().chain(resolve(self.goldens_path));
-        let readable = [self.directory, self.artifact].into_iter().filter_map(resolve);
+        let trails = |paths: &[&Path]| paths.iter().flat_map(|path| Trail::of(path)).collect::<Vec<_>>();
+        let readable: Vec<&Path> = self.readable.iter().map(PathBuf::as_path).collect();
         Sandbox {
             isolation: self.isolation,
             network: false,
-            writable: vec![self.home.to_path_buf(), self.temporary.to_path_buf()],
-            readable: self.readable.iter().cloned().chain(readable).collect(),
+            writable: trails(&[self.home, self.temporary]),
+            readable: trails(&[&readable[..], &[self.directory, self.artifact]].concat()),
             hidden: hidden.collect(),
             ..Sandbox::default()
         }

@@ -240,10 +240,11 @@ impl Rebuilder<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: None,
         };
-        let reach = reach(self.options.confinement, recipe, command_place).map_err(|error| match error {
-            ReachError::Input(error) => Stopped::Error(Error::Input(error)),
-            ReachError::Directory { source, .. } => Stopped::Error(Error::Scratch(source)),
-        })?;
+        let (reach, _) =
+            reach(self.options.confinement, recipe, command_place).map_err(|error| match error {
+                ReachError::Input(error) => Stopped::Error(Error::Input(error)),
+                ReachError::Directory { source, .. } => Stopped::Error(Error::Scratch(source)),
+            })?;
         let setting = Setting {
             recipe,
             home: &home,

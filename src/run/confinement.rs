@@ -12,6 +12,7 @@ use super::homes::{homes, shared_directories};
 use super::mounts::other_names;
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
+use super::set_aside;
 use super::sockets::open_sockets;
 use super::toolchain::Toolchain;
 use super::trail::{Missing, Trail};
@@ -37,7 +38,7 @@ pub struct Scope {
 #[derive(Debug, Clone)]
 pub struct Confinement {
     programs: Programs,
-    allowed: Vec<PathBuf>,
+    allowed: Vec<Trail>,
     withheld: Vec<String>,
     insecure_no_isolation: bool,
     homes: Vec<PathBuf>,
@@ -89,8 +90,9 @@ impl Confinement {
         let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
             paths.iter().filter_map(|path| path.canonicalize().ok()).collect()
         };
-        let allowed = resolve(&scope.allowed);
-        let untrusted = [resolve(&scope.projects), allowed.clone()].concat();
+        let allowed: Vec<Trail> = scope.allowed.iter().flat_map(|path| Trail::of(path)).collect();
+        let ends = allowed.iter().map(|trail| trail.end().to_path_buf());
+        let untrusted: Vec<PathBuf> = resolve(&scope.projects).into_iter().chain(ends).collect();
         let mut homes = homes();
         homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
         // Whatever name a mount gives to a key.
@@ -126,8 +128,8 @@ impl Confinement {
         !variable.starts_with("MODELSEAL_") && !self.withheld.iter().any(|name| name == variable)
     }
 
-    /// Directories that the caller lets commands write to, links resolved.
-    pub fn allowed(&self) -> &[PathBuf] {
+    /// Directories that the caller lets commands write to.
+    pub fn allowed(&self) -> &[Trail] {
         &self.allowed
     }
 
@@ -140,6 +142,21 @@ impl Confinement {
     pub fn hidden(&self) -> impl Iterator<Item = &Path> {
         let is_home = |path: &Path| self.homes.iter().any(|home| home == path);
         self.hidden.iter().map(Trail::end).filter(move |path| !is_home(path))
+    }
+
+    /// Whether a path in this directory is hidden from commands, or lies in a home that the directory holds.
+    pub fn hides(&self, path: &Path, directory: &Path) -> bool {
+        let homes = self
+            .homes
+            .iter()
+            .map(PathBuf::as_path)
+            .filter(|home| home.starts_with(directory) && *home != directory);
+        self.hidden().chain(homes).any(|hidden| path.starts_with(hidden))
+    }
+
+    /// What the caller runs later: directories on PATH, environments, and what is linked to from there.
+    pub fn guarded(&self) -> impl Iterator<Item = &Path> {
+        self.toolchain.guarded.iter().map(PathBuf::as_path).filter(|path| !self.allows(path))
     }
 
     /// Whether everything that is hidden is what it was before the first command, and lies where it lay.
@@ -159,9 +176,10 @@ impl Confinement {
     }
 
     /// Which of these files and directories are seen by commands that work in `work` and read `inputs`.
-    pub fn shown(&self, paths: Vec<PathBuf>, work: &[PathBuf], inputs: Vec<PathBuf>) -> Vec<PathBuf> {
-        let writable = work.iter().chain(&self.allowed).cloned().collect();
-        let sandbox = Sandbox { writable, readable: inputs, ..Sandbox::default() };
+    pub fn shown(&self, paths: Vec<PathBuf>, work: &[PathBuf], inputs: &[PathBuf]) -> Vec<PathBuf> {
+        let trails = |paths: &[PathBuf]| paths.iter().flat_map(|path| Trail::of(path)).collect::<Vec<_>>();
+        let writable = [trails(work), self.allowed.clone()].concat();
+        let sandbox = Sandbox { writable, readable: trails(inputs), ..Sandbox::default() };
         let view = self.view(&sandbox).ok().filter(|_| self.isolates(true));
         let is_shown = |path: &PathBuf| match (Trail::of(path), &view) {
             (Ok(trail), Some(view)) => view.shows(trail.end()),
@@ -192,10 +210,15 @@ impl Confinement {
         if network { &works.with_network } else { &works.without_network }
     }
 
+    /// Whether the caller lets commands write to this very directory.
+    fn allows(&self, path: &Path) -> bool {
+        self.allowed.iter().any(|allowed| allowed.end() == path || allowed.path() == path)
+    }
+
     /// A home cannot be shown and hidden; it is shown if the caller says so.
     fn check_home(&self, path: &Path) -> Result<(), Error> {
         let is_home = self.homes.iter().any(|home| home == path);
-        let is_allowed = self.allowed.iter().any(|allowed| path.starts_with(allowed));
+        let is_allowed = self.allowed.iter().any(|allowed| path.starts_with(allowed.end()));
         if is_home && !is_allowed { Err(Error::Home(path.to_path_buf())) } else { Ok(()) }
     }
 
@@ -204,20 +227,22 @@ impl Confinement {
         let mut view = View::default();
         shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
         self.homes.iter().for_each(|home| view.add(home, Access::Empty));
-        let readable = sandbox.readable.iter().map(PathBuf::as_path);
-        for path in readable.chain(["/etc/resolv.conf", "/run/opengl-driver"].map(Path::new)) {
-            let Ok(trail) = Trail::of(path) else { continue };
+        let system =
+            ["/etc/resolv.conf", "/run/opengl-driver"].iter().flat_map(|path| Trail::of(Path::new(path)));
+        for trail in sandbox.readable.iter().chain(&system.collect::<Vec<_>>()) {
             self.check_home(trail.end())?;
             for (link, target) in trail.links() {
                 view.add(link, Access::Link(target.to_path_buf()));
             }
             view.add(trail.end(), Access::Readable);
         }
-        for path in &sandbox.writable {
-            self.check_home(path)?;
-            view.add(path, Access::Writable);
+        for place in &sandbox.writable {
+            self.check_home(place.end())?;
+            view.add(place.end(), Access::Writable);
         }
-        sandbox.caches.iter().for_each(|(at, kept)| view.add(at, Access::Kept(kept.clone())));
+        for (at, kept) in &sandbox.caches {
+            view.add(at.end(), Access::Kept(kept.end().to_path_buf()));
+        }
         for (link, target) in &self.toolchain.links {
             view.add(link, Access::Link(target.clone()));
         }
@@ -234,11 +259,12 @@ impl Confinement {
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
         let guarded = guarded.map(|path| (path, Kind::Directory));
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
-        for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allowed.contains(path)) {
+        for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path)) {
             cleanup.guard(view, path, kind, &sandbox.writable);
         }
-        let links = self.toolchain.links.iter().filter(|(link, _)| view.is_writable(link));
-        cleanup.links.extend(links.cloned());
+        for (link, target) in &self.toolchain.links {
+            cleanup.hold(view, link, target);
+        }
         let sockets = open_sockets(|directory| view.shows(directory) && !view.is_writable(directory));
         sockets.into_iter().for_each(|path| view.add(path, Access::Hidden));
         cleanup
@@ -248,17 +274,15 @@ impl Confinement {
 impl Cleanup {
     /// Makes a place read-only for a command, whether anything is there or not: the caller's shell or git would
     /// look there, and run what a command had put there.
-    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[PathBuf]) {
-        if let Ok(trail) = Trail::of(path) {
-            self.hold_links(view, &trail);
-            let place = trail.end();
-            let holds_work = work.iter().any(|writable| writable.starts_with(place));
-            if !holds_work && view.is_writable(place) {
-                view.add(place, Access::Protected);
-            }
-        } else if let Ok((trail, missing)) = Trail::to_missing(path) {
-            self.hold_links(view, &trail);
-            self.cover(view, &missing, kind);
+    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[Trail]) {
+        let Ok((trail, missing)) = Trail::as_far_as_it_leads(path) else { return };
+        trail.links().for_each(|(link, target)| self.hold(view, link, target));
+        let place = trail.end();
+        match missing {
+            Some(missing) => self.cover(view, &missing, kind),
+            None if work.iter().any(|writable| writable.end().starts_with(place)) => {}
+            None if view.is_writable(place) => view.add(place, Access::Protected),
+            None => {}
         }
     }
 
@@ -278,8 +302,15 @@ impl Cleanup {
         }
     }
 
-    fn hold_links(&mut self, view: &View, trail: &Trail) {
-        self.links.extend(trail.links().filter(|(link, _)| view.is_writable(link)).map(owned));
+    /// A link can be replaced, and is put back; the directory in which it lies cannot be moved.
+    fn hold(&mut self, view: &mut View, link: &Path, target: &Path) {
+        if !view.is_writable(link) {
+            return;
+        }
+        self.links.push((link.to_path_buf(), target.to_path_buf()));
+        if let Some(directory) = link.parent() {
+            view.add(directory, Access::Writable);
+        }
     }
 
     /// Puts links back that a command has changed; what it put in their place is kept beside them.
@@ -287,26 +318,18 @@ impl Cleanup {
     /// # Errors
     /// [`Error::Relinked`], the first of them.
     pub(super) fn restore(&self) -> Result<(), Error> {
-        let mut changed = None;
-        for (link, target) in &self.links {
-            if fs::read_link(link).is_ok_and(|found| found == *target) {
-                continue;
-            }
-            let mut aside = link.clone().into_os_string();
-            aside.push(".changed-by-command");
-            let _ = fs::rename(link, aside);
-            let _ = std::os::unix::fs::symlink(target, link);
-            changed.get_or_insert(link);
-        }
-        match changed {
-            Some(link) => Err(Error::Relinked(link.clone())),
+        let is_changed =
+            |(link, target): &&(PathBuf, PathBuf)| fs::read_link(link).ok().as_ref() != Some(target);
+        let restored = self.links.iter().filter(is_changed).map(|(link, target)| {
+            let aside = set_aside(link, "changed-by-command");
+            let is_back = std::os::unix::fs::symlink(target, link).is_ok();
+            Error::Relinked { link: link.clone(), aside, is_back }
+        });
+        match restored.collect::<Vec<_>>().into_iter().next() {
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
-}
-
-fn owned((link, target): (&Path, &Path)) -> (PathBuf, PathBuf) {
-    (link.to_path_buf(), target.to_path_buf())
 }
 
 /// Whether a path leads through or into one of these directories, which have their links resolved.

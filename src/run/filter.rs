@@ -11,7 +11,7 @@ pub(super) use linux::filter;
 /// # Errors
 /// Always.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn filter(_network: bool) -> Result<Vec<u8>, String> {
+pub(super) fn filter(_network: bool, _root: bool) -> Result<Vec<u8>, String> {
     Err("there is no filter of system calls for this system".to_string())
 }
 
@@ -79,6 +79,12 @@ mod linux {
     /// Makes whoever runs a file its owner: of root's, anybody could.
     const SET_USER: u64 = 0o4000;
 
+    /// The same for its group. Denied to root, who can give a file to any group; others share directories by it.
+    const SET_GROUP: u64 = 0o2000;
+
+    /// Makes a file that has no name yet (`__O_TMPFILE`).
+    const UNNAMED: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+
     /// Calls that give a file its mode, and which argument that is.
     const MODES: &[(i64, u8)] = &[
         #[cfg(target_arch = "x86_64")]
@@ -121,13 +127,13 @@ mod linux {
     ///
     /// # Errors
     /// There is none for this processor.
-    pub(in crate::run) fn filter(network: bool) -> Result<Vec<u8>, String> {
-        program(network)
+    pub(in crate::run) fn filter(network: bool, root: bool) -> Result<Vec<u8>, String> {
+        program(network, root)
             .map(|program| program.iter().flat_map(bytes).collect())
             .map_err(|error| format!("there is no filter of system calls for this processor ({error})"))
     }
 
-    fn program(network: bool) -> Result<BpfProgram, BackendError> {
+    fn program(network: bool, root: bool) -> Result<BpfProgram, BackendError> {
         let architecture: TargetArch = std::env::consts::ARCH.try_into()?;
         let compile = |rules: Rules, error: i32| -> Result<BpfProgram, BackendError> {
             let errno = SeccompAction::Errno(error as u32);
@@ -143,13 +149,14 @@ mod linux {
             program.extend(compile([(libc::SYS_socket, vec![family])].into(), libc::EAFNOSUPPORT)?);
             program.pop();
         }
-        program.extend(compile(denied()?, libc::EPERM)?);
+        program.extend(compile(denied(root)?, libc::EPERM)?);
         Ok(program)
     }
 
     type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-    fn denied() -> Result<Rules, BackendError> {
+    fn denied(root: bool) -> Result<Rules, BackendError> {
+        let bits = if root { &[SET_USER, SET_GROUP][..] } else { &[SET_USER] };
         let flag = |flag: u64| rule(0, SeccompCmpArgLen::Qword, MaskedEq(flag), flag);
         let namespaces = || NAMESPACES.iter().map(|namespace| flag(*namespace as u32 as u64));
         // The kernel looks at the lower half of a command of `ioctl`, and at an `int` for a process.
@@ -157,11 +164,12 @@ mod linux {
         let of_others = rule(0, SeccompCmpArgLen::Dword, Ne, 0)?;
         let mut rules: Rules = DENIED.map(|call| (call, Vec::new())).into();
         for &(call, mode) in MODES {
-            rules.insert(call, vec![rule(mode, SeccompCmpArgLen::Dword, MaskedEq(SET_USER), SET_USER)?]);
+            let denied = bits.iter().map(|bit| rule(mode, SeccompCmpArgLen::Dword, MaskedEq(*bit), *bit));
+            rules.insert(call, denied.collect::<Result<_, _>>()?);
         }
-        rules.insert(libc::SYS_openat, vec![of_new_file(2)?]);
+        rules.insert(libc::SYS_openat, of_new_file(2, bits)?);
         #[cfg(target_arch = "x86_64")]
-        rules.insert(libc::SYS_open, vec![of_new_file(1)?]);
+        rules.insert(libc::SYS_open, of_new_file(1, bits)?);
         rules.insert(libc::SYS_clone, namespaces().collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_unshare, namespaces().chain([flag(CLONE_NEWTIME)]).collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
@@ -169,11 +177,15 @@ mod linux {
         Ok(rules)
     }
 
-    /// A new file with that bit; the mode follows the flags, and counts only if a file is made.
-    fn of_new_file(flags: u8) -> Result<SeccompRule, BackendError> {
+    /// A new file with one of these bits; the mode follows the flags, and counts only if a file is made.
+    fn of_new_file(flags: u8, bits: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
         let is_set =
             |argument, bit| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, MaskedEq(bit), bit);
-        SeccompRule::new(vec![is_set(flags, libc::O_CREAT as u64)?, is_set(flags + 1, SET_USER)?])
+        let makes = [libc::O_CREAT as u64, UNNAMED];
+        let pairs = makes.iter().flat_map(|make| bits.iter().map(move |bit| (*make, *bit)));
+        pairs
+            .map(|(make, bit)| SeccompRule::new(vec![is_set(flags, make)?, is_set(flags + 1, bit)?]))
+            .collect()
     }
 
     fn rule(
@@ -212,9 +224,9 @@ mod linux {
 
         #[test]
         fn no_call_has_rules_in_two_programs() {
-            let denied = denied().expect("compiles");
+            let denied = denied(true).expect("compiles");
             assert!(UNKNOWN.iter().chain(&[libc::SYS_socket]).all(|call| !denied.contains_key(call)));
-            let lengths = [true, false].map(|network| filter(network).expect("compiles").len());
+            let lengths = [true, false].map(|network| filter(network, true).expect("compiles").len());
             assert!(lengths[0] < lengths[1] && lengths[1] < 4096 * 8, "{lengths:?}");
         }
     }

@@ -15,7 +15,7 @@ const PEOPLE: std::ops::Range<u32> = 1000..65534;
 pub(super) fn homes() -> Vec<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let listed = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let given = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let given = std::env::var_os("HOME").map(PathBuf::from).filter(|home| !home.as_os_str().is_empty());
     let candidates = given.into_iter().chain(listed_homes(&listed, user));
     let mut homes: Vec<PathBuf> = candidates
         .filter_map(|home| home.canonicalize().ok())

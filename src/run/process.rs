@@ -29,9 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How often it is tried to start a command while sockets of other programs come and go.
 const TRIES: u32 = 5;
 
-/// How bubblewrap begins what it says.
-const BUBBLEWRAP: &[u8] = b"bwrap: ";
-
 /// What a command may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -194,6 +191,9 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     });
     job.listener.ended();
     wrapped.cleanup.restore()?;
+    if wrapped.isolated {
+        job.sandbox.check()?;
+    }
     let command = || job.command.to_vec();
     let printed = output.finish().map_err(|source| Error::Output { command: command(), source })?;
     match stopped {
@@ -204,11 +204,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
             Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
         }
         Err(Stopped::Lost(source)) => Err(Error::Start { command: command(), source }),
-        Ok(status)
-            if wrapped.isolated
-                && status.code() == Some(1)
-                && printed.first_error.starts_with(BUBBLEWRAP) =>
-        {
+        Ok(status) if status.code() == Some(1) && !wrapped.was_started() => {
             Err(not_run(job, &wrapped, &printed.first_error))
         }
         Ok(status) if !status.success() => {
@@ -233,10 +229,10 @@ fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
     std::env::split_paths(&path).any(|directory| job.directory.join(directory).join(program).is_file())
 }
 
-/// bubblewrap says why it has not started a command. A command that says the same gets the same error.
+/// bubblewrap says why it has not started a command.
 fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
     let text = String::from_utf8_lossy(said);
-    let line = text.lines().next().unwrap_or_default();
+    let line = text.lines().next().unwrap_or("bubblewrap ended");
     let command = job.command.to_vec();
     let program = wrapped.command.iter().rev().nth(command.len().saturating_sub(1));
     match line.strip_prefix("bwrap: execvp ") {

@@ -2,14 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Seek;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::confinement::{Cleanup, Confinement};
 use super::filter::filter;
+use super::trail::Trail;
 use super::{Error, NoProgram, Variables};
 
 /// Devices of accelerators; everything else in `/dev` is bubblewrap's own minimum.
@@ -18,6 +18,9 @@ const ACCELERATORS: [&str; 8] =
 
 /// What root keeps inside: to work with files of any owner. Not what could undo the sandbox.
 const CAPABILITIES: [&str; 5] = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"];
+
+/// bubblewrap says a few lines about a command.
+const LONGEST_STATUS: u64 = 64 << 10;
 
 /// Whether a command runs in a sandbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,15 +32,16 @@ pub enum Isolation {
     Never,
 }
 
-/// What one command can reach. All paths have their links resolved.
+/// What one command can reach. Where it may work and what it reads are places as they were before the first command:
+/// bubblewrap looks for them by their names, every time.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
     pub isolation: Isolation,
     pub network: bool,
     /// The only directories that can be written to. They have to be there.
-    pub writable: Vec<PathBuf>,
+    pub writable: Vec<Trail>,
     /// What can be read although it lies in a home or in a directory that all users share.
-    pub readable: Vec<PathBuf>,
+    pub readable: Vec<Trail>,
     /// Within what can be written to, what can only be read: what the caller runs later. What is not there
     /// cannot be made.
     pub read_only: Vec<PathBuf>,
@@ -46,7 +50,7 @@ pub struct Sandbox {
     /// Files and directories that seem empty to this command.
     pub hidden: Vec<PathBuf>,
     /// Directories below the home of the command, each with where it is kept.
-    pub caches: Vec<(PathBuf, PathBuf)>,
+    pub caches: Vec<(Trail, Trail)>,
     /// Who the command seems to be, by number; `None`: whoever started it.
     pub user: Option<u32>,
 }
@@ -58,10 +62,22 @@ pub(super) struct Wrapped {
     pub(super) isolated: bool,
     /// Why it is not isolated, if it was to be.
     pub(super) reason: Option<String>,
-    /// What bubblewrap reads its options and the filter of system calls from.
+    /// What bubblewrap reads its options and the filter of system calls from, and what it says in.
     pub(super) descriptors: Vec<File>,
+    /// What bubblewrap says about the command; no command can write there.
+    status: Option<File>,
     /// What is put right when the command has ended.
     pub(super) cleanup: Cleanup,
+}
+
+impl Wrapped {
+    /// Whether bubblewrap came so far that it started the command: what the command prints cannot tell.
+    pub(super) fn was_started(&mut self) -> bool {
+        let Some(status) = &mut self.status else { return true };
+        let mut said = String::new();
+        let read = status.rewind().and_then(|()| status.take(LONGEST_STATUS).read_to_string(&mut said));
+        read.is_ok() && said.contains("\"exit-code\"")
+    }
 }
 
 impl Sandbox {
@@ -74,6 +90,7 @@ impl Sandbox {
         variables: &Variables,
     ) -> Result<Wrapped, Error> {
         confinement.check()?;
+        self.check()?;
         let plain = |reason| {
             self.link_caches()?;
             Ok(Wrapped { command: command.to_vec(), reason, ..Wrapped::default() })
@@ -118,7 +135,10 @@ impl Sandbox {
             })
         })?;
         let failed = |error: std::io::Error| Error::NoIsolation(format!("no file in memory: {error}"));
-        let filter = memory_file(&filter(self.network).map_err(Error::NoIsolation)?).map_err(failed)?;
+        let filter = memory_file(
+            &filter(self.network, rustix::process::geteuid().is_root()).map_err(Error::NoIsolation)?,
+        )
+        .map_err(failed)?;
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
         add(&["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
@@ -145,6 +165,9 @@ impl Sandbox {
             add(&["--unshare-net".as_ref()]);
         }
         add(&["--seccomp".as_ref(), filter.as_raw_fd().to_string().as_ref()]);
+        let status = memory_file(&[]).map_err(failed)?;
+        let said = status.try_clone().map_err(failed)?;
+        add(&["--json-status-fd".as_ref(), said.as_raw_fd().to_string().as_ref()]);
         let options: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_encoded_bytes()).collect();
         let options = memory_file(&[options.join(&0), vec![0]].concat()).map_err(failed)?;
         let number = options.as_raw_fd().to_string();
@@ -152,20 +175,32 @@ impl Sandbox {
         Ok(Wrapped {
             command: start.into_iter().chain(command.iter().cloned()).collect(),
             isolated: true,
-            descriptors: vec![options, filter],
+            descriptors: vec![options, filter, said],
+            status: Some(status),
             ..Wrapped::default()
         })
+    }
+
+    /// Whether everything that is shown is what it was, and lies where it lay.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let caches = self.caches.iter().flat_map(|(at, kept)| [at, kept]);
+        let mut places = self.writable.iter().chain(&self.readable).chain(caches);
+        match places.find(|place| !place.is_unchanged()) {
+            Some(place) => Err(Error::Replaced(place.path().to_path_buf())),
+            None => Ok(()),
+        }
     }
 
     /// Without a sandbox, directories that are kept elsewhere are links.
     fn link_caches(&self) -> Result<(), Error> {
         for (at, kept) in &self.caches {
+            let (at, kept) = (at.path(), kept.end());
             let made = fs::remove_dir(at).and_then(|()| std::os::unix::fs::symlink(kept, at));
             match made {
                 Ok(()) => {}
                 // The link that an earlier command of the same build got.
-                Err(_) if at.canonicalize().is_ok_and(|leads| leads == *kept) => {}
-                Err(source) => return Err(Error::Directory { path: at.clone(), source }),
+                Err(_) if at.canonicalize().is_ok_and(|leads| leads == kept) => {}
+                Err(source) => return Err(Error::Directory { path: at.to_path_buf(), source }),
             }
         }
         Ok(())

@@ -103,7 +103,8 @@ impl Toolchain {
 
     /// What belongs to a directory of programs; false if it is known already.
     fn add_installation(&mut self, directory: &Path) -> bool {
-        if !self.places.insert(directory.to_path_buf()) {
+        // Programs that lie in a home itself, among everything else, are not shown.
+        if self.is_home(directory) || !self.places.insert(directory.to_path_buf()) {
             return false;
         }
         match directory.parent() {

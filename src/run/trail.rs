@@ -17,7 +17,7 @@ const LINKS: usize = 40;
 /// its place. Device and inode show this; the time of birth, where the file system has it, shows a new file
 /// that got the inode of an old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trail {
+pub struct Trail {
     path: PathBuf,
     steps: Vec<Step>,
     /// The path without links.
@@ -54,7 +54,7 @@ impl Trail {
     ///
     /// # Errors
     /// Those of the system, also where a link leads nowhere.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub fn of(path: &Path) -> io::Result<Self> {
         let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
         match trail.walk() {
             Ok(()) => Ok(trail),
@@ -62,16 +62,17 @@ impl Trail {
         }
     }
 
-    /// The trail as far as it leads to something, and what is not there.
+    /// The trail as far as it leads, and what is not there; `None`: it ends, or a file is in its way.
     ///
     /// # Errors
-    /// Those of the system, and where nothing is missing.
-    pub(super) fn to_missing(path: &Path) -> io::Result<(Self, Missing)> {
+    /// Those of the system.
+    pub(super) fn as_far_as_it_leads(path: &Path) -> io::Result<(Self, Option<Missing>)> {
         let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
         match trail.walk() {
-            Err(Stopped { missing: Some(missing), .. }) => Ok((trail, missing)),
+            Ok(()) => Ok((trail, None)),
+            Err(Stopped { missing: Some(missing), .. }) => Ok((trail, Some(missing))),
+            Err(Stopped { error, .. }) if error.kind() == io::ErrorKind::NotADirectory => Ok((trail, None)),
             Err(stopped) => Err(stopped.error),
-            Ok(()) => Err(io::ErrorKind::AlreadyExists.into()),
         }
     }
 
@@ -114,7 +115,7 @@ impl Trail {
     }
 
     /// Whether the path leads where it led, through the same directories.
-    pub(super) fn is_unchanged(&self) -> bool {
+    pub fn is_unchanged(&self) -> bool {
         Trail::of(&self.path).is_ok_and(|now| now == *self)
     }
 
@@ -124,7 +125,7 @@ impl Trail {
     }
 
     /// The path without links.
-    pub(super) fn end(&self) -> &Path {
+    pub fn end(&self) -> &Path {
         &self.end
     }
 
@@ -195,19 +196,18 @@ mod tests {
         let root = directory.path().canonicalize().expect("resolves");
         fs::create_dir(root.join("a")).expect("creates");
         symlink("a/absent/file", root.join("dangling")).expect("links");
+        fs::write(root.join("a/file"), "").expect("writes");
         let missing = |path: &str| {
-            Trail::to_missing(&root.join(path)).map(|(trail, missing)| {
-                (
-                    trail.links().count(),
-                    missing.place.strip_prefix(&root).expect("below").to_path_buf(),
-                    missing.is_last,
-                )
-            })
+            let (trail, missing) = Trail::as_far_as_it_leads(&root.join(path)).expect("leads somewhere");
+            let below = |path: &Path| path.strip_prefix(&root).expect("below").to_path_buf();
+            let missing = missing.map(|missing| (below(&missing.place), missing.is_last));
+            (trail.links().count(), below(trail.end()), missing)
         };
-        assert_eq!(missing("a/b").expect("is missing"), (0, "a/b".into(), true));
-        assert_eq!(missing("a/b/c").expect("is missing"), (0, "a/b".into(), false));
-        assert_eq!(missing("dangling").expect("is missing"), (1, "a/absent".into(), false));
-        assert!(missing("a").is_err());
+        assert_eq!(missing("a/b"), (0, "a".into(), Some(("a/b".into(), true))));
+        assert_eq!(missing("a/b/c"), (0, "a".into(), Some(("a/b".into(), false))));
+        assert_eq!(missing("dangling"), (1, "a".into(), Some(("a/absent".into(), false))));
+        assert_eq!(missing("a"), (0, "a".into(), None));
+        assert_eq!(missing("a/file/x"), (0, "a/file".into(), None));
     }
 
     #[test]

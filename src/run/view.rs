@@ -87,10 +87,15 @@ impl View {
         }
     }
 
-    /// Holds every directory between what can be written to and what is protected or hidden in it: a
-    /// mounted directory cannot be moved, and a moved one would take away what covers the place.
+    /// Holds every directory between what can be written to and what has a place of its own in it: a mounted
+    /// directory cannot be moved, and a moved one would take away what covers the place, or lead it elsewhere.
     fn pin(&mut self) {
-        let is_guarded = |access: &Access| *access >= Access::Protected || *access == Access::Empty;
+        let is_guarded = |access: &Access| {
+            matches!(
+                access,
+                Access::Writable | Access::Kept(_) | Access::Empty | Access::Protected | Access::Hidden
+            )
+        };
         let guarded = self.places.iter().filter(|(_, access)| is_guarded(access));
         let mut pinned = BTreeSet::new();
         for (path, _) in guarded {

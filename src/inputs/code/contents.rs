@@ -10,6 +10,8 @@ pub struct Contents {
     pub repositories: Vec<PathBuf>,
     /// Sockets, but not those in a repository.
     pub sockets: Vec<PathBuf>,
+    /// Directories in which nothing can be looked at.
+    pub unreadable: Vec<PathBuf>,
 }
 
 impl Contents {
@@ -18,7 +20,13 @@ impl Contents {
         let mut contents = Self::default();
         let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
-            let Ok(entry) = entry else { continue };
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    contents.unreadable.extend(error.path().map(Path::to_path_buf));
+                    continue;
+                }
+            };
             if entry.file_name() == OsStr::new(".git") {
                 contents.repositories.push(entry.path().to_path_buf());
                 if entry.file_type().is_dir() {

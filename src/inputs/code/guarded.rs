@@ -1,42 +1,21 @@
 //! What git runs, and where it reads which programs to run: none of it may be changed by a command, because
 //! the next `git status` of whoever started the command would run that.
+//!
+//! All of it is read from files, not by a library that may refuse a repository which git accepts.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use git2::{Config, Repository};
 
+use super::settings::Setting;
 use super::{CodeError, Contents};
+use crate::digest::{Symlinks, open_regular};
 
-/// Settings whose value is a program or a path, by their last part. `alias` and `pager` are sections of such.
-const SETTINGS: [&str; 24] = [
-    "askpass",
-    "attributesfile",
-    "clean",
-    "cmd",
-    "command",
-    "difffilter",
-    "driver",
-    "editor",
-    "excludesfile",
-    "external",
-    "fsmonitor",
-    "gitproxy",
-    "helper",
-    "hookspath",
-    "packobjectshook",
-    "pager",
-    "path",
-    "process",
-    "program",
-    "smudge",
-    "sshcommand",
-    "templatedir",
-    "textconv",
-    "update",
-];
+/// No file of git that names another one is longer, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// What belongs to git in a work tree and beside it.
 #[derive(Debug, Default)]
@@ -46,69 +25,136 @@ pub struct GitPlaces {
     pub guarded: BTreeSet<PathBuf>,
     /// Files that the configuration names and that are not there yet, of which the same holds.
     pub absent: BTreeSet<PathBuf>,
-    /// What git reads outside of the work tree: the repository of a linked work tree, borrowed objects.
+    /// What git reads outside of the work tree: the repository of a linked work tree.
     pub read: BTreeSet<PathBuf>,
+    /// Directories of objects that repositories borrow from others. A project chooses them: they are not shown.
+    pub borrowed: BTreeSet<PathBuf>,
 }
 
 /// Everything that git runs or configures itself by in a directory that is a work tree, or lies in one, and in
 /// repositories inside of it.
 ///
 /// # Errors
-/// [`CodeError::Git`]: the configuration cannot be read.
+/// [`CodeError::Git`]: a file of the configuration cannot be read.
 pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeError> {
-    let failed = |source| CodeError::Git { path: root.to_path_buf(), source };
     let mut places = GitPlaces::default();
     places.guarded.insert(root.join(".git"));
-    if let Ok(repository) = Repository::discover(root)
-        && let Some(around) = repository.workdir()
-        && resolved(root).starts_with(resolved(around))
-    {
-        places.add(&repository, around).map_err(failed)?;
+    let around =
+        root.ancestors().map(|above| above.join(".git")).find(|entry| entry.symlink_metadata().is_ok());
+    let inner = contents.repositories.iter().filter(|entry| Some(*entry) != around.as_ref());
+    if let Some(around) = &around {
+        places.add(around).map_err(|(path, source)| CodeError::Git { path, source })?;
     }
-    for inner in &contents.repositories {
-        places.guarded.insert(inner.clone());
-        let at = if inner.ends_with(".git") { inner.parent().unwrap_or(root) } else { inner };
-        // One that git does not open runs nothing, and need not be guarded any further. That of the root is known.
-        if at != root
-            && let Ok(repository) = Repository::open(at)
-        {
-            places.add(&repository, at).map_err(failed)?;
-        }
+    for entry in inner {
+        // Where a configuration cannot be read, git does nothing either.
+        let _ = places.add(entry);
     }
     Ok(places)
 }
 
+/// The directory of a repository, and the one that it shares with others (`gitrepository-layout(5)`).
+struct Directory {
+    own: PathBuf,
+    common: PathBuf,
+}
+
+impl Directory {
+    /// `None`: git does not take it for one.
+    fn of(entry: &Path) -> Option<Self> {
+        let own = if entry.is_dir() {
+            entry.to_path_buf()
+        } else {
+            entry.parent()?.join(line_of(entry)?.strip_prefix("gitdir:")?.trim())
+        };
+        let common = line_of(&own.join("commondir")).map_or_else(|| own.clone(), |common| own.join(common));
+        Some(Self { own, common })
+    }
+
+    /// Whether the repository says itself that this is its work tree. Anything else is the word of a file `.git`,
+    /// which could name any repository of the caller.
+    fn knows(&self, root: &Path) -> bool {
+        let (own, at) = (resolved(&self.own), resolved(root).join(".git"));
+        let named = line_of(&self.own.join("gitdir")).unwrap_or_default();
+        own.starts_with(resolved(root)) || resolved(Path::new(&named)) == at
+    }
+
+    /// Whether what it shares is its own, or that of the repository in which it lies.
+    fn shares_its_own(&self, root: &Path) -> bool {
+        let common = resolved(&self.common);
+        common.starts_with(resolved(root)) || resolved(&self.own).starts_with(common)
+    }
+
+    /// Whether opening it reads files alone: a pipe would never end.
+    fn is_of_files(&self) -> bool {
+        let names = [
+            "HEAD",
+            "config",
+            "config.worktree",
+            "commondir",
+            "gitdir",
+            "packed-refs",
+            "objects/info/alternates",
+        ];
+        let paths = [&self.own, &self.common]
+            .into_iter()
+            .flat_map(|directory| names.map(|name| directory.join(name)));
+        paths.into_iter().all(|path| path.metadata().is_ok_and(|found| found.is_file()) || !path.exists())
+    }
+}
+
 impl GitPlaces {
-    fn add(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
-        let own = [root.join(".git"), repository.path().to_path_buf(), repository.commondir().to_path_buf()];
-        if belongs_to(repository, root) {
+    /// `entry` is a `.git`, or a bare repository.
+    fn add(&mut self, entry: &Path) -> Result<(), (PathBuf, git2::Error)> {
+        self.guarded.insert(entry.to_path_buf());
+        // What git does not take for a repository runs nothing.
+        let Some(directory) = Directory::of(entry) else { return Ok(()) };
+        let root = if entry.ends_with(".git") { entry.parent().unwrap_or(entry) } else { entry };
+        let own = [&directory.own, &directory.common].map(PathBuf::clone);
+        if directory.knows(root) && directory.shares_its_own(root) {
             self.read.extend(own.iter().map(|path| resolved(path)));
         }
         self.guarded.extend(own);
-        self.add_hooks(&repository.commondir().join("hooks"));
-        let borrowed = repository.commondir().join("objects/info/alternates");
-        let borrowed = fs::read_to_string(borrowed).unwrap_or_default();
-        let objects = repository.commondir().join("objects");
-        let borrowed = borrowed.lines().map(|line| resolved(&objects.join(line)));
-        self.read.extend(borrowed.filter(|path| is_store(path)));
-        // Whoever makes the repository of a submodule that is not checked out configures what git runs there.
-        if let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) {
-            tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
-                if entry.kind() == Some(git2::ObjectType::Commit) {
-                    let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-                    self.guarded.insert(resolved(&root.join(above).join(name).join(".git")));
-                }
-                git2::TreeWalkResult::Ok
-            })?;
+        self.add_hooks(&directory.common.join("hooks"));
+        self.add_borrowed(&directory.common.join("objects"));
+        self.add_submodules(&directory, root);
+        self.add_configuration(&directory, root)
+    }
+
+    fn add_borrowed(&mut self, objects: &Path) {
+        let text = text_of(&objects.join("info/alternates")).unwrap_or_default();
+        for directory in text.lines().map(|line| resolved(&objects.join(line))).collect::<Vec<_>>() {
+            if directory.is_dir() && self.borrowed.insert(directory.clone()) {
+                self.add_borrowed(&directory);
+            }
         }
-        self.add_configuration(repository, root)
+    }
+
+    /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
+    fn add_submodules(&mut self, directory: &Directory, root: &Path) {
+        for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
+            let place = setting.submodule().map(|path| resolved(&root.join(path).join(".git")));
+            self.guarded.extend(place);
+        }
+        let Some(repository) = directory.is_of_files().then(|| Repository::open(root).ok()).flatten() else {
+            return;
+        };
+        let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
+        let _ = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
+            if entry.kind() == Some(git2::ObjectType::Commit) {
+                let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+                self.guarded.insert(resolved(&root.join(above).join(name).join(".git")));
+            }
+            git2::TreeWalkResult::Ok
+        });
     }
 
     /// Every file of the configuration, whether its condition holds now or may hold later, and what it names.
-    fn add_configuration(&mut self, repository: &Repository, root: &Path) -> Result<(), git2::Error> {
-        // One that cannot be read now is an error; one whose condition does not hold, git does not read.
-        repository.config()?.snapshot()?;
-        let own = [repository.path(), repository.commondir()];
+    fn add_configuration(
+        &mut self,
+        directory: &Directory,
+        root: &Path,
+    ) -> Result<(), (PathBuf, git2::Error)> {
+        let own = [&directory.own, &directory.common];
         let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
         // A repository is guarded whole.
         let own = own.filter(|path| path.is_file());
@@ -124,46 +170,21 @@ impl GitPlaces {
                 self.absent.insert(file);
                 continue;
             }
-            let directory = file.parent().unwrap_or(root).to_path_buf();
-            for (name, value) in settings(&file) {
-                if is_include(&name) {
-                    let value = value.trim();
-                    ahead.push(at_home(value).unwrap_or_else(|| directory.join(value)));
-                } else if is_of_programs(&name) {
-                    self.add_setting(&name, &value, repository, root);
+            let beside = file.parent().unwrap_or(root).to_path_buf();
+            for setting in Setting::all(&file).map_err(|source| (file.clone(), source))? {
+                if let Some(included) = setting.included(&beside) {
+                    ahead.push(included);
+                } else if let Some(hooks) = setting.hooks(root) {
+                    self.add_hooks(&hooks);
+                } else {
+                    let named = setting.names(root, [&directory.own, &directory.common]);
+                    self.guarded.extend(named.there);
+                    self.absent.extend(named.absent);
                 }
             }
             self.guarded.insert(file);
         }
         Ok(())
-    }
-
-    /// The files of the work tree that a value names; for a directory of hooks the directory, which need not
-    /// be there, and what its links lead to.
-    fn add_setting(&mut self, name: &str, value: &str, repository: &Repository, root: &Path) {
-        if name.ends_with("hookspath") || name.ends_with("templatedir") {
-            self.add_hooks(&at_home(value).unwrap_or_else(|| root.join(value)));
-            return;
-        }
-        // As scripts find the work tree from wherever git starts them.
-        let value = value.replace("$(git rev-parse --show-toplevel)/", "");
-        let ends_word = |character: char| character.is_whitespace() || ";|&()=!".contains(character);
-        let quoted: Vec<&str> = value.split(['\'', '"', '`']).map(str::trim).collect();
-        // In quotes, a path may hold spaces; a command may as well.
-        let words: BTreeSet<&str> = quoted.iter().flat_map(|part| part.split(ends_word)).collect();
-        let directories = [root, repository.path(), repository.commondir()];
-        for word in words.iter().chain(&quoted).filter(|word| !word.is_empty()) {
-            let beside = directories.iter().map(|directory| directory.join(word));
-            let files = beside.chain(at_home(word)).filter(|path| path.is_file());
-            self.guarded.extend(files);
-        }
-        // What an alias says is often no path at all.
-        if !is_alias(name) {
-            let within = quoted.iter().skip(1).step_by(2);
-            let without = quoted.iter().step_by(2).flat_map(|part| part.split_whitespace());
-            let paths = within.copied().chain(without).filter(|word| is_plain_path(word));
-            self.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
-        }
     }
 
     /// A directory of hooks, and the files that are linked to from there.
@@ -175,68 +196,16 @@ impl GitPlaces {
     }
 }
 
-/// A path that begins with the caller's home.
-fn at_home(path: &str) -> Option<PathBuf> {
-    let rest = path.strip_prefix("~/")?;
-    std::env::home_dir().map(|home| home.join(rest))
+/// The text of a regular file of git; `None`: there is none, or it is no text.
+fn text_of(path: &Path) -> Option<String> {
+    let (file, _) = open_regular(path, Symlinks::Follow).ok()?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
-/// Whether a repository lies in its work tree, or names it as one of its linked ones. Anything else is the word of a
-/// file `.git`, which could name any repository of the caller.
-fn belongs_to(repository: &Repository, root: &Path) -> bool {
-    let (own, at) = (resolved(repository.path()), resolved(root).join(".git"));
-    let named = fs::read_to_string(own.join("gitdir")).unwrap_or_default();
-    own.starts_with(resolved(root))
-        || own.ancestors().any(|above| above == at)
-        || resolved(Path::new(named.trim())) == at
-}
-
-/// Whether a directory is where a repository keeps its objects: a project names the one that it borrows from.
-fn is_store(path: &Path) -> bool {
-    let around = path.parent().unwrap_or(path);
-    path.file_name() == Some(OsStr::new("objects"))
-        && around.join("HEAD").is_file()
-        && around.join("refs").is_dir()
-}
-
-/// What a file of the configuration says itself, without what it includes.
-fn settings(file: &Path) -> Vec<(String, String)> {
-    let read = || -> Result<Vec<(String, String)>, git2::Error> {
-        let configuration = Config::open(file)?;
-        let mut entries = configuration.entries(None)?;
-        let mut settings = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            if let (0, Ok(name), Ok(value)) = (entry.include_depth(), entry.name(), entry.value()) {
-                settings.push((name.to_string(), value.to_string()));
-            }
-        }
-        Ok(settings)
-    };
-    read().unwrap_or_default()
-}
-
-fn is_of_programs(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let last = name.rsplit('.').next().unwrap_or_default();
-    is_alias(&name) || SETTINGS.contains(&last)
-}
-
-/// Sections in which every setting is a command.
-fn is_alias(name: &str) -> bool {
-    let section = name.split('.').next().unwrap_or_default();
-    ["alias", "pager"].iter().any(|known| section.eq_ignore_ascii_case(known))
-}
-
-/// Whether the setting names more configuration (`git-config(1)`, "Includes").
-fn is_include(name: &str) -> bool {
-    let section = name.split('.').next().unwrap_or_default();
-    ["include", "includeif"].iter().any(|known| section.eq_ignore_ascii_case(known))
-}
-
-/// Whether a word of a command can only be a path: nothing is put in its place by git or the shell.
-fn is_plain_path(word: &str) -> bool {
-    word.contains('/') && !word.contains(['%', '$', '*', '?', '~', '{', ':'])
+fn line_of(path: &Path) -> Option<String> {
+    text_of(path).map(|text| text.trim().to_string())
 }
 
 /// With links resolved as far as the path exists.

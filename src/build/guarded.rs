@@ -1,0 +1,40 @@
+//! Where this program itself writes nothing that a project made: what the caller runs later.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::place::Place;
+use crate::inputs::{self, Contents, git_places};
+use crate::run::Confinement;
+
+/// What the caller runs later in a work tree, and its repositories.
+pub(super) struct Guarded {
+    places: Vec<PathBuf>,
+    repositories: Vec<PathBuf>,
+}
+
+impl Guarded {
+    /// # Errors
+    /// The configuration of git cannot be read.
+    pub(super) fn of(root: &Path, confinement: &Confinement) -> Result<Self, Error> {
+        let contents = Contents::of(root);
+        let git = git_places(root, &contents).map_err(inputs::Error::from)?;
+        let places = git.guarded.into_iter().chain(git.absent);
+        let places = places.chain(confinement.guarded().map(Path::to_path_buf));
+        let resolved = |path: &PathBuf| Place::of(path).leads_to();
+        let places = places.map(|path| resolved(&path)).filter(|place| !root.starts_with(place));
+        let repositories = contents.repositories.iter().map(resolved).collect();
+        Ok(Self { places: places.collect(), repositories })
+    }
+
+    /// Whether a place is one of them, or lies in one.
+    pub(super) fn holds(&self, place: &Path) -> bool {
+        self.places.iter().any(|guarded| place.starts_with(guarded))
+    }
+
+    /// Whether one of them lies in a place. A repository there goes when the place is made anew.
+    pub(super) fn lies_in(&self, place: &Path) -> bool {
+        let goes = |path: &PathBuf| self.repositories.iter().any(|repository| path.starts_with(repository));
+        self.places.iter().any(|guarded| guarded.starts_with(place) && !goes(guarded))
+    }
+}

@@ -1,0 +1,184 @@
+//! Settings of git, and the programs and files that their values name.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use git2::Config;
+
+/// Settings whose value is a program, by their last part. `alias` and `pager` are sections of such.
+const PROGRAMS: [&str; 28] = [
+    "alternaterefscommand",
+    "askpass",
+    "cccmd",
+    "clean",
+    "cmd",
+    "command",
+    "defaultkeycommand",
+    "difffilter",
+    "driver",
+    "editor",
+    "external",
+    "fsmonitor",
+    "gitproxy",
+    "headercmd",
+    "helper",
+    "packobjectshook",
+    "pager",
+    "path",
+    "process",
+    "program",
+    "receivepack",
+    "smtpserver",
+    "smudge",
+    "sshcommand",
+    "textconv",
+    "tocmd",
+    "update",
+    "uploadpack",
+];
+
+/// Settings whose value is neither a program nor a file, by their last part.
+const NAMES: [&str; 11] = [
+    "email",
+    "fetch",
+    "insteadof",
+    "merge",
+    "name",
+    "push",
+    "pushinsteadof",
+    "pushurl",
+    "remote",
+    "signingkey",
+    "url",
+];
+
+/// In how many directories that one value names its files are looked for.
+const DIRECTORIES: usize = 32;
+
+/// One line of a file of the configuration.
+pub(super) struct Setting {
+    /// In lower case but for what a user names.
+    name: String,
+    pub(super) value: String,
+}
+
+impl Setting {
+    /// What a file says itself, without what it includes.
+    ///
+    /// # Errors
+    /// It cannot be read as git reads it.
+    pub(super) fn all(file: &Path) -> Result<Vec<Self>, git2::Error> {
+        if !file.is_file() {
+            return Ok(Vec::new());
+        }
+        let configuration = Config::open(file)?;
+        let mut entries = configuration.entries(None)?;
+        let mut settings = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if let (0, Ok(name), Ok(value)) = (entry.include_depth(), entry.name(), entry.value()) {
+                settings.push(Self { name: name.to_string(), value: value.to_string() });
+            }
+        }
+        Ok(settings)
+    }
+
+    fn section(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
+    fn last(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The file of more configuration that it names, whether its condition holds or not; a relative one lies beside the
+    /// file that says so (`git-config(1)`, "Includes").
+    pub(super) fn included(&self, beside: &Path) -> Option<PathBuf> {
+        let value = self.value.trim();
+        let is_include = matches!(self.section(), "include" | "includeif") && self.last() == "path";
+        is_include.then(|| at_home(value).unwrap_or_else(|| beside.join(value)))
+    }
+
+    /// The directory of hooks that it names, for a work tree.
+    pub(super) fn hooks(&self, root: &Path) -> Option<PathBuf> {
+        let is_hooks = matches!(self.last(), "hookspath" | "templatedir");
+        is_hooks.then(|| at_home(&self.value).unwrap_or_else(|| root.join(&self.value)))
+    }
+
+    /// The place of a submodule in the work tree.
+    pub(super) fn submodule(&self) -> Option<&str> {
+        (self.section() == "submodule" && self.last() == "path").then_some(self.value.as_str())
+    }
+
+    /// A section in which every setting is a command.
+    fn is_alias(&self) -> bool {
+        matches!(self.section(), "alias" | "pager")
+    }
+
+    fn is_program(&self) -> bool {
+        self.is_alias() || PROGRAMS.contains(&self.last())
+    }
+
+    /// What it names in a work tree, with the directories around which git looks for it.
+    pub(super) fn names(&self, root: &Path, repository: [&Path; 2]) -> Named {
+        let mut named = Named::default();
+        if NAMES.contains(&self.last()) {
+            return named;
+        }
+        // As scripts find the work tree from wherever git starts them.
+        let value = self.value.replace("$(git rev-parse --show-toplevel)/", "");
+        // In quotes, a path may hold spaces; a command may as well; and a part of a word may be quoted.
+        let quoted: Vec<&str> = value.split(is_quote).map(str::trim).collect();
+        let plain = value.replace(|character: char| is_quote(character) || character == '\\', "");
+        let words = quoted.iter().flat_map(|part| part.split(ends_word)).chain(plain.split(ends_word));
+        let words: BTreeSet<&str> =
+            words.chain(quoted.iter().copied()).filter(|word| !word.is_empty()).collect();
+        // A command may change to one of them first.
+        let within = words.iter().map(|word| root.join(word));
+        let within = within.filter(|path| self.is_program() && path.is_dir()).take(DIRECTORIES);
+        let within: BTreeSet<PathBuf> = within.collect();
+        let around =
+            [root, repository[0], repository[1]].into_iter().chain(within.iter().map(PathBuf::as_path));
+        let around: Vec<&Path> = around.collect();
+        for word in &words {
+            let beside = around.iter().map(|directory| directory.join(word)).chain(at_home(word));
+            named.there.extend(beside.filter(|path| path.is_file()));
+        }
+        // What an alias says is often no path at all.
+        if self.is_program() && !self.is_alias() {
+            let in_quotes = quoted.iter().skip(1).step_by(2).copied();
+            let without = quoted.iter().step_by(2).flat_map(|part| part.split_whitespace());
+            let paths = in_quotes.chain(without).filter(|word| is_plain_path(word));
+            named.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
+            named.there.extend(within);
+        }
+        named
+    }
+}
+
+/// What a setting names in a work tree.
+#[derive(Default)]
+pub(super) struct Named {
+    /// Files; for a setting that can only be a program, directories as well.
+    pub(super) there: BTreeSet<PathBuf>,
+    pub(super) absent: BTreeSet<PathBuf>,
+}
+
+/// A path that begins with the caller's home.
+fn at_home(path: &str) -> Option<PathBuf> {
+    let rest = path.strip_prefix("~/")?;
+    std::env::home_dir().map(|home| home.join(rest))
+}
+
+fn is_quote(character: char) -> bool {
+    matches!(character, '\'' | '"' | '`')
+}
+
+fn ends_word(character: char) -> bool {
+    character.is_whitespace() || ";|&()=!".contains(character)
+}
+
+/// Whether a word of a command can only be a path: nothing is put in its place by git or the shell.
+fn is_plain_path(word: &str) -> bool {
+    word.contains('/') && !word.contains(['%', '$', '*', '?', '~', '{', ':'])
+}
