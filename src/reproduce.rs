@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::build::ReachError;
 use crate::compare::{self, InputChange, Likeness};
 use crate::digest::{Digest, Progress};
 use crate::inputs;
@@ -69,6 +70,15 @@ pub enum Error {
     Attest(#[from] StatementError),
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<ReachError> for Error {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Input(error) => Error::Input(error),
+            ReachError::Directory { source, .. } => Error::Scratch(source),
+        }
+    }
 }
 
 impl Error {

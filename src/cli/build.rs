@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use super::confining::confine;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
-use super::signer::SignerStart;
+use super::signer::{SignerCommand, SignerStart};
 use super::signing::{Signing, SigningKey};
 use super::statement;
 use crate::archive::{self, Outcome};
@@ -128,14 +127,19 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let reads_data = arguments.from_statement.is_none() && !arguments.no_cache;
     let cache = if reads_data { open_cache(&recipe, talk) } else { None };
     let insecure = arguments.insecure_no_isolation;
+    // Before it is decided what commands do not see.
+    let caches = caches(&recipe, talk);
     let confinement =
         confine(signer.as_ref(), &[recipe.directory(), Path::new(".")], &arguments.allow_write, insecure)?;
     let runs =
         arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
-    let start = match runs {
-        true => signer_start(&recipe, making, &data, signer.as_ref(), &confinement, talk)?,
-        false => SignerStart { confinement: confinement.clone(), writable: Vec::new() },
-    };
+    let writable = if runs { writable(&recipe, making, &confinement, talk)? } else { Vec::new() };
+    let start = SignerStart { confinement: confinement.clone(), writable, caches: caches.clone() };
+    if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
+        command.check_named(&start)?;
+        let inputs = declared(&recipe, recipe.directory(), &data).into_iter().map(|input| input.from);
+        warn_of_shown(command, &start, &inputs.collect::<Vec<_>>(), talk);
+    }
     announce(&recipe, making, arguments.from_statement.is_some(), talk);
     let progress = Progress::new("sealing", talk);
     let running = Running::new(talk);
@@ -157,7 +161,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         making,
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
         confinement: &confinement,
-        caches: caches(&recipe, talk),
+        caches: caches.clone(),
         listener: &running,
     };
     if arguments.statement.is_some() {
@@ -202,16 +206,13 @@ fn pack(
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
-/// How a signer is started after commands of the recipe. What it names must not be theirs to change, and should not
-/// be theirs to read.
-fn signer_start(
+/// Where commands of the recipe can write, apart from directories of their own.
+fn writable(
     recipe: &Recipe,
     making: Making,
-    data: &BTreeMap<String, PathBuf>,
-    signer: Option<&SigningKey>,
     confinement: &Confinement,
     talk: Talk,
-) -> anyhow::Result<SignerStart> {
+) -> anyhow::Result<Vec<PathBuf>> {
     let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
     let work = work.or_else(|_| recipe.directory().canonicalize())?;
     let is_in_place = making == Making::Run && recipe.tables.run.is_some();
@@ -219,19 +220,16 @@ fn signer_start(
         let message = "where commands write: what one leaves there runs when you type its name";
         warn(talk, &format!("PATH names {}, {message}", crate::text::path(&directory)));
     }
-    let writable = [work].into_iter().filter(|_| is_in_place);
-    let writable =
-        writable.chain(confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf())).collect();
-    let start = SignerStart { confinement: confinement.clone(), writable };
-    if let Some(command) = signer.and_then(SigningKey::command) {
-        command.check_named(&start)?;
-        let inputs = declared(recipe, recipe.directory(), data).into_iter().map(|input| input.from);
-        for file in confinement.shown(command.files(), &start.writable, &inputs.collect::<Vec<_>>()) {
-            let message = "which commands of the recipe can read: hide it with `--signer-hide`";
-            warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(&file)));
-        }
+    let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
+    Ok([work].into_iter().filter(|_| is_in_place).chain(allowed).collect())
+}
+
+/// What a signer names should not be commands' to read.
+fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], talk: Talk) {
+    for file in start.confinement.shown(command.files(), &start.writable, inputs) {
+        let message = "which commands of the recipe can read: hide it with `--signer-hide`";
+        warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(&file)));
     }
-    Ok(start)
 }
 
 /// A directory on PATH in which the work tree lies: unlike one that lies in it, it cannot be read-only.

@@ -18,21 +18,18 @@ pub(super) fn confine(
     insecure_no_isolation: bool,
 ) -> anyhow::Result<Confinement> {
     let mut hidden = signer.map(SigningKey::hidden).unwrap_or_default();
-    hidden.extend(own_directories());
+    // The directory of the user's own key, also if there is no key yet. Where it cannot be made, no command can
+    // make it either.
+    hidden.extend(local_key_directory().into_iter().filter(|path| path.is_dir()));
+    let emptied = local_cache_directory().into_iter().filter(|path| path.is_dir()).collect();
     let around = |path: &&Path| WorkTree::discover(path).map(|work_tree| work_tree.root().to_path_buf());
     let roots = projects.iter().filter_map(|path| around(path).ok());
     Ok(Confinement::new(Scope {
         projects: projects.iter().map(|path| path.to_path_buf()).chain(roots).collect(),
         allowed: writable(allow_write)?,
         hidden,
+        emptied,
         withheld: signer.and_then(SigningKey::variable).map(str::to_string).into_iter().collect(),
         insecure_no_isolation,
     })?)
-}
-
-/// The directory of the user's own key, also if there is no key yet, and that of what builds remember.
-fn own_directories() -> impl Iterator<Item = PathBuf> {
-    // Where it cannot be made, no command can make it either.
-    let directories = [local_key_directory(), local_cache_directory()];
-    directories.into_iter().flatten().filter(|path| path.is_dir())
 }

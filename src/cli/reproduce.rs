@@ -158,11 +158,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if let (Some(signer), Verdict::Pass) = (&signer, result.verdict()) {
         // Nothing of the command is left: the key is opened now, if it is still what it was.
         confinement.check()?;
-        let path = attest(
-            &arguments.target,
-            &result,
-            &signer.open(&SignerStart { confinement: confinement.clone(), writable: Vec::new() })?,
-        )?;
+        let writable = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()).collect();
+        let start = SignerStart { confinement: confinement.clone(), writable, caches: None };
+        let path = attest(&arguments.target, &result, &signer.open(&start)?)?;
         say(talk, &format!("attested in {}", crate::text::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {

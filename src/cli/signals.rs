@@ -22,11 +22,14 @@ pub(super) fn watch() {
         return;
     };
     let listen = move || {
+        let mut count = 0;
         for signal in &mut signals {
-            let is_second = ARRIVED.swap(signal, Ordering::SeqCst) != 0;
+            ARRIVED.store(signal, Ordering::SeqCst);
             interrupt::request();
-            // A command that runs is ended first, and what it had replaced is put back.
-            if is_second && !interrupt::is_busy() {
+            count += 1;
+            // A command that runs is ended first, and what it had replaced is put back; if the next build has to do that,
+            // it can.
+            if count > 2 || (count > 1 && !interrupt::is_busy()) {
                 leave();
             }
             let _ = std::thread::Builder::new().spawn(|| {

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::run::{
-    self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Variables,
+    self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
     leads_into,
 };
 use crate::sign::KeyError;
@@ -34,12 +34,14 @@ pub(super) struct SignerStart {
     /// Where commands of the project could write, links resolved. If they could, the signer starts in an empty
     /// directory of its own: many programs load code from where they are started.
     pub(super) writable: Vec<PathBuf>,
+    /// What commands of the project have kept.
+    pub(super) caches: Option<PathBuf>,
 }
 
 impl SignerStart {
     /// Where no command of a project runs.
     pub(super) fn alone() -> Result<Self, run::Error> {
-        Ok(Self { confinement: Confinement::new(Scope::default())?, writable: Vec::new() })
+        Ok(Self { confinement: Confinement::new(Scope::default())?, writable: Vec::new(), caches: None })
     }
 }
 
@@ -128,13 +130,15 @@ impl SignerCommand {
             Some(scratch) => scratch.path().to_path_buf(),
             None => here.map_err(|error| failed(error.to_string()))?,
         };
+        // Whatever the line says, it reads nothing there.
+        let covered = start.writable.iter().chain(&start.caches).flat_map(|path| Trail::of(path)).collect();
         let answer = Answer(Mutex::default());
         let ended = run::run(&Job {
             command: &words,
             directory: &directory,
             variables: &variables,
             confinement: &start.confinement,
-            sandbox: &Sandbox { isolation: Isolation::Never, ..Sandbox::default() },
+            sandbox: &Sandbox { isolation: Isolation::Never, covered, ..Sandbox::default() },
             limits: Limits { time: Some(self.timeout), output: LONGEST, silence: None },
             input: message,
             log: None,

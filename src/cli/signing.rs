@@ -219,7 +219,10 @@ impl SigningKey {
         match &self.source {
             Source::Key { source, password_file } => {
                 let file = if let KeySource::File(path) = source { Some(path.clone()) } else { None };
-                file.into_iter().chain(password_file.clone()).collect()
+                // What a shell hands over in a descriptor, no command inherits.
+                let is_descriptor = |path: &PathBuf| path.starts_with("/dev/fd") || path.starts_with("/proc");
+                let files = file.into_iter().chain(password_file.clone());
+                files.filter(|path| !is_descriptor(path)).collect()
             }
             Source::Command { hidden, .. } => hidden.clone(),
         }

@@ -40,6 +40,8 @@ pub enum CodeError {
         crate::text::path(path)
     )]
     Elsewhere { work_tree: PathBuf, path: PathBuf },
+    #[error("{}, which git reads, is neither a file nor a directory", crate::text::path(.0))]
+    Special(PathBuf),
     #[error("the commit names {}, which is not UTF-8", crate::text::name(.0))]
     NotUtf8(String),
     #[error("the commit lacks the content of {}: the clone is not complete", crate::text::name(.0))]
@@ -158,6 +160,9 @@ impl WorkTree {
     /// [`CodeError`].
     pub fn discover(path: &Path) -> Result<Self, CodeError> {
         let at = || path.to_path_buf();
+        if let Some(special) = guarded::special_file_around(path) {
+            return Err(CodeError::Special(special));
+        }
         let repository = Repository::discover(path).map_err(|source| match source.code() {
             ErrorCode::NotFound => CodeError::NoRepository(at()),
             ErrorCode::Owner => CodeError::Owner(at()),

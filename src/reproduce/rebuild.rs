@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::vary::{self, Circumstance, Conditions};
 use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
-use crate::build::{CommandPlace, ReachError, Setting, reach};
+use crate::build::{CommandPlace, Setting, reach};
 use crate::checkout::{self, Checkout, Repository, declared};
 use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
 use crate::digest;
 use crate::inputs::{self, Artifact, Inputs, WorkTree, check_unchanged, gather, list_artifact};
 use crate::manifest::{CommandOutput, Origin, Rung, Statement, Subject};
 use crate::recipe::Recipe;
-use crate::run::{self, Sandbox, Silent, remove_all};
+use crate::run::{self, Silent, remove_all};
 
 /// Where the first rebuild is kept.
 const FIRST: &str = "first";
@@ -240,18 +240,15 @@ impl Rebuilder<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: None,
         };
-        let (reach, _) =
-            reach(self.options.confinement, recipe, command_place).map_err(|error| match error {
-                ReachError::Input(error) => Stopped::Error(Error::Input(error)),
-                ReachError::Directory { source, .. } => Stopped::Error(Error::Scratch(source)),
-            })?;
+        let (mut reach, _) = reach(self.options.confinement, recipe, command_place).map_err(Error::from)?;
+        reach.hidden.extend(hidden);
         let setting = Setting {
             recipe,
             home: &home,
             temporary: &temporary,
             epoch: self.manifest.internal().source_date_epoch,
             confinement: self.options.confinement,
-            reach: Sandbox { hidden: reach.hidden.iter().cloned().chain(hidden).collect(), ..reach },
+            reach,
             // Thirteen times the same output would hide what matters.
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
         };

@@ -52,7 +52,7 @@ mod tests {
         let place = directory.path().join("a/.git");
         fs::create_dir_all(&place).expect("creates");
         fs::create_dir_all(directory.path().join("a/.git.made-by-command/x")).expect("creates");
-        fs::set_permissions(&place, Permissions::from_mode(0)).expect("sets");
+        fs::set_permissions(&place, Permissions::from_mode(0o0)).expect("sets");
         fs::set_permissions(directory.path().join("a"), Permissions::from_mode(0o555)).expect("sets");
         let aside = set_aside(&place, "made-by-command").expect("moves");
         assert!(!place.exists() && aside.exists());

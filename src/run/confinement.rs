@@ -28,6 +28,8 @@ pub struct Scope {
     pub allowed: Vec<PathBuf>,
     /// Files and directories that seem empty to every command: keys. They have to be there.
     pub hidden: Vec<PathBuf>,
+    /// Directories that seem empty as well, in which files may have other names elsewhere.
+    pub emptied: Vec<PathBuf>,
     /// Variables that hold a key: they never reach a command, whatever a recipe or a manifest says.
     pub withheld: Vec<String>,
     /// Run commands without isolation even where it is demanded.
@@ -97,10 +99,12 @@ impl Confinement {
         homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
         // Whatever name a mount gives to a key.
         let resolved = resolve(&scope.hidden);
-        let others = resolved.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>();
-        let hidden = scope.hidden.iter().chain(&others).chain(&homes).map(|path| follow(path));
+        let emptied = resolve(&scope.emptied);
+        let others = resolved.iter().chain(&emptied).flat_map(|path| other_names(path)).collect::<Vec<_>>();
+        let given = scope.hidden.iter().chain(&scope.emptied);
+        let hidden = given.chain(&others).chain(&homes).map(|path| follow(path));
         let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
-        resolved.iter().chain(&others).try_for_each(|path| check_names(path))?;
+        resolved.iter().try_for_each(|path| check_names(path))?;
         Ok(Self {
             programs: Programs::new(&untrusted),
             hidden,
@@ -345,7 +349,7 @@ fn follow(path: &Path) -> Result<Trail, Error> {
 /// A hidden file, or one in a hidden directory, with several names would be visible under the others.
 fn check_names(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
-    let files = walkdir::WalkDir::new(path).max_depth(1).into_iter().flatten();
+    let files = walkdir::WalkDir::new(path).into_iter().flatten();
     let mut files = files.filter(|entry| entry.file_type().is_file());
     match files.find(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)) {
         None => Ok(()),

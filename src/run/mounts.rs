@@ -28,6 +28,12 @@ pub(super) fn other_names(path: &Path) -> Vec<PathBuf> {
     names.filter(|name| own.is_some() && identity(name) == own).collect()
 }
 
+/// Places at which something is mounted.
+pub(super) fn mount_points() -> Vec<PathBuf> {
+    let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts(&list).into_iter().map(|mount| mount.point).collect()
+}
+
 fn mounts(list: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(2);

@@ -51,6 +51,9 @@ pub struct Sandbox {
     pub hidden: Vec<PathBuf>,
     /// Directories below the home of the command, each with where it is kept.
     pub caches: Vec<(Trail, Trail)>,
+    /// Directories that seem empty, apart from what commands do not see, to a command that is not isolated: what lies
+    /// there was written by others that were. Nothing is covered where there is no sandbox.
+    pub covered: Vec<Trail>,
     /// Who the command seems to be, by number; `None`: whoever started it.
     pub user: Option<u32>,
 }
@@ -97,7 +100,12 @@ impl Sandbox {
         };
         let isolation = confinement.isolation(self.isolation);
         if isolation == Isolation::Never {
-            return plain(None);
+            let is_covered = !self.covered.is_empty() && confinement.isolates(true);
+            return if is_covered {
+                self.cover(confinement, command, directory, variables)
+            } else {
+                plain(None)
+            };
         }
         match confinement.works(self.network) {
             Ok(()) => {}
@@ -111,34 +119,21 @@ impl Sandbox {
         let mut view = confinement.view(self)?;
         let cleanup = confinement.guard(&mut view, self);
         let mut options = view.arguments();
-        for (name, value) in variables.all() {
-            options.extend(["--setenv".into(), name, value]);
-        }
+        options.extend(set(variables));
         options.extend(["--chdir".into(), directory.into_os_string()]);
         let wrapped = self.start(confinement, options, command)?;
         Ok(Wrapped { cleanup, ..wrapped })
     }
 
-    /// bubblewrap with these options and the command.
-    ///
-    /// It gets no variable of the caller or the recipe, and no option by its arguments, which others can see.
+    /// bubblewrap with everything that isolates a command.
     fn start(
         &self,
         confinement: &Confinement,
         shown: Vec<OsString>,
         command: &[OsString],
     ) -> Result<Wrapped, Error> {
-        let bubblewrap = confinement.programs().find("bwrap").map_err(|error| {
-            Error::NoIsolation(match error {
-                NoProgram::Missing(name) => format!("bubblewrap (`{name}`) is not installed"),
-                other => other.to_string(),
-            })
-        })?;
-        let failed = |error: std::io::Error| Error::NoIsolation(format!("no file in memory: {error}"));
-        let filter = memory_file(
-            &filter(self.network, rustix::process::geteuid().is_root()).map_err(Error::NoIsolation)?,
-        )
-        .map_err(failed)?;
+        let root = rustix::process::geteuid().is_root();
+        let filter = memory_file(&filter(self.network, root).map_err(Error::NoIsolation)?)?;
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&OsStr]| arguments.extend(parts.iter().map(|part| part.to_os_string()));
         add(&["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsStr::new));
@@ -152,7 +147,7 @@ impl Sandbox {
         let apart = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"];
         add(&apart.map(OsStr::new));
         add(&["--new-session", "--cap-drop", "ALL"].map(OsStr::new));
-        if rustix::process::geteuid().is_root() {
+        if root {
             for capability in CAPABILITIES {
                 add(&["--cap-add".as_ref(), capability.as_ref()]);
             }
@@ -165,20 +160,32 @@ impl Sandbox {
             add(&["--unshare-net".as_ref()]);
         }
         add(&["--seccomp".as_ref(), filter.as_raw_fd().to_string().as_ref()]);
-        let status = memory_file(&[]).map_err(failed)?;
-        let said = status.try_clone().map_err(failed)?;
-        add(&["--json-status-fd".as_ref(), said.as_raw_fd().to_string().as_ref()]);
-        let options: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_encoded_bytes()).collect();
-        let options = memory_file(&[options.join(&0), vec![0]].concat()).map_err(failed)?;
-        let number = options.as_raw_fd().to_string();
-        let start = [bubblewrap.into(), "--args".into(), number.into(), "--".into()];
-        Ok(Wrapped {
-            command: start.into_iter().chain(command.iter().cloned()).collect(),
-            isolated: true,
-            descriptors: vec![options, filter, said],
-            status: Some(status),
-            ..Wrapped::default()
-        })
+        let mut wrapped = bubblewrap(confinement, arguments, command)?;
+        wrapped.descriptors.push(filter);
+        Ok(wrapped)
+    }
+
+    /// bubblewrap for a command that sees and does everything, but for the covered directories.
+    fn cover(
+        &self,
+        confinement: &Confinement,
+        command: &[OsString],
+        directory: &Path,
+        variables: &Variables,
+    ) -> Result<Wrapped, Error> {
+        let mut arguments: Vec<OsString> = vec!["--dev-bind".into(), "/".into(), "/".into()];
+        let mut add = |option: &str, paths: &[&Path]| {
+            arguments.push(option.into());
+            arguments.extend(paths.iter().map(|path| path.into()));
+        };
+        self.covered.iter().for_each(|covered| add("--tmpfs", &[covered.end()]));
+        // Commands could neither read nor change what is hidden from them.
+        let is_covered = |path: &&Path| self.covered.iter().any(|covered| path.starts_with(covered.end()));
+        confinement.hidden().filter(is_covered).for_each(|path| add("--bind", &[path, path]));
+        self.covered.iter().for_each(|covered| add("--remount-ro", &[covered.end()]));
+        add("--chdir", &[directory]);
+        arguments.extend(set(variables));
+        bubblewrap(confinement, arguments, command)
     }
 
     /// Whether everything that is shown is what it was, and lies where it lay.
@@ -207,12 +214,52 @@ impl Sandbox {
     }
 }
 
+/// bubblewrap with these options and the command. It gets no variable of the caller or the recipe, and no option by its
+/// arguments, which others can see.
+fn bubblewrap(
+    confinement: &Confinement,
+    mut arguments: Vec<OsString>,
+    command: &[OsString],
+) -> Result<Wrapped, Error> {
+    let bubblewrap = confinement.programs().find("bwrap").map_err(|error| {
+        Error::NoIsolation(match error {
+            NoProgram::Missing(name) => format!("bubblewrap (`{name}`) is not installed"),
+            other => other.to_string(),
+        })
+    })?;
+    let status = memory_file(&[])?;
+    let said = status.try_clone().map_err(no_memory)?;
+    arguments.extend(["--json-status-fd".into(), said.as_raw_fd().to_string().into()]);
+    let options: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_encoded_bytes()).collect();
+    let options = memory_file(&[options.join(&0), vec![0]].concat())?;
+    let number = options.as_raw_fd().to_string();
+    let start = [bubblewrap.into(), "--args".into(), number.into(), "--".into()];
+    Ok(Wrapped {
+        command: start.into_iter().chain(command.iter().cloned()).collect(),
+        isolated: true,
+        descriptors: vec![options, said],
+        status: Some(status),
+        ..Wrapped::default()
+    })
+}
+
+fn set(variables: &Variables) -> impl Iterator<Item = OsString> {
+    variables.all().into_iter().flat_map(|(name, value)| ["--setenv".into(), name, value])
+}
+
 /// A file in memory with this content, from its start. No child gets it unless [`inherit`] says so.
-fn memory_file(content: &[u8]) -> std::io::Result<File> {
-    let mut file = empty_memory_file()?;
-    file.write_all(content)?;
-    file.rewind()?;
-    Ok(file)
+fn memory_file(content: &[u8]) -> Result<File, Error> {
+    let make = || {
+        let mut file = empty_memory_file()?;
+        file.write_all(content)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    make().map_err(no_memory)
+}
+
+fn no_memory(error: std::io::Error) -> Error {
+    Error::NoIsolation(format!("no file in memory: {error}"))
 }
 
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::mounts::{mount_points, other_names};
+
 /// Sockets that are open on this machine, in directories that a command can see.
 ///
 /// A service may have moved its socket after it was bound, as HAProxy does, and the kernel goes on saying the first
@@ -21,9 +23,33 @@ pub(super) fn open_sockets(is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf>
     let begins = if relative.is_empty() { BTreeSet::new() } else { working_directories() };
     let relative = begins.iter().flat_map(|begin| relative.iter().map(|name| begin.join(name)));
     let directory = |path: PathBuf| path.parent()?.canonicalize().ok();
+    let directories = absolute.into_iter().chain(relative).filter_map(directory);
     let directories: BTreeSet<PathBuf> =
-        absolute.into_iter().chain(relative).filter_map(directory).filter(|path| is_seen(path)).collect();
-    directories.iter().flat_map(|directory| sockets_in(directory)).collect()
+        directories.flat_map(with_other_names).filter(|path| is_seen(path)).collect();
+    let found = directories.iter().flat_map(|directory| sockets_in(directory));
+    // Those of another network namespace are not listed. A container gets them by a mount, and is told where they are.
+    let named =
+        mount_points().into_iter().chain(std::env::vars_os().filter_map(|(_, value)| path_in(&value)));
+    let named = named.filter_map(|path| path.canonicalize().ok()).filter(|path| is_socket(path));
+    let named = named.flat_map(with_other_names).filter(|path| path.parent().is_some_and(&is_seen));
+    found.chain(named.collect::<Vec<_>>()).collect()
+}
+
+fn with_other_names(path: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let others = other_names(&path);
+    std::iter::once(path).chain(others)
+}
+
+/// The path in an address such as `unix:path=/run/bus,guid=1` or `unix:///run/docker.sock`.
+fn path_in(value: &OsStr) -> Option<PathBuf> {
+    let bytes = value.as_bytes();
+    let start = bytes.iter().position(|byte| *byte == b'/')?;
+    let path = bytes.get(start..)?.split(|byte| matches!(byte, b',' | b';')).next()?;
+    Some(PathBuf::from(OsStr::from_bytes(path)))
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// Whether something may listen at a socket. One that a program has left behind is a file like others.
@@ -79,6 +105,19 @@ mod tests {
             broken\n";
         let expected = ["/run/a b", "app.sock", "@/tmp/.X11-unix/X0"].map(PathBuf::from);
         assert_eq!(bound_names(list), expected);
+    }
+
+    #[test]
+    fn addresses_name_a_path() {
+        let path = |value: &str| path_in(OsStr::new(value));
+        for (value, expected) in [
+            ("/run/agent.1", Some("/run/agent.1")),
+            ("unix:path=/run/bus,guid=1", Some("/run/bus")),
+            ("unix:///run/docker.sock", Some("///run/docker.sock")),
+            ("none", None),
+        ] {
+            assert_eq!(path(value), expected.map(PathBuf::from), "{value}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
 /// A project with this recipe after `[model]`, and a home with a secret.
-fn project(recipe: &str, script: &str) -> Project {
+pub fn project(recipe: &str, script: &str) -> Project {
     peers::program("bwrap", "bubblewrap");
     let project = Project::empty();
     project.write("modelseal.toml", format!("[model]\nname = \"m\"\nversion = \"1\"\n{recipe}"));
@@ -24,11 +24,11 @@ fn project(recipe: &str, script: &str) -> Project {
     project
 }
 
-const RUN: &str = "[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+pub const RUN: &str = "[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
 
 /// Builds, and demands that the home is as it was, and the secret is nowhere.
 #[track_caller]
-fn build(project: &Project, arguments: &[&str]) -> Outcome {
+pub fn build(project: &Project, arguments: &[&str]) -> Outcome {
     let key = project.key();
     let outcome = project.modelseal(&[&["build", "--key", &key], arguments].concat()).run();
     unharmed(project, &outcome);
@@ -36,7 +36,7 @@ fn build(project: &Project, arguments: &[&str]) -> Outcome {
 }
 
 #[track_caller]
-fn unharmed(project: &Project, outcome: &Outcome) {
+pub fn unharmed(project: &Project, outcome: &Outcome) {
     let home = |path: &str| fs::read_to_string(project.home().join(path)).unwrap_or_default();
     assert_eq!(home(".ssh/id"), "SECRET", "{}", outcome.all());
     assert_eq!(home(".bashrc"), "# mine\n", "{}", outcome.all());
@@ -113,23 +113,6 @@ fn a_link_in_a_kept_cache_leads_to_no_other_place() {
     rebuilt.says("/.cache/a/k: No such file").says("the command `sh run.sh` failed");
 }
 
-#[test]
-fn a_repository_does_not_choose_its_work_tree() {
-    let recipe =
-        "[code]\npath = \"repo\"\n[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
-    let project = project(recipe, "mkdir -p model; echo 1 > model/w; echo evil > ../out/file\n");
-    fs::create_dir(project.at("repo")).expect("creates");
-    git_in(&project.at("repo"), &project.home(), &["init", "-q"]);
-    git_in(&project.at("repo"), &project.home(), &["commit", "-q", "--allow-empty", "-m", "x"]);
-    git_in(&project.at("repo"), &project.home(), &["config", "core.worktree", "../../.."]);
-    fs::write(project.at("repo/.git/info/exclude"), "*\n").expect("writes");
-    fs::write(project.out("file"), "mine").expect("writes");
-    let outcome = build(&project, &[]);
-    assert_ne!(outcome.code, Some(0), "{}", outcome.all());
-    outcome.says("the git repository says that its work tree is");
-    assert_eq!(fs::read_to_string(project.out("file")).expect("reads"), "mine");
-}
-
 /// With a variable of the loader, code of the project would run in the program that isolates it.
 #[test]
 fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
@@ -177,51 +160,6 @@ fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
     let outcome = project.modelseal(&["build", "--key", &project.key()]).env("PATH", path).run();
     unharmed(&project, &outcome);
     assert!(!outcome.all().contains("without isolation"), "{}", outcome.all());
-}
-
-#[test]
-fn links_to_hooks_and_environments_are_put_back() {
-    let project = project(
-        RUN,
-        "mkdir -p model evil; echo 1 > model/w; rm -f venv hk; ln -s evil venv; mkdir hk; echo evil > hk/pre-commit\n",
-    );
-    for directory in ["ignored/py/bin", "hooks"] {
-        fs::create_dir_all(project.at(directory)).expect("creates");
-    }
-    project.write("hooks/pre-commit", "#!/bin/sh\n");
-    project.write(".gitignore", "venv\nhk\nevil\nignored\nmodel\ndist\n*.changed-by-command\n");
-    symlink("ignored/py", project.at("venv")).expect("links");
-    symlink("hooks", project.at("hk")).expect("links");
-    project.git(&["config", "core.hooksPath", "hk"]);
-    project.commit();
-    let key = project.key();
-    let path = format!("{}:/usr/bin:/bin", project.at("venv/bin").display());
-    let run =
-        project.modelseal(&["build", "--key", &key]).env("PATH", path).env("VIRTUAL_ENV", project.at("venv"));
-    let outcome = run.expect(1);
-    outcome.says("the command changed the link").says("which leads to what you run").claims_no_success();
-    for (link, target) in [("venv", "ignored/py"), ("hk", "hooks")] {
-        assert_eq!(fs::read_link(project.at(link)).expect("is a link").to_string_lossy(), target);
-    }
-}
-
-/// Repositories that are not there yet: of a submodule that is not checked out, and at the root.
-#[test]
-fn a_command_makes_no_repository_where_git_would_look() {
-    let source = Project::empty();
-    source.write("code", "x");
-    source.commit();
-    let script = "mkdir -p model; echo 1 > model/w\nfor d in module .; do git init -q $d; git -C $d config core.fsmonitor 'touch ran'; done 2>/dev/null; true\n";
-    let first = project(RUN, script);
-    first.git(&["submodule", "--quiet", "add", &source.at("").to_string_lossy(), "module"]);
-    first.commit();
-    first.git(&["submodule", "--quiet", "deinit", "-f", "module"]);
-    build(&first, &[]);
-    assert!(!first.at("module/.git").exists());
-    let second = project(&format!("[code]\nnone = true\n{RUN}"), script);
-    fs::remove_dir_all(second.at(".git")).expect("removes");
-    build(&second, &[]);
-    assert!(!second.at(".git").exists());
 }
 
 /// A signer runs outside of the sandbox, after the commands.
@@ -323,85 +261,6 @@ fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
             outcome.all()
         );
     }
-}
-
-/// git runs what a repository configures as soon as it is asked anything there.
-#[test]
-fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
-    let configured = "printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n'";
-    let whole =
-        format!("mkdir -p $d/objects $d/refs; echo ref: refs/heads/x > $d/HEAD; {configured} > $d/config");
-    for (what, script, place) in [
-        ("in a directory", format!("mkdir -p data; d=data/.git; {whole}"), "data/.git"),
-        ("a file", "mkdir -p data; echo 'gitdir: ../dist' > data/.git".to_string(), "data/.git"),
-        ("a link", "mkdir -p data; ln -s ../dist data/.git".to_string(), "data/.git"),
-        ("bare", format!("d=ignored/store; {whole}"), "ignored/store/HEAD"),
-        (
-            "bare, with another directory",
-            "mkdir -p s; cp .git/HEAD s; echo ../dist > s/commondir".to_string(),
-            "s/HEAD",
-        ),
-        ("in the artifact", format!("d=model/deep/.git; {whole}"), "model/deep/.git"),
-    ] {
-        let is_kept = place.starts_with("model/");
-        // What a command that fails has made goes.
-        for end in ["", "exit 3"].iter().take(if is_kept { 1 } else { 2 }) {
-            let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{script}\n{end}\n"));
-            let outcome = build(&project, &[]);
-            assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.all());
-            outcome.says("the command made a git repository").says("it is set aside as").claims_no_success();
-            assert!(project.at(place).symlink_metadata().is_err(), "{what} {end}");
-            assert!(!project.at("dist/m-1.tar").exists());
-        }
-        let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{script}\n"));
-        let outcome = build(&project, &["--clean"]);
-        assert_eq!(outcome.code, Some(i32::from(is_kept)), "{what}: {}", outcome.all());
-        if is_kept {
-            let rejected = project.at("dist/m-1.tar.rejected/deep");
-            assert!(rejected.exists() && !rejected.join(".git").exists());
-        }
-    }
-}
-
-/// Those that were there are the user's, also in an artifact that is put back.
-#[test]
-fn a_repository_that_was_there_stays() {
-    for (end, code) in [("", 0), ("exit 3", 1)] {
-        let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{end}\n"));
-        for directory in ["model", "ignored/other"] {
-            fs::create_dir_all(project.at(directory)).expect("creates");
-            git_in(&project.at(directory), &project.home(), &["init", "-q"]);
-        }
-        let outcome = build(&project, &[]);
-        assert_eq!(outcome.code, Some(code), "{}", outcome.all());
-        assert!(project.at("ignored/other/.git/HEAD").exists());
-        assert_eq!(project.at("model/.git/HEAD").exists(), code == 1, "{}", outcome.all());
-    }
-}
-
-/// git passes over a file that it cannot include, until it is there.
-#[test]
-fn what_the_configuration_names_is_not_made_by_a_command() {
-    let script = "mkdir -p model tools; echo 1 > model/w\n\
-        for f in .local.config tools/later.sh elsewhere/dangling ignored/x.config; do\n\
-        mkdir -p $(dirname $f); printf '[core]\\nfsmonitor = touch ran\\n' > $f; done 2>/dev/null; true\n";
-    let project = project(RUN, script);
-    project.git(&["config", "include.path", "../.local.config"]);
-    project.git(&["config", "--add", "include.path", "../link"]);
-    project.git(&["config", "includeIf.gitdir:/.path", "../ignored/x.config"]);
-    project.git(&["config", "filter.x.clean", "sh tools/later.sh"]);
-    symlink("elsewhere/dangling", project.at("link")).expect("links");
-    project.write(".gitignore", "link\nmodel\ndist\ntools\nignored\n");
-    project.commit();
-    let outcome = build(&project, &[]);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    for path in [".local.config", "tools/later.sh", "elsewhere", "ignored", "ran"] {
-        assert!(project.at(path).symlink_metadata().is_err(), "{path}\n{}", outcome.all());
-    }
-    assert_eq!(
-        fs::read_link(project.at("link")).expect("is there"),
-        std::path::Path::new("elsewhere/dangling")
-    );
 }
 
 #[test]

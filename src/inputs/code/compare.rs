@@ -9,6 +9,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository, Tree};
 use walkdir::WalkDir;
 
 use super::super::pointer::parse_lfs;
+use super::guarded::is_special;
 use super::{Change, ChangeKind, CodeError, Exempt};
 use crate::digest::{self, Algorithms, Digest, Symlinks, hash_file};
 
@@ -209,6 +210,7 @@ impl Comparer<'_> {
     }
 
     fn find_untracked(&mut self) -> Result<(), CodeError> {
+        check_ignore_file(self.root)?;
         let mut walker = WalkDir::new(self.root).min_depth(1).into_iter();
         while let Some(found) = walker.next() {
             crate::interrupt::check().map_err(|_| digest::Error::Interrupted)?;
@@ -229,6 +231,9 @@ impl Comparer<'_> {
                 || (!(is_directory && self.holds_tracked(&path))
                     && tracked.is_none()
                     && self.repository.is_path_ignored(relative).unwrap_or(false));
+            if is_directory && !skip {
+                check_ignore_file(location)?;
+            }
             if is_directory && skip {
                 walker.skip_current_dir();
             } else if is_directory && location.join(".git").exists() {
@@ -274,6 +279,12 @@ fn with_line_feeds(text: &[u8]) -> Vec<u8> {
         (*byte != b'\r' || text.get(index + 1) != Some(&b'\n')).then_some(*byte)
     };
     text.iter().enumerate().filter_map(is_kept).collect()
+}
+
+/// What is ignored in a directory is read from a file there: a pipe would never end.
+fn check_ignore_file(directory: &Path) -> Result<(), CodeError> {
+    let path = directory.join(".gitignore");
+    if is_special(&path) { Err(CodeError::Special(path)) } else { Ok(()) }
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -17,6 +17,19 @@ use crate::digest::{Symlinks, open_regular};
 /// No file of git that names another one is longer, in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// Files that are read when a repository is opened.
+const OPENED: [&str; 9] = [
+    "HEAD",
+    "commondir",
+    "config",
+    "config.worktree",
+    "gitdir",
+    "index",
+    "info/exclude",
+    "objects/info/alternates",
+    "packed-refs",
+];
+
 /// What belongs to git in a work tree and beside it.
 #[derive(Debug, Default)]
 pub struct GitPlaces {
@@ -84,22 +97,26 @@ impl Directory {
         common.starts_with(resolved(root)) || resolved(&self.own).starts_with(common)
     }
 
-    /// Whether opening it reads files alone: a pipe would never end.
-    fn is_of_files(&self) -> bool {
-        let names = [
-            "HEAD",
-            "config",
-            "config.worktree",
-            "commondir",
-            "gitdir",
-            "packed-refs",
-            "objects/info/alternates",
-        ];
+    /// Something that is no file where git opens one: a pipe would never end.
+    fn special_file(&self) -> Option<PathBuf> {
         let paths = [&self.own, &self.common]
             .into_iter()
-            .flat_map(|directory| names.map(|name| directory.join(name)));
-        paths.into_iter().all(|path| path.metadata().is_ok_and(|found| found.is_file()) || !path.exists())
+            .flat_map(|directory| OPENED.map(|name| directory.join(name)));
+        paths.into_iter().find(|path| is_special(path))
     }
+}
+
+/// What stands in the place of a file that is read when the repository around a path is opened, and is no file.
+pub(super) fn special_file_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let mut entries = path.ancestors().map(|above| above.join(".git"));
+    let entry = entries.find(|entry| entry.symlink_metadata().is_ok())?;
+    if is_special(&entry) { Some(entry) } else { Directory::of(&entry)?.special_file() }
+}
+
+/// Whether it is neither a file nor a directory, nor leads to one.
+pub(super) fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 impl GitPlaces {
@@ -135,9 +152,10 @@ impl GitPlaces {
             let place = setting.submodule().map(|path| resolved(&root.join(path).join(".git")));
             self.guarded.extend(place);
         }
-        let Some(repository) = directory.is_of_files().then(|| Repository::open(root).ok()).flatten() else {
+        if directory.special_file().is_some() {
             return;
-        };
+        }
+        let Ok(repository) = Repository::open(root) else { return };
         let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
         let _ = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
             if entry.kind() == Some(git2::ObjectType::Commit) {
