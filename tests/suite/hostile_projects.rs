@@ -14,7 +14,7 @@ pub fn project(recipe: &str, script: &str) -> Project {
     let project = Project::empty();
     project.write("modelseal.toml", format!("[model]\nname = \"m\"\nversion = \"1\"\n{recipe}"));
     project.write("run.sh", script);
-    project.write(".gitignore", "out\nmodel\ndist\nbin\nignored\n");
+    project.write(".gitignore", "out\nmodel\ndist\nbin\nignored\nquoted\n");
     project.commit();
     for (path, content) in [(".ssh/id", "SECRET"), (".bashrc", "# mine\n"), (".local/bin/git", "# mine\n")] {
         let path = project.home().join(path);

@@ -230,7 +230,7 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
 /// In words that no list of settings has, in parts of a line, and where libgit2 reads nothing.
 #[test]
 fn programs_that_git_runs_are_guarded_however_they_are_named() {
-    let scripts = ["a", "b", "c", "d", "e"].map(|name| format!("ignored/{name}.sh"));
+    let scripts = ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "quoted/e"].map(|name| format!("{name}.sh"));
     let script = format!(
         "mkdir -p model; echo 1 > model/w; for f in {} hooks/x; do echo evil > $f; done; rm -f hooks; mkdir hooks; true\n",
         scripts.join(" ")
@@ -244,7 +244,7 @@ fn programs_that_git_runs_are_guarded_however_they_are_named() {
         ("remote.x.uploadpack", "ignored/b.sh"),
         ("some.future.setting", "ignored/c.sh"),
         ("alias.x", "!cd ignored && ./d.sh"),
-        ("filter.x.clean", "./\"ignored\"/e.sh"),
+        ("filter.x.clean", "./\"quoted\"/e.sh"),
     ] {
         project.git(&["config", name, value]);
     }
