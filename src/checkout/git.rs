@@ -110,7 +110,16 @@ pub(super) fn clone(
     match repository {
         Repository::Directory { .. } => {
             // Hard links would let whatever runs in the clone write into the original's objects.
-            let options = ["--quiet", "--no-checkout", "--no-hardlinks", "--template=", "--", &shown, &into];
+            let options = [
+                "--quiet",
+                "--no-checkout",
+                "--no-hardlinks",
+                "--dissociate",
+                "--template=",
+                "--",
+                &shown,
+                &into,
+            ];
             git.run(None, &[&["clone"], &options[..]].concat())?.map_err(&failed)?;
         }
         Repository::Address(address) => {

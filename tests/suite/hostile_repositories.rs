@@ -230,7 +230,8 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
 /// In words that no list of settings has, in parts of a line, and where libgit2 reads nothing.
 #[test]
 fn programs_that_git_runs_are_guarded_however_they_are_named() {
-    let scripts = ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "quoted/e"].map(|name| format!("{name}.sh"));
+    let scripts =
+        ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "quoted/e"].map(|name| format!("{name}.sh"));
     let script = format!(
         "mkdir -p model; echo 1 > model/w; for f in {} hooks/x; do echo evil > $f; done; rm -f hooks; mkdir hooks; true\n",
         scripts.join(" ")
@@ -308,4 +309,24 @@ fn a_pipe_that_git_would_read_is_refused() {
     let outcome = build(&there, &[]);
     assert_ne!(outcome.code, Some(0));
     outcome.says("which git reads, is neither a file nor a directory");
+}
+
+/// In place they are not shown; a clone has them all.
+#[test]
+fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
+    let source = project(RUN, "mkdir -p model; git cat-file -p HEAD > model/w\n");
+    let place = source.home().join("source");
+    git_in(&source.at(""), &source.home(), &["clone", "-q", ".", &place.to_string_lossy()]);
+    let borrowing = source.root().join("borrowing");
+    git_in(
+        source.root(),
+        &source.home(),
+        &["clone", "-q", "--shared", &place.to_string_lossy(), "borrowing"],
+    );
+    let key = source.key();
+    let build = |arguments: &[&str]| {
+        source.modelseal(&[&["build", "--key", &key], arguments].concat()).current_dir(&borrowing).run()
+    };
+    assert_eq!(build(&["--clean"]).code, Some(0));
+    build(&["--force"]).says("the command `sh run.sh` failed");
 }
