@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::place::Place;
+use super::planted::set_planted_aside;
 use crate::digest::Digest;
+use crate::inputs::Contents;
 use crate::run::remove_all;
 
 /// The old artifact under another name. It is put back when this is dropped.
@@ -117,7 +119,9 @@ pub(super) fn keep(from: &Path, to: &Path) -> bool {
         return false;
     }
     let kept = fs::rename(from, to).is_ok() || copy(from, to).is_ok();
-    if !kept {
+    if kept {
+        set_planted_aside(to, &Contents::default(), &[]);
+    } else {
         remove(to);
     }
     kept

@@ -330,3 +330,18 @@ fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
     assert_eq!(build(&["--clean"]).code, Some(0));
     build(&["--force"]).says("the command `sh run.sh` failed");
 }
+
+/// Outside of the work tree as well.
+#[test]
+fn what_is_kept_of_a_failure_holds_no_repository() {
+    let script =
+        "mkdir -p model/deep/.git; echo 1 > model/w; echo ref: x > model/deep/.git/HEAD; echo >> run.sh\n";
+    let project = project(RUN, script);
+    let kept = project.out("m.tar.rejected/deep");
+    let output = project.out("m.tar").to_string_lossy().into_owned();
+    for arguments in [&["-o", &output][..], &["--clean", "-o", &output]] {
+        assert_eq!(build(&project, arguments).code, Some(1));
+        assert!(kept.is_dir() && kept.join(".git").symlink_metadata().is_err(), "{arguments:?}");
+        project.git(&["checkout", "-q", "run.sh"]);
+    }
+}
