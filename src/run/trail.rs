@@ -119,6 +119,11 @@ impl Trail {
         Trail::of(&self.path).is_ok_and(|now| now == *self)
     }
 
+    /// Whether the path leads to the same place, whatever lies there now.
+    pub(super) fn leads_where_it_led(&self) -> bool {
+        Trail::of(&self.path).is_ok_and(|now| now.end == self.end)
+    }
+
     /// The path that was followed.
     pub(super) fn path(&self) -> &Path {
         &self.path
