@@ -38,7 +38,8 @@ const PROGRAMS: [&str; 28] = [
 ];
 
 /// Settings whose value is neither a program nor a file, by their last part.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
+    "defaultbranch",
     "email",
     "fetch",
     "insteadof",
