@@ -39,7 +39,6 @@ use clap::{Parser, Subcommand};
     name = "modelseal",
     version,
     propagate_version = false,
-    disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "\
 Examples:
@@ -99,6 +98,8 @@ enum Command {
     Drill(drill::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
+    /// Print the version
+    Version,
 }
 
 /// How talkative the run is.
@@ -150,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::run(&arguments, talk),
         Command::Drill(arguments) => drill::run(&arguments, talk),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Version => output::print(concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
     };
     if let Some(code) = signals::exit_code() {
         return ExitCode::from(code);

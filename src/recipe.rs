@@ -63,6 +63,20 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The nearest directory with a recipe: this one, or one above it in the same git work tree; this one if there is none.
+    /// Outside of a work tree, what lies above may be anybody's.
+    pub fn find(directory: &Path) -> PathBuf {
+        let Ok(absolute) = directory.canonicalize() else { return directory.to_path_buf() };
+        let depth = absolute.ancestors().position(|above| above.join(".git").exists()).unwrap_or(0);
+        let mut within = absolute.ancestors().take(depth + 1);
+        if let Some(steps) =
+            within.position(|above| above.join(FILE_NAME).is_file()).filter(|steps| *steps > 0)
+        {
+            return std::iter::repeat_n("..", steps).collect();
+        }
+        directory.to_path_buf()
+    }
+
     /// Reads the recipe of a project: of `directory`, or the file itself if that is what it names.
     ///
     /// # Errors

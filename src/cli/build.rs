@@ -43,9 +43,9 @@ A recipe with [run] has its command make the artifact anew, unless you say --ado
 only when it is complete. The same inputs give the same bytes.
 Exit codes: 0 built; 1 an input was refused; 2 could not build.")]
 pub(super) struct Arguments {
-    /// The directory of the recipe, or the recipe itself
-    #[arg(value_name = "DIR", default_value = ".")]
-    directory: PathBuf,
+    /// The directory of the recipe, or the recipe itself [default: this directory, or one above in the work tree]
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
     /// Where to write [default: dist/NAME-VERSION.tar beside the recipe]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             "`--no-model-signature` belongs to `--statement`: an archive has a `model.sig` if its key can make one"
         );
     }
-    let recipe = Recipe::load(&arguments.directory)?;
+    let recipe = Recipe::load(arguments.directory.as_deref().unwrap_or(&Recipe::find(Path::new("."))))?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
     let signer = match (&arguments.statement, &arguments.bundle) {

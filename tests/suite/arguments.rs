@@ -33,9 +33,32 @@ fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
 }
 
 #[test]
-fn the_version() {
-    let outcome = modelseal(["--version"]).expect(0);
-    assert_eq!(outcome.stdout, concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n"));
+fn help_and_version_are_verbs_as_well() {
+    for verb in ["--version", "version"] {
+        let outcome = modelseal([verb]).expect(0);
+        assert_eq!(outcome.stdout, concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    for verb in [&["build"][..], &["policy", "init"]] {
+        let help = modelseal([&["help"], verb].concat()).expect(0).stdout;
+        assert_eq!(help, modelseal([verb, &["--help"]].concat()).expect(0).stdout);
+    }
+}
+
+#[test]
+fn build_finds_the_recipe_in_a_directory_above_within_the_work_tree() {
+    let project = Project::new();
+    let inner = project.at("data/deep");
+    std::fs::create_dir_all(&inner).expect("creates");
+    let key = project.key();
+    let build = || project.modelseal(&["build", "--adopt", "--key", &key]).current_dir(&inner).run();
+    let built = build();
+    assert_eq!(built.code, Some(0), "{}", built.all());
+    built.says("../../dist/wine-1.0.0.tar");
+    assert!(project.at("dist/wine-1.0.0.tar").is_file());
+    // Outside of a work tree, what lies above may be anybody's.
+    std::fs::remove_dir_all(project.at(".git")).expect("removes");
+    build().says("modelseal.toml");
+    assert_eq!(build().code, Some(2));
 }
 
 #[test]
