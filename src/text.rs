@@ -87,6 +87,26 @@ pub fn is_unsafe(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
+/// A JSON document for people and programs. What cannot be printed is escaped, also where JSON would let it be: a
+/// right-to-left mark or a line separator reaches a terminal or a log through it as well.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Outside of ASCII, only strings have characters.
+        if character == '\u{7f}' || (!character.is_ascii() && character.escape_debug().len() > 1) {
+            let mut units = [0; 2];
+            escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Ok(escaped)
+}
+
 /// A word as it can be pasted into a shell, also where an option could stand.
 pub fn shell_word(text: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
@@ -149,6 +169,19 @@ mod tests {
             message(&format!("b{}", "é".repeat(LONGEST))),
             format!("b{}…", "é".repeat(LONGEST / 2 - 1))
         );
+    }
+
+    #[test]
+    fn json_shows_only_what_can_be_printed() {
+        let text = "a\u{202e}\u{2028}\u{7f}\u{e0041}\u{85}\n\u{fff9}é漢\u{1f600}\u{110bd}";
+        let document = json(&serde_json::json!({ text: [text] })).expect("writes");
+        assert!(document.chars().all(|character| character == '\n' || !is_unsafe(character)), "{document}");
+        assert!(
+            document
+                .contains("\\u202e\\u2028\\u007f\\udb40\\udc41\\u0085\\n\\ufff9é漢\u{1f600}\\ud804\\udcbd")
+        );
+        let read: serde_json::Value = serde_json::from_str(&document).expect("is JSON");
+        assert_eq!(read[text][0], text);
     }
 
     #[test]

@@ -402,7 +402,7 @@ struct Wire<'a> {
 }
 
 fn json(built: &Built, cache: Option<&Cache>) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(&Wire {
+    let text = crate::text::json(&Wire {
         schema: "https://modelseal.dev/build/v1",
         archive: built.archive.to_string_lossy().into_owned(),
         release: format!("sha256:{}", built.release),

@@ -130,7 +130,7 @@ struct WireFault<'a> {
 }
 
 fn json(drilled: &Drilled, target: &str) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(&Wire {
+    let text = crate::text::json(&Wire {
         schema: "https://modelseal.dev/drill/v1",
         verdict: drilled.verdict().name(),
         target,

@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 key: key(&seal),
                 statement: &seal.manifest,
             };
-            print(&(serde_json::to_string_pretty(&wire)? + "\n"))?;
+            print(&(crate::text::json(&wire)? + "\n"))?;
         }
         Format::Text => print(&text(&seal))?,
         Format::Env => print(&environment(&seal))?,

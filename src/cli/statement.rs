@@ -71,7 +71,7 @@ struct Wire<'a> {
 }
 
 fn json(path: &Path, stated: &Stated) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(&Wire {
+    let text = crate::text::json(&Wire {
         schema: "https://modelseal.dev/statement/v1",
         statement: path.to_string_lossy().into_owned(),
         release: format!("sha256:{}", stated.release),

@@ -86,7 +86,7 @@ struct WireVaried<'a> {
 }
 
 pub(super) fn json(result: &Reproduction, target: &str) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(&Wire {
+    let text = crate::text::json(&Wire {
         schema: "https://modelseal.dev/reproduce/v1",
         verdict: result.verdict().name(),
         message: result.summary(),
