@@ -223,6 +223,12 @@ impl Missing {
             Missing::Params => "the hyperparameters",
         }
     }
+
+    /// The name for a person, with the verb.
+    pub fn was(self) -> String {
+        let verb = if self == Missing::Params { "were" } else { "was" };
+        format!("{} {verb}", self.description())
+    }
 }
 
 /// One input: what it is called, where it came from, what it was.

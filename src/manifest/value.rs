@@ -28,6 +28,17 @@ pub enum Value {
 }
 
 impl Value {
+    /// How many hyperparameters it is: a table is what it holds, and a list without tables is one.
+    pub fn count(&self) -> u64 {
+        match self {
+            Value::Array(values) if values.iter().any(|value| matches!(value, Value::Table(_))) => {
+                values.iter().map(Value::count).sum()
+            }
+            Value::Table(values) => values.values().map(Value::count).sum(),
+            _ => 1,
+        }
+    }
+
     /// A JSON integer, where every reader agrees on it.
     fn exact_integer(text: &str) -> Option<i64> {
         let value: i64 = text.parse().ok()?;
@@ -248,6 +259,20 @@ mod tests {
     fn tag_like() -> Value {
         let entries = [("kind", "float"), ("value", "1.0")];
         Value::Table(entries.map(|(key, text)| (key.into(), Value::String(text.into()))).into())
+    }
+
+    #[test]
+    fn nested_hyperparameters_are_counted_one_by_one() {
+        let integer = || Value::Integer("1".to_string());
+        let table = |values: Vec<Value>| {
+            Value::Table(
+                values.into_iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+            )
+        };
+        let list = Value::Array(vec![integer(), integer()]);
+        assert_eq!(table(vec![integer(), table(vec![integer(), list.clone()])]).count(), 3);
+        assert_eq!(Value::Array(vec![table(vec![integer(), list]), integer()]).count(), 3);
+        assert_eq!(table(Vec::new()).count(), 0);
     }
 
     #[test]

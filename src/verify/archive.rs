@@ -69,7 +69,7 @@ fn contents(
     if let Some(ReadError::Io(source)) = contents.stopped {
         return Err(Error::io(verification.target.path(), source));
     }
-    files::add(verification, reached, findings);
+    files::add(verification, reached, findings, |_| true);
     if reached < sealed.len() {
         let rest = count((sealed.len() - reached) as u64, "file", "files");
         verification.not_reached(&format!("{rest} behind the place where the reading ended"));

@@ -39,7 +39,8 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     let compared = hash_files(&unread, hash, Symlinks::Refuse, begin, progress)?;
     findings.extend(compared.into_iter().flatten());
     findings.sort_by(|left, right| left.path.cmp(&right.path));
-    files::add(verification, sealed.len(), findings);
+    let is_sealed = |path: &str| sealed.binary_search_by(|file| file.name.as_str().cmp(path)).is_ok();
+    files::add(verification, sealed.len(), findings, is_sealed);
 
     let signature = read_model_signature(root, &seal)?;
     verification.finish(seal, signature.as_ref())

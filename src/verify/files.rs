@@ -11,18 +11,29 @@ use crate::text::{count, name, number};
 /// What to do when a file is not the sealed one.
 pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";
 
-/// Adds the summary and the findings, one a file.
-pub(super) fn add(verification: &mut Verification<'_>, total: usize, findings: Vec<Check>) {
-    let total = total as u64;
+/// Adds the summary and the findings, one a file. What is not among the `total` that were sealed is counted apart.
+pub(super) fn add(
+    verification: &mut Verification<'_>,
+    total: usize,
+    findings: Vec<Check>,
+    is_sealed: impl Fn(&str) -> bool,
+) {
+    let sealed = count(total as u64, "file", "files");
     if findings.is_empty() {
-        verification.add(Check::pass("files", count(total, "file", "files")));
+        verification.add(Check::pass("files", sealed));
         return;
     }
-    let paths: BTreeSet<&Option<String>> = findings.iter().map(|check| &check.path).collect();
-    let failed = paths.len() as u64;
-    let message = match failed {
-        1 => format!("1 of {} differs", count(total, "file", "files")),
-        _ => format!("{} of {} differ", number(failed), count(total, "file", "files")),
+    let paths: BTreeSet<&str> = findings.iter().filter_map(|check| check.path.as_deref()).collect();
+    let (differing, more): (Vec<&str>, Vec<&str>) = paths.into_iter().partition(|path| is_sealed(path));
+    let of_sealed = match differing.len() {
+        0 => format!("{sealed} as sealed"),
+        1 => format!("1 of {sealed} differs"),
+        differing => format!("{} of {sealed} differ", number(differing as u64)),
+    };
+    let message = match more.len() {
+        0 => of_sealed,
+        1 => format!("{of_sealed}, and 1 entry that was not sealed"),
+        more => format!("{of_sealed}, and {} entries that were not sealed", number(more as u64)),
     };
     verification.add(Check::fail("files", message));
     verification.report.checks.extend(findings);

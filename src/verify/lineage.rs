@@ -1,7 +1,7 @@
 //! Step 6: what the release was made from, as far as it was sealed.
 
 use super::{Error, Verification, against};
-use crate::manifest::{Missing, ResourceDescriptor, Statement};
+use crate::manifest::{Missing, ResourceDescriptor, Statement, Value};
 use crate::release::Seal;
 use crate::report::Check;
 use crate::text::{count, name, number, short};
@@ -28,7 +28,7 @@ fn sealed(manifest: &Statement) -> Vec<Check> {
     let missing = &manifest.internal().missing;
     let nothing = missing.len() == Missing::ALL.len();
     let not_sealed = |part: Missing, id: &str| {
-        let message = format!("{} was not sealed", part.description());
+        let message = format!("{} not sealed", part.was());
         if nothing { Check::unknown(id, message) } else { Check::warn(id, message) }
     };
     let mut checks = Vec::new();
@@ -56,7 +56,7 @@ fn sealed(manifest: &Statement) -> Vec<Check> {
     if missing.contains(&Missing::Params) {
         checks.push(not_sealed(Missing::Params, "lineage.params"));
     } else {
-        let values = manifest.external().hyperparameters.len() as u64;
+        let values = manifest.external().hyperparameters.values().map(Value::count).sum();
         checks.push(Check::pass("lineage.params", count(values, "value", "values")));
     }
     let environment: Vec<String> =

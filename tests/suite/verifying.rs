@@ -114,7 +114,18 @@ fn everything_that_can_be_wrong_with_a_directory() {
         .says("`.git` is an empty directory that was not sealed")
         .says("`sub/a` is a symbolic link that was not sealed")
         .says("`sub/a` is missing")
+        .says(" differ, and 3 entries that were not sealed")
         .claims_no_success();
+}
+
+#[test]
+fn verify_counts_an_extra_file_apart_from_sealed_files_that_differ() {
+    let project = Project::new();
+    let directory = project.unpack(&project.build());
+    fs::write(directory.join("extra"), "x").expect("writes");
+    project
+        .verify(&directory, &[])
+        .says("files                fail     2 files as sealed, and 1 entry that was not sealed");
 }
 
 #[test]
