@@ -11,6 +11,7 @@ use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
 use super::confining::confine;
+use super::failure::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
@@ -108,6 +109,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         bail!(
             "`--no-model-signature` belongs to `--statement`: an archive has a `model.sig` if its key can make one"
         );
+    }
+    if arguments.output.as_deref() == Some(Path::new("-")) {
+        let message =
+            "`-o -`: an archive is written to a file, and standard output holds the result".to_string();
+        return Err(Hinted { message, hint: "`-o ./-` writes a file of that name".to_string() }.into());
     }
     let recipe = Recipe::load(arguments.directory.as_deref().unwrap_or(&Recipe::find(Path::new("."))))?;
     let data = data_paths(&arguments.data)?;

@@ -45,6 +45,19 @@ fn help_and_version_are_verbs_as_well() {
 }
 
 #[test]
+fn build_refuses_to_write_an_archive_to_standard_output() {
+    let project = Project::new();
+    let key = project.key();
+    let build = |output: &str| project.modelseal(&["build", "--adopt", "--key", &key, "-o", output]).run();
+    let refused = build("-");
+    assert_eq!(refused.code, Some(2));
+    refused.says("`-o -`: an archive is written to a file").says("`-o ./-`");
+    assert!(!project.at("-").exists());
+    assert_eq!(build("./-").code, Some(0));
+    assert!(project.at("-").is_file());
+}
+
+#[test]
 fn build_finds_the_recipe_in_a_directory_above_within_the_work_tree() {
     let project = Project::new();
     let inner = project.at("data/deep");

@@ -249,7 +249,7 @@ fn a_strict_policy_is_written_from_a_good_release() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    project.modelseal(&init).expect(2).says("cannot write").says("exists");
+    project.modelseal(&init).expect(2).says("exists already, and is never overwritten").says("`-o FILE`");
     assert_eq!(fs::read_to_string(&gate).expect("reads"), text);
     let check = project.modelseal(&["policy", "check", &gate]).expect(0);
     check
@@ -266,6 +266,8 @@ fn a_strict_policy_is_written_from_a_good_release() {
     project.modelseal(&["policy", "init", &few, "--key", &key, "-o", &small]).expect(0);
     let text = fs::read_to_string(&small).expect("reads");
     assert!(text.contains("\nlabels = { max_js_distance = 0.2 }"), "{text}");
+    assert!(text.contains("key = \"../ci.pub\""), "{text}");
+    project.modelseal(&["policy", "check", &small]).expect(0);
     let (_, other) = project.other_key("other");
     let elsewhere = project.out("elsewhere.toml").to_string_lossy().into_owned();
     project.modelseal(&["policy", "init", &archive, "--key", &other, "-o", &elsewhere]).expect(1);

@@ -1,13 +1,14 @@
 //! A strict policy from a good release: everything that its evidence can show is demanded.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 
 use super::super::Talk;
+use super::super::failure::Hinted;
 use super::super::output::{print, say};
 use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
@@ -34,6 +35,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    if arguments.output.symlink_metadata().is_ok() {
+        let message =
+            format!("{} exists already, and is never overwritten", crate::text::path(&arguments.output));
+        return Err(
+            Hinted { message, hint: "`-o FILE` writes the policy to another file".to_string() }.into()
+        );
+    }
     let target = Target::Path(arguments.archive.clone());
     let named = arguments.trusting.only_one()?;
     let signers = arguments.trusting.signers()?;
@@ -97,14 +105,17 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
     Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect())
 }
 
-/// A file's path as the policy's directory sees it.
+/// A file's path as the policy's directory sees it: whoever clones both together finds it.
 fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let resolve =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
     let (path, directory) = (resolve(path)?, resolve(directory)?);
-    let within = path.strip_prefix(&directory).unwrap_or(&path);
-    Ok(within.to_str().context("the path is not UTF-8")?.to_string())
+    let shared =
+        path.components().zip(directory.components()).take_while(|(left, right)| left == right).count();
+    let up = directory.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(path.components().skip(shared)).collect();
+    Ok(relative.to_str().context("the path is not UTF-8")?.to_string())
 }
 
 struct Writer<'a> {
