@@ -109,6 +109,8 @@ fn stat(path: &Path, symlinks: Symlinks) -> Result<Metadata, digest::Error> {
 
 fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
     let mut builder = GitignoreBuilder::new("");
+    // git would match it literally, and nothing would be left out.
+    builder.allow_unclosed_class(false);
     for glob in &recipe.tables.artifact.exclude {
         builder.add_line(None, glob.get_ref()).map_err(|error| {
             let reason = crate::text::message(&error);

@@ -72,6 +72,8 @@ pub enum BundleError {
     NotJson(String),
     #[error("it is not a Sigstore bundle: {0}")]
     NotABundle(String),
+    #[error("it is a Sigstore bundle of a later version ({0}): a newer modelseal may be needed")]
+    Version(String),
     #[error("it has {0} signatures; exactly one belongs into a bundle")]
     Signatures(usize),
     #[error("it is not in the form in which modelseal writes it")]

@@ -30,6 +30,9 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
         let text = crate::text::message(&error);
         if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
     })?;
+    if is_of_newer_bundle(&wire.media_type) {
+        return Err(BundleError::Version(crate::text::name(&wire.media_type)));
+    }
     if wire.media_type != MEDIA_TYPE {
         return Err(not_a_bundle(format!("its mediaType is {}", crate::text::name(&wire.media_type))));
     }
@@ -52,6 +55,15 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
 
 pub(super) fn too_long() -> BundleError {
     not_a_bundle(format!("as another tool writes it, it may have {LONGEST} bytes, and it has more"))
+}
+
+/// Whether a media type is that of a Sigstore bundle later than 0.3, which is read here.
+fn is_of_newer_bundle(media_type: &str) -> bool {
+    let version = media_type.strip_prefix("application/vnd.dev.sigstore.bundle.v");
+    let version = version.and_then(|rest| rest.strip_suffix("+json"));
+    let numbers = version
+        .and_then(|version| version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>());
+    numbers.is_some_and(|numbers| numbers > vec![0, 3])
 }
 
 fn not_a_bundle(reason: impl Into<String>) -> BundleError {

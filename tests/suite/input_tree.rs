@@ -164,8 +164,12 @@ fn globs_are_those_of_gitignore_and_are_sealed() {
         names,
         [".modelseal/manifest.sigstore.json", "important.tmp", "keep.bin", "model.sig", "sub/logs/z"]
     );
-    project.edit_recipe("\"*.tmp\"", "\"a{b\"");
-    project.modelseal(&["build"]).expect(2).says("this is not a glob").says("modelseal.toml:6:");
+    let mut last = "*.tmp";
+    for glob in ["a{b", "[a-", "a["] {
+        project.edit_recipe(&format!("{last:?}"), &format!("{glob:?}"));
+        project.modelseal(&["build"]).expect(2).says("this is not a glob").says("modelseal.toml:6:");
+        last = glob;
+    }
 }
 
 #[test]

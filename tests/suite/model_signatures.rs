@@ -112,6 +112,8 @@ fn what_means_nothing_good_is_refused() {
     let empty = STANDARD.encode("{}");
     for (other, reason) in [
         (text.replacen("bundle.v0.3", "bundle.v0.1", 1), "its mediaType is"),
+        (text.replacen("bundle.v0.3", "bundle.v0.10", 1), "a newer modelseal may be needed"),
+        (text.replacen("bundle.v0.3", "bundle.v1.0", 1), "a newer modelseal may be needed"),
         (text.replacen("vnd.in-toto+json", "json", 1), "its payloadType is"),
         (text.replacen("\"signatures\":", "\"signatures\":[],\"x\":", 1), "unknown field"),
         (
