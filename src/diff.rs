@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Changes, compare_manifests};
 use crate::digest::{Digest, Progress};
-use crate::manifest::{Model, Statement};
+use crate::manifest::{DependencyDigest, InternalParameters, Model, ResourceDescriptor, Statement};
 use crate::release::Seal;
 use crate::verify::{self, Sealed, Target, read_sealed};
 
@@ -119,6 +119,8 @@ pub struct Difference {
     pub artifact: State,
     /// How the model answers the probes.
     pub behaviour: State,
+    /// The commit is another one, and the manifests say the same otherwise.
+    pub only_commit: bool,
     /// Commits between the two, if a clone is at hand.
     pub history: Option<History>,
     /// Packages of lock files, if a clone is at hand that holds them.
@@ -150,6 +152,7 @@ impl Difference {
                 "nothing that went in changed, but the artifact did: it does not come out the same"
                     .to_string()
             }
+            [] if self.only_commit => "the commit moved, and nothing else changed".to_string(),
             [] if self.is_different() => {
                 "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did"
                     .to_string()
@@ -232,6 +235,7 @@ pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Differe
             _ if changes.behaviour.is_empty() => State::Same,
             _ => State::Changed,
         },
+        only_commit: differ_in_commit_alone(&left.manifest, &right.manifest) && changes.behaviour.is_empty(),
         old: side(old, &left),
         new: side(new, &right),
         changes,
@@ -255,6 +259,24 @@ fn side(target: &Target, seal: &Seal) -> Side {
         model: seal.manifest.model().clone(),
         commit: history::commit(&seal.manifest).map(str::to_string),
     }
+}
+
+/// The time of a build is its commit's.
+fn differ_in_commit_alone(old: &Statement, new: &Statement) -> bool {
+    let inputs = |statement: &Statement| {
+        let without_commit = |input: &ResourceDescriptor| {
+            let digest = DependencyDigest { git_commit: None, ..input.digest.clone() };
+            ResourceDescriptor { digest, ..input.clone() }
+        };
+        statement.dependencies().iter().map(without_commit).collect::<Vec<_>>()
+    };
+    let internal =
+        |statement: &Statement| InternalParameters { source_date_epoch: 0, ..statement.internal().clone() };
+    history::commit(old) != history::commit(new)
+        && old.files() == new.files()
+        && old.external() == new.external()
+        && internal(old) == internal(new)
+        && inputs(old) == inputs(new)
 }
 
 fn state(factor: Factor, changes: &Changes, old: &Statement, new: &Statement) -> State {

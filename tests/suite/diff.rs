@@ -55,6 +55,10 @@ fn the_single_factor_is_the_first_line() {
         "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did",
     );
 
+    project.git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
+    let moved = next(&project);
+    headline(&project, &third, &moved, "the commit moved, and nothing else changed");
+
     project.write("train.py", "print('other')\n");
     let fourth = next(&project);
     headline(&project, &third, &fourth, "only the code changed; the artifact is the same");
