@@ -332,7 +332,9 @@ impl Error {
             Error::Guarded(_) => {
                 Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
             }
-            Error::LeadsOut(_) => Some("`-o FILE` names where the archive is to lie".into()),
+            Error::LeadsOut(_) => {
+                Some("`-o FILE` names where the archive is to lie; the artifact lies in the project".into())
+            }
             Error::NoCode => {
                 Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
             }

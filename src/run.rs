@@ -65,7 +65,10 @@ pub enum Error {
     Moved(std::path::PathBuf),
     #[error("a command has put something else in the place of {}", crate::text::path(.0))]
     Replaced(std::path::PathBuf),
-    #[error("the command changed the link {}, which leads to what you run", crate::text::path(link))]
+    #[error(
+        "the command changed the link {}, which leads to what you run or have named",
+        crate::text::path(link)
+    )]
     Relinked {
         link: std::path::PathBuf,
         /// Where what it had put there lies now, if it had put anything there.

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::planted::set_planted_aside;
 use crate::digest::Digest;
 use crate::inputs::Contents;
-use crate::run::remove_all;
+use crate::run::{make_accessible, remove_all};
 
 /// The old artifact under another name. It is put back when this is dropped.
 pub(super) struct Aside {
@@ -75,6 +75,11 @@ impl Aside {
         self.old.as_deref()
     }
 
+    /// Whether something else is above the artifact's place by now.
+    pub(super) fn is_led_elsewhere(&self) -> bool {
+        !self.place.is_unchanged()
+    }
+
     /// The old artifact, where it cannot be put back: something else is above its place by now.
     pub(super) fn stuck(&self) -> Option<&Path> {
         let parent = self.place.directory();
@@ -102,6 +107,8 @@ impl Drop for Aside {
         if self.accepted || !self.place.is_unchanged() {
             return;
         }
+        // A command can forbid it.
+        make_accessible(self.place.directory());
         remove(&self.place.path);
         if let Some(old) = &self.old {
             let _ = fs::create_dir_all(self.place.directory());

@@ -81,12 +81,13 @@ fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     let probes = recipe.tables.probe.iter();
     let mut hidden: Vec<PathBuf> =
         probes.map(|probe| recipe.directory().join(probe.inputs.get_ref())).collect();
-    if let Ok(Some(work_tree)) = work_tree(recipe) {
-        hidden.push(work_tree.repository_directory());
-        let contents = Contents::of(work_tree.root());
+    // Whatever the recipe says about its code, a repository around it holds them.
+    let around = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
+    for root in around.into_iter().chain(recipe.directory().canonicalize()) {
+        let contents = Contents::of(&root);
+        let places = git_places(&root, &contents).into_iter();
         // The repository of a linked work tree, and objects that are borrowed.
-        let places = git_places(work_tree.root(), &contents).into_iter();
-        hidden.extend(places.flat_map(|places| places.read.into_iter().chain(places.borrowed)));
+        hidden.extend(places.flat_map(|places| places.repositories.into_iter().chain(places.borrowed)));
         hidden.extend(contents.sockets.into_iter().filter(|path| is_open(path)));
     }
     hidden.into_iter().filter_map(|path| path.canonicalize().ok()).collect()

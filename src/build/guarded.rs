@@ -20,11 +20,21 @@ impl Guarded {
         let contents = Contents::of(root);
         let git = git_places(root, &contents).map_err(inputs::Error::from)?;
         let places = git.guarded.into_iter().chain(git.absent);
+        Ok(Self::new(root, places, &contents, confinement))
+    }
+
+    /// Of what is known already: `places` are those of git.
+    pub(super) fn new(
+        root: &Path,
+        places: impl Iterator<Item = PathBuf>,
+        contents: &Contents,
+        confinement: &Confinement,
+    ) -> Self {
         let places = places.chain(confinement.guarded().map(Path::to_path_buf));
         let resolved = |path: &PathBuf| Place::of(path).leads_to();
         let places = places.map(|path| resolved(&path)).filter(|place| !root.starts_with(place));
         let repositories = contents.repositories.iter().map(resolved).collect();
-        Ok(Self { places: places.collect(), repositories })
+        Self { places: places.collect(), repositories }
     }
 
     /// Whether a place is one of them, or lies in one.

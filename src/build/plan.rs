@@ -79,7 +79,10 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         None => inputs::list_artifact(recipe, &written),
     };
     let checked = listed.map_err(Error::from).and_then(|artifact| {
-        product.root().map_or(Ok(()), |root| check_links(&artifact, root, options.confinement))?;
+        let old = product.old();
+        product
+            .root()
+            .map_or(Ok(()), |root| check_links(&artifact, root, old.as_deref(), options.confinement))?;
         Ok(artifact)
     });
     let artifact = match checked {
@@ -128,13 +131,21 @@ fn guarded(recipe: &Recipe, options: &Options<'_>) -> Result<Guarded, Error> {
 
 /// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
 /// whoever follows its links can.
-fn check_links(artifact: &Artifact, root: &Path, confinement: &Confinement) -> Result<(), Error> {
+fn check_links(
+    artifact: &Artifact,
+    root: &Path,
+    old: Option<&Path>,
+    confinement: &Confinement,
+) -> Result<(), Error> {
     let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
     for file in &artifact.files {
         let path = artifact.location(&file.path);
         let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
         let kind = match () {
             () if !leads.starts_with(&root) => Some("a link out of the work tree"),
+            () if old.is_some_and(|old| leads.starts_with(old)) => {
+                Some("a link to the artifact that was there before")
+            }
             () if confinement.hides(&leads, &root) => Some("a link to what commands do not see"),
             () => None,
         };

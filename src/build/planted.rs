@@ -9,24 +9,29 @@ use crate::run::{make_accessible, set_aside};
 /// Gives other names to repositories that a command has made in a work tree: git runs what they configure as soon as
 /// somebody asks it anything there, and an editor does. `None`: there are none.
 pub(super) fn set_planted_aside(root: &Path, before: &Contents, hidden: &[PathBuf]) -> Option<Error> {
-    let mut opened = before.unreadable.clone();
-    let mut contents = Contents::of(root);
-    // A command can close a directory, so that nobody looks into it.
-    loop {
-        let mut closed = std::mem::take(&mut contents.unreadable);
-        closed.retain(|path| !opened.contains(path));
-        if closed.is_empty() {
-            break;
-        }
-        closed.iter().for_each(|path| make_accessible(path));
-        opened.extend(closed);
-        contents = Contents::of(root);
-    }
     let is_known = |path: &PathBuf| {
         before.repositories.contains(path) || hidden.iter().any(|hidden| path.starts_with(hidden))
     };
-    let planted = contents.repositories.into_iter().filter(|path| !is_known(path)).map(planted);
-    planted.collect::<Vec<_>>().pop()
+    let mut opened = before.unreadable.clone();
+    let mut found = Vec::new();
+    // One may hold others, and a command can close a directory, so that nobody looks into it.
+    loop {
+        let mut contents = Contents::of(root);
+        contents.unreadable.retain(|path| !opened.contains(path));
+        contents.repositories.retain(|path| !is_known(path));
+        if contents.unreadable.is_empty() && contents.repositories.is_empty() {
+            break;
+        }
+        contents.unreadable.iter().for_each(|path| make_accessible(path));
+        opened.extend(contents.unreadable);
+        found.extend(contents.repositories.into_iter().map(planted));
+        // One that stays would be found again.
+        if found.iter().any(|error| matches!(error, Error::Planted { aside: None, .. })) {
+            break;
+        }
+    }
+    let stays = found.iter().position(|error| matches!(error, Error::Planted { aside: None, .. }));
+    (!found.is_empty()).then(|| found.swap_remove(stays.unwrap_or(0)))
 }
 
 fn planted(repository: PathBuf) -> Error {

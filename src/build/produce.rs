@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::aside::{self, Aside};
 use super::command::Setting;
+use super::guarded::Guarded;
 use super::place::Place;
 use super::planted::set_planted_aside;
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
@@ -55,6 +56,14 @@ impl Product {
             Whereabouts::There => None,
             Whereabouts::Anew { root, .. } => Some(root),
             Whereabouts::Clone { checkout, .. } => Some(checkout.directory()),
+        }
+    }
+
+    /// Where the artifact that was there before lies now.
+    pub(super) fn old(&self) -> Option<PathBuf> {
+        match &self.place {
+            Whereabouts::Anew { aside, .. } => aside.old().and_then(|old| old.canonicalize().ok()),
+            _ => None,
         }
     }
 
@@ -144,6 +153,15 @@ impl Task<'_> {
             caches: self.options.caches.as_deref(),
         };
         let (mut setting, mut contents) = self.setting(self.recipe, &home, &temporary, place)?;
+        // What lies there is moved, and removed in the end: it is the project's, and nothing that the caller runs.
+        let places = setting.reach.read_only.iter().chain(&setting.reach.read_only_files).cloned();
+        let guarded = Guarded::new(&root, places, &contents, self.options.confinement);
+        if !belongs.is_inside(&root) {
+            return Err(Error::LeadsOut(artifact));
+        }
+        if guarded.holds(&belongs.resolved) || guarded.lies_in(&belongs.resolved) {
+            return Err(Error::Guarded(artifact));
+        }
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
         let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
@@ -196,6 +214,9 @@ impl Task<'_> {
             Some(old) => Error::NotPutBack { reason: Box::new(reason), old: old.to_path_buf() },
         };
         let mut made = self.make(setting).map_err(stuck)?;
+        if aside.is_led_elsewhere() {
+            return Err(stuck(Error::Redirected(artifact)));
+        }
         if artifact.symlink_metadata().is_err() {
             return Err(stuck(self.explain(Error::NotProduced(artifact), &mut made)));
         }

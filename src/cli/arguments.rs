@@ -70,7 +70,8 @@ pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, 
 /// Directories that a command may write to.
 pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let resolve = |path: &PathBuf| match path.canonicalize() {
-        Ok(path) if path.is_dir() => Ok(path),
+        // As it was given: a link on the way must stay what it is.
+        Ok(resolved) if resolved.is_dir() => Ok(path.clone()),
         Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", text::path(path)),
         Err(error) => {
             Err(error).with_context(|| format!("`--allow-write`: {} cannot be used", text::path(path)))

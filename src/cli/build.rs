@@ -19,11 +19,11 @@ use super::signer::{SignerCommand, SignerStart};
 use super::signing::{Signing, SigningKey};
 use super::statement;
 use crate::archive::{self, Outcome};
-use crate::build::{Built, Making, Options, SealedBy, build, seal, state};
+use crate::build::{self, Built, Making, Options, SealedBy, build, seal, state};
 use crate::cache::Cache;
 use crate::checkout::declared;
 use crate::digest::Digest;
-use crate::inputs::{Change, WorkTree};
+use crate::inputs::{Change, WorkTree, work_tree};
 use crate::recipe::Recipe;
 use crate::run::Confinement;
 use crate::sign::{KeySource, local_cache_directory, read_public_key};
@@ -135,11 +135,16 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let insecure = arguments.insecure_no_isolation;
     // Before it is decided what commands do not see.
     let caches = caches(&recipe, talk);
-    let confinement =
-        confine(signer.as_ref(), &[recipe.directory(), Path::new(".")], &arguments.allow_write, insecure)?;
+    let root = match work_tree(&recipe).map_err(build::Error::from)? {
+        Some(work_tree) => work_tree.root().to_path_buf(),
+        None => recipe.directory().canonicalize()?,
+    };
+    let projects = [recipe.directory(), Path::new("."), &root];
+    let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
+    let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, written, insecure)?;
     let runs =
         arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
-    let writable = if runs { writable(&recipe, making, &confinement, talk)? } else { Vec::new() };
+    let writable = if runs { writable(&recipe, root, making, &confinement, talk) } else { Vec::new() };
     let start = SignerStart { confinement: confinement.clone(), writable, caches: caches.clone() };
     if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
         command.check_named(&start)?;
@@ -215,19 +220,18 @@ fn pack(
 /// Where commands of the recipe can write, apart from directories of their own.
 fn writable(
     recipe: &Recipe,
+    work: PathBuf,
     making: Making,
     confinement: &Confinement,
     talk: Talk,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let work = WorkTree::discover(recipe.directory()).map(|work_tree| work_tree.root().to_path_buf());
-    let work = work.or_else(|_| recipe.directory().canonicalize())?;
+) -> Vec<PathBuf> {
     let is_in_place = making == Making::Run && recipe.tables.run.is_some();
     if is_in_place && let Some(directory) = directory_of_programs_around(&work) {
         let message = "where commands write: what one leaves there runs when you type its name";
         warn(talk, &format!("PATH names {}, {message}", crate::text::path(&directory)));
     }
     let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
-    Ok([work].into_iter().filter(|_| is_in_place).chain(allowed).collect())
+    [work].into_iter().filter(|_| is_in_place).chain(allowed).collect()
 }
 
 /// What a signer names should not be commands' to read.

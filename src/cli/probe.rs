@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
     let projects = [policy.directory(), Path::new(".")];
-    let confinement = confine(None, &projects, &[], arguments.insecure_no_isolation)?;
+    let confinement = confine(None, &projects, &[], Vec::new(), arguments.insecure_no_isolation)?;
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);
     let report = accept(

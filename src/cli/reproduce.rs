@@ -128,7 +128,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let source = arguments.source.as_deref().map(Path::new).filter(|path| path.is_dir());
     let projects: Vec<&Path> = [Path::new(".")].into_iter().chain(source).collect();
     let insecure = arguments.insecure_no_isolation;
-    let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, insecure)?;
+    let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, Vec::new(), insecure)?;
     let progress = Progress::new("reading", talk);
     let running = Running::new(talk);
     let result = reproduce(

@@ -27,9 +27,8 @@ pub(super) fn watch() {
             ARRIVED.store(signal, Ordering::SeqCst);
             interrupt::request();
             count += 1;
-            // A command that runs is ended first, and what it had replaced is put back; if the next build has to do that,
-            // it can.
-            if count > 2 || (count > 1 && !interrupt::is_busy()) {
+            // A command that runs is ended first, and what it had replaced is put back.
+            if count > 1 && !interrupt::is_busy() {
                 leave();
             }
             let _ = std::thread::Builder::new().spawn(|| {

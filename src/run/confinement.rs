@@ -4,12 +4,13 @@
 //! another program on PATH, make the sandbox fail. So nothing that a command could have changed is looked up
 //! again: programs have their paths, hidden files their identity, and whether there is a sandbox is known.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::homes::{homes, shared_directories};
-use super::mounts::other_names;
+use super::mounts::{OtherNames, other_names};
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
 use super::set_aside;
@@ -30,6 +31,8 @@ pub struct Scope {
     pub hidden: Vec<PathBuf>,
     /// Directories that seem empty as well, in which files may have other names elsewhere.
     pub emptied: Vec<PathBuf>,
+    /// Other paths of the caller: a command must not lead them elsewhere.
+    pub held: Vec<PathBuf>,
     /// Variables that hold a key: they never reach a command, whatever a recipe or a manifest says.
     pub withheld: Vec<String>,
     /// Run commands without isolation even where it is demanded.
@@ -46,6 +49,7 @@ pub struct Confinement {
     homes: Vec<PathBuf>,
     toolchain: Toolchain,
     hidden: Vec<Trail>,
+    held: Vec<Trail>,
     works: OnceLock<Works>,
 }
 
@@ -94,7 +98,8 @@ impl Confinement {
         };
         let allowed: Vec<Trail> = scope.allowed.iter().flat_map(|path| Trail::of(path)).collect();
         let ends = allowed.iter().map(|trail| trail.end().to_path_buf());
-        let untrusted: Vec<PathBuf> = resolve(&scope.projects).into_iter().chain(ends).collect();
+        let mut untrusted: Vec<PathBuf> = resolve(&scope.projects).into_iter().chain(ends).collect();
+        untrusted.extend(untrusted.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>());
         let mut homes = homes();
         homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
         // Whatever name a mount gives to a key.
@@ -108,6 +113,12 @@ impl Confinement {
         Ok(Self {
             programs: Programs::new(&untrusted),
             hidden,
+            held: scope
+                .held
+                .iter()
+                .flat_map(|path| Trail::as_far_as_it_leads(path))
+                .map(|(trail, _)| trail)
+                .collect(),
             toolchain: Toolchain::of_caller(&homes, &untrusted),
             allowed,
             withheld: scope.withheld,
@@ -160,7 +171,8 @@ impl Confinement {
 
     /// What the caller runs later: directories on PATH, environments, and what is linked to from there.
     pub fn guarded(&self) -> impl Iterator<Item = &Path> {
-        self.toolchain.guarded.iter().map(PathBuf::as_path).filter(|path| !self.allows(path))
+        let all: BTreeSet<&Path> = self.toolchain.guarded.iter().map(PathBuf::as_path).collect();
+        all.clone().into_iter().filter(move |path| !self.allows(path, &all))
     }
 
     /// Whether everything that is hidden is what it was before the first command, and lies where it lay.
@@ -214,9 +226,12 @@ impl Confinement {
         if network { &works.with_network } else { &works.without_network }
     }
 
-    /// Whether the caller lets commands write to this very directory.
-    fn allows(&self, path: &Path) -> bool {
-        self.allowed.iter().any(|allowed| allowed.end() == path || allowed.path() == path)
+    /// Whether the caller lets commands write there: to this very directory, or to one like it around it.
+    fn allows(&self, path: &Path, guarded: &BTreeSet<&Path>) -> bool {
+        let allowed = self.allowed.iter().flat_map(|allowed| [allowed.end(), allowed.path()]);
+        allowed
+            .into_iter()
+            .any(|allowed| allowed == path || path.starts_with(allowed) && guarded.contains(allowed))
     }
 
     /// A home cannot be shown and hidden; it is shown if the caller says so.
@@ -261,12 +276,21 @@ impl Confinement {
     pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Cleanup {
         let mut cleanup = Cleanup::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
+        let all: BTreeSet<&Path> = guarded.clone().map(PathBuf::as_path).collect();
         let guarded = guarded.map(|path| (path, Kind::Directory));
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
-        for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path)) {
+        let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
+        for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
             cleanup.guard(view, path, kind, &sandbox.writable);
+            // Under the name by which a command can write there.
+            names.of_path(path).iter().for_each(|path| cleanup.guard(view, path, kind, &sandbox.writable));
         }
         for (link, target) in &self.toolchain.links {
+            cleanup.hold(view, link, target);
+        }
+        // What the caller named leads where it led, for the next build as well.
+        let named = self.hidden.iter().chain(&self.held).chain(&self.allowed).chain(&sandbox.readable);
+        for (link, target) in named.flat_map(Trail::links) {
             cleanup.hold(view, link, target);
         }
         let sockets = open_sockets(|directory| view.shows(directory) && !view.is_writable(directory));
@@ -284,7 +308,8 @@ impl Cleanup {
         let place = trail.end();
         match missing {
             Some(missing) => self.cover(view, &missing, kind),
-            None if work.iter().any(|writable| writable.end().starts_with(place)) => {}
+            // It cannot be read-only and worked in. What is worked in within it can.
+            None if work.iter().any(|writable| writable.end() == place) => {}
             None if view.is_writable(place) => view.add(place, Access::Protected),
             None => {}
         }

@@ -28,6 +28,24 @@ pub(super) fn other_names(path: &Path) -> Vec<PathBuf> {
     names.filter(|name| own.is_some() && identity(name) == own).collect()
 }
 
+/// Under which other names directories can be found.
+pub(super) struct OtherNames(Vec<(PathBuf, PathBuf)>);
+
+impl OtherNames {
+    /// Of directories with their links resolved.
+    pub(super) fn of<'a>(directories: impl Iterator<Item = &'a Path>) -> Self {
+        let pairs =
+            directories.flat_map(|own| other_names(own).into_iter().map(|other| (other, own.to_path_buf())));
+        Self(pairs.collect())
+    }
+
+    /// A path by another name, as paths in the directories.
+    pub(super) fn of_path(&self, path: &Path) -> Vec<PathBuf> {
+        let own = |(other, own): &(PathBuf, PathBuf)| Some(join(own, path.strip_prefix(other).ok()?));
+        self.0.iter().filter_map(own).collect()
+    }
+}
+
 /// Places at which something is mounted.
 pub(super) fn mount_points() -> Vec<PathBuf> {
     let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

@@ -193,6 +193,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     wrapped.cleanup.restore()?;
     if wrapped.isolated {
         job.sandbox.check()?;
+        job.confinement.check()?;
     }
     let command = || job.command.to_vec();
     let printed = output.finish().map_err(|source| Error::Output { command: command(), source })?;

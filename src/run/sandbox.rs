@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::confinement::{Cleanup, Confinement};
 use super::filter::filter;
+use super::mounts::other_names;
 use super::trail::Trail;
 use super::{Error, NoProgram, Variables};
 
@@ -178,11 +179,14 @@ impl Sandbox {
             arguments.push(option.into());
             arguments.extend(paths.iter().map(|path| path.into()));
         };
-        self.covered.iter().for_each(|covered| add("--tmpfs", &[covered.end()]));
+        let covered: Vec<&Path> = self.covered.iter().map(Trail::end).collect();
+        let others: Vec<PathBuf> = covered.iter().flat_map(|path| other_names(path)).collect();
+        let covered = || covered.iter().copied().chain(others.iter().map(PathBuf::as_path));
+        covered().for_each(|path| add("--tmpfs", &[path]));
         // Commands could neither read nor change what is hidden from them.
-        let is_covered = |path: &&Path| self.covered.iter().any(|covered| path.starts_with(covered.end()));
+        let is_covered = |path: &&Path| covered().any(|covered| path.starts_with(covered));
         confinement.hidden().filter(is_covered).for_each(|path| add("--bind", &[path, path]));
-        self.covered.iter().for_each(|covered| add("--remount-ro", &[covered.end()]));
+        covered().for_each(|path| add("--remount-ro", &[path]));
         add("--chdir", &[directory]);
         arguments.extend(set(variables));
         bubblewrap(confinement, arguments, command)

@@ -35,6 +35,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+    let target = Target::Path(arguments.archive.clone());
+    let named = arguments.trusting.only_one()?;
     if arguments.output.symlink_metadata().is_ok() {
         let message =
             format!("{} exists already, and is never overwritten", crate::text::path(&arguments.output));
@@ -42,8 +44,6 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             Hinted { message, hint: "`-o FILE` writes the policy to another file".to_string() }.into()
         );
     }
-    let target = Target::Path(arguments.archive.clone());
-    let named = arguments.trusting.only_one()?;
     let signers = arguments.trusting.signers()?;
     let now = Timestamp::now();
     let options = Options::new(&signers, now, &|_| {});

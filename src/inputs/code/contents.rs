@@ -45,7 +45,8 @@ impl Contents {
     }
 }
 
-/// A directory with a file `HEAD` that git takes for a repository (`gitrepository-layout(5)`).
+/// A directory with a file `HEAD` that git may take for a repository: it does not ask what the others are.
 fn is_bare(path: &Path) -> bool {
-    path.join("objects").is_dir() && path.join("refs").is_dir() || path.join("commondir").is_file()
+    let has = |name: &str| path.join(name).symlink_metadata().is_ok();
+    has("objects") && has("refs") || has("commondir")
 }

@@ -38,6 +38,8 @@ pub struct GitPlaces {
     pub guarded: BTreeSet<PathBuf>,
     /// Files that the configuration names and that are not there yet, of which the same holds.
     pub absent: BTreeSet<PathBuf>,
+    /// Where repositories keep everything: of the project, around it and in it.
+    pub repositories: BTreeSet<PathBuf>,
     /// What git reads outside of the work tree: the repository of a linked work tree.
     pub read: BTreeSet<PathBuf>,
     /// Directories of objects that repositories borrow from others. A project chooses them: they are not shown.
@@ -52,15 +54,18 @@ pub struct GitPlaces {
 pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeError> {
     let mut places = GitPlaces::default();
     places.guarded.insert(root.join(".git"));
-    let around =
-        root.ancestors().map(|above| above.join(".git")).find(|entry| entry.symlink_metadata().is_ok());
-    let inner = contents.repositories.iter().filter(|entry| Some(*entry) != around.as_ref());
-    if let Some(around) = &around {
-        places.add(around).map_err(|(path, source)| CodeError::Git { path, source })?;
+    let around = root.ancestors().map(|above| above.join(".git"));
+    let mut around = around.filter(|entry| entry.symlink_metadata().is_ok());
+    let nearest = around.next();
+    if let Some(entry) = &nearest {
+        let directory = places.add(entry).map_err(|(path, source)| CodeError::Git { path, source })?;
+        // Only this one is the project's.
+        places.read.extend(directory.into_iter().flat_map(|directory| directory.shown(entry)));
     }
-    for entry in inner {
+    let inner = contents.repositories.iter().filter(|entry| Some(*entry) != nearest.as_ref());
+    for entry in inner.cloned().chain(around) {
         // Where a configuration cannot be read, git does nothing either.
-        let _ = places.add(entry);
+        let _ = places.add(&entry);
     }
     Ok(places)
 }
@@ -97,6 +102,13 @@ impl Directory {
         common.starts_with(resolved(root)) || resolved(&self.own).starts_with(common)
     }
 
+    /// What of it commands may see.
+    fn shown(&self, entry: &Path) -> Vec<PathBuf> {
+        let root = entry.parent().unwrap_or(entry);
+        let is_shown = self.knows(root) && self.shares_its_own(root);
+        [&self.own, &self.common].into_iter().filter(|_| is_shown).map(|path| resolved(path)).collect()
+    }
+
     /// Something that is no file where git opens one: a pipe would never end.
     fn special_file(&self) -> Option<PathBuf> {
         let paths = [&self.own, &self.common]
@@ -120,21 +132,19 @@ pub(super) fn is_special(path: &Path) -> bool {
 }
 
 impl GitPlaces {
-    /// `entry` is a `.git`, or a bare repository.
-    fn add(&mut self, entry: &Path) -> Result<(), (PathBuf, git2::Error)> {
+    /// `entry` is a `.git`, or a bare repository; `None`: git does not take it for one, and runs nothing.
+    fn add(&mut self, entry: &Path) -> Result<Option<Directory>, (PathBuf, git2::Error)> {
         self.guarded.insert(entry.to_path_buf());
-        // What git does not take for a repository runs nothing.
-        let Some(directory) = Directory::of(entry) else { return Ok(()) };
+        let Some(directory) = Directory::of(entry) else { return Ok(None) };
         let root = if entry.ends_with(".git") { entry.parent().unwrap_or(entry) } else { entry };
         let own = [&directory.own, &directory.common].map(PathBuf::clone);
-        if directory.knows(root) && directory.shares_its_own(root) {
-            self.read.extend(own.iter().map(|path| resolved(path)));
-        }
+        self.repositories.extend(own.iter().map(|path| resolved(path)));
         self.guarded.extend(own);
         self.add_hooks(&directory.common.join("hooks"));
         self.add_borrowed(&directory.common.join("objects"));
         self.add_submodules(&directory, root);
-        self.add_configuration(&directory, root)
+        self.add_configuration(&directory, root)?;
+        Ok(Some(directory))
     }
 
     fn add_borrowed(&mut self, objects: &Path) {
@@ -178,7 +188,11 @@ impl GitPlaces {
         let own = own.filter(|path| path.is_file());
         let usual = [Config::find_global(), Config::find_xdg(), Config::find_system()].into_iter().flatten();
         let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(std::env::var_os);
-        let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named.map(PathBuf::from)).collect();
+        // It need not be there.
+        let personal = std::env::var_os("XDG_CONFIG_HOME").map(|home| Path::new(&home).join("git/config"));
+        let named = named.map(PathBuf::from).chain(personal);
+        let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named).collect();
+        Setting::of_variables().for_each(|setting| self.add_setting(&setting, directory, root));
         let mut seen = BTreeSet::new();
         while let Some(file) = ahead.pop() {
             if !seen.insert(file.clone()) {
@@ -192,17 +206,25 @@ impl GitPlaces {
             for setting in Setting::all(&file).map_err(|source| (file.clone(), source))? {
                 if let Some(included) = setting.included(&beside) {
                     ahead.push(included);
-                } else if let Some(hooks) = setting.hooks(root) {
-                    self.add_hooks(&hooks);
                 } else {
-                    let named = setting.names(root, [&directory.own, &directory.common]);
-                    self.guarded.extend(named.there);
-                    self.absent.extend(named.absent);
+                    self.add_setting(&setting, directory, root);
                 }
             }
             self.guarded.insert(file);
         }
         Ok(())
+    }
+
+    fn add_setting(&mut self, setting: &Setting, directory: &Directory, root: &Path) {
+        if let Some(hooks) = setting.hooks(root) {
+            // Those in `.husky/_` run what lies in `.husky`.
+            let around = hooks.parent().filter(|_| hooks.ends_with("_")).map(Path::to_path_buf);
+            around.iter().chain([&hooks]).for_each(|hooks| self.add_hooks(hooks));
+            return;
+        }
+        let named = setting.names(root, [&directory.own, &directory.common]);
+        self.guarded.extend(named.there);
+        self.absent.extend(named.absent);
     }
 
     /// A directory of hooks, and the files that are linked to from there.

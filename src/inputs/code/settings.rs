@@ -56,6 +56,16 @@ const NAMES: [&str; 12] = [
 /// In how many directories that one value names its files are looked for.
 const DIRECTORIES: usize = 32;
 
+/// How a command names the work tree.
+const ROOTS: [&str; 6] = [
+    "$(git rev-parse --show-toplevel)",
+    "`git rev-parse --show-toplevel`",
+    "$(pwd)",
+    "`pwd`",
+    "$PWD",
+    "${PWD}",
+];
+
 /// One line of a file of the configuration.
 pub(super) struct Setting {
     /// In lower case but for what a user names.
@@ -82,6 +92,16 @@ impl Setting {
             }
         }
         Ok(settings)
+    }
+
+    /// What the caller says in variables (`GIT_CONFIG_COUNT`, `git-config(1)`).
+    pub(super) fn of_variables() -> impl Iterator<Item = Self> {
+        let variable = |name: &str, index: usize| std::env::var(format!("GIT_CONFIG_{name}_{index}")).ok();
+        let count = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+        (0..count).map_while(move |index| {
+            let name = variable("KEY", index)?.to_ascii_lowercase();
+            Some(Self { name, value: variable("VALUE", index)? })
+        })
     }
 
     fn section(&self) -> &str {
@@ -123,11 +143,14 @@ impl Setting {
     /// What it names in a work tree, with the directories around which git looks for it.
     pub(super) fn names(&self, root: &Path, repository: [&Path; 2]) -> Named {
         let mut named = Named::default();
-        if NAMES.contains(&self.last()) {
+        if NAMES.contains(&self.last()) && !self.is_alias() {
             return named;
         }
         // As scripts find the work tree from wherever git starts them.
-        let value = self.value.replace("$(git rev-parse --show-toplevel)/", "");
+        let mut value = self.value.clone();
+        for root in ROOTS {
+            value = value.replace(&format!("\"{root}\"/"), "").replace(&format!("{root}/"), "");
+        }
         // In quotes, a path may hold spaces; a command may as well; and a part of a word may be quoted.
         let quoted: Vec<&str> = value.split(is_quote).map(str::trim).collect();
         let plain = value.replace(|character: char| is_quote(character) || character == '\\', "");
@@ -145,6 +168,11 @@ impl Setting {
             let beside = around.iter().map(|directory| directory.join(word)).chain(at_home(word));
             named.there.extend(beside.filter(|path| path.is_file()));
         }
+        // What a program of an environment runs lies beside it.
+        let environments =
+            named.there.iter().chain(&named.absent).filter_map(|program| environment_of(program));
+        let environments: Vec<PathBuf> = environments.collect();
+        named.there.extend(environments);
         // What an alias says is often no path at all.
         if self.is_program() && !self.is_alias() {
             let in_quotes = quoted.iter().skip(1).step_by(2).copied();
@@ -165,6 +193,13 @@ pub(super) struct Named {
     pub(super) absent: BTreeSet<PathBuf>,
 }
 
+/// The environment that a program lies in.
+fn environment_of(program: &Path) -> Option<PathBuf> {
+    let root = program.parent().filter(|directory| directory.ends_with("bin"))?.parent()?;
+    let is_one = ["pyvenv.cfg", "conda-meta"].iter().any(|mark| root.join(mark).exists());
+    is_one.then(|| root.to_path_buf())
+}
+
 /// A path that begins with the caller's home.
 fn at_home(path: &str) -> Option<PathBuf> {
     let rest = path.strip_prefix("~/")?;
@@ -176,7 +211,7 @@ fn is_quote(character: char) -> bool {
 }
 
 fn ends_word(character: char) -> bool {
-    character.is_whitespace() || ";|&()=!".contains(character)
+    character.is_whitespace() || ";|&()=!<>".contains(character)
 }
 
 /// Whether a word of a command can only be a path: nothing is put in its place by git or the shell.
