@@ -19,6 +19,7 @@ mod git;
 mod going_back;
 mod hostile_archive;
 mod hostile_commands;
+mod hostile_later;
 mod hostile_model;
 mod hostile_places;
 mod hostile_projects;
