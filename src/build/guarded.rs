@@ -30,9 +30,10 @@ impl Guarded {
         contents: &Contents,
         confinement: &Confinement,
     ) -> Self {
-        let places = places.chain(confinement.guarded().map(Path::to_path_buf));
         let resolved = |path: &PathBuf| Place::of(path).leads_to();
-        let places = places.map(|path| resolved(&path)).filter(|place| !root.starts_with(place));
+        // Those of the caller have their links resolved.
+        let places = places.map(|path| resolved(&path)).chain(confinement.guarded().map(Path::to_path_buf));
+        let places = places.filter(|place| !root.starts_with(place));
         let repositories = contents.repositories.iter().map(resolved).collect();
         Self { places: places.collect(), repositories }
     }

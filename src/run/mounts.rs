@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// One line of the list of mounts (`proc_pid_mountinfo(5)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +20,21 @@ struct Mount {
 /// Where else the same file or directory can be found, because a directory above it is mounted twice. `path` has
 /// its links resolved.
 pub(super) fn other_names(path: &Path) -> Vec<PathBuf> {
-    let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let identity =
         |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let names = names_in(own_mounts(), path);
+    if names.is_empty() {
+        return names;
+    }
     let own = identity(path);
-    let names = names_in(&mounts(&list), path).into_iter();
     // What another mount covers is not there.
-    names.filter(|name| own.is_some() && identity(name) == own).collect()
+    names.into_iter().filter(|name| own.is_some() && identity(name) == own).collect()
+}
+
+/// The mounts of this process, as they were when they were first asked for: no command can change them.
+fn own_mounts() -> &'static [Mount] {
+    static MOUNTS: OnceLock<Vec<Mount>> = OnceLock::new();
+    MOUNTS.get_or_init(|| mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
 }
 
 /// Under which other names directories can be found.
@@ -48,8 +57,7 @@ impl OtherNames {
 
 /// Places at which something is mounted.
 pub(super) fn mount_points() -> Vec<PathBuf> {
-    let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts(&list).into_iter().map(|mount| mount.point).collect()
+    own_mounts().iter().map(|mount| mount.point.clone()).collect()
 }
 
 fn mounts(list: &str) -> Vec<Mount> {
