@@ -82,6 +82,7 @@ impl Aside {
 
     /// The old artifact, where it cannot be put back: something else is above its place by now.
     pub(super) fn stuck(&self) -> Option<&Path> {
+        open_up(self.place.directory());
         let parent = self.place.directory();
         let is_free = self.place.is_unchanged() && (parent.is_dir() || parent.symlink_metadata().is_err());
         self.old.as_deref().filter(|_| !is_free)
@@ -107,14 +108,19 @@ impl Drop for Aside {
         if self.accepted || !self.place.is_unchanged() {
             return;
         }
-        // A command can forbid it.
-        make_accessible(self.place.directory());
+        open_up(self.place.directory());
         remove(&self.place.path);
         if let Some(old) = &self.old {
             let _ = fs::create_dir_all(self.place.directory());
             let _ = fs::rename(old, &self.place.path);
         }
     }
+}
+
+/// A command can close a directory above the artifact's place.
+fn open_up(directory: &Path) {
+    let above: Vec<&Path> = directory.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
+    above.into_iter().rev().for_each(make_accessible);
 }
 
 /// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
@@ -135,7 +141,10 @@ pub(super) fn keep(from: &Path, to: &Path) -> bool {
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in walkdir::WalkDir::new(from) {
+    if from.is_symlink() {
+        return Err(io::Error::other("a link is not followed"));
+    }
+    for entry in walkdir::WalkDir::new(from).follow_root_links(false) {
         let entry = entry?;
         let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
         let target = if relative.as_os_str().is_empty() { to.to_path_buf() } else { to.join(relative) };

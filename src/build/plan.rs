@@ -217,7 +217,9 @@ impl Plan {
             return Err(Error::LeadsOut(belongs.directory().to_path_buf()));
         }
         let guarded = guarded(recipe, options)?;
-        if guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
+        // Such a file makes a directory a repository.
+        let is_of_git = [".git", "HEAD", "commondir"].iter().any(|name| place.ends_with(name));
+        if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
             return Err(Error::Guarded(place));
         }
         let aside = Aside::take(belongs, None).map_err(|(path, source)| Error::Aside { path, source })?;

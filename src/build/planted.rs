@@ -22,7 +22,10 @@ pub(super) fn set_planted_aside(root: &Path, before: &Contents, hidden: &[PathBu
         if contents.unreadable.is_empty() && contents.repositories.is_empty() {
             break;
         }
-        contents.unreadable.iter().for_each(|path| make_accessible(path));
+        for path in &contents.unreadable {
+            let above = path.ancestors().take_while(|above| above.starts_with(root));
+            above.collect::<Vec<_>>().into_iter().rev().for_each(make_accessible);
+        }
         opened.extend(contents.unreadable);
         found.extend(contents.repositories.into_iter().map(planted));
         // One that stays would be found again.

@@ -38,7 +38,7 @@ enum Whereabouts {
     /// In the work tree, the old one aside.
     Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, _lock: Option<File> },
     /// In a clone.
-    Clone { checkout: Box<Checkout>, scratch: Scratch },
+    Clone { checkout: Box<Checkout>, artifact: Place, scratch: Scratch },
 }
 
 impl Product {
@@ -72,8 +72,9 @@ impl Product {
         let kept = match self.place {
             Whereabouts::There => return reason,
             Whereabouts::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
-            Whereabouts::Clone { checkout, .. } => {
-                kept.filter(|kept| aside::keep(&checkout.artifact(), kept)).map(Path::to_path_buf)
+            Whereabouts::Clone { artifact, .. } => {
+                let kept = kept.filter(|_| artifact.is_unchanged());
+                kept.filter(|kept| aside::keep(&artifact.path, kept)).map(Path::to_path_buf)
             }
         };
         Error::Rejected(Kept { reason: Box::new(reason), kept })
@@ -166,12 +167,16 @@ impl Task<'_> {
         let busy = Busy::new();
         let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
         let within: Vec<PathBuf> = within.cloned().collect();
+        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
+        let waits = Aside::path(&artifact, repository.as_deref());
         let made = self.make_in_place(&mut setting, belongs, &within);
-        // If the command failed, the old artifact is back.
-        if made.is_ok() {
+        // If the command failed, the old artifact is back, unless it stopped that.
+        if made.is_ok() || waits.symlink_metadata().is_ok() {
             contents.repositories.retain(|path| !within.contains(path));
         }
-        let planted = set_planted_aside(&root, &contents, &setting.reach.hidden);
+        let own = [home.as_path(), &temporary].map(Path::to_path_buf);
+        let apart = [&setting.reach.hidden[..], &own].concat();
+        let planted = set_planted_aside(&root, &contents, &apart);
         let product = made.map(|made| {
             let place =
                 Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, _lock: lock };
@@ -246,9 +251,18 @@ impl Task<'_> {
             caches: self.options.caches.as_deref(),
         };
         let (setting, _) = self.setting(recipe, &home, &temporary, place)?;
+        let artifact = Place::of(&checkout.artifact());
+        let led_elsewhere = || Error::Redirected(PathBuf::from(recipe.tables.artifact.path.get_ref()));
         let environment = setting.describe().map_err(Error::run)?;
+        if !artifact.is_unchanged() {
+            return Err(led_elsewhere());
+        }
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
+        // Whatever is looked at, kept or moved from here on is what the command made, and nothing that it only leads to.
+        if !artifact.is_unchanged() {
+            return Err(self.explain(led_elsewhere(), &mut made));
+        }
         if checkout.artifact().symlink_metadata().is_err() {
             let path = PathBuf::from(recipe.tables.artifact.path.get_ref());
             return Err(self.explain(Error::NotProduced(path), &mut made));
@@ -263,7 +277,7 @@ impl Task<'_> {
             Error::Rejected(Kept { reason, kept })
         })?;
         let seconds = made.seconds;
-        let place = Whereabouts::Clone { checkout: Box::new(checkout), scratch };
+        let place = Whereabouts::Clone { checkout: Box::new(checkout), artifact, scratch };
         Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
     }
 

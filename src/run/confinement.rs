@@ -13,12 +13,12 @@ use super::homes::{homes, shared_directories};
 use super::mounts::{OtherNames, other_names};
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
-use super::set_aside;
 use super::sockets::open_sockets;
 use super::toolchain::Toolchain;
 use super::trail::{Missing, Trail};
 use super::view::{Access, View};
 use super::{Error, Isolation};
+use super::{make_accessible, set_aside};
 
 /// What a [`Confinement`] is for.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +73,8 @@ enum Kind {
 pub(super) struct Cleanup {
     /// What was made so that no command can make it: empty directories and files.
     placeholders: Vec<PathBuf>,
+    /// What can only be read, and could be exchanged by another build, which takes a mount with it.
+    guarded: Vec<Trail>,
     /// Links that the caller's programs follow, each with what it says.
     links: Vec<(PathBuf, PathBuf)>,
 }
@@ -80,6 +82,7 @@ pub(super) struct Cleanup {
 impl Drop for Cleanup {
     fn drop(&mut self) {
         for path in self.placeholders.iter().rev() {
+            path.parent().into_iter().for_each(make_accessible);
             // Whatever is not empty is not ours any more.
             let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
             let _ = if is_ours { fs::remove_file(path) } else { fs::remove_dir(path) };
@@ -266,14 +269,16 @@ impl Confinement {
             view.add(link, Access::Link(target.clone()));
         }
         self.toolchain.places.iter().for_each(|path| view.add(path, Access::Readable));
-        let hidden =
-            sandbox.hidden.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok());
+        let hidden = sandbox.hidden.iter().map(PathBuf::as_path).filter(|path| !is_missing(path));
         self.hidden().chain(hidden).for_each(|path| view.add(path, Access::Hidden));
         Ok(view)
     }
 
     /// Keeps a command from what the caller runs later, and from services, in what it sees.
-    pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Cleanup {
+    ///
+    /// # Errors
+    /// [`Error::Hidden`]: it cannot be seen what there is.
+    pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Result<Cleanup, Error> {
         let mut cleanup = Cleanup::default();
         let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
         let all: BTreeSet<&Path> = guarded.clone().map(PathBuf::as_path).collect();
@@ -281,9 +286,11 @@ impl Confinement {
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
         let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
-            cleanup.guard(view, path, kind, &sandbox.writable);
+            cleanup.guard(view, path, kind, &sandbox.writable)?;
             // Under the name by which a command can write there.
-            names.of_path(path).iter().for_each(|path| cleanup.guard(view, path, kind, &sandbox.writable));
+            for path in names.of_path(path) {
+                cleanup.guard(view, &path, kind, &sandbox.writable)?;
+            }
         }
         for (link, target) in &self.toolchain.links {
             cleanup.hold(view, link, target);
@@ -293,41 +300,70 @@ impl Confinement {
         for (link, target) in named.flat_map(Trail::links) {
             cleanup.hold(view, link, target);
         }
-        let sockets = open_sockets(|directory| view.shows(directory) && !view.is_writable(directory));
+        let is_allowed = |path: &Path| self.allowed.iter().any(|allowed| path.starts_with(allowed.end()));
+        let sockets = open_sockets(|directory| {
+            view.shows(directory) && (!view.is_writable(directory) || is_allowed(directory))
+        });
         sockets.into_iter().for_each(|path| view.add(path, Access::Hidden));
-        cleanup
+        Ok(cleanup)
     }
 }
 
 impl Cleanup {
     /// Makes a place read-only for a command, whether anything is there or not: the caller's shell or git would
     /// look there, and run what a command had put there.
-    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[Trail]) {
-        let Ok((trail, missing)) = Trail::as_far_as_it_leads(path) else { return };
+    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[Trail]) -> Result<(), Error> {
+        let (trail, missing) = match Trail::as_far_as_it_leads(path) {
+            Ok(found) => found,
+            // A command can close a directory, so that nobody sees what to guard in it.
+            Err((trail, source)) if view.is_writable(trail.end()) && is_own(trail.end()) => {
+                return Err(Error::Hidden { path: path.to_path_buf(), source });
+            }
+            Err(_) => return Ok(()),
+        };
         trail.links().for_each(|(link, target)| self.hold(view, link, target));
         let place = trail.end();
         match missing {
             Some(missing) => self.cover(view, &missing, kind),
             // It cannot be read-only and worked in. What is worked in within it can.
-            None if work.iter().any(|writable| writable.end() == place) => {}
-            None if view.is_writable(place) => view.add(place, Access::Protected),
-            None => {}
+            None if work.iter().any(|writable| writable.end() == place) => Ok(()),
+            None if view.is_writable(place) => {
+                if place.parent().is_some_and(|parent| view.is_writable(parent)) {
+                    self.guarded.extend(Trail::of(place));
+                }
+                view.add(place, Access::Protected);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
     /// Makes what is missing, and covers it, so that no command can make it.
-    fn cover(&mut self, view: &mut View, missing: &Missing, kind: Kind) {
+    fn cover(&mut self, view: &mut View, missing: &Missing, kind: Kind) -> Result<(), Error> {
         let place = missing.place.as_path();
         if !view.is_writable(place) {
-            return;
+            return Ok(());
         }
         let made = match kind {
             Kind::File if missing.is_last => fs::File::create_new(place).map(drop),
             Kind::File | Kind::Directory => fs::create_dir(place),
         };
-        if made.is_ok() {
-            self.placeholders.push(place.to_path_buf());
-            view.add(place, Access::Hidden);
+        match made {
+            Ok(()) => {
+                self.placeholders.push(place.to_path_buf());
+                view.add(place, Access::Hidden);
+                Ok(())
+            }
+            // Another build covers it, too.
+            Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                view.add(place, Access::Protected);
+                Ok(())
+            }
+            Err(source) if place.parent().is_some_and(is_own) => {
+                Err(Error::Hidden { path: place.to_path_buf(), source })
+            }
+            // No command of this user can make it either.
+            Err(_) => Ok(()),
         }
     }
 
@@ -354,11 +390,27 @@ impl Cleanup {
             let is_back = std::os::unix::fs::symlink(target, link).is_ok();
             Error::Relinked { link: link.clone(), aside, is_back }
         });
-        match restored.collect::<Vec<_>>().into_iter().next() {
-            Some(error) => Err(error),
+        if let Some(error) = restored.collect::<Vec<_>>().into_iter().next() {
+            return Err(error);
+        }
+        let is_gone = |path: &&PathBuf| path.symlink_metadata().is_err();
+        let exchanged = self.guarded.iter().find(|trail| !trail.is_unchanged()).map(Trail::path);
+        match exchanged.or(self.placeholders.iter().find(is_gone).map(PathBuf::as_path)) {
+            Some(path) => Err(Error::Replaced(path.to_path_buf())),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a directory is this user's, so that a command can close and open it.
+fn is_own(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// Whether nothing is there; where nobody can look, something may be.
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Whether a path leads through or into one of these directories, which have their links resolved.

@@ -118,7 +118,7 @@ impl Sandbox {
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
         let mut view = confinement.view(self)?;
-        let cleanup = confinement.guard(&mut view, self);
+        let cleanup = confinement.guard(&mut view, self)?;
         let mut options = view.arguments();
         options.extend(set(variables));
         options.extend(["--chdir".into(), directory.into_os_string()]);
@@ -186,6 +186,10 @@ impl Sandbox {
         // Commands could neither read nor change what is hidden from them.
         let is_covered = |path: &&Path| covered().any(|covered| path.starts_with(covered));
         confinement.hidden().filter(is_covered).for_each(|path| add("--bind", &[path, path]));
+        // It is new, and starts there.
+        if is_covered(&directory) {
+            add("--bind", &[directory, directory]);
+        }
         covered().for_each(|path| add("--remount-ro", &[path]));
         add("--chdir", &[directory]);
         arguments.extend(set(variables));

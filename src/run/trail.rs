@@ -65,14 +65,18 @@ impl Trail {
     /// The trail as far as it leads, and what is not there; `None`: it ends, or a file is in its way.
     ///
     /// # Errors
-    /// Those of the system.
-    pub(super) fn as_far_as_it_leads(path: &Path) -> io::Result<(Self, Option<Missing>)> {
-        let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
+    /// Those of the system, with the trail so far.
+    pub(super) fn as_far_as_it_leads(path: &Path) -> Result<(Self, Option<Missing>), (Self, io::Error)> {
+        let mut trail = Self { path: path.to_path_buf(), steps: Vec::new(), end: PathBuf::new() };
+        match std::path::absolute(path) {
+            Ok(path) => trail.path = path,
+            Err(error) => return Err((trail, error)),
+        }
         match trail.walk() {
             Ok(()) => Ok((trail, None)),
             Err(Stopped { missing: Some(missing), .. }) => Ok((trail, Some(missing))),
             Err(Stopped { error, .. }) if error.kind() == io::ErrorKind::NotADirectory => Ok((trail, None)),
-            Err(stopped) => Err(stopped.error),
+            Err(stopped) => Err((trail, stopped.error)),
         }
     }
 

@@ -272,3 +272,80 @@ fn settings_in_every_form_are_guarded() {
     }
     assert!(!project.at("xdg/git/config").exists());
 }
+
+/// A link that a command leaves as its artifact, or above it, leads this program nowhere.
+#[test]
+fn what_is_kept_of_an_artifact_is_not_what_it_only_leads_to() {
+    for (path, script) in [
+        ("model", "rm -rf model; ln -s \"$REAL/work\" model; echo x >> run.sh"),
+        ("out/work", "rm -rf out; ln -s \"$REAL\" out"),
+    ] {
+        for arguments in [&[][..], &["--clean"]] {
+            for temporary in [None, Some("/dev/shm")] {
+                let recipe = format!(
+                    "[artifact]\npath = {path:?}\n[run]\ncommand = [\"sh\", \"run.sh\"]\npass_env = [\"REAL\"]\n"
+                );
+                let project = project(&recipe, &format!("{script}\n"));
+                let work = project.home().join("work/deep");
+                fs::create_dir_all(&work).expect("creates");
+                fs::write(work.join("file"), "mine").expect("writes");
+                git_in(&project.home().join("work"), &project.home(), &["init", "-q"]);
+                let home = project.home().to_string_lossy().into_owned();
+                let key = project.key();
+                let mut run =
+                    project.modelseal(&[&["build", "--key", &key], arguments].concat()).env("REAL", &home);
+                if let Some(temporary) = temporary {
+                    run = run.env("TMPDIR", temporary);
+                }
+                let outcome = run.expect(1);
+                assert!(project.home().join("work/.git/HEAD").is_file(), "{path} {}", outcome.all());
+                assert_eq!(fs::read_to_string(work.join("file")).expect("is there"), "mine");
+                let rejected = project.at("dist/m-1.tar.rejected");
+                assert!(!rejected.join("deep/file").is_file() || rejected.is_symlink(), "{}", outcome.all());
+            }
+        }
+    }
+}
+
+/// As an unprivileged user: nobody looks into a directory without permissions.
+#[test]
+fn a_closed_directory_hides_nothing_that_is_to_be_guarded() {
+    peers::program("setpriv", "util-linux");
+    let recipe = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"chmod\", \"000\", \"tools\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
+    let script = "chmod 755 tools; mkdir -p model tools/hooks; echo 1 > model/w; echo evil > tools/hooks/pre-commit; true\n";
+    let project = project(recipe, script);
+    fs::create_dir(project.at("tools")).expect("creates");
+    project.git(&["config", "core.hooksPath", "tools/hooks"]);
+    project.git(&["config", "--global", "safe.directory", "*"]);
+    let key = project.key();
+    let mut command = project.modelseal(&["build", "--key", &key]).into_command();
+    if rustix::process::geteuid().is_root() {
+        let own = std::process::Command::new("chown").args(["-R", "4217:4217"]).arg(project.root()).status();
+        assert!(own.expect("runs").success());
+        let mut as_user = std::process::Command::new("setpriv");
+        as_user
+            .args(["--reuid", "4217", "--regid", "4217", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_modelseal"));
+        as_user.args(["build", "--key", &key]).current_dir(project.at("")).env("HOME", project.home());
+        command = as_user;
+    }
+    let said = command.output().expect("runs");
+    assert!(!said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let _ = fs::set_permissions(project.at("tools"), fs::Permissions::from_mode(0o755));
+    assert!(!project.at("tools/hooks/pre-commit").exists());
+}
+
+/// A word of a setting that happens to be the name of something in the project.
+#[test]
+fn words_of_settings_that_are_no_paths_guard_nothing() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo 2 > ignored/cache/x; echo 3 > log\n");
+    fs::create_dir_all(project.at("ignored/cache")).expect("creates");
+    fs::create_dir_all(project.at("cache")).expect("creates");
+    project.write("run.sh", "mkdir -p model; echo 1 > model/w; echo 2 > cache/x; echo 3 > log\n");
+    project.write("log", "1");
+    project.write(".gitignore", "model\ndist\ncache\nlog\nignored\n");
+    project.git(&["config", "credential.helper", "cache"]);
+    project.git(&["config", "alias.lg", "log --graph"]);
+    project.commit();
+    project.modelseal(&["build", "--key", &project.key()]).expect(0);
+}

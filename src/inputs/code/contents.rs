@@ -18,7 +18,7 @@ impl Contents {
     /// Looks at all that lies below a directory; what cannot be read is passed over.
     pub fn of(root: &Path) -> Self {
         let mut contents = Self::default();
-        let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
+        let mut walk = walkdir::WalkDir::new(root).follow_root_links(false).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,

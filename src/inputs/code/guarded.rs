@@ -93,7 +93,13 @@ impl Directory {
     fn knows(&self, root: &Path) -> bool {
         let (own, at) = (resolved(&self.own), resolved(root).join(".git"));
         let named = line_of(&self.own.join("gitdir")).unwrap_or_default();
-        own.starts_with(resolved(root)) || resolved(Path::new(&named)) == at
+        // A submodule names its work tree in its configuration.
+        let config = Setting::all(&self.own.join("config")).unwrap_or_default();
+        let mut trees =
+            config.iter().filter_map(Setting::work_tree).map(|path| resolved(&self.own.join(path)));
+        own.starts_with(resolved(root))
+            || resolved(Path::new(&named)) == at
+            || trees.any(|tree| tree == resolved(root))
     }
 
     /// Whether what it shares is its own, or that of the repository in which it lies.

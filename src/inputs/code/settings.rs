@@ -126,6 +126,11 @@ impl Setting {
         is_hooks.then(|| at_home(&self.value).unwrap_or_else(|| root.join(&self.value)))
     }
 
+    /// The work tree of a repository that lies elsewhere.
+    pub(super) fn work_tree(&self) -> Option<&str> {
+        (self.name == "core.worktree").then_some(self.value.as_str())
+    }
+
     /// The place of a submodule in the work tree.
     pub(super) fn submodule(&self) -> Option<&str> {
         (self.section() == "submodule" && self.last() == "path").then_some(self.value.as_str())
@@ -143,7 +148,9 @@ impl Setting {
     /// What it names in a work tree, with the directories around which git looks for it.
     pub(super) fn names(&self, root: &Path, repository: [&Path; 2]) -> Named {
         let mut named = Named::default();
-        if NAMES.contains(&self.last()) && !self.is_alias() {
+        // What follows the name of a command of git is its argument.
+        let is_of_git = self.section() == "alias" && !self.value.trim_start().starts_with('!');
+        if is_of_git || NAMES.contains(&self.last()) && !self.is_alias() {
             return named;
         }
         // As scripts find the work tree from wherever git starts them.
@@ -179,7 +186,14 @@ impl Setting {
             let without = quoted.iter().step_by(2).flat_map(|part| part.split_whitespace());
             let paths = in_quotes.chain(without).filter(|word| is_plain_path(word));
             named.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
-            named.there.extend(within);
+            // One without a slash is a program, or an argument.
+            named.there.extend(
+                words
+                    .iter()
+                    .filter(|word| word.contains('/'))
+                    .map(|word| root.join(word))
+                    .filter(|path| path.is_dir()),
+            );
         }
         named
     }
