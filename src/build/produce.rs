@@ -140,7 +140,7 @@ impl Task<'_> {
         let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
         self.check_alone(&artifact)?;
         let belongs = Place::of(&artifact);
-        let root = self.work_tree_root()?;
+        let (root, repository) = self.work_tree()?;
         let lock = self.lock(&root)?;
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
@@ -167,9 +167,8 @@ impl Task<'_> {
         let busy = Busy::new();
         let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
         let within: Vec<PathBuf> = within.cloned().collect();
-        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
         let waits = Aside::path(&artifact, repository.as_deref());
-        let made = self.make_in_place(&mut setting, belongs, &within);
+        let made = self.make_in_place(&mut setting, belongs, repository.as_deref(), &within);
         // If the command failed, the old artifact is back, unless it stopped that.
         if made.is_ok() || waits.symlink_metadata().is_ok() {
             contents.repositories.retain(|path| !within.contains(path));
@@ -200,13 +199,13 @@ impl Task<'_> {
         &self,
         setting: &mut Setting<'_>,
         belongs: Place,
+        repository: Option<&Path>,
         within: &[PathBuf],
     ) -> Result<MadeInPlace, Error> {
         let artifact = belongs.path.clone();
         let environment = setting.describe().map_err(Error::run)?;
-        let repository = work_tree(self.recipe)?.map(|work_tree| work_tree.repository_directory());
-        let aside = Aside::take(belongs, repository.as_deref())
-            .map_err(|(path, source)| Error::Aside { path, source })?;
+        let aside =
+            Aside::take(belongs, repository).map_err(|(path, source)| Error::Aside { path, source })?;
         if let Some(old) = aside.old() {
             // Where there is no repository to keep it in, it lies beside its place, where commands can write.
             setting.reach.hidden.extend(old.canonicalize());
@@ -407,14 +406,15 @@ impl Task<'_> {
         Ok(())
     }
 
-    fn work_tree_root(&self) -> Result<PathBuf, Error> {
+    /// Where commands work, and the repository that keeps the old artifact meanwhile, if there is one.
+    fn work_tree(&self) -> Result<(PathBuf, Option<PathBuf>), Error> {
+        let directory = self.recipe.directory();
         match work_tree(self.recipe)? {
-            Some(work_tree) => Ok(work_tree.root().to_path_buf()),
-            None => self
-                .recipe
-                .directory()
-                .canonicalize()
-                .map_err(|source| Error::Directory { path: self.recipe.directory().to_path_buf(), source }),
+            Some(work_tree) => Ok((work_tree.root().to_path_buf(), Some(work_tree.repository_directory()))),
+            None => match directory.canonicalize() {
+                Ok(root) => Ok((root, None)),
+                Err(source) => Err(Error::Directory { path: directory.to_path_buf(), source }),
+            },
         }
     }
 }
