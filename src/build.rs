@@ -323,7 +323,7 @@ impl Error {
             }
             Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
             Error::Planted { aside: Some(aside), .. } => Some(format!(
-                "it is set aside as {}; a command can clone to TMPDIR, and `--clean` works in a clone that is thrown away",
+                "it is set aside as {}; a command can clone to TMPDIR or HOME",
                 crate::text::path(aside)
             )),
             Error::Planted { aside: None, .. } => {

@@ -140,7 +140,7 @@ impl Error {
                 Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
             }
             Error::Sandbox { .. } => {
-                Some("is something that it needs gone, or are links in a home directory very many?".into())
+                Some("is something that it needs gone, or are links in a home directory, or repositories in the work tree, very many?".into())
             }
             Error::Moved(_) => Some(
                 "an earlier command may have put a decoy in its place: look at it before you build again"

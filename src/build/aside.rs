@@ -17,6 +17,8 @@ pub(super) struct Aside {
     place: Place,
     /// Where the old one lies; `None`: there was none.
     old: Option<PathBuf>,
+    /// The project: directories above it are not a command's to close.
+    root: PathBuf,
     /// The new one is to stay.
     accepted: bool,
 }
@@ -43,7 +45,11 @@ impl Aside {
 
     /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
     /// first. `before` is where the artifact belongs, as it was before any command ran.
-    pub(super) fn take(before: Place, repository: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+    pub(super) fn take(
+        before: Place,
+        root: &Path,
+        repository: Option<&Path>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         let place = before.path.clone();
         let place = place.as_path();
         let old = Self::path(place, repository);
@@ -67,7 +73,7 @@ impl Aside {
             }
             false => None,
         };
-        Ok(Self { place: before, old, accepted: false })
+        Ok(Self { place: before, old, root: root.to_path_buf(), accepted: false })
     }
 
     /// Where the old artifact lies, if there is one.
@@ -82,10 +88,16 @@ impl Aside {
 
     /// The old artifact, where it cannot be put back: something else is above its place by now.
     pub(super) fn stuck(&self) -> Option<&Path> {
-        open_up(self.place.directory());
+        self.open_up();
         let parent = self.place.directory();
         let is_free = self.place.is_unchanged() && (parent.is_dir() || parent.symlink_metadata().is_err());
         self.old.as_deref().filter(|_| !is_free)
+    }
+
+    /// A command can close a directory above the artifact's place.
+    fn open_up(&self) {
+        let above = self.place.resolved.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+        above.collect::<Vec<_>>().into_iter().rev().for_each(make_accessible);
     }
 
     /// The new artifact stays, and the old one goes.
@@ -108,19 +120,13 @@ impl Drop for Aside {
         if self.accepted || !self.place.is_unchanged() {
             return;
         }
-        open_up(self.place.directory());
+        self.open_up();
         remove(&self.place.path);
         if let Some(old) = &self.old {
             let _ = fs::create_dir_all(self.place.directory());
             let _ = fs::rename(old, &self.place.path);
         }
     }
-}
-
-/// A command can close a directory above the artifact's place.
-fn open_up(directory: &Path) {
-    let above: Vec<&Path> = directory.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
-    above.into_iter().rev().for_each(make_accessible);
 }
 
 /// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
@@ -181,20 +187,20 @@ mod tests {
             fs::write(place.join("w"), text).expect("writes");
         };
         write("old");
-        let aside = Aside::take(Place::of(&place), None).expect("moves");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
         assert!(!place.exists());
         write("new");
         drop(aside);
         assert_eq!(read(), "old");
 
-        let aside = Aside::take(Place::of(&place), None).expect("moves");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
         write("new");
         let kept = directory.path().join("rejected");
         assert_eq!(aside.reject(&kept), Some(kept.clone()));
         assert_eq!(read(), "old");
         assert_eq!(fs::read_to_string(kept.join("w")).expect("reads"), "new");
 
-        let aside = Aside::take(Place::of(&place), None).expect("moves");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
         write("new");
         aside.accept();
         assert_eq!(read(), "new");
@@ -206,11 +212,29 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("model.bin");
         fs::write(Aside::path(&place, None), "old").expect("writes");
-        let aside = Aside::take(Place::of(&place), None).expect("moves");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
         drop(aside);
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
         fs::write(Aside::path(&place, None), "older").expect("writes");
-        assert!(Aside::take(Place::of(&place), None).is_err());
+        assert!(Aside::take(Place::of(&place), directory.path(), None).is_err());
         assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
+    }
+
+    #[test]
+    fn directories_are_opened_within_the_project_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let above = directory.path().canonicalize().expect("resolves");
+        let root = above.join("p");
+        fs::create_dir_all(root.join("a")).expect("creates");
+        fs::write(root.join("a/model"), "old").expect("writes");
+        let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+        let set = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o500)).expect("sets");
+        let aside = Aside::take(Place::of(&root.join("a/model")), &root, None).expect("moves");
+        set(&root.join("a"));
+        set(&above);
+        drop(aside);
+        assert_eq!((mode(&root.join("a")), mode(&above)), (0o700, 0o500));
+        assert_eq!(fs::read_to_string(root.join("a/model")).expect("reads"), "old");
     }
 }

@@ -222,7 +222,8 @@ impl Plan {
         if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
             return Err(Error::Guarded(place));
         }
-        let aside = Aside::take(belongs, None).map_err(|(path, source)| Error::Aside { path, source })?;
+        let aside =
+            Aside::take(belongs, &root, None).map_err(|(path, source)| Error::Aside { path, source })?;
         for file in &self.artifact.files {
             let from = self.artifact.location(&file.path);
             let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };

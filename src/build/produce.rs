@@ -168,7 +168,7 @@ impl Task<'_> {
         let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
         let within: Vec<PathBuf> = within.cloned().collect();
         let waits = Aside::path(&artifact, repository.as_deref());
-        let made = self.make_in_place(&mut setting, belongs, repository.as_deref(), &within);
+        let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref(), &within);
         // If the command failed, the old artifact is back, unless it stopped that.
         if made.is_ok() || waits.symlink_metadata().is_ok() {
             contents.repositories.retain(|path| !within.contains(path));
@@ -199,13 +199,14 @@ impl Task<'_> {
         &self,
         setting: &mut Setting<'_>,
         belongs: Place,
+        root: &Path,
         repository: Option<&Path>,
         within: &[PathBuf],
     ) -> Result<MadeInPlace, Error> {
         let artifact = belongs.path.clone();
         let environment = setting.describe().map_err(Error::run)?;
         let aside =
-            Aside::take(belongs, repository).map_err(|(path, source)| Error::Aside { path, source })?;
+            Aside::take(belongs, root, repository).map_err(|(path, source)| Error::Aside { path, source })?;
         if let Some(old) = aside.old() {
             // Where there is no repository to keep it in, it lies beside its place, where commands can write.
             setting.reach.hidden.extend(old.canonicalize());

@@ -70,7 +70,7 @@ const ROOTS: [&str; 6] = [
 pub(super) struct Setting {
     /// In lower case but for what a user names.
     name: String,
-    pub(super) value: String,
+    value: String,
 }
 
 impl Setting {
