@@ -8,7 +8,6 @@
 mod archives;
 mod bytes;
 mod json;
-mod lineage;
 mod manifests;
 mod npy;
 mod numbers;
@@ -22,7 +21,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use lineage::{InputChange, compare_inputs};
 pub use manifests::{Changed, Changes, Facts, changed_answers, compare_manifests, shared_rows};
 
 use crate::digest::{Symlinks, open_regular};

@@ -7,6 +7,7 @@ mod attestation;
 mod behaviour;
 mod canonical;
 mod evidence;
+mod inputs;
 mod model_signature;
 mod object;
 mod parse;
@@ -27,6 +28,7 @@ use canonical::{serialises_to, to_json, write_json};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
+pub use inputs::{InputChange, compare_inputs};
 pub use model_signature::{ModelSignature, model_root, model_signature_payload, sealed_release};
 pub use object::Object;
 pub use parse::{ParseError, parse};

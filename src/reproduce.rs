@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::build::ReachError;
-use crate::compare::{self, InputChange, Likeness};
+use crate::compare::{self, Likeness};
 use crate::digest::{Digest, Progress};
 use crate::inputs;
-use crate::manifest::{CommandOutput, Demand, Model, Origin, Rung, Statement};
+use crate::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung, Statement};
 use crate::release::StatementError;
 use crate::report::{Report, Verdict};
 use crate::run::{Confinement, Listener, Scratch};

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InputChange, compare_inputs};
-use crate::manifest::{Annotations, ProbeFacts, Statement, Subject, Value};
+use crate::manifest::{Annotations, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs};
 use crate::profile::{Overlap, overlap};
 
 /// Two values under one name; `None`: there was none.

@@ -1,8 +1,7 @@
 //! `gate.refresh`: did anything new go in, and did it have an effect?
 
 use super::Evidence;
-use crate::compare::{InputChange, compare_inputs};
-use crate::manifest::{Annotations, Statement};
+use crate::manifest::{Annotations, InputChange, Statement, compare_inputs};
 use crate::policy::Inert;
 use crate::report::Check;
 use crate::text::{enumerate, name};

@@ -8,10 +8,10 @@ use super::vary::{self, Circumstance, Conditions};
 use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
 use crate::build::{CommandPlace, Setting, reach};
 use crate::checkout::{self, Checkout, Repository, declared};
-use crate::compare::{InputChange, Likeness, compare_files, compare_inputs};
+use crate::compare::{Likeness, compare_files};
 use crate::digest;
 use crate::inputs::{self, Artifact, Inputs, WorkTree, check_unchanged, gather, list_artifact};
-use crate::manifest::{CommandOutput, Origin, Rung, Statement, Subject};
+use crate::manifest::{CommandOutput, InputChange, Origin, Rung, Statement, Subject, compare_inputs};
 use crate::recipe::Recipe;
 use crate::run::{self, Silent, remove_all};
 

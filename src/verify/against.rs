@@ -1,10 +1,9 @@
 //! `--against DIR`: the sealed inputs compared with a checkout, one by one.
 
 use super::{Against, Error};
-use crate::compare::compare_inputs;
 use crate::digest::{self, Digest, Progress};
 use crate::inputs::{self, exempt, hash_small_file, read_base, read_source, work_tree};
-use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement};
+use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
 use crate::recipe::Recipe;
 use crate::report::{Check, Status};
 

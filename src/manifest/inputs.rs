@@ -1,6 +1,6 @@
-//! What went into two builds, input by input.
+//! The inputs of two builds, compared one by one.
 
-use crate::manifest::ResourceDescriptor;
+use super::ResourceDescriptor;
 
 /// An input that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
