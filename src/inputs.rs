@@ -27,10 +27,11 @@ pub use pointer::{Pointer, lfs_pointer};
 pub use source::{SourceFacts, read_source};
 pub use unchanged::check_unchanged;
 
+use crate::config::Age;
 use crate::digest;
 use crate::manifest::PathError;
 use crate::profile::ProfileError;
-use crate::recipe::{self, Age};
+use crate::recipe;
 
 /// Why an input cannot be sealed.
 #[derive(Debug, thiserror::Error)]

@@ -57,6 +57,7 @@ pub mod checkout;
 #[doc(hidden)]
 pub mod cli;
 pub mod compare;
+pub mod config;
 pub mod content;
 pub mod diff;
 pub mod digest;

@@ -1,5 +1,6 @@
 //! The policy, `gate.toml`: what a deployment demands. The deployer's file, never taken from an archive.
 
+mod answers;
 mod check;
 mod signers;
 mod tables;
@@ -9,12 +10,13 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use answers::{Aspect, Bounds, Finding, Verdict, judge_answers};
 pub use tables::{
     Code, Data, Distance, Inert, Previous, Probe, Ratio, Refresh, Signer, Tables, Waiver, Warnings,
 };
 
+use crate::config::Mistake;
 use crate::digest::Digest;
-use crate::recipe::Mistake;
 
 /// No policy is longer.
 const LONGEST: u64 = 1 << 20;

@@ -8,7 +8,6 @@
 mod answer;
 mod ask;
 mod golden;
-mod judge;
 mod statistics;
 
 use std::path::PathBuf;
@@ -16,7 +15,6 @@ use std::path::PathBuf;
 pub use answer::agree;
 pub use ask::{Asked, Asking, ask};
 pub use golden::{Golden, Goldens};
-pub use judge::{Aspect, Bounds, Finding, Verdict, judge};
 pub use statistics::spread;
 
 use crate::run;

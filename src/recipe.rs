@@ -2,11 +2,9 @@
 //!
 //! Reading a recipe opens no other file: what its paths lead to is not this room's business.
 
-mod age;
 mod cache;
 mod check;
 mod discover;
-mod mistake;
 mod size;
 mod tables;
 mod values;
@@ -16,11 +14,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub use crate::manifest::is_source_name;
-pub use age::Age;
 pub use cache::CacheName;
 pub use discover::{Discovery, discover};
-pub use mistake::Mistake;
 pub use size::Size;
 pub use tables::{
     Archive, Artifact, Base, Code, Data, Environment, Model, Params, Probe, Reproduce, Run, Tables,
@@ -28,6 +23,7 @@ pub use tables::{
 pub use values::read_toml_values;
 
 use crate::archive::Compression;
+use crate::config::Mistake;
 use crate::manifest::Value;
 
 /// The file's name.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{Error, Options};
 use crate::inputs::{Artifact, Contents, git_places, work_tree};
 use crate::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
-use crate::probe::{self, Asked, Asking, Bounds, Finding, Goldens, Verdict, ask, judge, spread};
+use crate::policy::{Bounds, Finding, Verdict, judge_answers};
+use crate::probe::{self, Asked, Asking, Goldens, ask, spread};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
 
@@ -39,7 +40,7 @@ pub(super) fn observe(
             listener: options.listener,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;
-        let findings = judge(&asked.facts, None, Bounds::default());
+        let findings = judge_answers(&asked.facts, None, Bounds::default());
         refuse(name, &asked, &findings)?;
         let unclear = findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
         behaviour.warnings.extend(
@@ -205,7 +206,7 @@ pub(super) fn check_probes(recipe: &Recipe, statement: &Statement) -> Result<(),
                 format!("the counts of its probe `{}` are not those of its answers", sealed.probe());
             return Err(Error::Statement(message));
         }
-        let findings = judge(&sealed.annotations, None, Bounds::default());
+        let findings = judge_answers(&sealed.annotations, None, Bounds::default());
         if let Some(failed) = findings.iter().find(|finding| finding.verdict == Verdict::Fail) {
             let (name, aspect) = (sealed.probe(), failed.aspect.name());
             let message = format!("its probe `{name}` fails, {aspect}: {}", failed.message);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::digest::{Algorithms, Digest};
-use crate::{recipe, text};
+use crate::{manifest, text};
 
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -49,7 +49,7 @@ pub(super) struct DataPath {
 
 pub(super) fn data_path(text: &str) -> Result<DataPath, String> {
     match text.split_once('=') {
-        Some((name, path)) if recipe::is_source_name(name) && !path.is_empty() => {
+        Some((name, path)) if manifest::is_source_name(name) && !path.is_empty() => {
             Ok(DataPath { name: name.to_string(), path: PathBuf::from(path) })
         }
         _ => Err("this is not NAME=PATH, as in train=/mnt/train.csv".to_string()),

@@ -9,8 +9,8 @@ use super::countersign::{signed, whole};
 use super::output::{print, warn};
 use super::signer::SignerStart;
 use super::signing::Signing;
+use crate::config::Age;
 use crate::manifest::{Attestation, Claim, Rollback};
-use crate::recipe::Age;
 use crate::release::SignedStatement;
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use super::Talk;
 use super::keys::{make_local_key, password};
 use super::output::warn;
 use super::signer::{SignerCommand, SignerStart};
-use crate::recipe::Age;
+use crate::config::Age;
 use crate::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };

@@ -2,8 +2,7 @@
 
 use super::Evidence;
 use crate::manifest::{Byproduct, ProbeFacts, Statement};
-use crate::policy::Probe;
-use crate::probe::{self, Verdict};
+use crate::policy::{Probe, Verdict, judge_answers};
 use crate::report::{Check, Status};
 use crate::text;
 
@@ -83,7 +82,7 @@ pub fn judge_probe(
             checks.push(Check::fail(id("tolerance"), message));
         }
     }
-    checks.extend(probe::judge(facts, previous, demand.bounds()).into_iter().map(|finding| {
+    checks.extend(judge_answers(facts, previous, demand.bounds()).into_iter().map(|finding| {
         let status = match finding.verdict {
             Verdict::Pass => Status::Pass,
             Verdict::Fail => Status::Fail,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Source;
-use crate::recipe::Age;
+use crate::config::Age;
 use crate::report::Check;
 use crate::text::Escaped;
 

@@ -8,10 +8,11 @@ use super::params::{self, LONGEST};
 use super::paths::{exempt, stay_inside, work_tree};
 use super::{Change, Code, Error, SourceFacts, WorkTree, read_base, read_source};
 use crate::cache::Cache;
+use crate::config::Age;
 use crate::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
 use crate::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
 use crate::profile::{Columns, Profile};
-use crate::recipe::{Age, Data, Recipe};
+use crate::recipe::{Data, Recipe};
 
 /// How the inputs are to be read.
 #[derive(Clone, Copy)]

@@ -2,10 +2,9 @@
 
 use toml::Spanned;
 
-use super::{Error, Policy};
+use super::{Aspect, Error, Policy};
 use crate::manifest;
-use crate::probe::Aspect;
-use crate::recipe::is_source_name;
+use crate::manifest::is_source_name;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;

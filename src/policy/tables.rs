@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+use super::Bounds;
+use crate::config::Age;
 use crate::manifest::{Origin, Rung};
-use crate::probe::Bounds;
-use crate::recipe::Age;
 use crate::trust::{Rights, Role};
 
 /// The tables of a policy, as written.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::{Error, Recipe, is_source_name};
-use crate::manifest;
+use super::{Error, Recipe};
+use crate::manifest::{self, is_source_name};
 
 impl Recipe {
     pub(super) fn check(&self) -> Result<(), Error> {

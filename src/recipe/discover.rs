@@ -4,9 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::digest::{self, EntryKind, Symlinks, walk};
-use crate::manifest;
-
-use super::is_source_name;
+use crate::manifest::{self, is_source_name};
 
 /// Model formats, by ending.
 const MODEL_ENDINGS: [&str; 16] = [

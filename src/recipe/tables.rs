@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{Age, CacheName, Size};
+use super::{CacheName, Size};
 use crate::archive::Compression;
+use crate::config::Age;
 use crate::digest::Symlinks;
 use crate::manifest::Rung;
 

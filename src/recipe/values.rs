@@ -5,7 +5,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Error, Mistake};
+use super::Error;
+use crate::config::Mistake;
 use crate::manifest::Value;
 
 /// The inline hyperparameters of a recipe, by name.

@@ -14,10 +14,10 @@ use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::archive::write_new;
 use crate::cli::arguments::Format;
+use crate::config::Age;
 use crate::gate::{self, Evidence};
 use crate::manifest::{Annotations, Basis, Byproduct, Statement};
 use crate::policy::Policy;
-use crate::recipe::Age;
 use crate::report::{Signer, Status, Verdict};
 use crate::verify::{Options, Sealed, Target, read_sealed, verify};
 

@@ -1,5 +1,4 @@
-//! What the results of a probe say about the model: the same judgement when it is built and when it is
-//! deployed.
+//! Judges the answers to a probe: by the same rules when a model is built and when it is deployed.
 
 use crate::manifest::{Basis, ProbeFacts, Tolerance};
 use crate::text::{count, name};
@@ -82,7 +81,7 @@ const MORE_FALLBACK: f64 = 0.02;
 const MIN_SENSITIVITY: f64 = 0.20;
 
 /// Judges a probe, against the one of the previous release if there is one.
-pub fn judge(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
+pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
     let finding = |aspect, (verdict, message)| Finding { aspect, verdict, message };
     vec![
         finding(Aspect::Golden, golden(facts)),
