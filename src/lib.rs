@@ -14,12 +14,12 @@
 //!                                                          report            unpack
 //! ```
 //!
-//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`], [`cache`],
-//! [`manifest`], [`sign`], [`trust`], [`oms`], [`archive`], [`release`], [`recipe`], [`profile`], [`content`],
-//! [`inputs`], [`run`], [`probe`], [`checkout`], [`compare`], [`build`], [`report`], [`policy`], [`gate`],
-//! [`verify`], [`reproduce`], [`diff`], [`acceptance`], [`drill`]; a test holds them to it. `manifest` knows
-//! nothing of files, `archive` nothing of keys, `report` nothing of how a check was made. The command line,
-//! [`cli`], knows everything and is known by nothing.
+//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`],
+//! [`manifest`], [`sign`], [`archive`], [`release`], [`config`], [`trust`], [`oms`], [`report`], [`policy`],
+//! [`gate`], [`verify`], [`recipe`], [`run`], [`cache`], [`profile`], [`content`], [`inputs`], [`probe`],
+//! [`checkout`], [`build`], [`compare`], [`reproduce`], [`diff`], [`acceptance`], [`drill`], [`ops`]; a test
+//! holds them to it. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing of how a
+//! check was made. The command line, [`cli`], knows everything and is known by nothing.
 //!
 //! ```no_run
 //! use modelseal::digest::Algorithms;
@@ -33,9 +33,8 @@
 //!     signers: &signers,
 //!     release: None,
 //!     hash: Algorithms::BLAKE3,
-//!     against: None,
 //!     attestations: &[],
-//!     online: false,
+//!     outside: &[],
 //!     policy: None,
 //!     previous: None,
 //!     now: jiff::Timestamp::now(),
@@ -68,6 +67,7 @@ pub mod inputs;
 pub mod interrupt;
 pub mod manifest;
 pub mod oms;
+pub mod ops;
 pub mod policy;
 pub mod probe;
 pub mod profile;

@@ -5,7 +5,6 @@
 //! but what `unpack` extracts. A check that fails is an answer, not an error: [`Error`] means that the
 //! question could not be asked.
 
-mod against;
 mod archive;
 mod attestation;
 mod contents;
@@ -16,23 +15,20 @@ mod model;
 mod model_signature;
 mod policy;
 mod previous;
-mod reachable;
 mod rollback;
 mod seal;
 mod signature;
 mod signatures;
 mod unpack;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::digest::{self, Algorithms, Digest, Progress};
-use crate::inputs;
+use crate::manifest::Statement;
 use crate::policy::Policy;
-use crate::recipe;
 use crate::release::{Discard, ModelSignature, Seal, SealError};
 use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::trust::{Accepted, Role, TrustedSigner, Who};
@@ -42,13 +38,19 @@ pub use model::{Model, verify_model};
 pub use seal::{Sealed, read_sealed};
 pub use unpack::unpack;
 
-/// A checkout to compare the sealed inputs with.
-#[derive(Debug, Clone)]
-pub struct Against {
-    /// The directory of the recipe.
-    pub directory: PathBuf,
-    /// Where data sources lie on this machine, by name.
-    pub data: BTreeMap<String, PathBuf>,
+/// A check that needs more than the release: a checkout, the network. The caller makes it, and the policy judges
+/// it together with everything else.
+pub trait OutsideCheck {
+    /// What the caller demands by it, in a phrase.
+    fn demand(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds what it finds about a release whose seal and signature are accepted.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] or [`Error::Interrupted`]: the question could not be asked.
+    fn check(&self, manifest: &Statement, report: &mut Report, progress: Progress<'_>) -> Result<(), Error>;
 }
 
 /// What the caller demands.
@@ -58,11 +60,9 @@ pub struct Options<'a> {
     pub release: Option<Digest>,
     /// Which of the sealed digests are computed.
     pub hash: Algorithms,
-    pub against: Option<Against>,
     /// Statements about the release, beside those that lie next to the target.
     pub attestations: &'a [PathBuf],
-    /// Ask the sealed remote for the commit, by the `git` program.
-    pub online: bool,
+    pub outside: &'a [&'a dyn OutsideCheck],
     /// What the deployer demands of the evidence.
     pub policy: Option<&'a Policy>,
     /// The release that is deployed now, to compare with.
@@ -79,9 +79,8 @@ impl<'a> Options<'a> {
             signers,
             release: None,
             hash: Algorithms::ALL,
-            against: None,
             attestations: &[],
-            online: false,
+            outside: &[],
             policy: None,
             previous: None,
             now,
@@ -104,8 +103,9 @@ pub enum Error {
     NoSigner,
     #[error(transparent)]
     Digest(#[from] digest::Error),
+    /// Of an [`OutsideCheck`].
     #[error(transparent)]
-    Against(#[from] inputs::Error),
+    Outside(Box<dyn std::error::Error + Send + Sync>),
     #[error("{} is a directory: an archive is needed", crate::text::path(.0))]
     NotAnArchive(PathBuf),
     #[error("{} cannot be unpacked to: it {reason}", crate::text::path(path))]
@@ -129,16 +129,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NoSigner => Some("name who must have signed: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`".into()),
-            Error::Against(error) => error.hint(),
             Error::Destination { .. } => Some("name a directory that does not exist yet".into()),
             _ => None,
         }
-    }
-}
-
-impl From<recipe::Error> for Error {
-    fn from(error: recipe::Error) -> Self {
-        Error::Against(error.into())
     }
 }
 
@@ -222,9 +215,7 @@ impl<'a> Verification<'a> {
         if let Some(release) = options.release {
             demanded.push(format!("release sha256:{release}"));
         }
-        if let Some(against) = &options.against {
-            demanded.push(format!("the inputs of {}", crate::text::path(&against.directory)));
-        }
+        demanded.extend(options.outside.iter().filter_map(|check| check.demand()));
         demanded.extend(options.policy.into_iter().flat_map(Policy::demands));
         let report = Report {
             target: target.shown(),
@@ -280,8 +271,10 @@ impl<'a> Verification<'a> {
     /// Steps 5 to 7, the same for archives and directories.
     fn finish(&mut self, seal: Seal, model_signature: Option<&ModelSignature>) -> Result<(), Error> {
         model_signature::check(self, &seal, model_signature);
-        lineage::check(self, &seal)?;
-        reachable::check(self, &seal)?;
+        self.report.checks.extend(lineage::checks(&seal.manifest));
+        for outside in self.options.outside {
+            outside.check(&seal.manifest, &mut self.report, self.options.progress)?;
+        }
         attestation::check(self, &seal)?;
         policy::check(self, &seal)?;
         self.seal = Some(seal);

@@ -43,7 +43,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return error.hint().or_else(|| recipe_hint(error));
     }
     if let Some(error) = error.downcast_ref::<verify::Error>() {
-        return error.hint().or_else(|| recipe_hint(error));
+        return verify_hint(error);
     }
     if let Some(error) = error.downcast_ref::<diff::Error>() {
         return error.hint();
@@ -76,10 +76,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<build::Error>() {
         Some(build::Error::Input(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
-        _ => match error.downcast_ref::<verify::Error>() {
-            Some(verify::Error::Against(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
-            _ => None,
-        },
+        _ => None,
+    }
+}
+
+fn verify_hint(error: &verify::Error) -> Option<String> {
+    let verify::Error::Outside(outside) = error else { return error.hint() };
+    match outside.downcast_ref::<crate::inputs::Error>()? {
+        crate::inputs::Error::Recipe(error) => recipe_hint_of(error),
+        error => error.hint(),
     }
 }
 

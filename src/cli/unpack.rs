@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::digest::{Algorithms, Digest};
+use crate::ops::{CheckoutComparison, RemoteCommit};
 use crate::report::Verdict;
 use crate::verify::{Options, unpack};
 
@@ -57,15 +58,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
+    let (checkout, remote) = (CheckoutComparison(None), RemoteCommit { is_asked_for: arguments.online });
     let progress = Progress::new("unpacking", talk);
     let options = Options {
         signers: &signers,
         release: arguments.release,
         // What stays on the disk is checked with everything there is.
         hash: Algorithms::ALL,
-        against: None,
         attestations: &arguments.attestation,
-        online: arguments.online,
+        outside: &[&checkout, &remote],
         policy: policy.as_ref(),
         previous: previous.as_ref(),
         now,

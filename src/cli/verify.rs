@@ -13,8 +13,9 @@ use super::policy::previous;
 use super::progress::Progress;
 use super::trusting::Trusting;
 use crate::digest::Digest;
+use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
 use crate::report::{Report, to_json, to_text};
-use crate::verify::{Against, Model, Options, Target, verify, verify_model};
+use crate::verify::{Model, Options, Target, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
 
@@ -87,15 +88,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let data = data_paths(&arguments.data)?;
-    let against = arguments.against.clone().map(|directory| Against { directory, data });
+    let checkout = arguments.against.clone().map(|directory| LocalCheckout { directory, data });
+    let (checkout, remote) = (CheckoutComparison(checkout), RemoteCommit { is_asked_for: arguments.online });
     let progress = Progress::new("verifying", talk);
     let options = Options {
         signers: &signers,
         release: arguments.release,
         hash: arguments.hash.into(),
-        against,
         attestations: &arguments.attestation,
-        online: arguments.online,
+        outside: &[&checkout, &remote],
         policy: policy.as_ref(),
         previous: previous.as_ref(),
         now,

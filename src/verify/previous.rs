@@ -60,9 +60,8 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
     let options = Options {
         signers: &signers,
         release: None,
-        against: None,
         attestations: &[],
-        online: false,
+        outside: &[],
         policy: None,
         previous: None,
         ..*options

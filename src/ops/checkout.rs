@@ -1,11 +1,48 @@
-//! `--against DIR`: the sealed inputs compared with a checkout, one by one.
+//! The sealed inputs compared with a checkout, one by one.
 
-use super::{Against, Error};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use crate::digest::{self, Digest, Progress};
-use crate::inputs::{self, exempt, hash_small_file, read_base, read_source, work_tree};
+use crate::inputs::{Error, exempt, hash_small_file, read_base, read_source, work_tree};
 use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
 use crate::recipe::Recipe;
-use crate::report::{Check, Status};
+use crate::report::{Check, Report, Status};
+use crate::verify::{self, OutsideCheck};
+
+/// A checkout on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalCheckout {
+    /// The directory of the recipe.
+    pub directory: PathBuf,
+    /// Where data sources are on this machine, by name.
+    pub data: BTreeMap<String, PathBuf>,
+}
+
+/// Compares the sealed inputs with a checkout; `None`: nobody asked for it, and the report says so.
+pub struct CheckoutComparison(pub Option<LocalCheckout>);
+
+impl OutsideCheck for CheckoutComparison {
+    fn demand(&self) -> Option<String> {
+        self.0.as_ref().map(|checkout| format!("the inputs of {}", crate::text::path(&checkout.directory)))
+    }
+
+    fn check(
+        &self,
+        manifest: &Statement,
+        report: &mut Report,
+        progress: Progress<'_>,
+    ) -> Result<(), verify::Error> {
+        let Some(checkout) = &self.0 else {
+            report.not_checked.push("inputs against a checkout (no --against)".to_string());
+            return Ok(());
+        };
+        let compared = compare(manifest, checkout, progress);
+        let compared = compared.map_err(|error| verify::Error::Outside(Box::new(error)))?;
+        merge(&mut report.checks, compared, &mut report.not_checked);
+        Ok(())
+    }
+}
 
 /// How one input compares.
 pub(super) enum Compared {
@@ -25,25 +62,25 @@ pub(super) enum Compared {
 /// a comparison of its own.
 pub(super) fn compare(
     manifest: &Statement,
-    against: &Against,
+    checkout: &LocalCheckout,
     progress: Progress<'_>,
 ) -> Result<Vec<(String, Compared)>, Error> {
-    let recipe = Recipe::load(&against.directory)?;
-    for name in against.data.keys() {
+    let recipe = Recipe::load(&checkout.directory)?;
+    for name in checkout.data.keys() {
         let sealed = format!("data/{name}");
         if !manifest.dependencies().iter().any(|input| input.name == sealed) {
-            return Err(Error::Against(inputs::Error::UnknownData(name.clone())));
+            return Err(Error::UnknownData(name.clone()));
         }
     }
     let mut results = Vec::new();
     for input in manifest.dependencies() {
         let (kind, rest) = input.name.split_once('/').unwrap_or((&input.name, ""));
         let compared = match kind {
-            "code" => compare_code(input, &recipe, against),
+            "code" => compare_code(input, &recipe, checkout),
             "recipe" => {
                 Ok(compare_digest(input, &DependencyDigest::file(Digest::sha256(recipe.text.as_bytes()))))
             }
-            "data" => compare_data(input, rest, &recipe, against, progress),
+            "data" => compare_data(input, rest, &recipe, checkout, progress),
             "base" => compare_base(input, rest, &recipe, progress),
             _ => compare_file(input, rest, &recipe),
         }?;
@@ -52,14 +89,16 @@ pub(super) fn compare(
     Ok(results)
 }
 
-fn compare_code(input: &ResourceDescriptor, recipe: &Recipe, against: &Against) -> Result<Compared, Error> {
+fn compare_code(
+    input: &ResourceDescriptor,
+    recipe: &Recipe,
+    checkout: &LocalCheckout,
+) -> Result<Compared, Error> {
     let Some(work_tree) = work_tree(recipe)? else {
         return Ok(Compared::NotThere("the checkout's recipe says `[code] none`".to_string()));
     };
     let dist = recipe.directory().canonicalize().map(|directory| directory.join("dist"));
-    let code = work_tree
-        .read(&exempt(recipe, &against.data, &dist.into_iter().collect::<Vec<_>>()))
-        .map_err(inputs::Error::from)?;
+    let code = work_tree.read(&exempt(recipe, &checkout.data, &dist.into_iter().collect::<Vec<_>>()))?;
     if Some(code.dir_hash) == input.digest.dir_hash {
         return Ok(Compared::Same);
     }
@@ -91,11 +130,11 @@ fn compare_data(
     input: &ResourceDescriptor,
     name: &str,
     recipe: &Recipe,
-    against: &Against,
+    checkout: &LocalCheckout,
     progress: Progress<'_>,
 ) -> Result<Compared, Error> {
     let declared = recipe.tables.data.iter().find(|data| data.name.get_ref() == name);
-    let path = match (against.data.get(name), declared, &input.uri) {
+    let path = match (checkout.data.get(name), declared, &input.uri) {
         (Some(path), _, _) => path.clone(),
         (None, Some(data), _) => recipe.directory().join(data.path.get_ref()),
         (None, None, Some(uri)) => recipe.directory().join(uri),
@@ -131,19 +170,16 @@ fn compare_file(input: &ResourceDescriptor, path: &str, recipe: &Recipe) -> Resu
 }
 
 /// What is not there, or is a pointer to it, was not compared; everything else was, or is an error.
-fn found(
-    read: Result<DependencyDigest, inputs::Error>,
-    input: &ResourceDescriptor,
-) -> Result<Compared, Error> {
+fn found(read: Result<DependencyDigest, Error>, input: &ResourceDescriptor) -> Result<Compared, Error> {
     match read {
         Ok(digest) => Ok(compare_digest(input, &digest)),
-        Err(inputs::Error::Digest(digest::Error::Io { path, source }))
+        Err(Error::Digest(digest::Error::Io { path, source }))
             if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
             Ok(Compared::NotThere(format!("{} is not there", crate::text::path(&path))))
         }
-        Err(error @ inputs::Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
-        Err(error) => Err(error.into()),
+        Err(error @ Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
+        Err(error) => Err(error),
     }
 }
 
@@ -170,11 +206,7 @@ fn describe(name: &str) -> String {
 
 /// Puts the comparisons into the checks of the lineage. A parameter or environment file shares a check with
 /// its kind.
-pub(super) fn merge(
-    checks: &mut Vec<Check>,
-    compared: Vec<(String, Compared)>,
-    not_checked: &mut Vec<String>,
-) {
+fn merge(checks: &mut Vec<Check>, compared: Vec<(String, Compared)>, not_checked: &mut Vec<String>) {
     for (name, compared) in compared {
         let id = match name.split_once('/') {
             Some((kind @ ("data" | "base"), source)) => format!("lineage.{kind}.{source}"),

@@ -1,0 +1,7 @@
+//! What the program does with a release beyond building and verifying it.
+
+mod checkout;
+mod remote_commit;
+
+pub use checkout::{CheckoutComparison, LocalCheckout};
+pub use remote_commit::RemoteCommit;

@@ -1,0 +1,101 @@
+//! Whether anybody else could rebuild the release: the only question that is asked over the network.
+
+use super::checkout::{Compared, LocalCheckout, compare};
+use crate::checkout::{self, Checkout, Repository};
+use crate::digest::Progress;
+use crate::inputs;
+use crate::manifest::Statement;
+use crate::report::{Check, Report};
+use crate::run::{Programs, Scratch};
+use crate::text::{Escaped, name, short};
+use crate::verify::{Error, OutsideCheck};
+
+const ID: &str = "lineage.reachable";
+
+const NOBODY: &str = "nobody else can rebuild this model";
+
+/// Looks for the sealed commit at its remote, by the `git` program.
+pub struct RemoteCommit {
+    /// If not, the report says that nobody asked.
+    pub is_asked_for: bool,
+}
+
+impl OutsideCheck for RemoteCommit {
+    /// Clones from the sealed remote, and compares what the commit holds.
+    fn check(&self, manifest: &Statement, report: &mut Report, progress: Progress<'_>) -> Result<(), Error> {
+        if !self.is_asked_for {
+            report.not_checked.push("the commit at its remote (no --online)".to_string());
+            return Ok(());
+        }
+        report.checks.push(look(manifest, progress)?);
+        Ok(())
+    }
+}
+
+fn look(manifest: &Statement, progress: Progress<'_>) -> Result<Check, Error> {
+    let Some(code) = manifest.dependencies().iter().find(|input| input.name == "code") else {
+        return Ok(Check::unknown(ID, "no commit was sealed"));
+    };
+    let Some(remote) = code.uri.as_deref().and_then(|uri| uri.strip_prefix("git+")) else {
+        let message = format!("no remote was sealed: {NOBODY}");
+        return Ok(Check::fail(ID, message).hint("push the commit, and build from a clone of that remote"));
+    };
+    let commit = code.digest.git_commit.as_deref().unwrap_or_default();
+    match ask(manifest, remote, commit, progress) {
+        Ok(check) => Ok(check),
+        Err(Stopped::Scratch(source)) => Err(Error::Io { path: std::env::temp_dir(), source }),
+        Err(Stopped::Input(error)) => Err(Error::Outside(Box::new(error))),
+        Err(Stopped::Checkout(checkout::Error::Interrupted)) => Err(Error::Interrupted),
+        Err(Stopped::Checkout(error @ (checkout::Error::NoCommit { .. } | checkout::Error::NoRecipe(_)))) => {
+            Ok(Check::fail(ID, format!("{error}: {NOBODY}")))
+        }
+        Err(Stopped::Checkout(error)) => Ok(Check::unknown(ID, error.to_string())),
+    }
+}
+
+enum Stopped {
+    Scratch(std::io::Error),
+    Input(inputs::Error),
+    Checkout(checkout::Error),
+}
+
+impl From<checkout::Error> for Stopped {
+    fn from(error: checkout::Error) -> Self {
+        Stopped::Checkout(error)
+    }
+}
+
+fn ask(manifest: &Statement, remote: &str, commit: &str, progress: Progress<'_>) -> Result<Check, Stopped> {
+    let scratch = Scratch::new().map_err(Stopped::Scratch)?;
+    let recipe = manifest.dependencies().iter().find(|input| input.name == "recipe");
+    let recipe = recipe.and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+    let checkout =
+        Checkout::new(&Programs::new(&[]), scratch.path(), &Repository::Address(remote), commit, recipe)?;
+    let (commit, address) = (short(commit), Escaped(remote));
+    if !checkout.is_on_a_branch() {
+        let message = format!("the commit {commit} is on no branch and no tag of {address}: {NOBODY}");
+        return Ok(Check::fail(ID, message).hint("push it to a branch that stays"));
+    }
+    let directory = checkout.recipe().directory().to_path_buf();
+    let here = LocalCheckout { directory, data: Default::default() };
+    let compared = compare(manifest, &here, progress).map_err(Stopped::Input)?;
+    let mut elsewhere = Vec::new();
+    for (input, compared) in compared {
+        match compared {
+            Compared::Same => {}
+            Compared::Differs { expected, actual, .. } => {
+                let message = format!(
+                    "{} of the commit {commit} at {address} is not the sealed one: {NOBODY}",
+                    name(&input)
+                );
+                return Ok(Check::fail(ID, message).differs(expected, actual));
+            }
+            Compared::NotThere(_) => elsewhere.push(name(&input)),
+        }
+    }
+    let mut message = format!("the commit {commit} is at {address}");
+    if !elsewhere.is_empty() {
+        message += &format!("; git does not hold {}", elsewhere.join(", "));
+    }
+    Ok(Check::pass(ID, message))
+}
