@@ -8,18 +8,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use modelseal::archive::{ArchiveFile, ArchiveWriter, Compression, Entry, Frame};
-use modelseal::digest::{
+use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Compression, Entry, Frame};
+use modelseal_format::digest::{
     Algorithms, Consumer, Digest, Error, FileRead, Job, Symlinks, directory_hash, hash_file, hash_files,
     sha256_of_both, walk,
 };
-use modelseal::document::{Counted, Document};
-use modelseal::manifest::{
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::manifest::{
     ExternalParameters, FORMAT, FileFacts, InternalParameters, Missing, Model, Origin, Statement, Subject,
     check_collisions, parse,
 };
-use modelseal::release::Seal;
-use modelseal::sign::{KeyAlgorithm, PrivateKey, SignedBundle};
+use modelseal_format::release::Seal;
+use modelseal_format::sign::{KeyAlgorithm, PrivateKey, SignedBundle};
 use tempfile::TempDir;
 
 const MEBI: usize = 1 << 20;

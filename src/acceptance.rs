@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::digest::Progress;
-use crate::gate::{count_warnings, excuse, judge_probe};
-use crate::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
-use crate::policy::{Policy, Probe};
-use crate::probe::{self, Asking, Goldens, agree, ask};
-use crate::report::{Check, Report, Status, Verdict};
-use crate::run::{self, Confinement, Isolation, Listener, Scratch, variables};
-use crate::trust::TrustedSigner;
-use crate::verify::{self, Sealed, Target, read_sealed, take_in};
+use modelseal_build::probe::{self, Asking, Goldens, agree, ask};
+use modelseal_build::run::{self, Confinement, Isolation, Listener, Scratch, variables};
+use modelseal_format::digest::Progress;
+use modelseal_format::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
+use modelseal_verify::gate::{count_warnings, excuse, judge_probe};
+use modelseal_verify::policy::{Policy, Probe};
+use modelseal_verify::report::{Check, Report, Status, Verdict};
+use modelseal_verify::trust::TrustedSigner;
+use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in};
 
 /// How to ask.
 pub struct Options<'a> {
@@ -39,7 +39,7 @@ pub struct Options<'a> {
 pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    #[error("the policy {} names no command for a probe", crate::text::path(.0))]
+    #[error("the policy {} names no command for a probe", modelseal_format::text::path(.0))]
     NoCommand(PathBuf),
     #[error(transparent)]
     Questions(probe::Error),
@@ -212,7 +212,7 @@ impl Acceptance<'_> {
             None => Check::unknown(self.id("answers"), "no answers were sealed to compare with")
                 .hint("`[[probe]]` in the recipe asks the model when it is built"),
             Some(Ok(())) => {
-                let inputs = crate::text::count(asked.facts.inputs(), "input", "inputs");
+                let inputs = modelseal_format::text::count(asked.facts.inputs(), "input", "inputs");
                 Check::pass(self.id("answers"), format!("{inputs}, answered as it was sealed"))
             }
             Some(Err(reason)) => Check::fail(

@@ -113,7 +113,7 @@ struct Talk {
 fn report_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !crate::profile::panics_are_errors() {
+        if !modelseal_build::profile::panics_are_errors() {
             usual(panic);
         }
     }));
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
     // What whoever started this has open is for this process alone.
     close_fds::set_fds_cloexec(3, &[]);
     signals::watch();
-    crate::run::adopt_orphans();
+    modelseal_build::run::adopt_orphans();
     let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };
     let result = match cli.command {
         Command::Init(arguments) => init::run(&arguments, talk),

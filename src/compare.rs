@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 pub use manifests::{Changed, Changes, Facts, changed_answers, compare_manifests, shared_rows};
 
-use crate::digest::{Symlinks, open_regular};
-use crate::manifest::{Demand, Rung};
+use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::manifest::{Demand, Rung};
 
 /// Archives inside archives are looked into this deep.
 const DEEPEST: usize = 4;
@@ -33,7 +33,7 @@ const DEEPEST: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read {}", crate::text::path(path))]
+    #[error("cannot read {}", modelseal_format::text::path(path))]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot keep what is decompressed for comparing it")]
     Scratch(#[source] io::Error),
@@ -141,7 +141,7 @@ pub fn compare_files(
     let budget = Cell::new(archives::budget(size(&left).max(size(&right))));
     let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, depth: 0, budget: &budget };
     compare(&pair).map_err(|error| match error {
-        Failed::Io(source) if crate::interrupt::is_interruption(&source) => Error::Interrupted,
+        Failed::Io(source) if modelseal_format::interrupt::is_interruption(&source) => Error::Interrupted,
         Failed::Io(source) => Error::Read { path: rebuilt.to_path_buf(), source },
         Failed::Scratch(source) => Error::Scratch(source),
     })

@@ -9,10 +9,12 @@ mod sections;
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Changes, compare_manifests};
-use crate::digest::{Digest, Progress};
-use crate::manifest::{DependencyDigest, InternalParameters, Model, ResourceDescriptor, Statement};
-use crate::release::Seal;
-use crate::verify::{self, Sealed, Target, read_sealed};
+use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::manifest::{
+    DependencyDigest, InternalParameters, Model, ResourceDescriptor, Statement,
+};
+use modelseal_format::release::Seal;
+use modelseal_verify::verify::{self, Sealed, Target, read_sealed};
 
 pub use artifact::FileDifference;
 pub use history::History;
@@ -25,7 +27,7 @@ pub use sections::Section;
 pub enum Error {
     #[error(transparent)]
     Target(#[from] verify::Error),
-    #[error("{}: {reason}", crate::text::name(target))]
+    #[error("{}: {reason}", modelseal_format::text::name(target))]
     Unreadable { target: String, reason: String },
     #[error(transparent)]
     Compare(#[from] compare::Error),
@@ -165,7 +167,7 @@ impl Difference {
             ),
             several => {
                 let names: Vec<&str> = several.iter().map(|factor| factor.name()).collect();
-                format!("{} changed{artifact}", crate::text::enumerate(&names))
+                format!("{} changed{artifact}", modelseal_format::text::enumerate(&names))
             }
         }
     }
@@ -174,10 +176,10 @@ impl Difference {
         let changes = &self.changes;
         match (factor, changes.hyperparameters.as_slice(), changes.data.as_slice()) {
             (Factor::Hyperparameters, [one], _) => {
-                format!("the hyperparameter {}", crate::text::name(&one.name))
+                format!("the hyperparameter {}", modelseal_format::text::name(&one.name))
             }
             (Factor::Hyperparameters, several, _) => format!("{} hyperparameters", several.len()),
-            (Factor::Data, _, [one]) => format!("data {}", crate::text::name(&one.name)),
+            (Factor::Data, _, [one]) => format!("data {}", modelseal_format::text::name(&one.name)),
             (Factor::Data, _, several) => format!("{} data sources", several.len()),
             (Factor::Base, ..) => "the base model".to_string(),
             (Factor::Code, ..) => "the code".to_string(),

@@ -15,15 +15,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::digest::Progress;
-use crate::document::{Counted, Document};
-use crate::manifest::{Attestation, Claim, Origin, Rung};
-use crate::policy::Policy;
-use crate::report::{Report, Status, Verdict};
-use crate::run::Scratch;
-use crate::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
-use crate::trust::{Role, TrustedSigner};
-use crate::verify::{self, Sealed, Target, read_sealed, take_in, verify};
+use modelseal_build::run::Scratch;
+use modelseal_format::digest::Progress;
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
+use modelseal_format::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
+use modelseal_verify::policy::Policy;
+use modelseal_verify::report::{Report, Status, Verdict};
+use modelseal_verify::trust::{Role, TrustedSigner};
+use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in, verify};
 
 use release::Draft;
 
@@ -43,7 +43,7 @@ pub enum Error {
     Verify(#[from] verify::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("{} was changed while it was looked at", crate::text::path(.0))]
+    #[error("{} was changed while it was looked at", modelseal_format::text::path(.0))]
     Replaced(PathBuf),
     #[error("a copy cannot be made")]
     Copy(#[source] std::io::Error),

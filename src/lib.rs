@@ -45,38 +45,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// There is one exception, which says why: `digest/lanes.rs`.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod acceptance;
-pub mod archive;
-pub mod build;
-pub mod cache;
-pub mod checkout;
 #[doc(hidden)]
 pub mod cli;
 pub mod compare;
-pub mod config;
-pub mod content;
 pub mod diff;
-pub mod digest;
-pub mod document;
 pub mod drill;
-pub mod gate;
-pub mod inputs;
-pub mod interrupt;
-pub mod manifest;
-pub mod oms;
 pub mod ops;
-pub mod policy;
-pub mod probe;
-pub mod profile;
-pub mod recipe;
-pub mod release;
-pub mod report;
 pub mod reproduce;
-pub mod run;
-pub mod sign;
-pub mod text;
-pub mod trust;
-pub mod verify;

@@ -8,6 +8,7 @@ mod attest;
 mod behaviour;
 mod rebuild;
 mod seed;
+mod source;
 mod vary;
 
 use std::collections::BTreeMap;
@@ -16,16 +17,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::build::ReachError;
 use crate::compare::{self, Likeness};
-use crate::digest::{Digest, Progress};
-use crate::inputs;
-use crate::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung, Statement};
-use crate::release::StatementError;
-use crate::report::{Report, Verdict};
-use crate::run::{Confinement, Listener, Scratch};
-use crate::trust::TrustedSigner;
-use crate::verify::{self, Sealed, Target, read_sealed, take_in};
+use modelseal_build::build::ReachError;
+use modelseal_build::inputs;
+use modelseal_build::run::{Confinement, Listener, Scratch};
+use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung, Statement};
+use modelseal_format::release::StatementError;
+use modelseal_verify::report::{Report, Verdict};
+use modelseal_verify::trust::TrustedSigner;
+use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in};
 
 pub use attest::attest;
 use rebuild::{Rebuilder, Stopped};
@@ -205,7 +206,8 @@ impl Reproduction {
     }
 
     fn describe_untrue(&self) -> String {
-        let names: Vec<String> = self.untrue.iter().map(|change| crate::text::name(&change.name)).collect();
+        let names: Vec<String> =
+            self.untrue.iter().map(|change| modelseal_format::text::name(&change.name)).collect();
         format!(
             "{} of the commit {} what was sealed",
             names.join(", "),

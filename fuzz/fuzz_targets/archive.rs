@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::archive::ArchiveReader;
-use modelseal::digest::{Algorithms, FileDigests};
-use modelseal::manifest::Subject;
-use modelseal::release::{Discard, Seal, read_contents};
+use modelseal_format::archive::ArchiveReader;
+use modelseal_format::digest::{Algorithms, FileDigests};
+use modelseal_format::manifest::Subject;
+use modelseal_format::release::{Discard, Seal, read_contents};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut reader) = ArchiveReader::new(bytes) else { return };

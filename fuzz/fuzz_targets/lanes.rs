@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::digest::{Digest, sha256_of_both};
+use modelseal_format::digest::{Digest, sha256_of_both};
 
 fuzz_target!(|messages: (&[u8], &[u8])| {
     let (first, second) = messages;

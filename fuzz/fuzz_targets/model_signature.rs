@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::oms::ModelStatement;
-use modelseal::sign::{Material, read_foreign};
-use modelseal::trust::check_chain;
+use modelseal_verify::oms::ModelStatement;
+use modelseal_format::sign::{Material, read_foreign};
+use modelseal_verify::trust::check_chain;
 
 fuzz_target!(|bytes: &[u8]| {
     let payload = match read_foreign(bytes) {

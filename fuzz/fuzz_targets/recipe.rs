@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::recipe::Recipe;
+use modelseal_build::recipe::Recipe;
 
 fuzz_target!(|text: &str| {
     if let Err(error) = Recipe::parse("modelseal.toml".into(), text.to_string()) {

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal::document::Document;
-use modelseal::manifest::parse;
-use modelseal::release::Seal;
+use modelseal_format::document::Document;
+use modelseal_format::manifest::parse;
+use modelseal_format::release::Seal;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut source = bytes;

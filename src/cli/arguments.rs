@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::ValueEnum;
 
-use crate::digest::{Algorithms, Digest};
-use crate::{manifest, text};
+use modelseal_format::digest::{Algorithms, Digest};
+use modelseal_format::manifest;
+use modelseal_format::text;
 
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

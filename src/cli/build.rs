@@ -18,16 +18,16 @@ use super::running::Running;
 use super::signer::{SignerCommand, SignerStart};
 use super::signing::{Signing, SigningKey};
 use super::statement;
-use crate::archive::{self, Outcome};
-use crate::build::{self, Built, Making, Options, SealedBy, build, seal, state};
-use crate::cache::Cache;
-use crate::checkout::declared;
-use crate::digest::Digest;
-use crate::inputs::{Change, WorkTree, work_tree};
-use crate::recipe::Recipe;
-use crate::run::Confinement;
-use crate::sign::{KeySource, local_cache_directory, read_public_key};
-use crate::text::{Escaped, shell_word};
+use modelseal_build::build::{self, Built, Making, Options, SealedBy, build, seal, state};
+use modelseal_build::cache::Cache;
+use modelseal_build::checkout::declared;
+use modelseal_build::inputs::{Change, WorkTree, work_tree};
+use modelseal_build::recipe::Recipe;
+use modelseal_build::run::Confinement;
+use modelseal_format::archive::{self, Outcome};
+use modelseal_format::digest::Digest;
+use modelseal_format::sign::{KeySource, local_cache_directory, read_public_key};
+use modelseal_format::text::{Escaped, shell_word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -228,7 +228,7 @@ fn writable(
     let is_in_place = making == Making::Run && recipe.tables.run.is_some();
     if is_in_place && let Some(directory) = directory_of_programs_around(&work) {
         let message = "where commands write: what one leaves there runs when you type its name";
-        warn(talk, &format!("PATH names {}, {message}", crate::text::path(&directory)));
+        warn(talk, &format!("PATH names {}, {message}", modelseal_format::text::path(&directory)));
     }
     let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
     [work].into_iter().filter(|_| is_in_place).chain(allowed).collect()
@@ -238,7 +238,7 @@ fn writable(
 fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], talk: Talk) {
     for file in start.confinement.shown(command.files(), &start.writable, inputs) {
         let message = "which commands of the recipe can read: hide it with `--signer-hide`";
-        warn(talk, &format!("{} names {}, {message}", command.shown(), crate::text::path(&file)));
+        warn(talk, &format!("{} names {}, {message}", command.shown(), modelseal_format::text::path(&file)));
     }
 }
 
@@ -271,7 +271,7 @@ fn caches(recipe: &Recipe, talk: Talk) -> Option<PathBuf> {
             .recursive(true)
             .mode(0o700)
             .create(&directory)
-            .with_context(|| crate::text::path(&directory))?;
+            .with_context(|| modelseal_format::text::path(&directory))?;
         Ok(directory)
     });
     made.map_err(|error| warn(talk, &format!("nothing of `caches` is kept for the next build: {error:#}")))
@@ -285,15 +285,15 @@ fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
     }
     if making != Making::Adopt {
         for command in &recipe.tables.environment.commands {
-            say(talk, &format!("running {}", crate::text::command(command.get_ref())));
+            say(talk, &format!("running {}", modelseal_format::text::command(command.get_ref())));
         }
     }
     if let Some(run) = recipe.tables.run.as_ref().filter(|_| making != Making::Adopt) {
         let place = if making == Making::Clean { " in a fresh clone" } else { "" };
-        say(talk, &format!("running {}{place}", crate::text::command(run.command.get_ref())));
+        say(talk, &format!("running {}{place}", modelseal_format::text::command(run.command.get_ref())));
     }
     for probe in &recipe.tables.probe {
-        let command = crate::text::command(probe.command.get_ref());
+        let command = modelseal_format::text::command(probe.command.get_ref());
         say(talk, &format!("then asking the model, probe {}: {command}", probe.name.get_ref()));
     }
 }
@@ -319,7 +319,10 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let epoch = if digits { text.parse().ok() } else { None };
     epoch.map(Some).with_context(|| {
-        format!("SOURCE_DATE_EPOCH is {}, not a number of seconds since 1970", crate::text::name(&text))
+        format!(
+            "SOURCE_DATE_EPOCH is {}, not a number of seconds since 1970",
+            modelseal_format::text::name(&text)
+        )
     })
 }
 
@@ -327,12 +330,13 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
 fn notes(built: &Built, signed_here: bool, talk: Talk) {
     input_notes(&built.warnings, &built.changes, &built.left, talk);
     if !built.excluded.is_empty() {
-        let excluded: Vec<String> = built.excluded.iter().map(|glob| crate::text::name(glob)).collect();
+        let excluded: Vec<String> =
+            built.excluded.iter().map(|glob| modelseal_format::text::name(glob)).collect();
         say(talk, &format!("left out of the artifact: {}", excluded.join(", ")));
     }
     if !built.empty_directories.is_empty() {
         let names: Vec<String> =
-            built.empty_directories.iter().take(5).map(|path| crate::text::name(path)).collect();
+            built.empty_directories.iter().take(5).map(|path| modelseal_format::text::name(path)).collect();
         let more = if built.empty_directories.len() > 5 { ", …" } else { "" };
         say(talk, &format!("empty directories do not ship: {}{more}", names.join(", ")));
     }
@@ -347,7 +351,8 @@ pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[Strin
         warn(talk, warning);
     }
     let some = |paths: Vec<&String>| {
-        let shown: Vec<String> = paths.iter().take(5).map(|path| crate::text::name(path)).collect();
+        let shown: Vec<String> =
+            paths.iter().take(5).map(|path| modelseal_format::text::name(path)).collect();
         shown.join(", ") + if paths.len() > 5 { ", …" } else { "" }
     };
     if !changes.is_empty() {
@@ -365,9 +370,9 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
         format!("sealed {} {}", built.model.name, built.model.version),
         format!(
             "  archive  {} ({}, {} bytes{})",
-            crate::text::Escaped(&built.archive.to_string_lossy()),
-            crate::text::count(built.files, "file", "files"),
-            crate::text::number(built.bytes),
+            modelseal_format::text::Escaped(&built.archive.to_string_lossy()),
+            modelseal_format::text::count(built.files, "file", "files"),
+            modelseal_format::text::number(built.bytes),
             if built.outcome == Outcome::Identical { "; was there already" } else { "" }
         ),
         format!("  release  sha256:{}", built.release),
@@ -378,7 +383,7 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
         format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
     for (probe, inputs) in &built.probes {
-        let inputs = crate::text::count(*inputs, "input", "inputs");
+        let inputs = modelseal_format::text::count(*inputs, "input", "inputs");
         lines.push(format!("  probe    {probe}: {inputs} answered"));
     }
     if !built.missing.is_empty() {
@@ -400,7 +405,7 @@ struct Wire<'a> {
     archive: String,
     release: String,
     tar_digest: String,
-    model: &'a crate::manifest::Model,
+    model: &'a modelseal_format::manifest::Model,
     origin: &'a str,
     missing: Vec<&'a str>,
     probes: Vec<&'a str>,
@@ -412,7 +417,7 @@ struct Wire<'a> {
 }
 
 fn json(built: &Built, cache: Option<&Cache>) -> anyhow::Result<String> {
-    let text = crate::text::json(&Wire {
+    let text = modelseal_format::text::json(&Wire {
         schema: "https://modelseal.dev/build/v1",
         archive: built.archive.to_string_lossy().into_owned(),
         release: format!("sha256:{}", built.release),

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use super::Talk;
 use super::output::{say, warn};
-use crate::cache::Cache;
-use crate::recipe::Recipe;
-use crate::sign::{local_cache_directory, local_key_path};
+use modelseal_build::cache::Cache;
+use modelseal_build::recipe::Recipe;
+use modelseal_format::sign::{local_cache_directory, local_key_path};
 
 /// Opens the cache, for a recipe that declares data. It makes the directory of the user's own key, in which
 /// its secret lies, so it comes before a command is kept from that directory.
@@ -39,7 +39,7 @@ pub(super) fn cache_notes(cache: Option<&Cache>, talk: Talk) {
     match cache.found() {
         0 => {}
         count => {
-            let files = crate::text::count(count, "file", "files");
+            let files = modelseal_format::text::count(count, "file", "files");
             say(
                 talk,
                 &format!(

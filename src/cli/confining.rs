@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::writable;
 use super::signing::SigningKey;
-use crate::inputs::WorkTree;
-use crate::run::{Confinement, Scope, leads_into};
-use crate::sign::{local_cache_directory, local_key_directory};
+use modelseal_build::inputs::WorkTree;
+use modelseal_build::run::{Confinement, Scope, leads_into};
+use modelseal_format::sign::{local_cache_directory, local_key_directory};
 
 /// Keeps the commands of a project away from keys, whoever signs.
 ///

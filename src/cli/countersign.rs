@@ -14,14 +14,14 @@ use super::signer::SignerStart;
 use super::signing::Signing;
 use super::trusting::Trusting;
 use super::verify::print_report;
-use crate::digest::Algorithms;
-use crate::manifest::{Attestation, Claim};
-use crate::policy::Policy;
-use crate::release::{Seal, SignedStatement};
-use crate::report::{Report, Verdict};
-use crate::sign::{self, Bundle};
-use crate::trust::{self, Role, TrustedSigner};
-use crate::verify::{Options, Target, read_whole, verify};
+use modelseal_format::digest::Algorithms;
+use modelseal_format::manifest::{Attestation, Claim};
+use modelseal_format::release::{Seal, SignedStatement};
+use modelseal_format::sign::{self, Bundle};
+use modelseal_verify::policy::Policy;
+use modelseal_verify::report::{Report, Verdict};
+use modelseal_verify::trust::{self, Role, TrustedSigner};
+use modelseal_verify::verify::{Options, Target, read_whole, verify};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let statement = SignedStatement::new(&statement, &key.open(&SignerStart::alone()?)?)?;
     if let Some((policy, signers)) = &policy {
         counts(signers, &seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
-            let policy = crate::text::path(&policy.path);
+            let policy = modelseal_format::text::path(&policy.path);
             let message = format!("{policy} would not count this approval: {reason}");
             Hinted { message, hint: hint.to_string() }
         })?;
@@ -89,7 +89,7 @@ fn judge(
     seal: &Seal,
 ) -> anyhow::Result<Report> {
     if signers.is_empty() {
-        bail!("{} names no signers: who may have built it?", crate::text::path(&policy.path));
+        bail!("{} names no signers: who may have built it?", modelseal_format::text::path(&policy.path));
     }
     let previous = previous(arguments.previous.as_deref())?;
     let options = Options {
@@ -100,7 +100,7 @@ fn judge(
     };
     let report = verify(&Target::Path(arguments.archive.clone()), &options)?;
     if report.release != Some(seal.release) {
-        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
     }
     Ok(report)
 }
@@ -131,7 +131,7 @@ pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> 
     match read {
         Ok(read) => Ok(Some(read)),
         Err(reason) => {
-            complain(&format!("{} was not signed: {reason}", crate::text::path(archive)));
+            complain(&format!("{} was not signed: {reason}", modelseal_format::text::path(archive)));
             Ok(None)
         }
     }
@@ -145,6 +145,6 @@ pub(super) fn signed(what: &str, seal: &Seal, path: &Path) -> String {
         model.name,
         model.version,
         seal.release,
-        crate::text::Escaped(&path.to_string_lossy())
+        modelseal_format::text::Escaped(&path.to_string_lossy())
     )
 }

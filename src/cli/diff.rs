@@ -11,8 +11,8 @@ use super::output::print;
 use super::progress::Progress;
 use super::verify::target;
 use crate::diff::{Difference, Options, Section, State, diff};
-use crate::report::Style;
-use crate::text::{Escaped, short};
+use modelseal_format::text::{Escaped, short};
+use modelseal_verify::report::Style;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::trusting::Trusting;
 use super::verify::{print_report, target};
 use crate::drill::{Drilled, Fate, Options, Row, drill};
-use crate::report::{Report, Style, Verdict};
+use modelseal_verify::report::{Report, Style, Verdict};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -95,14 +95,14 @@ fn text(drilled: &Drilled, talk: Talk, style: Style) -> String {
     let tried = drilled.rows.len() as u64 - not_tried;
     let rest = match not_tried {
         0 => String::new(),
-        count => format!("; {} not tried", crate::text::count(count, "fault was", "faults were")),
+        count => format!("; {} not tried", modelseal_format::text::count(count, "fault was", "faults were")),
     };
     let verdict = match through {
         0 => format!("{} none of {tried} faults got through{rest}", style.paint("1;32", "pass:")),
         through => format!(
             "{} {} of {tried} got through{rest}",
             style.paint("1;31", "fail:"),
-            crate::text::count(through, "fault", "faults")
+            modelseal_format::text::count(through, "fault", "faults")
         ),
     };
     lines.extend([String::new(), verdict]);
@@ -130,7 +130,7 @@ struct WireFault<'a> {
 }
 
 fn json(drilled: &Drilled, target: &str) -> anyhow::Result<String> {
-    let text = crate::text::json(&Wire {
+    let text = modelseal_format::text::json(&Wire {
         schema: "https://modelseal.dev/drill/v1",
         verdict: drilled.verdict().name(),
         target,

@@ -6,18 +6,25 @@ use std::process::ExitCode;
 
 use super::Talk;
 use super::output::complain;
-use crate::oms::SignError;
-use crate::release::StatementError;
-use crate::report::Style;
-use crate::sign::KeyError;
-use crate::{acceptance, build, diff, drill, policy, recipe, reproduce, verify};
+use crate::acceptance;
+use crate::diff;
+use crate::drill;
+use crate::reproduce;
+use modelseal_build::build;
+use modelseal_build::recipe;
+use modelseal_format::release::StatementError;
+use modelseal_format::sign::KeyError;
+use modelseal_verify::oms::SignError;
+use modelseal_verify::policy;
+use modelseal_verify::report::Style;
+use modelseal_verify::verify;
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
 pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text += &format!("\n  cause: {}", crate::text::message(&cause));
+        text += &format!("\n  cause: {}", modelseal_format::text::message(&cause));
         source = cause.source();
     }
     if let Some(hint) = hint(error) {
@@ -75,15 +82,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 /// A recipe's mistake may be wrapped: transparent errors have it as their own source.
 fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<build::Error>() {
-        Some(build::Error::Input(crate::inputs::Error::Recipe(error))) => recipe_hint_of(error),
+        Some(build::Error::Input(modelseal_build::inputs::Error::Recipe(error))) => recipe_hint_of(error),
         _ => None,
     }
 }
 
 fn verify_hint(error: &verify::Error) -> Option<String> {
     let verify::Error::Outside(outside) = error else { return error.hint() };
-    match outside.downcast_ref::<crate::inputs::Error>()? {
-        crate::inputs::Error::Recipe(error) => recipe_hint_of(error),
+    match outside.downcast_ref::<modelseal_build::inputs::Error>()? {
+        modelseal_build::inputs::Error::Recipe(error) => recipe_hint_of(error),
         error => error.hint(),
     }
 }

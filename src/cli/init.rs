@@ -8,7 +8,7 @@ use clap::Args;
 use super::Talk;
 use super::failure::Hinted;
 use super::output::{print, say};
-use crate::recipe::{Discovery, FILE_NAME, discover};
+use modelseal_build::recipe::{Discovery, FILE_NAME, discover};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -30,9 +30,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         _ => directory.join(FILE_NAME),
     };
     let found = discover(directory)
-        .with_context(|| format!("cannot look through {}", crate::text::path(directory)))?;
+        .with_context(|| format!("cannot look through {}", modelseal_format::text::path(directory)))?;
     write_new(&path, &found.to_recipe())?;
-    print(&format!("wrote {}\n", crate::text::path(&path)))?;
+    print(&format!("wrote {}\n", modelseal_format::text::path(&path)))?;
     say(talk, &next_steps(directory, &found));
     Ok(0)
 }
@@ -43,16 +43,16 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = match opened {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Hinted {
-                message: format!("{} exists already", crate::text::path(path)),
+                message: format!("{} exists already", modelseal_format::text::path(path)),
                 hint: "a recipe is never overwritten: edit it, or move it away".to_string(),
             }
             .into());
         }
-        other => other.with_context(|| format!("cannot write {}", crate::text::path(path)))?,
+        other => other.with_context(|| format!("cannot write {}", modelseal_format::text::path(path)))?,
     };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
         let _ = std::fs::remove_file(path);
-        anyhow::Error::new(error).context(format!("cannot write {}", crate::text::path(path)))
+        anyhow::Error::new(error).context(format!("cannot write {}", modelseal_format::text::path(path)))
     })
 }
 

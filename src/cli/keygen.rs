@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::Talk;
 use super::keys::{key_paths, read_password_file};
 use super::output::{print, say};
-use crate::sign::{KeyAlgorithm, Password, PrivateKey, write_key_pair};
+use modelseal_format::sign::{KeyAlgorithm, Password, PrivateKey, write_key_pair};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -57,8 +57,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         talk,
         &format!(
             "made {} ({kind}; keep it secret) and {}",
-            crate::text::path(&private),
-            crate::text::path(&public)
+            modelseal_format::text::path(&private),
+            modelseal_format::text::path(&public)
         ),
     );
     print(&format!("sha256:{}\n", key.public_key().hint()))?;

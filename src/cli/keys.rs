@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::Talk;
 use super::output::say;
-use crate::sign::{
+use modelseal_format::sign::{
     KeyAlgorithm, KeyError, KeySource, Password, PrivateKey, local_key_path, read_public_key, write_key_pair,
 };
-use crate::trust::{Trust, TrustedSigner};
+use modelseal_verify::trust::{Trust, TrustedSigner};
 
 /// Where the password of a private key comes from: the file, the variable, a prompt.
 pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Password>> {
@@ -27,7 +27,10 @@ pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Pa
 /// The first line, without its line end.
 pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     let text = Password::new(std::fs::read_to_string(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("the password file {}: {error}", crate::text::path(path)))
+        io::Error::new(
+            error.kind(),
+            format!("the password file {}: {error}", modelseal_format::text::path(path)),
+        )
     })?);
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
@@ -48,8 +51,8 @@ pub(super) fn make_local_key(talk: Talk) -> Result<(), KeyError> {
         talk,
         &format!(
             "made a key for you: {}\n  give others {} to verify with",
-            crate::text::path(&path),
-            crate::text::path(&path.with_extension("pub"))
+            modelseal_format::text::path(&path),
+            modelseal_format::text::path(&path.with_extension("pub"))
         ),
     );
     Ok(())

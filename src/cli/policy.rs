@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::Talk;
 use super::output::print;
 use super::verify::target;
-use crate::policy::Policy;
-use crate::trust::Trust;
-use crate::verify::Target;
+use modelseal_verify::policy::Policy;
+use modelseal_verify::trust::Trust;
+use modelseal_verify::verify::Target;
 
 mod init;
 
@@ -48,7 +48,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let policy = Policy::load(&arguments.file)?;
     let signers = policy.signers()?;
-    let mut lines = vec![format!("{} can be used", crate::text::path(&arguments.file))];
+    let mut lines = vec![format!("{} can be used", modelseal_format::text::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
     for (signer, trusted) in policy.tables.signer.iter().zip(&signers) {
         let roles: Vec<&str> = signer.may.get_ref().iter().map(|role| role.name()).collect();
@@ -64,7 +64,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     }
     for waiver in &policy.tables.waiver {
         let state = if waiver.until < now { "ended" } else { "until" };
-        let reason = crate::text::Escaped(waiver.reason.get_ref()).to_string();
+        let reason = modelseal_format::text::Escaped(waiver.reason.get_ref()).to_string();
         lines.push(format!("  waived   {} {state} {}: {reason}", waiver.check.get_ref(), waiver.until));
     }
     print(&(lines.join("\n") + "\n"))?;

@@ -61,7 +61,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             previous: previous.as_ref(),
             confinement: &confinement,
             announce: &|name, command| {
-                say(talk, &format!("asking the model, probe {name}: {}", crate::text::command(command)));
+                say(
+                    talk,
+                    &format!("asking the model, probe {name}: {}", modelseal_format::text::command(command)),
+                );
             },
             listener: &running,
             now,

@@ -47,7 +47,7 @@ impl Progress {
 
     /// How long the work took, and how much was read.
     pub(super) fn summary(&self) -> String {
-        let read = crate::text::number(self.read.load(Ordering::Relaxed));
+        let read = modelseal_format::text::number(self.read.load(Ordering::Relaxed));
         format!("read {read} bytes in {:.2} s", self.begun.elapsed().as_secs_f64())
     }
 }

@@ -17,10 +17,10 @@ use super::signer::SignerStart;
 use super::signing::signing_key;
 use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
-use crate::manifest::Rung;
-use crate::report::Verdict;
 use crate::reproduce::{Circumstance, Options, attest, reproduce};
-use crate::verify::Target;
+use modelseal_format::manifest::Rung;
+use modelseal_verify::report::Verdict;
+use modelseal_verify::verify::Target;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -161,7 +161,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         let writable = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()).collect();
         let start = SignerStart { confinement: confinement.clone(), writable, caches: None };
         let path = attest(&arguments.target, &result, &signer.open(&start)?)?;
-        say(talk, &format!("attested in {}", crate::text::path(&path)));
+        say(talk, &format!("attested in {}", modelseal_format::text::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
         return print_report(&result.report, arguments.format, talk);
@@ -180,5 +180,5 @@ fn announce(varied: Option<Circumstance>, command: &[String], talk: Talk) {
         Some(Circumstance::Nothing) => "once more: ".to_string(),
         Some(varied) => format!("varying {}: ", varied.name()),
     };
-    say(talk, &format!("{varying}running {}", crate::text::command(command)));
+    say(talk, &format!("{varying}running {}", modelseal_format::text::command(command)));
 }

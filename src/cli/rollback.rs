@@ -9,9 +9,9 @@ use super::countersign::{signed, whole};
 use super::output::{print, warn};
 use super::signer::SignerStart;
 use super::signing::Signing;
-use crate::config::Age;
-use crate::manifest::{Attestation, Claim, Rollback};
-use crate::release::SignedStatement;
+use modelseal_format::manifest::{Attestation, Claim, Rollback};
+use modelseal_format::release::SignedStatement;
+use modelseal_verify::config::Age;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Talk;
 use super::output::{say, warn};
-use crate::run::{Listener, Stream};
+use modelseal_build::run::{Listener, Stream};
 
 /// A command that has ended by then has ended before anybody wonders.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -74,7 +74,10 @@ impl Listener for Running {
     fn blocked(&self, directory: &Path) {
         say(
             self.talk,
-            &format!("another build works in {}: waiting for its end", crate::text::path(directory)),
+            &format!(
+                "another build works in {}: waiting for its end",
+                modelseal_format::text::path(directory)
+            ),
         );
     }
 

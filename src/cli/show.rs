@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::output::{complain, print};
 use super::verify::target;
-use crate::digest::Digest;
-use crate::manifest::{ResourceDescriptor, Statement};
-use crate::release::Seal;
-use crate::sign::Material;
-use crate::text::{Escaped, count, number};
-use crate::trust::certified_key;
-use crate::verify::{Sealed, read_sealed};
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{ResourceDescriptor, Statement};
+use modelseal_format::release::Seal;
+use modelseal_format::sign::Material;
+use modelseal_format::text::{Escaped, count, number};
+use modelseal_verify::trust::certified_key;
+use modelseal_verify::verify::{Sealed, read_sealed};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let seal = match read_sealed(&target)? {
         Sealed::Read { seal, .. } => seal,
         Sealed::Unreadable(reason) => {
-            complain(&format!("{}: {reason}", crate::text::name(&target.shown())));
+            complain(&format!("{}: {reason}", modelseal_format::text::name(&target.shown())));
             return Ok(1);
         }
     };
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 key: key(&seal),
                 statement: &seal.manifest,
             };
-            print(&(crate::text::json(&wire)? + "\n"))?;
+            print(&(modelseal_format::text::json(&wire)? + "\n"))?;
         }
         Format::Text => print(&text(&seal))?,
         Format::Env => print(&environment(&seal))?,
@@ -141,7 +141,8 @@ fn text(seal: &Seal) -> String {
         line("missing", &missing.join(", "));
     }
     if !internal.excluded.is_empty() {
-        let excluded: Vec<String> = internal.excluded.iter().map(|glob| crate::text::name(glob)).collect();
+        let excluded: Vec<String> =
+            internal.excluded.iter().map(|glob| modelseal_format::text::name(glob)).collect();
         line("left out", &excluded.join(", "));
     }
     inputs(&mut text, manifest);
@@ -151,7 +152,7 @@ fn text(seal: &Seal) -> String {
         let _ = writeln!(
             text,
             "  {}  {} bytes{executable}  sha256:{}",
-            crate::text::name(&file.name),
+            modelseal_format::text::name(&file.name),
             number(file.size()),
             file.digest.sha256
         );
@@ -170,7 +171,7 @@ fn inputs(text: &mut String, manifest: &Statement) {
     let _ = writeln!(text, "\ninputs");
     for input in manifest.dependencies() {
         let uri = input.uri.as_deref().map(|uri| format!("  {}", Escaped(uri))).unwrap_or_default();
-        let _ = writeln!(text, "  {}{uri}", crate::text::name(&input.name));
+        let _ = writeln!(text, "  {}{uri}", modelseal_format::text::name(&input.name));
         for detail in details(input) {
             let _ = writeln!(text, "    {detail}");
         }
@@ -192,8 +193,9 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
     }
     details.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
     if let Some(labels) = &facts.labels {
-        let counts =
-            labels.iter().map(|(label, rows)| format!("{}: {}", crate::text::name(label), number(*rows)));
+        let counts = labels
+            .iter()
+            .map(|(label, rows)| format!("{}: {}", modelseal_format::text::name(label), number(*rows)));
         details.push(format!("labels {}", counts.collect::<Vec<_>>().join(", ")));
     }
     if let (Some(oldest), Some(newest)) = (&facts.oldest, &facts.newest) {
@@ -202,7 +204,7 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
     match facts.dirty.as_deref() {
         Some([]) => details.push("as committed".to_string()),
         Some(paths) => {
-            let paths: Vec<String> = paths.iter().map(|path| crate::text::name(path)).collect();
+            let paths: Vec<String> = paths.iter().map(|path| modelseal_format::text::name(path)).collect();
             details.push(format!("not as committed: {}", paths.join(", ")));
         }
         None => {}

@@ -12,11 +12,11 @@ use super::progress::Progress;
 use super::signer::SignerStart;
 use super::signing::Signing;
 use super::verify::ignored;
-use crate::archive::write_whole;
-use crate::digest::{Symlinks, open_regular};
-use crate::document::{Counted, Document};
-use crate::oms::{GIT_PATHS, state};
-use crate::sign::SignedBundle;
+use modelseal_format::archive::write_whole;
+use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::sign::SignedBundle;
+use modelseal_verify::oms::{GIT_PATHS, state};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
     drop(progress);
     let bundle = SignedBundle::sign(Counted::of(&stated.payload), &signer)?.to_vec();
-    let shown = crate::text::path(&signature);
+    let shown = modelseal_format::text::path(&signature);
     match there(&signature, bundle.len())? {
         Some(found) if found == bundle => say(talk, &format!("{shown} was there already")),
         Some(_) if !arguments.force => {
@@ -89,12 +89,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         _ => write_whole(&signature, &bundle).with_context(|| format!("cannot write {shown}"))?,
     }
     if !stated.ignored.is_empty() {
-        let paths: Vec<String> = stated.ignored.iter().map(|path| crate::text::name(path)).collect();
+        let paths: Vec<String> =
+            stated.ignored.iter().map(|path| modelseal_format::text::name(path)).collect();
         say(talk, &format!("left out, and not signed: {}", paths.join(", ")));
     }
-    let files = crate::text::count(stated.files, "file", "files");
+    let files = modelseal_format::text::count(stated.files, "file", "files");
     let place = signature.to_string_lossy();
-    let place = crate::text::Escaped(&place);
+    let place = modelseal_format::text::Escaped(&place);
     print(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
     Ok(0)
 }
@@ -108,7 +109,7 @@ fn there(path: &Path, length: usize) -> anyhow::Result<Option<Vec<u8>>> {
     let mut found = Vec::new();
     file.take(length as u64 + 1)
         .read_to_end(&mut found)
-        .with_context(|| format!("cannot read {}", crate::text::path(path)))?;
+        .with_context(|| format!("cannot read {}", modelseal_format::text::path(path)))?;
     Ok(Some(found))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use crate::interrupt;
+use modelseal_format::interrupt;
 
 static ARRIVED: AtomicI32 = AtomicI32::new(0);
 

@@ -10,11 +10,11 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
-use crate::run::{
+use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
     leads_into,
 };
-use crate::sign::KeyError;
+use modelseal_format::sign::KeyError;
 
 /// How much a signer may print, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -48,7 +48,7 @@ impl SignerStart {
 impl SignerCommand {
     /// How messages name it.
     pub(super) fn shown(&self) -> String {
-        format!("the signer {}", crate::text::command(std::slice::from_ref(&self.line)))
+        format!("the signer {}", modelseal_format::text::command(std::slice::from_ref(&self.line)))
     }
 
     /// Whether the line names anything that a command of the recipe can change before the signer reads it.
@@ -58,7 +58,7 @@ impl SignerCommand {
     pub(super) fn check_named(&self, start: &SignerStart) -> anyhow::Result<()> {
         let apart = !start.writable.is_empty();
         for path in self.named() {
-            let shown = crate::text::path(&path);
+            let shown = modelseal_format::text::path(&path);
             if apart && path.is_relative() {
                 bail!(
                     "{} names {shown}: a command of the recipe can write to this directory, so the signer \
@@ -148,7 +148,10 @@ impl SignerCommand {
             // An agent that it started may stay; the signature is checked all the same.
             Ok(_) | Err(run::Error::Leftovers { .. }) => {}
             Err(run::Error::Timeout { limit, .. }) => {
-                return Err(failed(format!("it did not end within {}", crate::text::duration(limit))));
+                return Err(failed(format!(
+                    "it did not end within {}",
+                    modelseal_format::text::duration(limit)
+                )));
             }
             Err(run::Error::Failed { how, .. }) => return Err(failed(how)),
             Err(other) => return Err(failed(other.to_string())),

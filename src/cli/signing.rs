@@ -11,12 +11,12 @@ use super::Talk;
 use super::keys::{make_local_key, password};
 use super::output::warn;
 use super::signer::{SignerCommand, SignerStart};
-use crate::config::Age;
-use crate::sign::{
+use modelseal_format::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
-use crate::text::shell_word;
-use crate::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
+use modelseal_format::text::shell_word;
+use modelseal_verify::config::Age;
+use modelseal_verify::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
 
 /// How long a signer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -75,11 +75,11 @@ impl Signing {
     pub(super) fn prepare(&self, talk: Talk) -> anyhow::Result<SigningKey> {
         let mut certificates = Vec::new();
         for path in self.certificate.iter().chain(&self.certificate_chain) {
-            let found = read_certificates(&read_text(path)?, &crate::text::path(path))?;
+            let found = read_certificates(&read_text(path)?, &modelseal_format::text::path(path))?;
             if Some(path) == self.certificate.as_ref() && found.len() > 1 {
                 bail!(
                     "{} holds {} certificates: the first names who signs, the others belong to `--certificate-chain`",
-                    crate::text::path(path),
+                    modelseal_format::text::path(path),
                     found.len()
                 );
             }
@@ -90,12 +90,12 @@ impl Signing {
             (_, key) => signing_key(key.as_deref(), self.password_file.as_deref(), talk)?,
         };
         if let (Some(path), Some(leaf)) = (&self.certificate, certificates.first()) {
-            let shown = crate::text::path(path);
+            let shown = modelseal_format::text::path(path);
             let failed = |reason: String| anyhow::anyhow!("the certificate {shown} cannot be used: {reason}");
             check_chain(&certificates, Some(Timestamp::now())).map_err(failed)?;
             let certified = certified_key(leaf, &shown)?;
             if key.known().is_some_and(|known| known != certified) {
-                let key = crate::text::name(&key.name);
+                let key = modelseal_format::text::name(&key.name);
                 return Err(failed(format!("it is not of the key {key}")));
             }
             key.subject = Some(certified_subject(leaf));
@@ -108,7 +108,7 @@ impl Signing {
         let source = KeySource::from(key);
         let public = read_public_key(&source)?;
         if let Some(path) = self.signer_hide.iter().find(|path| !path.exists()) {
-            bail!("`--signer-hide`: {} does not exist", crate::text::path(path));
+            bail!("`--signer-hide`: {} does not exist", modelseal_format::text::path(path));
         }
         let timeout = self.signer_timeout.unwrap_or(PATIENCE);
         let command = SignerCommand { line: command.to_string(), timeout };

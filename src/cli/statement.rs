@@ -10,9 +10,9 @@ use super::Talk;
 use super::arguments::Format;
 use super::build::input_notes;
 use super::output::print;
-use crate::archive::write_whole;
-use crate::build::Stated;
-use crate::digest::{Symlinks, open_regular};
+use modelseal_build::build::Stated;
+use modelseal_format::archive::write_whole;
+use modelseal_format::digest::{Symlinks, open_regular};
 
 /// No statement is longer.
 const LONGEST: u64 = 384 << 20;
@@ -24,13 +24,13 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Reads a statement, or what it was signed with. `what` names it in errors.
 pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("cannot read the {what} {}", crate::text::path(path));
+    let failed = || format!("cannot read the {what} {}", modelseal_format::text::path(path));
     let mut payload = Vec::new();
     // Opened without waiting: nobody may ever write into a pipe.
     let (file, _) = open_regular(path, Symlinks::Follow).with_context(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
     if payload.len() as u64 > LONGEST {
-        bail!("the {what} {} is longer than {LONGEST} bytes", crate::text::path(path));
+        bail!("the {what} {} is longer than {LONGEST} bytes", modelseal_format::text::path(path));
     }
     Ok(payload)
 }
@@ -39,7 +39,7 @@ pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
 pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk: Talk) -> anyhow::Result<u8> {
     let path = path.unwrap_or(Path::new("statement.json"));
     write_whole(path, &stated.payload)
-        .with_context(|| format!("cannot write {}", crate::text::path(path)))?;
+        .with_context(|| format!("cannot write {}", modelseal_format::text::path(path)))?;
     input_notes(&stated.warnings, &stated.changes, &stated.left, talk);
     match format {
         Format::Text => print(&text(path, stated))?,
@@ -49,7 +49,7 @@ pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk:
 }
 
 fn text(path: &Path, stated: &Stated) -> String {
-    let shown = crate::text::Escaped(&path.to_string_lossy()).to_string();
+    let shown = modelseal_format::text::Escaped(&path.to_string_lossy()).to_string();
     format!(
         "stated, not signed\n  statement  {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
          sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {shown} --key KEY\n",
@@ -71,7 +71,7 @@ struct Wire<'a> {
 }
 
 fn json(path: &Path, stated: &Stated) -> anyhow::Result<String> {
-    let text = crate::text::json(&Wire {
+    let text = modelseal_format::text::json(&Wire {
         schema: "https://modelseal.dev/statement/v1",
         statement: path.to_string_lossy().into_owned(),
         release: format!("sha256:{}", stated.release),

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::arguments::time;
 use super::keys::trusted_keys;
-use crate::policy::Policy;
-use crate::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
+use modelseal_verify::policy::Policy;
+use modelseal_verify::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Who must have signed")]
@@ -115,7 +115,7 @@ impl Trusting {
         let signers = policy.signers()?;
         match (signers.is_empty(), self.is_empty()) {
             (false, false) => {
-                let policy = crate::text::path(path);
+                let policy = modelseal_format::text::path(path);
                 bail!(
                     "the command line and the signers of {policy} cannot both say who is trusted: leave one out"
                 )

@@ -10,10 +10,10 @@ use super::policy::previous;
 use super::progress::Progress;
 use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
-use crate::digest::{Algorithms, Digest};
 use crate::ops::{CheckoutComparison, RemoteCommit};
-use crate::report::Verdict;
-use crate::verify::{Options, unpack};
+use modelseal_format::digest::{Algorithms, Digest};
+use modelseal_verify::report::Verdict;
+use modelseal_verify::verify::{Options, unpack};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let report = unpack(&target, &arguments.output, &options)?;
     drop(progress);
     let code = print_report(&report, arguments.format, talk)?;
-    let output = crate::text::path(&arguments.output);
+    let output = modelseal_format::text::path(&arguments.output);
     if report.verdict() == Verdict::Pass {
         say(talk, &format!("unpacked to {output}"));
     } else {

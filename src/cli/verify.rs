@@ -12,10 +12,10 @@ use super::output::{print, say};
 use super::policy::previous;
 use super::progress::Progress;
 use super::trusting::Trusting;
-use crate::digest::Digest;
 use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
-use crate::report::{Report, to_json, to_text};
-use crate::verify::{Model, Options, Target, verify, verify_model};
+use modelseal_format::digest::Digest;
+use modelseal_verify::report::{Report, to_json, to_text};
+use modelseal_verify::verify::{Model, Options, Target, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
 
@@ -125,7 +125,9 @@ fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
 
 /// Paths below a model, as the caller sees them from here or from the model itself.
 pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
-    let model = model.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(model)))?;
+    let model = model
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", modelseal_format::text::path(model)))?;
     let below = |path: &Path| {
         let whole = path.canonicalize().ok()?;
         let relative = whole.strip_prefix(&model).ok()?.to_str()?.to_string();
@@ -133,7 +135,10 @@ pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSe
     };
     let find = |path: &PathBuf| {
         below(path).or_else(|| below(&model.join(path))).with_context(|| {
-            format!("`--ignore-path`: {} is nothing that lies in the model", crate::text::path(path))
+            format!(
+                "`--ignore-path`: {} is nothing that lies in the model",
+                modelseal_format::text::path(path)
+            )
         })
     };
     paths.iter().map(find).collect()

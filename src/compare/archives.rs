@@ -7,9 +7,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use rawzip::{CompressionMethod, ZipArchive};
 
 use super::{Cause, Failed, Likeness, Pair, compare, text};
-use crate::content::zip::{Member, members};
-use crate::manifest::Rung;
-use crate::text::name;
+use modelseal_build::content::zip::{Member, members};
+use modelseal_format::manifest::Rung;
+use modelseal_format::text::name;
 
 /// What is decompressed for comparing two files is not longer than this, or this many times the larger one:
 /// whichever is more.
@@ -107,7 +107,7 @@ fn keep(source: &mut dyn Read, budget: &Cell<u64>) -> Result<Option<File>, Faile
     let mut kept = tempfile::tempfile().map_err(Failed::Scratch)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        crate::interrupt::check()?;
+        modelseal_format::interrupt::check()?;
         let length = match source.read(&mut buffer) {
             Ok(0) => return Ok(Some(kept)),
             Ok(length) => length,

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 
 use super::{Pair, read_some_at};
-use crate::digest::{map_files, threads};
-use crate::text::number;
+use modelseal_format::digest::{map_files, threads};
+use modelseal_format::text::number;
 
 /// How much is compared at a time.
 const BLOCK: u64 = 4 << 20;
@@ -43,7 +43,7 @@ pub(super) fn first_difference_in(
     let round = BLOCK * threads() as u64;
     let mut start = 0;
     while start < length {
-        crate::interrupt::check()?;
+        modelseal_format::interrupt::check()?;
         let blocks: Vec<u64> = (start..length.min(start + round)).step_by(BLOCK as usize).collect();
         let found = map_files(&blocks, |block| {
             let size = BLOCK.min(length - block) as usize;

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::{Annotations, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs};
-use crate::profile::{Overlap, overlap};
+use modelseal_build::profile::{Overlap, overlap};
+use modelseal_format::manifest::{
+    Annotations, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs,
+};
 
 /// Two values under one name; `None`: there was none.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::Likeness;
-use crate::digest::{map_files, threads};
-use crate::manifest::{Demand, Rung};
-use crate::text::number;
+use modelseal_format::digest::{map_files, threads};
+use modelseal_format::manifest::{Demand, Rung};
+use modelseal_format::text::number;
 
 /// How many bytes one thread takes at a time. A multiple of the width of every kind of number.
 const BLOCK: u64 = 1 << 20;
@@ -111,7 +111,7 @@ pub(super) fn compare(
         let (mut left, mut right) = (Vec::new(), Vec::new());
         let end = length.min(start + stripe);
         for place in (*start..end).step_by(block as usize) {
-            crate::interrupt::check()?;
+            modelseal_format::interrupt::check()?;
             let size = block.min(end - place) as usize;
             fill_at(sealed.file, sealed.offset + place, size, &mut left)?;
             fill_at(rebuilt.file, rebuilt.offset + place, size, &mut right)?;

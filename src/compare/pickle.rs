@@ -11,9 +11,9 @@ use std::fs::File;
 
 use super::numbers::{self, Array, Kind, Number};
 use super::{Cause, Failed, Likeness, Pair, bytes, npy, text};
-use crate::manifest::Rung;
-use crate::text::name;
 use machine::{Item, Machine};
+use modelseal_format::manifest::Rung;
+use modelseal_format::text::name;
 use opcodes::{Argument, Operation, Stream};
 
 /// `None`: one of the two is not a pickle that can be followed.
@@ -25,7 +25,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         whole: Likeness::at(Rung::R1, "the pickle is divided in another way; its operations are the same"),
     };
     loop {
-        crate::interrupt::check()?;
+        modelseal_format::interrupt::check()?;
         let (Some(left), Some(right)) = (reading.left.next()?, reading.right.next()?) else {
             return Ok(None);
         };

@@ -6,9 +6,9 @@ use std::io;
 
 use super::numbers::{self, Array, Kind, Number};
 use super::{Cause, Failed, Likeness, Pair, bytes, read_some_at};
-use crate::content::safetensors::{Header, LONGEST_HEADER, Tensor};
-use crate::manifest::Rung;
-use crate::text::name;
+use modelseal_build::content::safetensors::{Header, LONGEST_HEADER, Tensor};
+use modelseal_format::manifest::Rung;
+use modelseal_format::text::name;
 
 struct Tensors {
     header: Header,

@@ -6,13 +6,15 @@ use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Error, path_of};
-use crate::archive::{ArchiveReader, Entry, Frame};
 use crate::compare::{Changed, Likeness, compare_files};
-use crate::digest::{Algorithms, Consumer, FileDigests, Progress, Symlinks, hash_file, open_regular};
-use crate::manifest::{Demand, Subject};
-use crate::release::{Receiver, Seal, read_contents};
-use crate::run::Scratch;
-use crate::verify::Target;
+use modelseal_build::run::Scratch;
+use modelseal_format::archive::{ArchiveReader, Entry, Frame};
+use modelseal_format::digest::{
+    Algorithms, Consumer, FileDigests, Progress, Symlinks, hash_file, open_regular,
+};
+use modelseal_format::manifest::{Demand, Subject};
+use modelseal_format::release::{Receiver, Seal, read_contents};
+use modelseal_verify::verify::Target;
 
 /// A file that both releases have, and that is not the same.
 #[derive(Debug, Clone, PartialEq)]

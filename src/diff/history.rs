@@ -4,7 +4,7 @@ use std::path::Path;
 
 use git2::{Oid, Repository, Sort};
 
-use crate::manifest::Statement;
+use modelseal_format::manifest::Statement;
 
 /// More commits than this are counted, not listed.
 const LISTED: usize = 20;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::history::commit;
 use crate::compare::Changed;
-use crate::digest::Digest;
-use crate::manifest::Statement;
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::Statement;
 
 /// No longer lock file is read.
 const LONGEST: usize = 16 << 20;

@@ -2,8 +2,8 @@
 
 use super::{Difference, Factor, State};
 use crate::compare::{Changed, Facts, changed_answers, shared_rows};
-use crate::manifest::ProbeFacts;
-use crate::text::{Escaped, name, number, short};
+use modelseal_format::manifest::ProbeFacts;
+use modelseal_format::text::{Escaped, name, number, short};
 
 /// A section with its details, a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Difference {
         let mut lines = Vec::new();
         if let Some(command) = &self.changes.command {
             let shown = |command: &Option<Vec<String>>| match command {
-                Some(words) => crate::text::command(words),
+                Some(words) => modelseal_format::text::command(words),
                 None => "none: the artifact was adopted".to_string(),
             };
             lines.push(format!("command  {} → {}", shown(&command.old), shown(&command.new)));
@@ -71,7 +71,8 @@ impl Difference {
                 lines.push(format!("  and {} more", number(more as u64)));
             }
             if history.removed_count > 0 {
-                let commits = crate::text::count(history.removed_count as u64, "commit", "commits");
+                let commits =
+                    modelseal_format::text::count(history.removed_count as u64, "commit", "commits");
                 lines.push(format!("  without {commits} of the old release"));
             }
         }
@@ -107,7 +108,7 @@ impl Difference {
     fn artifact_details(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for file in &self.changes.artifact {
-            let size = |file: &crate::manifest::Subject| format!("{} bytes", number(file.size()));
+            let size = |file: &modelseal_format::manifest::Subject| format!("{} bytes", number(file.size()));
             lines.push(match (&file.old, &file.new) {
                 (None, Some(new)) => format!("{} is new, {}", name(&file.name), size(new)),
                 (Some(_), None) | (None, None) => format!("{} is gone", name(&file.name)),
@@ -208,7 +209,7 @@ fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
     count("times the commonest answer", old.commonest, new.commonest);
     count("fallback answers", old.fallbacks, new.fallbacks);
     if old.command != new.command {
-        let shown = crate::text::command;
+        let shown = modelseal_format::text::command;
         lines.push(format!("  command  {} → {}", shown(&old.command), shown(&new.command)));
     }
     lines

@@ -2,7 +2,7 @@
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, fault};
-use crate::manifest::{ProbeFacts, Tally};
+use modelseal_format::manifest::{ProbeFacts, Tally};
 
 const NO_PROBES: &str = "no probe was sealed: `[[probe]]` in the recipe asks the model";
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, SignerState};
-use crate::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH};
-use crate::sign::{KeyAlgorithm, PrivateKey};
+use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH};
+use modelseal_format::sign::{KeyAlgorithm, PrivateKey};
 
 const BLOCK: usize = 512;
 

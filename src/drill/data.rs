@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, fault};
-use crate::gate::{self, Evidence};
-use crate::manifest::{Annotations, TimeForms, Timeline};
-use crate::policy::Policy;
-use crate::report::Status;
+use modelseal_format::manifest::{Annotations, TimeForms, Timeline};
+use modelseal_verify::gate::{self, Evidence};
+use modelseal_verify::policy::Policy;
+use modelseal_verify::report::Status;
 
 const HOUR: i64 = 3600;
 

@@ -2,7 +2,7 @@
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, Rebuilt, fault};
-use crate::manifest::{Missing, Origin, ResourceDescriptor, Statement};
+use modelseal_format::manifest::{Missing, Origin, ResourceDescriptor, Statement};
 
 const NO_CODE: &str = "no code was sealed";
 

@@ -7,16 +7,16 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::{Attempt, Error};
-use crate::archive::ArchiveWriter;
-use crate::archive::Entry;
-use crate::digest::Digest;
-use crate::document::{Counted, Document};
-use crate::manifest::{
+use modelseal_format::archive::ArchiveWriter;
+use modelseal_format::archive::Entry;
+use modelseal_format::digest::Digest;
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::manifest::{
     Annotations, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
     Statement, Subject, model_signature_payload,
 };
-use crate::release::{entry, frame};
-use crate::sign::{SignedBundle, Signer};
+use modelseal_format::release::{entry, frame};
+use modelseal_format::sign::{SignedBundle, Signer};
 
 /// No stand-in for a file is longer.
 const LONGEST: u64 = 64 << 10;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::digest::{self, Digest, Progress};
-use crate::inputs::{Error, exempt, hash_small_file, read_base, read_source, work_tree};
-use crate::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
-use crate::recipe::Recipe;
-use crate::report::{Check, Report, Status};
-use crate::verify::{self, OutsideCheck};
+use modelseal_build::inputs::{Error, exempt, hash_small_file, read_base, read_source, work_tree};
+use modelseal_build::recipe::Recipe;
+use modelseal_format::digest::{self, Digest, Progress};
+use modelseal_format::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
+use modelseal_verify::report::{Check, Report, Status};
+use modelseal_verify::verify::{self, OutsideCheck};
 
 /// A checkout on this machine.
 #[derive(Debug, Clone)]
@@ -24,7 +24,9 @@ pub struct CheckoutComparison(pub Option<LocalCheckout>);
 
 impl OutsideCheck for CheckoutComparison {
     fn demand(&self) -> Option<String> {
-        self.0.as_ref().map(|checkout| format!("the inputs of {}", crate::text::path(&checkout.directory)))
+        self.0
+            .as_ref()
+            .map(|checkout| format!("the inputs of {}", modelseal_format::text::path(&checkout.directory)))
     }
 
     fn check(
@@ -104,13 +106,13 @@ fn compare_code(
     }
     let shown = |commit: &str, hash: Option<Digest>| {
         let hash = hash.map(|hash| format!("dirHash:{hash}")).unwrap_or_default();
-        format!("{hash} (git {})", crate::text::short(commit))
+        format!("{hash} (git {})", modelseal_format::text::short(commit))
     };
     let sealed_commit = input.digest.git_commit.as_deref().unwrap_or_default();
     let message = match code.changes.first() {
         Some(change) => format!(
             "the code of the checkout is not the sealed one; not as committed: {}{}",
-            crate::text::name(&change.path),
+            modelseal_format::text::name(&change.path),
             if code.changes.len() > 1 {
                 format!(" and {} more", code.changes.len() - 1)
             } else {
@@ -176,7 +178,7 @@ fn found(read: Result<DependencyDigest, Error>, input: &ResourceDescriptor) -> R
         Err(Error::Digest(digest::Error::Io { path, source }))
             if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
-            Ok(Compared::NotThere(format!("{} is not there", crate::text::path(&path))))
+            Ok(Compared::NotThere(format!("{} is not there", modelseal_format::text::path(&path))))
         }
         Err(error @ Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
         Err(error) => Err(error),
@@ -199,7 +201,7 @@ fn describe(name: &str) -> String {
     match name.split_once('/') {
         Some(("data", name)) => format!("data `{name}`"),
         Some(("base", name)) => format!("base model `{name}`"),
-        Some((_, path)) => format!("file {}", crate::text::name(path)),
+        Some((_, path)) => format!("file {}", modelseal_format::text::name(path)),
         None => name.to_string(),
     }
 }

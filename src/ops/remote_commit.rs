@@ -1,14 +1,14 @@
 //! Whether anybody else could rebuild the release: the only question that is asked over the network.
 
 use super::checkout::{Compared, LocalCheckout, compare};
-use crate::checkout::{self, Checkout, Repository};
-use crate::digest::Progress;
-use crate::inputs;
-use crate::manifest::Statement;
-use crate::report::{Check, Report};
-use crate::run::{Programs, Scratch};
-use crate::text::{Escaped, name, short};
-use crate::verify::{Error, OutsideCheck};
+use modelseal_build::checkout::{self, Checkout, Repository};
+use modelseal_build::inputs;
+use modelseal_build::run::{Programs, Scratch};
+use modelseal_format::digest::Progress;
+use modelseal_format::manifest::Statement;
+use modelseal_format::text::{Escaped, name, short};
+use modelseal_verify::report::{Check, Report};
+use modelseal_verify::verify::{Error, OutsideCheck};
 
 const ID: &str = "lineage.reachable";
 

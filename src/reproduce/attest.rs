@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Error, Reproduction};
-use crate::manifest::{Attestation, Claim};
-use crate::release::SignedStatement;
-use crate::sign::Signer;
+use modelseal_format::manifest::{Attestation, Claim};
+use modelseal_format::release::SignedStatement;
+use modelseal_format::sign::Signer;
 
 /// Signs what was found and writes it beside the target: `TARGET.reproduction.HINT8.sigstore.json`.
 ///
@@ -15,7 +15,7 @@ pub fn attest(target: &Path, result: &Reproduction, key: &Signer) -> Result<Path
     let (Some(model), Some(release), Some(level)) = (&result.model, result.release, result.rung) else {
         return Err(Error::NothingToAttest);
     };
-    if result.verdict() != crate::report::Verdict::Pass {
+    if result.verdict() != modelseal_verify::report::Verdict::Pass {
         return Err(Error::NothingToAttest);
     }
     let statement = Attestation::new(model, release, Claim::Reproduced(level), env!("CARGO_PKG_VERSION"));

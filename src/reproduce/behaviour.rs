@@ -2,10 +2,10 @@
 
 use super::rebuild::{Rebuilder, Rebuilt, Stopped, with_causes};
 use super::{Error, Reproduction};
-use crate::build::Observer;
-use crate::manifest::Rung;
-use crate::probe::{self, agree};
-use crate::run::{self, Isolation, Silent};
+use modelseal_build::build::Observer;
+use modelseal_build::probe::{self, agree};
+use modelseal_build::run::{self, Isolation, Silent};
+use modelseal_format::manifest::Rung;
 
 /// Asks the rebuilt model what the sealed one was asked: it may be another one and behave the same.
 pub(super) fn ask(

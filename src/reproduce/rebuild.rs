@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::source::Source;
 use super::vary::{self, Circumstance, Conditions};
 use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
-use crate::build::{CommandPlace, Setting, reach};
-use crate::checkout::{self, Checkout, Repository, declared};
 use crate::compare::{Likeness, compare_files};
-use crate::digest;
-use crate::inputs::{self, Artifact, Inputs, WorkTree, check_unchanged, gather, list_artifact};
-use crate::manifest::{CommandOutput, InputChange, Origin, Rung, Statement, Subject, compare_inputs};
-use crate::recipe::Recipe;
-use crate::run::{self, Silent, remove_all};
+use modelseal_build::build::{CommandPlace, Setting, reach};
+use modelseal_build::checkout::{self, Checkout, declared};
+use modelseal_build::inputs::{self, Artifact, Inputs, check_unchanged, gather, list_artifact};
+use modelseal_build::recipe::Recipe;
+use modelseal_build::run::{self, Silent, remove_all};
+use modelseal_format::manifest::{
+    CommandOutput, InputChange, Origin, Rung, Statement, Subject, compare_inputs,
+};
 
 /// Where the first rebuild is kept.
 const FIRST: &str = "first";
@@ -59,13 +61,13 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {}", crate::text::message(&error));
+        text += &format!(": {}", modelseal_format::text::message(&error));
         cause = error.source();
     }
     text
 }
 
-fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
+pub(super) fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
     Stopped::NotTried(reason.into(), (!hint.is_empty()).then(|| hint.to_string()))
 }
 
@@ -122,7 +124,10 @@ impl Rebuilder<'_> {
         };
         let dirty = code.and_then(|code| code.annotations.as_ref()).and_then(|facts| facts.dirty.as_ref());
         if let Some(path) = dirty.and_then(|paths| paths.first()) {
-            let reason = format!("the work tree was not what the commit holds: {}", crate::text::name(path));
+            let reason = format!(
+                "the work tree was not what the commit holds: {}",
+                modelseal_format::text::name(path)
+            );
             return Err(not_tried(
                 reason,
                 "the release was sealed with `--allow-dirty`: seal one from a commit",
@@ -134,11 +139,13 @@ impl Rebuilder<'_> {
                 return Err(Error::Input(inputs::Error::UnknownData(name.clone())).into());
             }
         }
-        let source = self.source(commit, result)?;
+        let source = Source::find(self.manifest, self.options.source, commit, &mut result.notes)?;
         result.source = Some(source.shown());
         for name in &self.manifest.external().pass_env {
             if std::env::var_os(name).is_none() {
-                result.notes.push(format!("the variable {} is not set here", crate::text::name(name)));
+                result
+                    .notes
+                    .push(format!("the variable {} is not set here", modelseal_format::text::name(name)));
             }
         }
         let first = self.rebuild(&source, commit, &Conditions::default(), FIRST)?;
@@ -160,39 +167,6 @@ impl Rebuilder<'_> {
         let others = [self.sealed.to_path_buf()].into_iter().chain(self.archive.clone());
         let others = others.filter_map(|path| path.canonicalize().ok());
         others.collect()
-    }
-
-    /// Where the commit is cloned from: what the caller names, the clone that we stand in if it holds the
-    /// commit, or the sealed remote.
-    fn source(&self, commit: &str, result: &mut Reproduction) -> Result<Source, Stopped> {
-        let sealed = self.manifest.dependencies().iter().find(|input| input.name == "code");
-        let remote = sealed.and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
-        let remote = remote.map(str::to_string);
-        match self.options.source {
-            Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),
-            Some(source) => {
-                let root = work_tree_root(Path::new(source))?;
-                return Ok(Source::Directory { root, remote, shown: source.to_string() });
-            }
-            None => {}
-        }
-        let here = work_tree_root(Path::new(".")).ok().filter(|root| holds(root, commit));
-        match (remote, here) {
-            (Some(remote), Some(here)) => {
-                // The remote is what others can reach; the clone at hand is what works without a network.
-                result.notes.push(format!(
-                    "the code is taken from the clone that you stand in; others clone {}",
-                    crate::text::Escaped(&remote)
-                ));
-                Ok(Source::Directory { root: here, remote: Some(remote), shown: HERE.to_string() })
-            }
-            (Some(remote), None) => Ok(Source::Address(remote)),
-            (None, Some(root)) => Ok(Source::Directory { root, remote: None, shown: HERE.to_string() }),
-            (None, None) => Err(not_tried(
-                "no remote was sealed, and this directory does not hold the commit",
-                "`--source` names a clone of the repository",
-            )),
-        }
     }
 
     /// Clones, runs and keeps the artifact under this name.
@@ -289,7 +263,7 @@ impl Rebuilder<'_> {
         for file in &artifact.files {
             let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
             if !leads.starts_with(&kept) {
-                let name = crate::text::name(&file.path);
+                let name = modelseal_format::text::name(&file.path);
                 return Err(not_tried(format!("{name} is a link out of the clone"), ""));
             }
         }
@@ -393,56 +367,4 @@ fn nowhere_else() -> &'static BTreeMap<String, PathBuf> {
 /// The least alike of all.
 pub(super) fn worst(files: &[FileResult]) -> Option<Rung> {
     files.iter().map(|file| file.likeness.rung).collect::<Option<Vec<_>>>()?.into_iter().max()
-}
-
-/// How the clone around the working directory is called.
-const HERE: &str = "this clone";
-
-/// Where the code comes from.
-pub(super) enum Source {
-    Directory {
-        root: PathBuf,
-        remote: Option<String>,
-        /// As the caller named it.
-        shown: String,
-    },
-    Address(String),
-}
-
-impl Source {
-    fn as_repository(&self) -> Repository<'_> {
-        match self {
-            Source::Directory { root, remote, .. } => {
-                Repository::Directory { root, remote: remote.as_deref() }
-            }
-            Source::Address(address) => Repository::Address(address),
-        }
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        match self {
-            Source::Directory { root, .. } => Some(root),
-            Source::Address(_) => None,
-        }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Source::Directory { shown, .. } => shown.clone(),
-            Source::Address(address) => address.clone(),
-        }
-    }
-}
-
-fn work_tree_root(path: &Path) -> Result<PathBuf, Error> {
-    if !path.exists() {
-        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(inputs::Error::from(digest::Error::io(path, absent)).into());
-    }
-    let work_tree = WorkTree::discover(path).map_err(inputs::Error::from)?;
-    Ok(work_tree.root().to_path_buf())
-}
-
-fn holds(root: &Path, commit: &str) -> bool {
-    WorkTree::discover(root).is_ok_and(|work_tree| work_tree.holds(commit))
 }

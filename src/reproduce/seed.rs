@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::Error;
 use super::rebuild::Stopped;
-use crate::manifest::{Statement, Value};
-use crate::recipe::Recipe;
+use modelseal_build::recipe::Recipe;
+use modelseal_format::manifest::{Statement, Value};
 
 /// Names under which a seed is usually found.
 const USUAL: [&str; 5] = ["seed", "random_seed", "random_state", "rng_seed", "SEED"];
@@ -38,7 +38,10 @@ pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stoppe
     let Some((path, text)) = candidates.iter().find_map(|path| Some((*path, find(path)?))) else {
         let reason = match given {
             Some(given) => {
-                format!("{} is not a whole number among the hyperparameters", crate::text::name(given))
+                format!(
+                    "{} is not a whole number among the hyperparameters",
+                    modelseal_format::text::name(given)
+                )
             }
             None => "no hyperparameter is named `seed`: `seed` under `[reproduce]` says which one it is"
                 .to_string(),
@@ -54,7 +57,10 @@ pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stoppe
         write(&file, &changed).map_err(Error::Scratch)?;
         return Ok(());
     }
-    Err(not_tried(format!("the seed {} does not stand in a parameter file", crate::text::name(path))))
+    Err(not_tried(format!(
+        "the seed {} does not stand in a parameter file",
+        modelseal_format::text::name(path)
+    )))
 }
 
 /// Replaces a file that may be read-only; a link in its place is replaced, not written through.

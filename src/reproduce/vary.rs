@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::FileResult;
-use super::rebuild::{Rebuilder, Rebuilt, Source, Stopped};
+use super::rebuild::{Rebuilder, Rebuilt, Stopped};
+use super::source::Source;
 use crate::compare::Cause;
-use crate::digest::threads;
-use crate::run::{Programs, Sandbox, Variables, remove_all};
+use modelseal_build::run::{Programs, Sandbox, Variables, remove_all};
+use modelseal_format::digest::threads;
 
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use modelseal::digest::Digest;
+use modelseal_format::digest::Digest;
 
 use crate::support::Project;
 use crate::support::run::finish;

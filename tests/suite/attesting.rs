@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use modelseal::digest::Digest;
-use modelseal::manifest::{Attestation, Claim, Model, Rung};
-use modelseal::sign::{KeySource, read_private_key};
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Attestation, Claim, Model, Rung};
+use modelseal_format::sign::{KeySource, read_private_key};
 
 use crate::running::{MAKE, project};
 use crate::support::project::Project;

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use modelseal::cache::Cache;
-use modelseal::digest::{Digest, Stamp, Symlinks};
-use modelseal::inputs::{SourceFacts, read_source};
-use modelseal::profile::Columns;
+use modelseal_build::cache::Cache;
+use modelseal_build::inputs::{SourceFacts, read_source};
+use modelseal_build::profile::Columns;
+use modelseal_format::digest::{Digest, Stamp, Symlinks};
 use tempfile::TempDir;
 
 use crate::support::run::{Outcome, finish};

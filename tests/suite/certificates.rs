@@ -7,8 +7,8 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use modelseal::sign::{KeySource, Signer, read_private_key};
-use modelseal::trust::read_certificates;
+use modelseal_format::sign::{KeySource, Signer, read_private_key};
+use modelseal_verify::trust::read_certificates;
 
 use crate::models::model;
 use crate::support::Project;

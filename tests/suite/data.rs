@@ -37,7 +37,7 @@ fn with_data(path: &str, content: impl AsRef<[u8]>, keys: &str) -> Project {
 fn a_file_and_a_directory_have_the_digests_of_sha256sum() {
     let project = with_data("data/x.csv", "a,b\n1,2\n", "");
     let file = input(&project, "data/d");
-    let expected = modelseal::digest::Digest::sha256(b"a,b\n1,2\n").to_string();
+    let expected = modelseal_format::digest::Digest::sha256(b"a,b\n1,2\n").to_string();
     assert_eq!(file["digest"], json!({ "sha256": expected }));
     assert_eq!(counts(&file), json!({ "bytes": 8, "files": 1, "rows": 1 }));
     project.write("data/sub/y", "y");
@@ -232,7 +232,10 @@ fn lock_files_are_sealed_by_digest() {
     project.write("requirements.lock", "numpy==2.3.1\n");
     project.append_recipe("[environment]\nfiles = [\"requirements.lock\"]\n");
     let lock = input(&project, "environment/requirements.lock");
-    assert_eq!(lock["digest"]["sha256"], modelseal::digest::Digest::sha256(b"numpy==2.3.1\n").to_string());
+    assert_eq!(
+        lock["digest"]["sha256"],
+        modelseal_format::digest::Digest::sha256(b"numpy==2.3.1\n").to_string()
+    );
 }
 
 #[test]
@@ -258,7 +261,10 @@ fn a_base_model_is_sealed_by_its_release_or_its_digest() {
     project.build_refused(&[], 1).says("is damaged");
     fs::write(&path, "an ordinary file").expect("writes");
     let base = input(&project, "base/backbone");
-    assert_eq!(base["digest"]["sha256"], modelseal::digest::Digest::sha256(b"an ordinary file").to_string());
+    assert_eq!(
+        base["digest"]["sha256"],
+        modelseal_format::digest::Digest::sha256(b"an ordinary file").to_string()
+    );
     fs::remove_file(&path).expect("removes");
     fs::create_dir(&path).expect("creates");
     fs::write(path.join("x"), "x").expect("writes");

@@ -247,7 +247,7 @@ fn a_checkout_with_other_line_ends_is_clean_and_has_the_same_hash() {
 fn a_git_lfs_file_is_clean_as_pointer_and_as_content() {
     let project = Project::new();
     let content = "large".repeat(1000);
-    let digest = modelseal::digest::Digest::sha256(content.as_bytes());
+    let digest = modelseal_format::digest::Digest::sha256(content.as_bytes());
     let pointer =
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {}\n", content.len());
     project.write("big.bin", &pointer);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use modelseal::digest::Digest;
-use modelseal::manifest::{Attestation, Claim, Rollback};
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Attestation, Claim, Rollback};
 
 use crate::signers::{CI, Stage, model, signer};
 use crate::support::Project;

@@ -4,7 +4,7 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal::sign::{KeySource, Signer, read_private_key};
+use modelseal_format::sign::{KeySource, Signer, read_private_key};
 
 use crate::models::{model, text, verify};
 use crate::support::archive::{bundle, payload};

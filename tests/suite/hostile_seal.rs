@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use modelseal::digest::Digest;
-use modelseal::sign::{KeyAlgorithm, PrivateKey};
+use modelseal_format::digest::Digest;
+use modelseal_format::sign::{KeyAlgorithm, PrivateKey};
 
 use crate::support::archive::{Entry, bundle, join, payload, private_key, reseal, set_content, split};
 use crate::support::project::sample;
@@ -96,7 +96,8 @@ fn a_signature_with_high_s() {
     let seal = seal_text();
     let payload = payload(seal.as_bytes());
     let PrivateKey::P256(key) = private_key() else { panic!("another key") };
-    let message = modelseal::sign::pre_authentication_encoding("application/vnd.in-toto+json", &payload);
+    let message =
+        modelseal_format::sign::pre_authentication_encoding("application/vnd.in-toto+json", &payload);
     let low: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&key, &message);
     let low = low.normalize_s();
     let (r, s) = low.split_scalars();

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use modelseal::sign::{Bundle, read_foreign};
-use modelseal::trust::{
+use modelseal_format::sign::{Bundle, read_foreign};
+use modelseal_verify::trust::{
     Accepted, IdentityTrust, Pattern, Refusal, Rights, Trust, TrustedSigner, Who, accept,
 };
 use serde_json::Value;
@@ -298,10 +298,12 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
     let statement = project.root().join("wine.json").to_string_lossy().into_owned();
     project.modelseal(&["build", "--statement", &statement, "--no-model-signature"]).expect(0);
     let (key, public) = (project.key(), project.public_key());
-    let signer: modelseal::sign::Signer =
-        modelseal::sign::read_private_key(&modelseal::sign::KeySource::from(key.as_str()), &mut |_| Ok(None))
-            .expect("reads")
-            .into();
+    let signer: modelseal_format::sign::Signer = modelseal_format::sign::read_private_key(
+        &modelseal_format::sign::KeySource::from(key.as_str()),
+        &mut |_| Ok(None),
+    )
+    .expect("reads")
+    .into();
     let ours = crate::support::archive::bundle(&fs::read(&statement).expect("reads"), &signer);
     let mut document: Value = serde_json::from_slice(&ours).expect("is JSON");
     document["verificationMaterial"]["publicKey"]["hint"] = "another tool's".into();

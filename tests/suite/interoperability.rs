@@ -243,8 +243,10 @@ fn other_peoples_verifiers_accept_the_seal_and_notice_what_was_changed() {
         let directory = unpacked(&project, &key, &public, algorithm);
         let archive = project.out(&format!("{algorithm}.tar")).to_string_lossy().into_owned();
         project.modelseal(&["countersign", &archive, "--key", &key]).expect(0);
-        let hint =
-            modelseal::sign::read_public_key(&public.as_str().into()).expect("reads").hint().to_string();
+        let hint = modelseal_format::sign::read_public_key(&public.as_str().into())
+            .expect("reads")
+            .hint()
+            .to_string();
         let approval = project.out(&format!("{algorithm}.tar.approval.{}.sigstore.json", &hint[..8]));
         let mut files = vec![directory.join(".modelseal/manifest.sigstore.json"), approval];
         if algorithm != "ed25519" {

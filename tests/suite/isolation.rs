@@ -1,6 +1,9 @@
 //! What a command can reach.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::running::{self, MAKE};
 use crate::support::peers;
@@ -308,16 +311,25 @@ fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
 /// Each moves the artifact aside and puts one back.
 #[test]
 fn two_builds_in_one_work_tree_wait_for_each_other() {
-    let project = project(&format!("{MAKE}sleep 1\n"));
+    let wait = "for i in $(seq 600); do [ -e dist/go ] && break; sleep 0.1; done\n";
+    let project = project(&format!("{MAKE}{wait}"));
     let key = project.key();
     let first = std::thread::scope(|scope| {
         let first = scope.spawn(|| project.modelseal(&["build", "--key", &key]).run());
         while !project.at("model/weights.safetensors").exists() || project.at("model/config.json").exists() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
-        let second = project.modelseal(&["build", "--key", &key, "--force"]).run();
-        assert_eq!(second.code, Some(0), "{}", second.all());
-        second.says("another build works in `").says("waiting for its end");
+        let mut second = project.modelseal(&["build", "--key", &key, "--force"]).into_command();
+        let mut second = second.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        let said = BufReader::new(second.stderr.take().expect("is piped"));
+        let mut lines = said.lines().map(|line| line.expect("is text"));
+        let waits = |line: &String| line.contains("another build works in `");
+        let line = lines.find(waits).expect("says that it waits");
+        assert!(line.contains("waiting for its end"), "{line}");
+        fs::create_dir_all(project.at("dist")).expect("creates");
+        fs::write(project.at("dist/go"), "").expect("writes");
+        lines.for_each(drop);
+        assert!(second.wait().expect("ends").success());
         first.join().expect("ends")
     });
     assert_eq!(first.code, Some(0), "{}", first.all());

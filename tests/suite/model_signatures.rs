@@ -7,8 +7,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal::oms::{Difference, GIT_PATHS, Hash, ModelStatement, Order, compare, verify};
-use modelseal::sign::{Bundle, Material, PublicKey, read_foreign};
+use modelseal_format::sign::{Bundle, Material, PublicKey, read_foreign};
+use modelseal_verify::oms::{Difference, GIT_PATHS, Hash, ModelStatement, Order, compare, verify};
 
 fn vector(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/oms").join(name)).expect("reads")

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use modelseal::digest::Symlinks;
-use modelseal::inputs::read_source;
-use modelseal::profile::{Columns, Profile, ProfileError, count_file};
+use modelseal_build::inputs::read_source;
+use modelseal_build::profile::{Columns, Profile, ProfileError, count_file};
+use modelseal_format::digest::Symlinks;
 
 use crate::support::{Project, peers};
 
@@ -86,7 +86,7 @@ fn other_rows_are_other_rows() {
     for name in ["one-cell", "less"] {
         let other = profile(&format!("{name}.parquet")).sketch();
         assert_ne!(other.sum, plain.sum, "{name}");
-        let overlap = modelseal::profile::overlap(&plain, &other).expect("has rows");
+        let overlap = modelseal_build::profile::overlap(&plain, &other).expect("has rows");
         assert!(overlap.share > 0.99, "{name}: {overlap:?}");
     }
     assert_eq!(profile("empty.parquet").rows, 0);

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use modelseal::digest::Algorithms;
-use modelseal::report::Verdict;
-use modelseal::sign::PublicKey;
-use modelseal::trust::TrustedSigner;
-use modelseal::verify::{Options, Target, verify};
+use modelseal_format::digest::Algorithms;
+use modelseal_format::sign::PublicKey;
+use modelseal_verify::report::Verdict;
+use modelseal_verify::trust::TrustedSigner;
+use modelseal_verify::verify::{Options, Target, verify};
 use proptest::prelude::*;
 
 use crate::support::Project;

@@ -150,8 +150,8 @@ fn a_provenance_that_is_not_true_is_named_as_that() {
     lie.replace_range(place..place + 8, "00000000");
     // The signature is right, and so is everything else but what it says about an input.
     let mut forged = crate::support::archive::split(&crate::support::archive::reseal(&bytes, lie.as_bytes()));
-    let release = modelseal::digest::Digest::sha256(lie.as_bytes());
-    let old = modelseal::digest::Digest::sha256(payload.as_bytes());
+    let release = modelseal_format::digest::Digest::sha256(lie.as_bytes());
+    let old = modelseal_format::digest::Digest::sha256(payload.as_bytes());
     let signature = String::from_utf8(crate::support::archive::payload(&forged[1].content)).expect("is text");
     let signature = signature.replace(&old.to_string(), &release.to_string());
     let key = crate::support::archive::private_key();

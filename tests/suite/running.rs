@@ -193,7 +193,7 @@ fn submodules_and_the_content_of_git_lfs_come_along() {
     }
     project.git(&["submodule", "--quiet", "add", &module.to_string_lossy(), "module"]);
     let content = "large content\n";
-    let digest = modelseal::digest::Digest::sha256(content.as_bytes());
+    let digest = modelseal_format::digest::Digest::sha256(content.as_bytes());
     project.write(
         "big.bin",
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {}\n", content.len()),
@@ -375,7 +375,7 @@ fn signals_end_the_command_and_put_the_tree_back() {
 fn what_a_killed_build_left_aside_is_put_back_by_the_next() {
     let project = project("exit 1\n");
     let place = project.at("").canonicalize().expect("is there").join("model");
-    let name = modelseal::digest::Digest::sha256(place.as_os_str().as_encoded_bytes()).to_string();
+    let name = modelseal_format::digest::Digest::sha256(place.as_os_str().as_encoded_bytes()).to_string();
     fs::rename(project.at("model"), project.at(&format!(".git/modelseal-aside-{}", &name[..16])))
         .expect("renames");
     refused(&project, &[]);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use modelseal::digest::Digest;
-use modelseal::manifest::{Attestation, Claim, Model, Rollback};
-use modelseal::sign::{KeySource, Signer, read_private_key};
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Attestation, Claim, Model, Rollback};
+use modelseal_format::sign::{KeySource, Signer, read_private_key};
 
 use crate::support::Project;
 use crate::support::archive::{checksum, join, split};

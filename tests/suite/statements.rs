@@ -11,7 +11,7 @@ fn a_statement_is_signed_in_another_job() {
     let stated =
         project.modelseal(&["build", "--statement", "../wine.json", "--format", "json"]).expect(0).json();
     let payload = fs::read(project.root().join("wine.json")).expect("reads");
-    let digest = modelseal::digest::Digest::sha256(&payload);
+    let digest = modelseal_format::digest::Digest::sha256(&payload);
     assert_eq!(stated["release"], format!("sha256:{digest}"));
     assert!(!project.at("dist").exists());
     let key = project.key();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::compare::{Changed, Facts, changed_answers, shared_rows};
 use crate::diff::{Difference, Side, State};
-use crate::manifest::ProbeFacts;
+use modelseal_format::manifest::ProbeFacts;
 
 #[derive(Serialize)]
 struct Wire<'a> {
@@ -35,7 +35,7 @@ struct Wire<'a> {
 struct WireSide<'a> {
     target: &'a str,
     release: String,
-    model: &'a crate::manifest::Model,
+    model: &'a modelseal_format::manifest::Model,
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<&'a str>,
 }
@@ -61,7 +61,7 @@ struct WireOverlap {
 struct WireFacts<'a> {
     digest: &'a str,
     /// Without what only programs read: the sketch and the timeline.
-    facts: crate::manifest::Annotations,
+    facts: modelseal_format::manifest::Annotations,
 }
 
 #[derive(Serialize)]
@@ -145,7 +145,7 @@ pub(super) fn json(difference: &Difference) -> anyhow::Result<String> {
         other => other.name(),
     };
     let sections = difference.sections();
-    let text = crate::text::json(&Wire {
+    let text = modelseal_format::text::json(&Wire {
         schema: "https://modelseal.dev/diff/v1",
         message: difference.headline(),
         different: difference.is_different(),
@@ -203,8 +203,11 @@ fn side(side: &Side) -> WireSide<'_> {
 
 fn source(change: &Changed<Facts>) -> WireSource<'_> {
     fn facts(facts: &Facts) -> WireFacts<'_> {
-        let annotations =
-            crate::manifest::Annotations { sketch: None, timeline: None, ..facts.annotations.clone() };
+        let annotations = modelseal_format::manifest::Annotations {
+            sketch: None,
+            timeline: None,
+            ..facts.annotations.clone()
+        };
         WireFacts { digest: &facts.digest, facts: annotations }
     }
     WireSource {

@@ -12,14 +12,14 @@ use super::super::failure::Hinted;
 use super::super::output::{print, say};
 use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
-use crate::archive::write_new;
 use crate::cli::arguments::Format;
-use crate::config::Age;
-use crate::gate::{self, Evidence};
-use crate::manifest::{Annotations, Basis, Byproduct, Statement};
-use crate::policy::Policy;
-use crate::report::{Signer, Status, Verdict};
-use crate::verify::{Options, Sealed, Target, read_sealed, verify};
+use modelseal_format::archive::write_new;
+use modelseal_format::manifest::{Annotations, Basis, Byproduct, Statement};
+use modelseal_verify::config::Age;
+use modelseal_verify::gate::{self, Evidence};
+use modelseal_verify::policy::Policy;
+use modelseal_verify::report::{Signer, Status, Verdict};
+use modelseal_verify::verify::{Options, Sealed, Target, read_sealed, verify};
 
 /// Write a strict, commented policy from a good release; never overwrites
 #[derive(Debug, Args)]
@@ -38,8 +38,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
     let named = arguments.trusting.only_one()?;
     if arguments.output.symlink_metadata().is_ok() {
-        let message =
-            format!("{} exists already, and is never overwritten", crate::text::path(&arguments.output));
+        let message = format!(
+            "{} exists already, and is never overwritten",
+            modelseal_format::text::path(&arguments.output)
+        );
         return Err(
             Hinted { message, hint: "`-o FILE` writes the policy to another file".to_string() }.into()
         );
@@ -53,17 +55,17 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         return print_report(&report, Format::Text, talk);
     }
     let Sealed::Read { seal, .. } = read_sealed(&target)? else {
-        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
     };
     if Some(seal.release) != report.release {
-        bail!("{} changed while it was read", crate::text::path(&arguments.archive));
+        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
     }
     let Some(accepted) = report.signers.first() else { bail!("nobody signed it") };
     let signer = signer_table(&named, accepted, &arguments.output)?;
     let text = Writer { manifest: &seal.manifest, signer: &signer, now }.text()?;
     write_new(&arguments.output, text.as_bytes())
-        .with_context(|| format!("cannot write {}", crate::text::path(&arguments.output)))?;
-    let file = crate::text::Escaped(&arguments.output.to_string_lossy()).to_string();
+        .with_context(|| format!("cannot write {}", modelseal_format::text::path(&arguments.output)))?;
+    let file = modelseal_format::text::Escaped(&arguments.output.to_string_lossy()).to_string();
     print(&format!(
         "wrote {file}: read it, keep it with the deployment, and see what it lets through\n  modelseal policy check {file}\n"
     ))?;
@@ -72,13 +74,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
 
 /// How the policy knows the one who signed this release.
 fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::Result<String> {
-    use crate::sign::KeySource;
+    use modelseal_format::sign::KeySource;
     let mut lines = vec![("name", accepted.name.clone())];
     match named {
         Named::Key(key) => {
             let path = match KeySource::from(*key) {
                 KeySource::File(path) => path,
-                KeySource::Local => crate::sign::local_key_path()?.with_extension("pub"),
+                KeySource::Local => modelseal_format::sign::local_key_path()?.with_extension("pub"),
                 _ => bail!("a policy names the file of a key: give `--key` a path"),
             };
             lines.push(("key", relative(&path, output)?));
@@ -99,7 +101,7 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
         }
     }
     let is_key = matches!(named, Named::Key(_));
-    if !is_key || !crate::manifest::is_name(&lines[0].1) {
+    if !is_key || !modelseal_format::manifest::is_name(&lines[0].1) {
         lines[0].1 = "builder".to_string();
     }
     Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect())
@@ -108,8 +110,9 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
 /// A file's path as the policy's directory sees it: whoever clones both together finds it.
 fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let resolve =
-        |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", crate::text::path(path)));
+    let resolve = |path: &Path| {
+        path.canonicalize().with_context(|| format!("cannot find {}", modelseal_format::text::path(path)))
+    };
     let (path, directory) = (resolve(path)?, resolve(directory)?);
     let shared =
         path.components().zip(directory.components()).take_while(|(left, right)| left == right).count();
@@ -280,7 +283,7 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            character if crate::text::is_unsafe(character) => {
+            character if modelseal_format::text::is_unsafe(character) => {
                 let _ = write!(quoted, "\\U{:08X}", u32::from(character));
             }
             character => quoted.push(character),

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::manifest::Rung;
 use crate::reproduce::{Reproduction, Varied, VariedStatus};
+use modelseal_format::manifest::Rung;
 
 #[derive(Serialize)]
 struct Wire<'a> {
@@ -14,7 +14,7 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a crate::manifest::Model>,
+    model: Option<&'a modelseal_format::manifest::Model>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'a str>,
     demanded: &'a str,
@@ -86,7 +86,7 @@ struct WireVaried<'a> {
 }
 
 pub(super) fn json(result: &Reproduction, target: &str) -> anyhow::Result<String> {
-    let text = crate::text::json(&Wire {
+    let text = modelseal_format::text::json(&Wire {
         schema: "https://modelseal.dev/reproduce/v1",
         verdict: result.verdict().name(),
         message: result.summary(),

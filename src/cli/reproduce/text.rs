@@ -1,20 +1,23 @@
 //! The result of a rebuild for a person.
 
-use crate::manifest::Rung;
-use crate::report::{Style, Verdict};
 use crate::reproduce::{Circumstance, Reproduction, Varied, VariedStatus};
-use crate::text::{Escaped, name};
+use modelseal_format::manifest::Rung;
+use modelseal_format::text::{Escaped, name};
+use modelseal_verify::report::{Style, Verdict};
 
 pub(super) fn text(result: &Reproduction, style: Style) -> String {
     let mut lines = Vec::new();
     let mut line = |label: &str, value: String| lines.push(format!("{label:<9} {value}"));
     let release = result.release.map(|release| release.to_string()).unwrap_or_default();
     if let Some(model) = &result.model {
-        line("release", format!("{} {}, sha256:{}", model.name, model.version, crate::text::short(&release)));
+        line(
+            "release",
+            format!("{} {}, sha256:{}", model.name, model.version, modelseal_format::text::short(&release)),
+        );
     }
     line("demanded", format!("{}, {}", result.demand.level.name(), result.demand.level.description()));
     if !result.command.is_empty() {
-        line("command", crate::text::command(&result.command));
+        line("command", modelseal_format::text::command(&result.command));
     }
     if let Some(source) = &result.source {
         line("source", Escaped(source).to_string());
@@ -23,7 +26,7 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
         line("note", note.clone());
     }
     for (sealed, found) in &result.environment {
-        let command = crate::text::command(&sealed.command);
+        let command = modelseal_format::text::command(&sealed.command);
         let first = |text: &str| name(text.lines().next().unwrap_or_default());
         match sealed.output == *found {
             true => line("same", format!("{command}: {}", first(found))),

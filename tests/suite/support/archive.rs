@@ -4,8 +4,8 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal::document::{Counted, Document};
-use modelseal::sign::{PrivateKey, SignedBundle, Signer};
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::sign::{PrivateKey, SignedBundle, Signer};
 
 /// One entry: its raw header block or blocks, and its content.
 #[derive(Debug, Clone)]

@@ -1,0 +1,350 @@
+//! From a recipe to a signed archive.
+//!
+//! The command of the recipe has ended before the key is opened, the statement is complete before the key is
+//! used, and the archive appears under its name only when all of it is on the disk.
+
+mod aside;
+mod behaviour;
+mod command;
+mod elsewhere;
+mod guarded;
+mod place;
+mod plan;
+mod planted;
+mod produce;
+mod reach;
+mod write;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::cache::Cache;
+use crate::checkout;
+use crate::inputs::{self, Change};
+use crate::probe;
+use crate::recipe::Recipe;
+use crate::run::{self, Confinement, Listener};
+use modelseal_format::archive::{ArchiveFile, Compression, Outcome, WriteError};
+use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::document::Counted;
+use modelseal_format::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
+use modelseal_format::sign::{KeyError, Signer};
+
+pub use behaviour::Observer;
+pub use command::Setting;
+pub use elsewhere::{SealedBy, Stated, seal, state};
+pub use reach::{CommandPlace, ReachError, reach};
+
+/// Opens the key, when nothing of the recipe's command is left.
+pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;
+
+/// How the artifact comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Making {
+    /// The command of the recipe makes it in the work tree; without one it is adopted.
+    #[default]
+    Run,
+    /// The command of the recipe makes it in a fresh clone of the commit.
+    Clean,
+    /// It is there.
+    Adopt,
+}
+
+/// How to build.
+pub struct Options<'a> {
+    /// The archive; by default `dist/NAME-VERSION.tar` beside the recipe.
+    pub output: Option<PathBuf>,
+    /// Where data sources lie on this machine, by name.
+    pub data: BTreeMap<String, PathBuf>,
+    pub allow_dirty: bool,
+    /// Instead of what the recipe says.
+    pub compression: Option<Compression>,
+    /// Replace an archive that holds something else.
+    pub force: bool,
+    /// Compute the SHA-256 of the uncompressed archive, which takes another read of it.
+    pub tar_digest: bool,
+    /// `SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<u64>,
+    /// Against which the age of data is judged. It is not sealed.
+    pub now: Timestamp,
+    /// Knows files of data from earlier builds, so that they are not read again; `None`: every one is read.
+    pub cache: Option<&'a Cache>,
+    /// Is told how many bytes were read.
+    pub progress: Progress<'a>,
+    pub making: Making,
+    /// Files that the caller writes beside the archive: they do not make the work tree dirty.
+    pub writes: Vec<PathBuf>,
+    /// What was decided before the first command: which keys are out of sight, where commands may write.
+    pub confinement: &'a Confinement,
+    /// Where the directories of `[run] caches` are kept between builds; `None`: they are not.
+    pub caches: Option<PathBuf>,
+    /// Is told what the command prints.
+    pub listener: &'a dyn Listener,
+}
+
+impl Options<'_> {
+    /// How the archive is compressed and where it will be, by the caller's word or the recipe's.
+    fn target(&self, recipe: &Recipe) -> (Compression, PathBuf) {
+        let compression = self.compression.unwrap_or(recipe.tables.archive.compression);
+        let output = self.output.clone().unwrap_or_else(|| recipe.default_output(compression));
+        (compression, output)
+    }
+}
+
+/// What a build made.
+#[derive(Debug)]
+pub struct Built {
+    pub archive: PathBuf,
+    pub outcome: Outcome,
+    pub release: Digest,
+    /// SHA-256 of the uncompressed archive, if it was asked for.
+    pub tar_digest: Option<Digest>,
+    pub model: Model,
+    pub origin: Origin,
+    pub files: u64,
+    /// Of the model files together.
+    pub bytes: u64,
+    pub missing: Vec<Missing>,
+    pub excluded: Vec<String>,
+    pub empty_directories: Vec<String>,
+    pub changes: Vec<Change>,
+    pub warnings: Vec<String>,
+    pub model_signature: bool,
+    /// How long the command ran.
+    pub command_seconds: Option<f64>,
+    /// Files that the command left beside the artifact, and that git neither holds nor ignores.
+    pub left: Vec<String>,
+    /// The probes that the artifact was asked, and how many inputs each has.
+    pub probes: Vec<(String, u64)>,
+}
+
+/// Why nothing was built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("the bundle cannot be packed: {0}")]
+    Bundle(String),
+    #[error("SOURCE_DATE_EPOCH is {0}, which does not fit into an archive (at most {LAST_EPOCH})")]
+    Epoch(u64),
+    #[error("cannot make the directory {}", modelseal_format::text::path(path))]
+    Directory { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Checkout(#[from] checkout::Error),
+    /// Its output is kept, if there is any.
+    #[error(transparent)]
+    Run(Kept<run::Error>),
+    #[error("the command did not make the artifact {}", modelseal_format::text::path(.0))]
+    NotProduced(PathBuf),
+    #[error("the artifact cannot be moved aside to {}", modelseal_format::text::path(path))]
+    Aside { path: PathBuf, source: io::Error },
+    /// The command has made something, and it cannot be sealed.
+    #[error(transparent)]
+    Rejected(Kept<Box<Error>>),
+    /// The command did not do well, and has put something into the way of the old artifact.
+    #[error("{reason}")]
+    NotPutBack { reason: Box<Error>, old: PathBuf },
+    #[error("{} leads out of the project by a link: nothing is written there", modelseal_format::text::path(.0))]
+    LeadsOut(PathBuf),
+    #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::text::path(.0))]
+    Guarded(PathBuf),
+    #[error("the command changed where {} leads: nothing is written there", modelseal_format::text::path(.0))]
+    Redirected(PathBuf),
+    #[error(
+        "the command made a git repository, {}: git would run what it configures",
+        modelseal_format::text::path(repository)
+    )]
+    Planted {
+        repository: PathBuf,
+        /// The name that it, or the `HEAD` of a bare one, has got now.
+        aside: Option<PathBuf>,
+    },
+    #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
+    NoCommand,
+    #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
+    NoCode,
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    #[error("the probe `{probe}` refuses the model: {}", reasons.join("\n  "))]
+    Behaviour { probe: String, reasons: Vec<String> },
+    #[error("the statement cannot be sealed: {0}")]
+    Statement(String),
+    #[error(
+        "nobody could read the seal, because {0}: seal fewer hyperparameters, inputs or answers of probes, or \
+         commit what git calls changed"
+    )]
+    Predicate(ParseError),
+    #[error(
+        "the seal would have {0} bytes, and one of more than {LONGEST_SEAL} is not read: ship fewer files, or \
+         with shorter names"
+    )]
+    Seal(u64),
+}
+
+/// Builds, signs and writes.
+///
+/// # Errors
+/// [`Error`]; then there is nothing new under the archive's name, and the artifact is what it was.
+pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> Result<Built, Error> {
+    let (compression, output) = options.target(recipe);
+    let mut plan = plan::plan(recipe, options, &output)?;
+    // Nothing may have taken the place of the key.
+    options.confinement.check().map_err(Error::run)?;
+    let key = open_key()?;
+    plan.internal.model_signature = key.public_key().is_elliptic_curve();
+    if options.output.is_none() {
+        plan::make_directory(&output)?;
+    }
+    let file = ArchiveFile::create(&output, compression)?;
+    let written = if file.has_rooms() {
+        write::in_one_pass(&mut plan, &key, file, options.progress)?
+    } else {
+        let statement = plan.statement(plan.artifact.hash(options.progress)?);
+        let seals = write::Seals::sign(Counted::of(&statement), &key)?;
+        write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
+    };
+    let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
+
+    Ok(Built {
+        archive: output,
+        outcome,
+        release: written.release,
+        tar_digest,
+        model: plan.external.model,
+        origin: plan.internal.origin,
+        files: written.files,
+        bytes: written.bytes,
+        missing: plan.inputs.missing,
+        excluded: plan.artifact.excluded,
+        empty_directories: plan.artifact.empty_directories,
+        changes: plan.inputs.changes,
+        warnings: plan.inputs.warnings,
+        model_signature: plan.internal.model_signature,
+        command_seconds: plan.command_seconds,
+        left: plan.left,
+        probes: plan.byproducts.iter().map(asked).collect(),
+    })
+}
+
+fn asked(byproduct: &Byproduct) -> (String, u64) {
+    (byproduct.probe().to_string(), byproduct.annotations.inputs())
+}
+
+/// An error, and where something is kept that may explain it or that took long to make.
+#[derive(Debug)]
+pub struct Kept<E> {
+    pub reason: E,
+    pub kept: Option<PathBuf>,
+}
+
+impl<E> Kept<E> {
+    fn hint(&self, hint: Option<String>, what: &str) -> Option<String> {
+        let kept = self
+            .kept
+            .as_ref()
+            .map(|path| format!("{what} is kept in {}", modelseal_format::text::path(path)));
+        let parts = [hint, kept].into_iter().flatten().collect::<Vec<_>>();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for Kept<E> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reason.fmt(formatter)
+    }
+}
+
+impl<E: std::error::Error> std::error::Error for Kept<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.reason.source()
+    }
+}
+
+impl From<ReachError> for Error {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Input(error) => Error::Input(error),
+            ReachError::Directory { path, source } => Error::Directory { path, source },
+        }
+    }
+}
+
+impl Error {
+    fn run(reason: run::Error) -> Self {
+        Error::Run(Kept { reason, kept: None })
+    }
+
+    /// Whether the input was looked at and refused (exit 1), rather than the build not possible (exit 2).
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Error::Input(error) => error.is_refusal(),
+            Error::Run(kept) => kept.reason.is_refusal(),
+            // What a command made of an input, or of the artifact, was looked at.
+            Error::Rejected(kept) => matches!(*kept.reason, Error::Input(_)) || kept.reason.is_refusal(),
+            Error::NotPutBack { reason, .. } => reason.is_refusal(),
+            Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
+            Error::Checkout(error) => matches!(error, checkout::Error::Differs { .. }),
+            Error::Probe(error) => error.is_refusal(),
+            Error::NotProduced(_)
+            | Error::Redirected(_)
+            | Error::Planted { .. }
+            | Error::Guarded(_)
+            | Error::LeadsOut(_)
+            | Error::Statement(_)
+            | Error::Bundle(_)
+            | Error::Behaviour { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Input(error) => error.hint(),
+            Error::Key(error) => error.hint(),
+            Error::Checkout(error) => error.hint(),
+            Error::Probe(error) => error.hint(),
+            Error::Behaviour { .. } => {
+                Some("the model, or the way in which it is asked, is not what it should be".into())
+            }
+            Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
+            Error::NotPutBack { reason, old } => {
+                let old = modelseal_format::text::path(old);
+                let message = format!("the old artifact could not be put back: it lies in {old}");
+                Some(reason.hint().map_or(message.clone(), |hint| format!("{message}; {hint}")))
+            }
+            Error::NotProduced(_) => {
+                Some("does `path` under `[artifact]` say where the command writes?".into())
+            }
+            Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
+            Error::Planted { aside: Some(aside), .. } => Some(format!(
+                "it is set aside as {}; a command can clone to TMPDIR or HOME",
+                modelseal_format::text::path(aside)
+            )),
+            Error::Planted { aside: None, .. } => {
+                Some("remove it before you or your editor use git there".into())
+            }
+            Error::Guarded(_) => {
+                Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
+            }
+            Error::LeadsOut(_) => {
+                Some("`-o FILE` names where the archive is to lie; the artifact lies in the project".into())
+            }
+            Error::NoCode => {
+                Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
+            }
+            Error::Write(WriteError::Exists(_)) => {
+                Some("raise the version in the recipe, or replace the archive with `--force`".to_string())
+            }
+            _ => None,
+        }
+    }
+}

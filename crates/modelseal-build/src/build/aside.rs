@@ -1,0 +1,240 @@
+//! The artifact that was there before, out of the way of the command that makes it anew.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::place::Place;
+use super::planted::set_planted_aside;
+use crate::inputs::Contents;
+use crate::run::{make_accessible, remove_all};
+use modelseal_format::digest::Digest;
+
+/// The old artifact under another name. It is put back when this is dropped.
+pub(super) struct Aside {
+    /// Where the artifact belongs.
+    place: Place,
+    /// Where the old one lies; `None`: there was none.
+    old: Option<PathBuf>,
+    /// The project: directories above it are not a command's to close.
+    root: PathBuf,
+    /// The new one is to stay.
+    accepted: bool,
+}
+
+impl Aside {
+    /// The name that an artifact gets while its successor is made: in the repository's own directory, where
+    /// no `git clean` comes, if that is on the same file system; else beside it.
+    pub(super) fn path(place: &Path, repository: Option<&Path>) -> PathBuf {
+        let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+        let around = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match repository {
+            Some(repository) if device(repository).is_some() && device(repository) == device(around) => {
+                let path = around.canonicalize().unwrap_or_else(|_| around.to_path_buf());
+                let path = path.join(place.file_name().unwrap_or_default());
+                let name = Digest::sha256(path.as_os_str().as_encoded_bytes()).to_string();
+                repository.join(format!("modelseal-aside-{}", &name[..16]))
+            }
+            _ => {
+                let name = place.file_name().unwrap_or_default().to_string_lossy();
+                place.with_file_name(format!(".{name}.modelseal-aside"))
+            }
+        }
+    }
+
+    /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
+    /// first. `before` is where the artifact belongs, as it was before any command ran.
+    pub(super) fn take(
+        before: Place,
+        root: &Path,
+        repository: Option<&Path>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        let place = before.path.clone();
+        let place = place.as_path();
+        let old = Self::path(place, repository);
+        let failed = |error| (old.clone(), error);
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        if !before.is_unchanged() {
+            let error = io::Error::other("a command changed where the artifact's path leads");
+            return Err((place.to_path_buf(), error));
+        }
+        if there(&old) {
+            if there(place) {
+                let error = "an earlier build left the artifact here: remove it, or put it back";
+                return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, error)));
+            }
+            fs::rename(&old, place).map_err(failed)?;
+        }
+        let old = match there(place) {
+            true => {
+                fs::rename(place, &old).map_err(|error| (old.clone(), error))?;
+                Some(old)
+            }
+            false => None,
+        };
+        Ok(Self { place: before, old, root: root.to_path_buf(), accepted: false })
+    }
+
+    /// Where the old artifact lies, if there is one.
+    pub(super) fn old(&self) -> Option<&Path> {
+        self.old.as_deref()
+    }
+
+    /// Whether something else is above the artifact's place by now.
+    pub(super) fn is_led_elsewhere(&self) -> bool {
+        !self.place.is_unchanged()
+    }
+
+    /// The old artifact, where it cannot be put back: something else is above its place by now.
+    pub(super) fn stuck(&self) -> Option<&Path> {
+        self.open_up();
+        let parent = self.place.directory();
+        let is_free = self.place.is_unchanged() && (parent.is_dir() || parent.symlink_metadata().is_err());
+        self.old.as_deref().filter(|_| !is_free)
+    }
+
+    /// A command can close a directory above the artifact's place.
+    fn open_up(&self) {
+        let above = self.place.resolved.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+        above.collect::<Vec<_>>().into_iter().rev().for_each(make_accessible);
+    }
+
+    /// The new artifact stays, and the old one goes.
+    pub(super) fn accept(mut self) {
+        self.accepted = true;
+        if let Some(old) = self.old.take() {
+            remove(&old);
+        }
+    }
+
+    /// Keeps the new artifact under this name; the old one is put back.
+    pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
+        (self.place.is_unchanged() && keep(&self.place.path, kept)).then(|| kept.to_path_buf())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // What cannot be put back now stays aside; the next build finds it there.
+        if self.accepted || !self.place.is_unchanged() {
+            return;
+        }
+        self.open_up();
+        remove(&self.place.path);
+        if let Some(old) = &self.old {
+            let _ = fs::create_dir_all(self.place.directory());
+            let _ = fs::rename(old, &self.place.path);
+        }
+    }
+}
+
+/// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
+/// is there, whole.
+pub(super) fn keep(from: &Path, to: &Path) -> bool {
+    remove(to);
+    let Some(directory) = to.parent() else { return false };
+    if fs::create_dir_all(directory).is_err() {
+        return false;
+    }
+    let kept = fs::rename(from, to).is_ok() || copy(from, to).is_ok();
+    if kept {
+        set_planted_aside(to, &Contents::default(), &[]);
+    } else {
+        remove(to);
+    }
+    kept
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if from.is_symlink() {
+        return Err(io::Error::other("a link is not followed"));
+    }
+    for entry in walkdir::WalkDir::new(from).follow_root_links(false) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
+        let target = if relative.as_os_str().is_empty() { to.to_path_buf() } else { to.join(relative) };
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target)?;
+        } else if entry.file_type().is_file() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => remove_all(path),
+        Ok(_) => {
+            let _ = fs::remove_file(path);
+        }
+        Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_one_is_put_back_unless_the_new_one_is_accepted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("model");
+        let read = || fs::read_to_string(place.join("w")).expect("reads");
+        let write = |text: &str| {
+            fs::create_dir_all(&place).expect("creates");
+            fs::write(place.join("w"), text).expect("writes");
+        };
+        write("old");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
+        assert!(!place.exists());
+        write("new");
+        drop(aside);
+        assert_eq!(read(), "old");
+
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
+        write("new");
+        let kept = directory.path().join("rejected");
+        assert_eq!(aside.reject(&kept), Some(kept.clone()));
+        assert_eq!(read(), "old");
+        assert_eq!(fs::read_to_string(kept.join("w")).expect("reads"), "new");
+
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
+        write("new");
+        aside.accept();
+        assert_eq!(read(), "new");
+        assert!(!Aside::path(&place, None).exists());
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_put_back_and_never_overwritten() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("model.bin");
+        fs::write(Aside::path(&place, None), "old").expect("writes");
+        let aside = Aside::take(Place::of(&place), directory.path(), None).expect("moves");
+        drop(aside);
+        assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
+        fs::write(Aside::path(&place, None), "older").expect("writes");
+        assert!(Aside::take(Place::of(&place), directory.path(), None).is_err());
+        assert_eq!(fs::read_to_string(&place).expect("reads"), "old");
+    }
+
+    #[test]
+    fn directories_are_opened_within_the_project_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let above = directory.path().canonicalize().expect("resolves");
+        let root = above.join("p");
+        fs::create_dir_all(root.join("a")).expect("creates");
+        fs::write(root.join("a/model"), "old").expect("writes");
+        let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+        let set = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o500)).expect("sets");
+        let aside = Aside::take(Place::of(&root.join("a/model")), &root, None).expect("moves");
+        set(&root.join("a"));
+        set(&above);
+        drop(aside);
+        assert_eq!((mode(&root.join("a")), mode(&above)), (0o700, 0o500));
+        assert_eq!(fs::read_to_string(root.join("a/model")).expect("reads"), "old");
+    }
+}

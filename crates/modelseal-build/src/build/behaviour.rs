@@ -1,0 +1,227 @@
+//! How the artifact answers, before it is sealed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Options};
+use crate::inputs::{Artifact, Contents, git_places, work_tree};
+use crate::probe::{self, Asked, Asking, Goldens, ask, spread};
+use crate::recipe::{Probe, Recipe};
+use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
+use modelseal_format::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
+use modelseal_verify::policy::{Bounds, Finding, Verdict, judge_answers};
+
+/// What was found, and what a person should know about it.
+pub(super) struct Behaviour {
+    pub(super) byproducts: Vec<Byproduct>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Asks the artifact every probe of the recipe that lies with it.
+///
+/// `other` is the recipe that the caller knows, where the artifact lies in a clone: its copies of the
+/// questions seem empty, too.
+pub(super) fn observe(
+    recipe: &Recipe,
+    other: &Recipe,
+    artifact: &Artifact,
+    epoch: u64,
+    options: &Options<'_>,
+) -> Result<Behaviour, Error> {
+    let mut behaviour = Behaviour { byproducts: Vec::new(), warnings: Vec::new() };
+    for probe in &recipe.tables.probe {
+        let name = probe.name.get_ref();
+        let observer = Observer {
+            recipe,
+            epoch,
+            hidden: hidden(other),
+            confinement: options.confinement,
+            isolation: Isolation::WhereItWorks,
+            listener: options.listener,
+        };
+        let (asked, sha256) = observer.ask(probe, artifact)?;
+        let findings = judge_answers(&asked.facts, None, Bounds::default());
+        refuse(name, &asked, &findings)?;
+        let unclear = findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
+        behaviour.warnings.extend(
+            unclear.map(|finding| format!("probe `{name}`, {}: {}", finding.aspect.name(), finding.message)),
+        );
+        if !asked.facts.isolated {
+            behaviour.warnings.push(format!(
+                "probe `{name}` was not isolated: it could have read the expected answers, or asked the network"
+            ));
+        }
+        behaviour.byproducts.push(Byproduct {
+            name: format!("probe/{name}"),
+            digest: InputsDigest { sha256 },
+            annotations: asked.facts,
+        });
+    }
+    Ok(behaviour)
+}
+
+/// What does not hold in every release does not become one.
+fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> {
+    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail);
+    let mut reasons: Vec<String> =
+        failed.map(|finding| format!("{}: {}", finding.aspect.name(), finding.message)).collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let shown = |text: &str| modelseal_format::text::name(&text.chars().take(80).collect::<String>());
+    let pair = |(id, left, right): &(String, String, String), first: &str, second: &str| {
+        format!("{}: {first} {}, {second} {}", modelseal_format::text::name(id), shown(left), shown(right))
+    };
+    reasons.extend(asked.wrong.iter().take(3).map(|wrong| pair(wrong, "expected", "found")));
+    reasons.extend(asked.undecided.iter().map(|twice| pair(twice, "once", "then")));
+    Err(Error::Behaviour { probe: name.to_string(), reasons })
+}
+
+/// The questions of every probe, the repository that holds them as well, and services that listen in the work tree.
+fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
+    let probes = recipe.tables.probe.iter();
+    let mut hidden: Vec<PathBuf> =
+        probes.map(|probe| recipe.directory().join(probe.inputs.get_ref())).collect();
+    // Whatever the recipe says about its code, a repository around it holds them.
+    let around = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
+    for root in around.into_iter().chain(recipe.directory().canonicalize()) {
+        let contents = Contents::of(&root);
+        let places = git_places(&root, &contents).into_iter();
+        // The repository of a linked work tree, and objects that are borrowed.
+        hidden.extend(places.flat_map(|places| places.repositories.into_iter().chain(places.borrowed)));
+        hidden.extend(contents.sockets.into_iter().filter(|path| is_open(path)));
+    }
+    hidden.into_iter().filter_map(|path| path.canonicalize().ok()).collect()
+}
+
+/// The work tree, with the code that answers, and the artifact.
+fn readable(recipe: &Recipe, artifact: &Artifact) -> Vec<PathBuf> {
+    let root = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
+    let artifact = artifact.root().canonicalize().ok();
+    root.into_iter().chain(artifact).collect()
+}
+
+/// Where the probes of a recipe are run: the same way for a build and for a rebuild.
+pub struct Observer<'a> {
+    pub recipe: &'a Recipe,
+    /// SOURCE_DATE_EPOCH.
+    pub epoch: u64,
+    /// Files and directories that seem empty.
+    pub hidden: Vec<PathBuf>,
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
+    pub isolation: Isolation,
+    pub listener: &'a dyn run::Listener,
+}
+
+impl Observer<'_> {
+    /// Asks an artifact one probe; the digest is that of the questions.
+    ///
+    /// # Errors
+    /// [`probe::Error`].
+    pub fn ask(
+        &self,
+        probe: &Probe,
+        artifact: &Artifact,
+    ) -> Result<(Asked, modelseal_format::digest::Digest), probe::Error> {
+        let path = self.recipe.directory().join(probe.inputs.get_ref());
+        let goldens = Goldens::read(&path)?;
+        let scratch = Scratch::new().map_err(run::Error::Scratch)?;
+        let directory = |name: &str| scratch.directory(name).map_err(run::Error::Scratch);
+        let (home, temporary) = (directory("home")?, directory("tmp")?);
+        let place = place(artifact, &directory("artifact")?).map_err(run::Error::Scratch)?;
+        let run = self.recipe.tables.run.as_ref();
+        let given = run.into_iter().flat_map(|run| &run.env);
+        let given = given.map(|(name, value)| (name.as_str(), value.get_ref().as_str()));
+        let fallback: Vec<_> = probe.fallback.iter().map(|value| value.get_ref().clone()).collect();
+        let must_influence: Vec<_> = probe.must_influence.iter().map(|name| name.get_ref().clone()).collect();
+        let hidden: Vec<PathBuf> = self.hidden.iter().cloned().chain(hidden(self.recipe)).collect();
+        let asked = ask(&Asking {
+            name: probe.name.get_ref(),
+            command: probe.command.get_ref(),
+            directory: self.recipe.directory(),
+            artifact: &place,
+            goldens: &goldens,
+            goldens_path: &path,
+            fallback: &fallback,
+            must_influence: &must_influence,
+            timeout: probe.timeout.map(|age| age.0),
+            tolerance: tolerance(self.recipe),
+            variables: variables(self.confinement, &home, &temporary, self.epoch, given, []),
+            home: &home,
+            temporary: &temporary,
+            hidden: &hidden,
+            readable: &readable(self.recipe, artifact),
+            confinement: self.confinement,
+            isolation: self.isolation,
+            listener: self.listener,
+        })?;
+        Ok((asked, goldens.sha256))
+    }
+}
+
+/// A directory that holds the artifact, also where that is one file.
+fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
+    match artifact.files.first() {
+        Some(file) if artifact.is_one_file() => {
+            let location = artifact.location(&file.path).canonicalize()?;
+            std::os::unix::fs::symlink(location, directory.join(&file.path))?;
+            Ok(directory.to_path_buf())
+        }
+        _ => artifact.root().canonicalize(),
+    }
+}
+
+/// Whether a statement made elsewhere states the probes of this recipe, and none that the build itself would
+/// have refused. What the model answered is the word of whoever wrote it.
+///
+/// # Errors
+/// [`Error::Statement`], or the questions cannot be read.
+pub(super) fn check_probes(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+    let sealed = statement.probes();
+    let probes = &recipe.tables.probe;
+    let mut same = probes.len() == sealed.len();
+    for (probe, sealed) in probes.iter().zip(sealed) {
+        let questions = Goldens::read(&recipe.directory().join(probe.inputs.get_ref()))?;
+        let facts = &sealed.annotations;
+        let must_influence: BTreeSet<&str> =
+            probe.must_influence.iter().map(|feature| feature.get_ref().as_str()).collect();
+        same &= probe.name.get_ref() == sealed.probe()
+            && probe.command.get_ref() == &facts.command
+            && questions.sha256 == sealed.digest.sha256
+            && questions.inputs.len() as u64 == facts.inputs()
+            && facts.influence.keys().map(String::as_str).collect::<BTreeSet<_>>() == must_influence
+            && facts.tolerance == tolerance(recipe)
+            && facts.expected.tried
+                == questions.inputs.iter().filter(|input| input.expected.is_some()).count() as u64
+            && facts.swapped.tried == if facts.inputs() > 1 { facts.inputs() } else { 0 };
+    }
+    if !same {
+        return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
+    }
+    for sealed in sealed {
+        let facts = &sealed.annotations;
+        if spread(facts).is_some_and(|spread| spread != (facts.distinct, facts.commonest)) {
+            let message =
+                format!("the counts of its probe `{}` are not those of its answers", sealed.probe());
+            return Err(Error::Statement(message));
+        }
+        let findings = judge_answers(&sealed.annotations, None, Bounds::default());
+        if let Some(failed) = findings.iter().find(|finding| finding.verdict == Verdict::Fail) {
+            let (name, aspect) = (sealed.probe(), failed.aspect.name());
+            let message = format!("its probe `{name}` fails, {aspect}: {}", failed.message);
+            return Err(Error::Statement(message));
+        }
+    }
+    Ok(())
+}
+
+/// Within which numbers of answers are the same.
+fn tolerance(recipe: &Recipe) -> Tolerance {
+    let reproduce = &recipe.tables.reproduce;
+    let standard = Tolerance::default();
+    Tolerance {
+        atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
+        rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
+    }
+}

@@ -1,0 +1,265 @@
+//! A statement that is written here and signed elsewhere: what trains a model need not be near the key.
+
+use super::plan::{self, Plan};
+use super::write::Seals;
+use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
+use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
+use crate::recipe::Recipe;
+use modelseal_format::archive::ArchiveFile;
+use modelseal_format::digest::Digest;
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::manifest::{self, Origin, Statement};
+use modelseal_format::sign::{self, Bundle, Material, PublicKey, SignedBundle, read_foreign};
+use modelseal_verify::trust::{certified_key, check_chain};
+
+/// A statement that nobody has signed.
+#[derive(Debug)]
+pub struct Stated {
+    /// Byte for byte what is to be signed.
+    pub payload: Vec<u8>,
+    /// Its digest: what the release will be.
+    pub release: Digest,
+    pub origin: Origin,
+    pub command_seconds: Option<f64>,
+    pub left: Vec<String>,
+    pub warnings: Vec<String>,
+    pub changes: Vec<inputs::Change>,
+}
+
+/// Does everything that a build does, but for the key and the archive.
+///
+/// # Errors
+/// [`Error`].
+pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> Result<Stated, Error> {
+    let (_, output) = options.target(recipe);
+    let mut plan: Plan = plan::plan(recipe, options, &output)?;
+    plan.internal.model_signature = model_signature;
+    if plan.internal.origin == Origin::Clean {
+        plan.keep_artifact(recipe, options)?;
+    }
+    let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
+    Ok(Stated {
+        release: Digest::sha256(&payload),
+        payload,
+        origin: plan.internal.origin,
+        command_seconds: plan.command_seconds,
+        left: plan.left,
+        warnings: plan.inputs.warnings,
+        changes: plan.inputs.changes,
+    })
+}
+
+/// Who signs a statement that was written elsewhere.
+pub enum SealedBy<'a> {
+    Key(OpenKey<'a>),
+    /// It was signed elsewhere, too.
+    Bundle {
+        bytes: &'a [u8],
+        /// The key that signed it, where the bundle does not have it.
+        key: Option<&'a PublicKey>,
+    },
+}
+
+/// Signs a statement that was written elsewhere, and packs the artifact that it is about.
+///
+/// The recipe, the code and the artifact of this work tree must be the stated ones. What the statement says
+/// beyond that is the word of whoever wrote it.
+///
+/// # Errors
+/// [`Error`]; [`Error::Statement`] if it is about something else.
+pub fn seal(
+    recipe: &Recipe,
+    payload: &[u8],
+    by: SealedBy<'_>,
+    options: &Options<'_>,
+) -> Result<Built, Error> {
+    let statement = manifest::parse(payload).map_err(|error| Error::Statement(error.to_string()))?;
+    let (compression, output) = options.target(recipe);
+    let written = plan::written(recipe, &output, &options.writes);
+    compare_recipe(recipe, &statement)?;
+    compare_code(recipe, &statement, options, &written)?;
+    plan::compare_external(recipe, &statement).map_err(|what| {
+        Error::Statement(format!(
+            "it states another {what} than {}",
+            modelseal_format::text::path(&recipe.path)
+        ))
+    })?;
+    compare_settings(recipe, &statement)?;
+    behaviour::check_probes(recipe, &statement)?;
+    let artifact = list_artifact(recipe, &written)?;
+    let found = artifact.hash(options.progress)?;
+    let stated = statement.files();
+    if found != stated {
+        // Both are in byte order.
+        let at = (0..found.len()).find(|&at| found.get(at) != stated.get(at)).unwrap_or(found.len());
+        let names = [found.get(at), stated.get(at)].into_iter().flatten().map(|file| file.name.as_str());
+        let name = modelseal_format::text::name(names.min().unwrap_or("a file"));
+        return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
+    }
+    let seals = match by {
+        SealedBy::Key(open_key) => signed(&statement, open_key)?,
+        SealedBy::Bundle { bytes, key } => sealed_elsewhere(&statement, payload, bytes, key)?,
+    };
+    if options.output.is_none() {
+        plan::make_directory(&output)?;
+    }
+    let file = ArchiveFile::create(&output, compression)?;
+    let sealed = write::sealed(&statement, &artifact, seals, file, options.progress)?;
+    let (outcome, tar_digest) = sealed.file.finish(options.force, options.tar_digest)?;
+    let internal = statement.internal();
+    Ok(Built {
+        archive: output,
+        outcome,
+        release: sealed.release,
+        tar_digest,
+        model: statement.model().clone(),
+        origin: internal.origin,
+        files: sealed.files,
+        bytes: sealed.bytes,
+        missing: internal.missing.clone(),
+        excluded: internal.excluded.clone(),
+        empty_directories: artifact.empty_directories,
+        changes: Vec::new(),
+        warnings: Vec::new(),
+        model_signature: internal.model_signature,
+        command_seconds: None,
+        left: Vec::new(),
+        probes: statement.probes().iter().map(asked).collect(),
+    })
+}
+
+fn signed<'a>(statement: &'a Statement, open_key: OpenKey<'_>) -> Result<Seals<'a>, Error> {
+    let key = open_key()?;
+    if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
+        let message =
+            "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
+        return Err(Error::Statement(message.to_string()));
+    }
+    Seals::sign(Counted::of(statement), &key)
+}
+
+/// The bundle that came back: over this very statement, and by the key or certificate that it names. Whether
+/// that is to be trusted, the deployer says.
+fn sealed_elsewhere<'a>(
+    statement: &Statement,
+    payload: &'a [u8],
+    bytes: &[u8],
+    key: Option<&PublicKey>,
+) -> Result<Seals<'a>, Error> {
+    let failed = |reason: String| Error::Bundle(reason);
+    if statement.internal().model_signature {
+        let message =
+            "it promises a `model.sig`, which only a key here can sign: state it with `--no-model-signature`";
+        return Err(Error::Statement(message.to_string()));
+    }
+    let bundle = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
+    if bundle.payload() != payload {
+        return Err(failed("it was made over something else than the statement".to_string()));
+    }
+    let (signer, material) = signer_of(&bundle, key).map_err(failed)?;
+    signer
+        .verify_foreign(&payload, &bundle.signature)
+        .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
+    // What vouches for a certificate stays as it came; everything else has one spelling.
+    let is_vouched = match &material {
+        Material::Key { .. } => false,
+        Material::Certificates(_) => !bundle.timestamps.is_empty(),
+        Material::Identity { .. } => true,
+    };
+    let manifest = match signer.canonical_signature(&bundle.signature) {
+        Some(signature) if !is_vouched => {
+            SignedBundle::new(Counted::of(payload), &signature, material).to_vec()
+        }
+        _ => bytes.trim_ascii().to_vec(),
+    };
+    sign::read_bundle(&manifest).map_err(|error| failed(error.to_string()))?;
+    Ok(Seals { release: Digest::sha256(payload), manifest: Box::new(manifest), model_signature: None })
+}
+
+/// The key that has to have signed a bundle, and what the seal says of it.
+fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), String> {
+    let certified = |chain: &[Vec<u8>]| {
+        check_chain(chain, None)?;
+        let signer = certified_key(&chain[0], "in the bundle").map_err(|error| error.to_string())?;
+        match key {
+            Some(key) if *key != signer => {
+                Err("it carries a certificate of another key than `--key` names".to_string())
+            }
+            _ => Ok((signer, bundle.material.clone())),
+        }
+    };
+    match &bundle.material {
+        Material::Key { .. } => {
+            let key = key.ok_or("it names a key: `--key PUB` has to say which")?;
+            Ok((key.clone(), Material::Key { hint: Some(key.hint().to_string()) }))
+        }
+        Material::Certificates(chain) => certified(chain),
+        Material::Identity { certificate, .. } => certified(std::slice::from_ref(certificate)),
+    }
+}
+
+fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+    let digest = Digest::sha256(recipe.text.as_bytes());
+    let sealed = statement.dependencies().iter().find(|input| input.name == "recipe");
+    if sealed.is_some_and(|sealed| sealed.digest.sha256 == Some(digest)) {
+        return Ok(());
+    }
+    Err(Error::Statement(format!(
+        "{} is not the recipe that it states",
+        modelseal_format::text::path(&recipe.path)
+    )))
+}
+
+/// Parameters and lock files lie in the checkout as the recipe names them.
+fn compare_settings(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+    let found = gather_settings(recipe)?;
+    if found.hyperparameters != statement.external().hyperparameters {
+        return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
+    }
+    match found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
+        None => Ok(()),
+        Some(input) => {
+            let name = modelseal_format::text::name(&input.name);
+            Err(Error::Statement(format!("{name} of this work tree is not the one that it states")))
+        }
+    }
+}
+
+/// Remote, commit, tree and files of the code are those of this work tree.
+fn compare_code(
+    recipe: &Recipe,
+    statement: &Statement,
+    options: &Options<'_>,
+    written: &[std::path::PathBuf],
+) -> Result<(), Error> {
+    let stated = statement.dependencies().iter().find(|input| input.name == "code");
+    let found = work_tree(recipe)?;
+    let read = |work_tree: &WorkTree| {
+        work_tree.read(&exempt(recipe, &options.data, written)).map_err(inputs::Error::from)
+    };
+    let differs = |what: &str, stated: Option<&str>, found: Option<&str>| {
+        let shown = |text: Option<&str>| text.map_or("none".to_string(), modelseal_format::text::name);
+        let (stated, found) = (shown(stated), shown(found));
+        Err(Error::Statement(format!("it states the {what} {stated}, and this work tree has {found}")))
+    };
+    let (stated, found) = match (stated, found.as_ref().map(read).transpose()?) {
+        (None, None) => return Ok(()),
+        (Some(stated), Some(found)) => (stated, found),
+        (None, Some(found)) => return differs("commit", None, Some(&found.commit)),
+        (Some(stated), None) => return differs("commit", stated.digest.git_commit.as_deref(), None),
+    };
+    let remote = stated.uri.as_deref().map(|uri| uri.strip_prefix("git+").unwrap_or(uri));
+    for (what, stated, found) in [
+        ("remote", remote, found.remote.as_deref()),
+        ("commit", stated.digest.git_commit.as_deref(), Some(found.commit.as_str())),
+        ("tree", stated.digest.git_tree.as_deref(), Some(found.tree.as_str())),
+    ] {
+        if stated != found {
+            return differs(what, stated, found);
+        }
+    }
+    if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) {
+        return Ok(());
+    }
+    Err(Error::Statement("the code of this work tree is not the one that it states".to_string()))
+}

@@ -1,0 +1,277 @@
+//! Everything that is known before a file of the artifact is read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::aside::Aside;
+use super::behaviour::observe;
+use super::guarded::Guarded;
+use super::place::Place;
+use super::produce::{Task, with_ending};
+use super::{Error, Options};
+use crate::inputs::{self, Artifact, Inputs};
+use crate::recipe::Recipe;
+use crate::run::{Confinement, Scratch};
+use modelseal_format::manifest::{
+    Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
+    Subject, Value, check_predicate,
+};
+
+/// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
+/// that every archive format can hold.
+const DEFAULT_EPOCH: u64 = 315_532_800;
+
+/// What is going to be sealed.
+pub(super) struct Plan {
+    pub(super) artifact: Artifact,
+    pub(super) inputs: Inputs,
+    pub(super) external: ExternalParameters,
+    pub(super) internal: InternalParameters,
+    /// How the artifact answers.
+    pub(super) byproducts: Vec<Byproduct>,
+    pub(super) command_seconds: Option<f64>,
+    /// Files that the command left beside the artifact.
+    pub(super) left: Vec<String>,
+    /// The clone in which the artifact lies goes when this goes.
+    _scratch: Option<Scratch>,
+}
+
+/// Reads the inputs and has the artifact made.
+pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
+    let written = written(recipe, output, &options.writes);
+    let mut inputs = inputs::gather(
+        recipe,
+        &inputs::Options {
+            data: &options.data,
+            written: &written,
+            allow_dirty: options.allow_dirty,
+            profile: true,
+            now: Some(options.now),
+            cache: options.cache,
+            progress: options.progress,
+        },
+    )?;
+    let epoch = match (options.source_date_epoch, inputs.commit_time) {
+        (Some(epoch), _) if epoch > LAST_EPOCH => return Err(Error::Epoch(epoch)),
+        (None, Some(time)) if time > LAST_EPOCH => {
+            return Err(inputs::Error::Time(time as i64).into());
+        }
+        (Some(epoch), _) | (None, Some(epoch)) => epoch,
+        (None, None) => DEFAULT_EPOCH,
+    };
+    let place = Place::of(output);
+    // A link that comes with the project does not choose where this user's archives lie.
+    if options.output.is_none() && !place.is_inside(recipe.directory()) {
+        return Err(Error::LeadsOut(place.directory().to_path_buf()));
+    }
+    let is_linked = place.directory().is_symlink();
+    if options.output.is_none() && is_linked && guarded(recipe, options)?.holds(&place.leads_to()) {
+        return Err(Error::Guarded(place.directory().to_path_buf()));
+    }
+    let writes: Vec<Place> = options.writes.iter().map(|path| Place::of(path)).collect();
+    let task = Task { recipe, inputs: &inputs, options, written: &written, epoch, output: &place };
+    let product = task.produce()?;
+    if let Some(changed) = writes.iter().chain([&place]).find(|place| !place.is_unchanged()) {
+        return Err(Error::Redirected(changed.directory().to_path_buf()));
+    }
+    let listed = match product.recipe() {
+        Some(recipe) => inputs::list_artifact(recipe, &[]),
+        None => inputs::list_artifact(recipe, &written),
+    };
+    let checked = listed.map_err(Error::from).and_then(|artifact| {
+        let old = product.old();
+        product
+            .root()
+            .map_or(Ok(()), |root| check_links(&artifact, root, old.as_deref(), options.confinement))?;
+        Ok(artifact)
+    });
+    let artifact = match checked {
+        Ok(artifact) => artifact,
+        Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
+    };
+    let lies_with = product.recipe().unwrap_or(recipe);
+    let observed = observe(lies_with, recipe, &artifact, epoch, options);
+    let behaviour = match observed {
+        Ok(behaviour) => behaviour,
+        Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
+    };
+    inputs.warnings.extend(behaviour.warnings);
+    let (origin, command_seconds) = (product.origin, product.seconds);
+    let (environment, left) = (product.environment.clone(), product.left.clone());
+    let _scratch = product.accept();
+    let plan = Plan {
+        external: external(recipe, inputs.hyperparameters.clone(), origin),
+        internal: InternalParameters {
+            format: FORMAT,
+            origin,
+            source_date_epoch: epoch,
+            excluded: artifact.excluded.clone(),
+            model_signature: true,
+            missing: inputs.missing.clone(),
+            environment,
+        },
+        artifact,
+        inputs,
+        byproducts: behaviour.byproducts,
+        command_seconds,
+        left,
+        _scratch,
+    };
+    check_predicate(&plan.statement(Vec::new())).map_err(Error::Predicate)?;
+    Ok(plan)
+}
+
+/// What the caller runs later in the project.
+fn guarded(recipe: &Recipe, options: &Options<'_>) -> Result<Guarded, Error> {
+    let work_tree = inputs::work_tree(recipe)?;
+    let root = work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root());
+    let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
+    Guarded::of(&root, options.confinement)
+}
+
+/// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
+/// whoever follows its links can.
+fn check_links(
+    artifact: &Artifact,
+    root: &Path,
+    old: Option<&Path>,
+    confinement: &Confinement,
+) -> Result<(), Error> {
+    let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
+    for file in &artifact.files {
+        let path = artifact.location(&file.path);
+        let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
+        let kind = match () {
+            () if !leads.starts_with(&root) => Some("a link out of the work tree"),
+            () if old.is_some_and(|old| leads.starts_with(old)) => {
+                Some("a link to the artifact that was there before")
+            }
+            () if confinement.hides(&leads, &root) => Some("a link to what commands do not see"),
+            () => None,
+        };
+        if let Some(kind) = kind {
+            return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a statement says what this recipe says; if not, what it says differently.
+pub(super) fn compare_external(recipe: &Recipe, statement: &Statement) -> Result<(), &'static str> {
+    let stated = statement.external();
+    let expected = external(recipe, stated.hyperparameters.clone(), statement.internal().origin);
+    let run = |external: &ExternalParameters| {
+        let network = external.network;
+        let (env, pass_env) = (external.env.clone(), external.pass_env.clone());
+        (external.command.clone(), env, pass_env, external.caches.clone(), network)
+    };
+    match () {
+        () if stated.model != expected.model => Err("model, version or release number"),
+        () if run(stated) != run(&expected) => Err("command"),
+        () if stated.reproduce != expected.reproduce => Err("level or tolerance"),
+        () => Ok(()),
+    }
+}
+
+fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: Origin) -> ExternalParameters {
+    let model = &recipe.tables.model;
+    // What was not run is not sealed: it would look as if it had made the artifact.
+    let run = recipe.tables.run.as_ref().filter(|_| origin > Origin::Adopted);
+    let standard = Demand::default();
+    let reproduce = &recipe.tables.reproduce;
+    ExternalParameters {
+        model: Model {
+            name: model.name.get_ref().clone(),
+            version: model.version.get_ref().clone(),
+            release: model.release.as_ref().map(|release| *release.get_ref()),
+        },
+        hyperparameters,
+        command: run.map(|run| run.command.get_ref().clone()).unwrap_or_default(),
+        env: run
+            .into_iter()
+            .flat_map(|run| &run.env)
+            .map(|(name, value)| (name.clone(), value.get_ref().clone()))
+            .collect(),
+        pass_env: run.into_iter().flat_map(|run| &run.pass_env).map(|name| name.get_ref().clone()).collect(),
+        caches: run.into_iter().flat_map(|run| &run.caches).map(|name| name.get_ref().to_string()).collect(),
+        network: run.map(|run| run.network),
+        reproduce: run.map(|_| Demand {
+            level: reproduce.level,
+            atol: reproduce.atol.as_ref().map_or(standard.atol, |value| *value.get_ref()),
+            rtol: reproduce.rtol.as_ref().map_or(standard.rtol, |value| *value.get_ref()),
+        }),
+    }
+}
+
+impl Plan {
+    /// Puts the artifact of a clone into the work tree, in the place of the one that is there: whoever signs
+    /// the statement needs it.
+    pub(super) fn keep_artifact(&self, recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
+        let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
+        let belongs = Place::of(&place);
+        let root = match inputs::work_tree(recipe)? {
+            Some(work_tree) => work_tree.root().to_path_buf(),
+            None => recipe.directory().to_path_buf(),
+        };
+        if !belongs.is_inside(&root) {
+            return Err(Error::LeadsOut(belongs.directory().to_path_buf()));
+        }
+        let guarded = guarded(recipe, options)?;
+        // Such a file makes a directory a repository.
+        let is_of_git = [".git", "HEAD", "commondir"].iter().any(|name| place.ends_with(name));
+        if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
+            return Err(Error::Guarded(place));
+        }
+        let aside =
+            Aside::take(belongs, &root, None).map_err(|(path, source)| Error::Aside { path, source })?;
+        for file in &self.artifact.files {
+            let from = self.artifact.location(&file.path);
+            let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };
+            let copied = match to.parent() {
+                Some(directory) => std::fs::create_dir_all(directory),
+                None => Ok(()),
+            };
+            // With its permissions: whether it is executable is sealed.
+            let copied = copied.and_then(|()| std::fs::copy(&from, &to));
+            copied.map_err(|source| Error::Directory { path: to, source })?;
+        }
+        aside.accept();
+        Ok(())
+    }
+
+    /// The manifest of these files.
+    pub(super) fn statement(&self, files: Vec<Subject>) -> Statement {
+        Statement::new(
+            files,
+            self.external.clone(),
+            self.internal.clone(),
+            self.inputs.dependencies.clone(),
+            self.byproducts.clone(),
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
+
+/// What this build writes, absolute, links resolved as far as they exist.
+pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<PathBuf> {
+    let dist = recipe.directory().join("dist");
+    let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
+    let paths = [
+        dist,
+        output.to_path_buf(),
+        with_ending(output, "log"),
+        with_ending(output, "rejected"),
+        Aside::path(&artifact, None),
+    ];
+    let resolved = paths.iter().chain(more).map(|path| Place::of(path).resolved);
+    resolved.filter(|path| path.is_absolute()).collect()
+}
+
+/// The directory of an archive that nobody named.
+pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
+    let Some(directory) = output.parent() else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(directory)
+        .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
+}

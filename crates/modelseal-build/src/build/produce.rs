@@ -1,0 +1,440 @@
+//! How the artifact comes to be: it is there, or the sealed command makes it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::aside::{self, Aside};
+use super::command::Setting;
+use super::guarded::Guarded;
+use super::place::Place;
+use super::planted::set_planted_aside;
+use super::{CommandPlace, Error, Kept, Making, Options, reach};
+use crate::checkout::{Checkout, Repository, declared};
+use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
+use crate::recipe::Recipe;
+use crate::run::{self, Scratch};
+use modelseal_format::interrupt::Busy;
+use modelseal_format::manifest::{CommandOutput, Origin};
+
+/// Between two looks at whether another build has ended.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the command has made, or what was there.
+pub(super) struct Product {
+    pub(super) origin: Origin,
+    pub(super) environment: Vec<CommandOutput>,
+    /// How long the command ran.
+    pub(super) seconds: Option<f64>,
+    /// Files that the command left beside the artifact.
+    pub(super) left: Vec<String>,
+    place: Whereabouts,
+}
+
+enum Whereabouts {
+    /// In the work tree, as it was.
+    There,
+    /// In the work tree, the old one aside.
+    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, _lock: Option<File> },
+    /// In a clone.
+    Clone { checkout: Box<Checkout>, artifact: Place, scratch: Scratch },
+}
+
+impl Product {
+    /// The recipe of the clone in which the artifact lies, if it lies in one.
+    pub(super) fn recipe(&self) -> Option<&Recipe> {
+        match &self.place {
+            Whereabouts::Clone { checkout, .. } => Some(checkout.recipe()),
+            _ => None,
+        }
+    }
+
+    /// The directory that a made artifact lies in with all that it may link to.
+    pub(super) fn root(&self) -> Option<&Path> {
+        match &self.place {
+            Whereabouts::There => None,
+            Whereabouts::Anew { root, .. } => Some(root),
+            Whereabouts::Clone { checkout, .. } => Some(checkout.directory()),
+        }
+    }
+
+    /// Where the artifact that was there before lies now.
+    pub(super) fn old(&self) -> Option<PathBuf> {
+        match &self.place {
+            Whereabouts::Anew { aside, .. } => aside.old().and_then(|old| old.canonicalize().ok()),
+            _ => None,
+        }
+    }
+
+    /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
+    pub(super) fn reject(self, reason: Error, kept: Option<&Path>) -> Error {
+        let kept = match self.place {
+            Whereabouts::There => return reason,
+            Whereabouts::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
+            Whereabouts::Clone { artifact, .. } => {
+                let kept = kept.filter(|_| artifact.is_unchanged());
+                kept.filter(|kept| aside::keep(&artifact.path, kept)).map(Path::to_path_buf)
+            }
+        };
+        Error::Rejected(Kept { reason: Box::new(reason), kept })
+    }
+
+    /// The artifact has been looked at and can be sealed.
+    pub(super) fn accept(self) -> Option<Scratch> {
+        match self.place {
+            Whereabouts::There => None,
+            Whereabouts::Anew { aside, .. } => {
+                aside.accept();
+                None
+            }
+            Whereabouts::Clone { scratch, .. } => Some(scratch),
+        }
+    }
+}
+
+/// A command that has ended, and what it printed.
+struct Made {
+    seconds: Option<f64>,
+    log: File,
+}
+
+/// What a command has made in the work tree.
+struct MadeInPlace {
+    environment: Vec<CommandOutput>,
+    seconds: Option<f64>,
+    left: Vec<String>,
+    /// The old one, and where the new one lies.
+    aside: Aside,
+}
+
+/// Everything that making the artifact depends on.
+pub(super) struct Task<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) inputs: &'a Inputs,
+    pub(super) options: &'a Options<'a>,
+    pub(super) written: &'a [PathBuf],
+    pub(super) epoch: u64,
+    /// Of the archive.
+    pub(super) output: &'a Place,
+}
+
+impl Task<'_> {
+    pub(super) fn produce(&self) -> Result<Product, Error> {
+        match self.options.making {
+            Making::Adopt => Ok(self.adopt()),
+            Making::Run if self.recipe.tables.run.is_none() => Ok(self.adopt()),
+            Making::Run => self.run_in_work_tree(),
+            Making::Clean if self.recipe.tables.run.is_none() => Err(Error::NoCommand),
+            Making::Clean => self.run_in_clone(),
+        }
+    }
+
+    /// What describes the environment says nothing about where an adopted artifact was made.
+    fn adopt(&self) -> Product {
+        let (environment, left) = (Vec::new(), Vec::new());
+        Product { origin: Origin::Adopted, environment, seconds: None, left, place: Whereabouts::There }
+    }
+
+    fn run_in_work_tree(&self) -> Result<Product, Error> {
+        let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
+        self.check_alone(&artifact)?;
+        let belongs = Place::of(&artifact);
+        let (root, repository) = self.work_tree()?;
+        let lock = self.lock(&root)?;
+        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
+        let (home, temporary) = (directory("home")?, directory("tmp")?);
+        let inputs = declared(self.recipe, self.recipe.directory(), &self.options.data);
+        let place = CommandPlace {
+            work: &root,
+            own: vec![home.clone(), temporary.clone()],
+            home: &home,
+            inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
+            caches: self.options.caches.as_deref(),
+        };
+        let (mut setting, mut contents) = self.setting(self.recipe, &home, &temporary, place)?;
+        // What lies there is moved, and removed in the end: it is the project's, and nothing that the caller runs.
+        let places = setting.reach.read_only.iter().chain(&setting.reach.read_only_files).cloned();
+        let guarded = Guarded::new(&root, places, &contents, self.options.confinement);
+        if !belongs.is_inside(&root) {
+            return Err(Error::LeadsOut(artifact));
+        }
+        if guarded.holds(&belongs.resolved) || guarded.lies_in(&belongs.resolved) {
+            return Err(Error::Guarded(artifact));
+        }
+        // From here on the tree has to be put back before the process ends.
+        let busy = Busy::new();
+        let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
+        let within: Vec<PathBuf> = within.cloned().collect();
+        let waits = Aside::path(&artifact, repository.as_deref());
+        let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref(), &within);
+        // If the command failed, the old artifact is back, unless it stopped that.
+        if made.is_ok() || waits.symlink_metadata().is_ok() {
+            contents.repositories.retain(|path| !within.contains(path));
+        }
+        let own = [home.as_path(), &temporary].map(Path::to_path_buf);
+        let apart = [&setting.reach.hidden[..], &own].concat();
+        let planted = set_planted_aside(&root, &contents, &apart);
+        let product = made.map(|made| {
+            let place =
+                Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, _lock: lock };
+            Product {
+                origin: Origin::Executed,
+                environment: made.environment,
+                seconds: made.seconds,
+                left: made.left,
+                place,
+            }
+        });
+        match (product, planted) {
+            (product, None) => product,
+            (Ok(product), Some(planted)) => Err(product.reject(planted, self.kept("rejected").as_deref())),
+            (Err(_), Some(planted)) => Err(planted),
+        }
+    }
+
+    /// Moves the artifact aside, and has it made anew. `within` are the repositories that lie in it.
+    fn make_in_place(
+        &self,
+        setting: &mut Setting<'_>,
+        belongs: Place,
+        root: &Path,
+        repository: Option<&Path>,
+        within: &[PathBuf],
+    ) -> Result<MadeInPlace, Error> {
+        let artifact = belongs.path.clone();
+        let environment = setting.describe().map_err(Error::run)?;
+        let aside =
+            Aside::take(belongs, root, repository).map_err(|(path, source)| Error::Aside { path, source })?;
+        if let Some(old) = aside.old() {
+            // Where there is no repository to keep it in, it lies beside its place, where commands can write.
+            setting.reach.hidden.extend(old.canonicalize());
+            // A repository in it is not there any more.
+            let is_within = |path: &PathBuf| within.iter().any(|repository| path.starts_with(repository));
+            setting.reach.read_only.retain(|path| !is_within(path));
+        }
+        let stuck = |reason: Error| match aside.stuck() {
+            None => reason,
+            Some(old) => Error::NotPutBack { reason: Box::new(reason), old: old.to_path_buf() },
+        };
+        let mut made = self.make(setting).map_err(stuck)?;
+        if aside.is_led_elsewhere() {
+            return Err(stuck(Error::Redirected(artifact)));
+        }
+        if artifact.symlink_metadata().is_err() {
+            return Err(stuck(self.explain(Error::NotProduced(artifact), &mut made)));
+        }
+        let left = match self.check_inputs(self.recipe) {
+            Ok(left) => left,
+            Err(error) => {
+                let error = stuck(self.explain(error, &mut made));
+                let kept = self.kept("rejected").and_then(|kept| aside.reject(&kept));
+                return Err(Error::Rejected(Kept { reason: Box::new(error), kept }));
+            }
+        };
+        Ok(MadeInPlace { environment, seconds: made.seconds, left, aside })
+    }
+
+    fn run_in_clone(&self) -> Result<Product, Error> {
+        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let checkout = self.checkout(scratch.path())?;
+        let recipe = checkout.recipe();
+        let (home, temporary) = (checkout.home()?, checkout.temporary()?);
+        let in_clone = Default::default();
+        let inputs = declared(recipe, recipe.directory(), &in_clone);
+        let place = CommandPlace {
+            work: &checkout.work(),
+            own: vec![home.clone(), temporary.clone()],
+            home: &home,
+            inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
+            caches: self.options.caches.as_deref(),
+        };
+        let (setting, _) = self.setting(recipe, &home, &temporary, place)?;
+        let artifact = Place::of(&checkout.artifact());
+        let led_elsewhere = || Error::Redirected(PathBuf::from(recipe.tables.artifact.path.get_ref()));
+        let environment = setting.describe().map_err(Error::run)?;
+        if !artifact.is_unchanged() {
+            return Err(led_elsewhere());
+        }
+        checkout.remove_artifact()?;
+        let mut made = self.make(&setting)?;
+        // Whatever is looked at, kept or moved from here on is what the command made, and nothing that it only leads to.
+        if !artifact.is_unchanged() {
+            return Err(self.explain(led_elsewhere(), &mut made));
+        }
+        if checkout.artifact().symlink_metadata().is_err() {
+            let path = PathBuf::from(recipe.tables.artifact.path.get_ref());
+            return Err(self.explain(Error::NotProduced(path), &mut made));
+        }
+        // The clone goes, but the artifact is kept or unpacked.
+        let planted = set_planted_aside(&checkout.artifact(), &Contents::default(), &[]);
+        let checked = planted.map_or_else(|| self.check_inputs(recipe), Err);
+        let left = checked.map_err(|error| {
+            let kept = self.kept("rejected");
+            let kept = kept.filter(|kept| aside::keep(&checkout.artifact(), kept));
+            let reason = Box::new(self.explain(error, &mut made));
+            Error::Rejected(Kept { reason, kept })
+        })?;
+        let seconds = made.seconds;
+        let place = Whereabouts::Clone { checkout: Box::new(checkout), artifact, scratch };
+        Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
+    }
+
+    /// A clone of the commit, with every input where the recipe expects it.
+    fn checkout(&self, directory: &Path) -> Result<Checkout, Error> {
+        let Some(work_tree) = work_tree(self.recipe)? else { return Err(Error::NoCode) };
+        let commit = self.inputs.commit.as_deref().unwrap_or_default();
+        let find = |name: &str| self.inputs.dependencies.iter().find(|input| input.name == name);
+        let remote =
+            find("code").and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
+        let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+        let repository = Repository::Directory { root: work_tree.root(), remote };
+        let checkout =
+            Checkout::new(self.options.confinement.programs(), directory, &repository, commit, path)?;
+        for input in declared(self.recipe, self.recipe.directory(), &self.options.data) {
+            checkout.place(&input, find(&input.name).map(|input| &input.digest))?;
+        }
+        Ok(checkout)
+    }
+
+    fn setting<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+        home: &'a Path,
+        temporary: &'a Path,
+        place: CommandPlace<'_>,
+    ) -> Result<(Setting<'a>, Contents), Error> {
+        let (reach, contents) = reach(self.options.confinement, recipe, place)?;
+        let setting = Setting {
+            recipe,
+            home,
+            temporary,
+            epoch: self.epoch,
+            reach,
+            confinement: self.options.confinement,
+            listener: self.options.listener,
+        };
+        Ok((setting, contents))
+    }
+
+    /// Runs the command; what it printed is kept beside the archive if it failed.
+    fn make(&self, setting: &Setting<'_>) -> Result<Made, Error> {
+        let log = tempfile::tempfile().map_err(run::Error::Log).map_err(Error::run)?;
+        match setting.make(Some(&log)) {
+            Ok(ended) => Ok(Made { seconds: ended.map(|ended| ended.elapsed.as_secs_f64()), log }),
+            Err(reason) if reason.is_refusal() => {
+                let kept = self.keep_log(&mut Made { seconds: None, log });
+                Err(Error::Run(Kept { reason, kept }))
+            }
+            Err(reason) => Err(Error::run(reason)),
+        }
+    }
+
+    /// The command has ended well, and something is wrong all the same: what it printed may say why.
+    fn explain(&self, error: Error, made: &mut Made) -> Error {
+        self.keep_log(made);
+        error
+    }
+
+    fn keep_log(&self, made: &mut Made) -> Option<PathBuf> {
+        let path = self.kept("log")?;
+        keep(&mut made.log, &path).ok().map(|()| path)
+    }
+
+    /// Where something is kept, beside the archive; `None`: that is not where it was.
+    fn kept(&self, ending: &str) -> Option<PathBuf> {
+        self.output.is_unchanged().then(|| with_ending(&self.output.path, ending))
+    }
+
+    fn check_inputs(&self, recipe: &Recipe) -> Result<Vec<String>, Error> {
+        let nowhere_else = Default::default();
+        let in_clone = !std::ptr::eq(recipe, self.recipe);
+        let left = check_unchanged(
+            recipe,
+            self.inputs,
+            &inputs::Options {
+                data: if in_clone { &nowhere_else } else { &self.options.data },
+                written: self.written,
+                allow_dirty: true,
+                profile: false,
+                now: None,
+                cache: None,
+                progress: self.options.progress,
+            },
+        )?;
+        Ok(left.into_iter().map(|change| change.path).collect())
+    }
+
+    /// Lets one build at a time work in a work tree: each moves the artifact aside, and covers what is not there.
+    /// `None` where the file system has no locks.
+    fn lock(&self, root: &Path) -> Result<Option<File>, Error> {
+        let failed = |source| Error::Directory { path: root.to_path_buf(), source };
+        let directory = File::open(root).map_err(failed)?;
+        let mut is_told = false;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Some(directory)),
+                Err(TryLockError::Error(_)) => return Ok(None),
+                Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
+                    return Err(Error::run(run::Error::Interrupted));
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if !is_told {
+                self.options.listener.blocked(root);
+                is_told = true;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The artifact holds nothing but what the command makes: it is moved aside as a whole.
+    fn check_alone(&self, artifact: &Path) -> Result<(), Error> {
+        let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
+        let table = &self.recipe.tables;
+        let mut others = vec![self.recipe.path.clone()];
+        let data = declared(self.recipe, self.recipe.directory(), &self.options.data);
+        others.extend(data.into_iter().map(|input| input.from));
+        let files = table.params.files.iter().chain(&table.environment.files);
+        others.extend(files.map(|file| self.recipe.directory().join(file.get_ref())));
+        if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
+            let message =
+                "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
+            let mistake = self.recipe.mistake(table.artifact.path.span(), message);
+            return Err(inputs::Error::from(mistake).into());
+        }
+        Ok(())
+    }
+
+    /// Where commands work, and the repository that keeps the old artifact meanwhile, if there is one.
+    fn work_tree(&self) -> Result<(PathBuf, Option<PathBuf>), Error> {
+        let directory = self.recipe.directory();
+        match work_tree(self.recipe)? {
+            Some(work_tree) => Ok((work_tree.root().to_path_buf(), Some(work_tree.repository_directory()))),
+            None => match directory.canonicalize() {
+                Ok(root) => Ok((root, None)),
+                Err(source) => Err(Error::Directory { path: directory.to_path_buf(), source }),
+            },
+        }
+    }
+}
+
+/// Under a new name first: a link that a command put in the place of the log is replaced, not written through.
+fn keep(log: &mut File, path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut kept = tempfile::NamedTempFile::new_in(directory)?;
+    log.seek(io::SeekFrom::Start(0))?;
+    io::copy(log, &mut kept)?;
+    kept.persist(path)?;
+    Ok(())
+}
+
+/// `PATH.ENDING`
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_os_string();
+    path.push(".");
+    path.push(ending);
+    PathBuf::from(path)
+}

@@ -1,0 +1,85 @@
+//! What the commands of a recipe can reach: in a work tree, in a clone and in a rebuild alike.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::inputs::{self, Contents, git_places};
+use crate::recipe::Recipe;
+use crate::run::{Confinement, Sandbox, Trail, is_open};
+use modelseal_format::digest::Digest;
+
+/// Where commands run.
+pub struct CommandPlace<'a> {
+    /// The work tree, or a clone of it.
+    pub work: &'a Path,
+    /// Directories of this build alone: the home and temporary files.
+    pub own: Vec<PathBuf>,
+    pub home: &'a Path,
+    /// Inputs that lie somewhere else.
+    pub inputs: Vec<PathBuf>,
+    /// Where the directories of `[run] caches` are kept; `None`: they go with the home.
+    pub caches: Option<&'a Path>,
+}
+
+/// Why it cannot be said.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error("cannot make the directory {}", modelseal_format::text::path(path))]
+    Directory { path: PathBuf, source: io::Error },
+}
+
+/// What commands can reach there, but for what the recipe says about the network, and what lies there.
+///
+/// # Errors
+/// [`ReachError`].
+pub fn reach(
+    confinement: &Confinement,
+    recipe: &Recipe,
+    place: CommandPlace<'_>,
+) -> Result<(Sandbox, Contents), ReachError> {
+    let contents = Contents::of(place.work);
+    let git = git_places(place.work, &contents).map_err(inputs::Error::from)?;
+    let make = |path: &Path| {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
+    };
+    let trail = |path: &Path| {
+        Trail::of(path).map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
+    };
+    let mut caches = Vec::new();
+    for name in recipe.tables.run.iter().flat_map(|run| &run.caches) {
+        let below = name.get_ref().directory();
+        let at = place.home.join(&below);
+        make(&at)?;
+        if let Some(kept) = place.caches {
+            // Flat: what a command leaves in one must not lie on the way to another.
+            let kept = kept.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
+            make(&kept)?;
+            // A link would lead what is kept, and what a command writes there, somewhere else.
+            if kept.is_symlink() {
+                let source = io::Error::other("it is a link, which an earlier command has made");
+                return Err(ReachError::Directory { path: kept, source });
+            }
+            caches.push((trail(&at)?, trail(&kept)?));
+        }
+    }
+    let work = trail(place.work)?;
+    // What lies in the work tree is seen there; a name of it could become a link that leads elsewhere.
+    let readable = place.inputs.into_iter().chain(git.read).flat_map(|path| Trail::of(&path));
+    let readable = readable.filter(|input| !input.end().starts_with(work.end())).collect();
+    let own = place.own.iter().map(|path| trail(path)).collect::<Result<Vec<_>, _>>()?;
+    let sandbox = Sandbox {
+        writable: [vec![work], own, confinement.allowed().to_vec()].concat(),
+        readable,
+        read_only: git.guarded.into_iter().collect(),
+        read_only_files: git.absent.into_iter().collect(),
+        hidden: contents.sockets.iter().filter(|path| is_open(path)).cloned().collect(),
+        caches,
+        ..Sandbox::default()
+    };
+    Ok((sandbox, contents))
+}

@@ -1,0 +1,308 @@
+//! Writing the archive: the seal stands first, but what it says is known last.
+//!
+//! Where an archive has room left for the seals, whose length does not depend on digests or signatures, every
+//! file is read once, hashed and archived at the same time. With zstd nothing can be filled in: the files are
+//! hashed first, and compared with that when they are read again.
+
+use std::io;
+use std::ops::Range;
+
+use super::Error;
+use super::plan::Plan;
+use crate::content::has_content;
+use crate::inputs::{self, Artifact, ListedFile};
+use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError, least_length};
+use modelseal_format::digest::{Consumer, Digest, Memory, Progress, map_files};
+use modelseal_format::document::{Counted, Document};
+use modelseal_format::manifest::{
+    ContentHash, FileFacts, LONGEST_SEAL, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
+    model_signature_payload,
+};
+use modelseal_format::release;
+use modelseal_format::sign::{self, SignedBundle, Signer};
+
+/// Files up to this size are read several at a time, because opening them costs more than hashing them.
+const SMALL: u64 = 1 << 20;
+
+/// How many bytes of small files are held at a time.
+const BATCH: u64 = 8 << 20;
+
+/// How many small files are held at a time.
+const BATCH_FILES: usize = 1024;
+
+/// An archive whose content is complete.
+pub(super) struct Written {
+    pub(super) file: ArchiveFile,
+    pub(super) release: Digest,
+    pub(super) files: u64,
+    /// Of the model files together.
+    pub(super) bytes: u64,
+}
+
+impl Written {
+    fn new(file: ArchiveFile, release: Digest, statement: &Statement) -> Self {
+        let files = statement.files();
+        let bytes = files.iter().map(Subject::size).sum();
+        Self { file, release, files: files.len() as u64, bytes }
+    }
+}
+
+/// Reads every file once, in the order of the plan, from which they are taken. For archives that have rooms.
+pub(super) fn in_one_pass(
+    plan: &mut Plan,
+    key: &Signer,
+    file: ArchiveFile,
+    progress: Progress<'_>,
+) -> Result<Written, Error> {
+    let path = file.path().to_path_buf();
+    let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
+    let listed = std::mem::take(&mut plan.artifact.files);
+    let mut statement = plan.statement(listed.into_iter().map(draft).collect());
+    // Digests have a fixed width, so it stays as long as it is.
+    let length = statement.length();
+    let mut archive = ArchiveWriter::new(file, release::frame(&statement));
+    let material = key.material();
+    let signature = plan.internal.model_signature.then(|| {
+        let payload = model_signature_payload(&statement, Digest([0; 32]));
+        sign::bundle_length(payload.length(), &material)
+    });
+    let seal = sign::bundle_length(length, &material);
+    check_seal(seal)?;
+    preallocate(&archive, &statement, [seal].into_iter().chain(signature))?;
+    let rooms = Rooms::reserve(&mut archive, seal, signature);
+    let rooms = rooms.map_err(failed)?;
+
+    for batch in batches(statement.files()) {
+        append_batch(&mut archive, &plan.artifact, &mut statement.files_mut()[batch], progress)
+            .map_err(|error| error.at(&path))?;
+    }
+    statement.files_are_known();
+    let mut file = archive.finish().map_err(failed)?;
+
+    let seals = Seals::sign(Counted { document: &statement, length }, key)?;
+    rooms.fill(&mut file, &seals).map_err(failed)?;
+    Ok(Written::new(file, seals.release, &statement))
+}
+
+/// Reads every file again for the archive of a statement that is complete.
+pub(super) fn sealed(
+    statement: &Statement,
+    artifact: &Artifact,
+    seals: Seals<'_>,
+    file: ArchiveFile,
+    progress: Progress<'_>,
+) -> Result<Written, Error> {
+    let path = file.path().to_path_buf();
+    let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
+    let mut archive = ArchiveWriter::new(file, release::frame(statement));
+    let release = seals.release;
+    let signature = seals.model_signature.as_deref().map(Document::length);
+    let seal = seals.manifest.length();
+    check_seal(seal)?;
+    preallocate(&archive, statement, [seal].into_iter().chain(signature))?;
+    seals.append(&mut archive).map_err(failed)?;
+    for sealed in statement.files() {
+        let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
+        let copied = archive.append_from(&release::entry(sealed), &mut content);
+        let copied = copied.map_err(|source| match content.error() {
+            Some(error) => Error::Input(error.into()),
+            None => failed(source),
+        })?;
+        progress(copied);
+        content.finish(sealed).map_err(inputs::Error::from)?;
+    }
+    Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
+}
+
+/// What is sealed must be read again.
+fn check_seal(length: u64) -> Result<(), Error> {
+    if length > LONGEST_SEAL {
+        return Err(Error::Seal(length));
+    }
+    Ok(())
+}
+
+/// Finds space on the disk for the archive of this statement, with seals of these lengths.
+fn preallocate(
+    archive: &ArchiveWriter<ArchiveFile>,
+    statement: &Statement,
+    seals: impl Iterator<Item = u64>,
+) -> Result<(), WriteError> {
+    let files = statement.files().iter().map(Subject::size);
+    archive.output().preallocate(least_length(seals.chain(files)))
+}
+
+/// Where the seals will be.
+struct Rooms {
+    manifest: Room,
+    model_signature: Option<Room>,
+}
+
+impl Rooms {
+    fn reserve(
+        archive: &mut ArchiveWriter<ArchiveFile>,
+        manifest: u64,
+        model_signature: Option<u64>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            manifest: archive.reserve(&seal_entry(manifest))?,
+            model_signature: model_signature
+                .map(|size| archive.reserve(&signature_entry(size)))
+                .transpose()?,
+        })
+    }
+
+    fn fill(self, file: &mut ArchiveFile, seals: &Seals<'_>) -> io::Result<()> {
+        file.fill(self.manifest, &*seals.manifest)?;
+        match self.model_signature.zip(seals.model_signature.as_deref()) {
+            Some((room, signature)) => file.fill(room, signature),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is signed of a release.
+pub(super) struct Seals<'a> {
+    pub(super) release: Digest,
+    pub(super) manifest: Box<dyn Document + 'a>,
+    /// `model.sig`, where the manifest promises one.
+    pub(super) model_signature: Option<Box<dyn Document + 'a>>,
+}
+
+impl<'a> Seals<'a> {
+    /// Signs a statement that is complete.
+    pub(super) fn sign(statement: Counted<&'a Statement>, key: &Signer) -> Result<Self, Error> {
+        let manifest = statement.document;
+        let release = statement.sha256();
+        let sealed = Box::new(SignedBundle::sign(statement, key)?);
+        let model_signature: Option<Box<dyn Document + 'a>> = match manifest.internal().model_signature {
+            true => Some(Box::new(SignedBundle::sign(
+                Counted::of(model_signature_payload(manifest, release)),
+                key,
+            )?)),
+            false => None,
+        };
+        Ok(Self { release, manifest: sealed, model_signature })
+    }
+
+    fn append(self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
+        archive.append_room(&seal_entry(self.manifest.length()), &*self.manifest)?;
+        match self.model_signature.as_deref() {
+            Some(signature) => archive.append_room(&signature_entry(signature.length()), signature),
+            None => Ok(()),
+        }
+    }
+}
+
+fn seal_entry(size: u64) -> Entry<'static> {
+    Entry { path: SEAL_PATH, size, executable: false }
+}
+
+fn signature_entry(size: u64) -> Entry<'static> {
+    Entry { path: MODEL_SIGNATURE_PATH, size, executable: false }
+}
+
+/// A file whose digests are not known yet.
+fn draft(listed: ListedFile) -> Subject {
+    let unknown = Digest([0; 32]);
+    let content = has_content(&listed.path).then(|| ContentHash::from(0));
+    Subject::file(listed.path, unknown, unknown, FileFacts { content, ..listed.facts })
+}
+
+/// Small files in batches, large ones alone; the order stays.
+fn batches(files: &[Subject]) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let mut start = 0;
+    let mut bytes = 0;
+    for (index, file) in files.iter().enumerate() {
+        let size = file.size();
+        if index > start && (size > SMALL || bytes + size > BATCH || index - start >= BATCH_FILES) {
+            batches.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        // A large file fills its batch by itself.
+        bytes += if size > SMALL { BATCH + 1 } else { size };
+    }
+    if start < files.len() {
+        batches.push(start..files.len());
+    }
+    batches
+}
+
+/// Archives these files, and fills in what was found.
+fn append_batch(
+    archive: &mut ArchiveWriter<ArchiveFile>,
+    artifact: &Artifact,
+    batch: &mut [Subject],
+    progress: Progress<'_>,
+) -> Result<(), Failure> {
+    let read = |file: &Subject, content: &mut dyn Consumer| {
+        let listed = FileFacts { size: file.size(), executable: file.executable(), content: None };
+        artifact.read(&file.name, listed, content, progress)
+    };
+    if let [file] = batch {
+        let entry = release::entry(file);
+        let (digest, facts) =
+            archive.append_shown(&entry, |content| read(file, content).map_err(Failure::Input))?;
+        (file.digest, file.annotations) = (digest, Some(facts));
+        return Ok(());
+    }
+    let found = map_files(batch, |file| {
+        let mut content = Memory(Vec::with_capacity(file.size() as usize));
+        Ok::<_, inputs::Error>((read(file, &mut content)?, content.0))
+    });
+    for (file, ((digest, facts), content)) in batch.iter_mut().zip(found.map_err(Failure::Input)?) {
+        archive.append(&release::entry(file), &content).map_err(Failure::Output)?;
+        (file.digest, file.annotations) = (digest, Some(facts));
+    }
+    Ok(())
+}
+
+/// On which side of the copy something went wrong.
+enum Failure {
+    Input(inputs::Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    fn at(self, path: &std::path::Path) -> Error {
+        match self {
+            Failure::Input(error) => Error::Input(error),
+            Failure::Output(source) => Error::Write(WriteError::io(path, source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_is_alone_and_small_ones_are_bounded() {
+        let sizes = [0, 5, SMALL, SMALL + 1, 0, 0, 1 << 40, SMALL, SMALL, 7];
+        let many = std::iter::repeat_n(SMALL, 20).chain(std::iter::repeat_n(0, 3000));
+        let files: Vec<Subject> = sizes
+            .into_iter()
+            .chain(many)
+            .map(|size| {
+                let facts = FileFacts { size, executable: false, content: None };
+                draft(ListedFile { path: String::new(), facts })
+            })
+            .collect();
+        let batches = batches(&files);
+        assert!(batches.iter().cloned().flatten().eq(0..files.len()));
+        for batch in &batches {
+            let files = &files[batch.clone()];
+            let total: u64 = files.iter().map(Subject::size).sum();
+            assert!(files.len() == 1 || (total <= BATCH && files.len() <= BATCH_FILES));
+            assert!(files.len() == 1 || files.iter().all(|file| file.size() <= SMALL));
+        }
+        assert_eq!(batches[..3], [0..3, 3..4, 4..6]);
+    }
+}

@@ -1,0 +1,235 @@
+//! A fresh clone of one commit in a directory of its own, with the declared inputs that git does not hold.
+//!
+//! It is made by the `git` program, with nothing of the user's configuration and environment, and believed
+//! only after its bytes were compared with the commit by [`crate::inputs`].
+
+mod git;
+mod place;
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::inputs;
+use crate::recipe::{self, Recipe};
+use crate::run::{NoProgram, Programs};
+
+pub use git::Repository;
+pub use place::{Declared, declared};
+
+/// Why there is no checkout.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the repository {} cannot be cloned: {reason}", modelseal_format::text::name(repository))]
+    Clone { repository: String, reason: String },
+    #[error(
+        "the repository {} does not hold the commit {}",
+        modelseal_format::text::name(repository),
+        modelseal_format::text::short(commit)
+    )]
+    NoCommit { repository: String, commit: String },
+    #[error("the address {} is not one that is cloned from: known are https, ssh and paths", modelseal_format::text::name(.0))]
+    Protocol(String),
+    #[error("`git` cannot be started")]
+    NoGit(#[source] io::Error),
+    #[error(transparent)]
+    NoProgram(#[from] NoProgram),
+    #[error("the commit does not hold the recipe {}", modelseal_format::text::name(.0))]
+    NoRecipe(String),
+    #[error("{what} is not there: {} does not exist", modelseal_format::text::path(path))]
+    Absent { what: String, path: PathBuf },
+    #[error("{what} at {} is not the sealed one", modelseal_format::text::path(path))]
+    Differs { what: String, path: PathBuf, expected: String, actual: String },
+    #[error(
+        "{what} cannot be placed in a clone: the recipe names an absolute path, {}",
+        modelseal_format::text::path(path)
+    )]
+    Absolute { what: String, path: PathBuf },
+    #[error("{} leads out of the clone by a link", modelseal_format::text::path(.0))]
+    Outside(PathBuf),
+    #[error("cannot make {}", modelseal_format::text::path(path))]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[error(transparent)]
+    Input(#[from] inputs::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        if modelseal_format::interrupt::is_interruption(&source) {
+            return Error::Interrupted;
+        }
+        Error::Io { path: path.to_path_buf(), source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoCommit { .. } => {
+                Some("the commit was never pushed: `--source` names a clone that has it".into())
+            }
+            Error::Clone { .. } => Some("`--source` names another clone".into()),
+            Error::Absent { what, .. } if what.starts_with("data") => {
+                Some("`--data NAME=PATH` says where a data source lies".into())
+            }
+            Error::Absolute { .. } => Some("let the recipe name a path relative to itself".into()),
+            Error::Input(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A clone that nobody else uses, in a directory that its maker removes.
+pub struct Checkout {
+    directory: PathBuf,
+    /// The work tree.
+    root: PathBuf,
+    recipe: Recipe,
+    on_a_branch: bool,
+}
+
+impl Checkout {
+    /// Clones `repository` below `directory` and checks `commit` out. `recipe` is the recipe's path in the
+    /// work tree.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn new(
+        programs: &Programs,
+        directory: &Path,
+        repository: &Repository<'_>,
+        commit: &str,
+        recipe: &str,
+    ) -> Result<Self, Error> {
+        let home = make(directory, "home")?;
+        let work = make(directory, "work")?;
+        let mut root = work.join("tree");
+        let git = git::Git { programs, home: &home };
+        let on_a_branch = git::clone(&git, repository, commit, &root)?;
+        let loaded = load(&root, recipe)?;
+        let above = levels_above(&loaded, recipe);
+        if above > 0 {
+            // Room for inputs that the recipe expects beside or above the work tree.
+            let deeper = (0..above).fold(work.clone(), |path, _| path.join("above"));
+            fs::create_dir_all(&deeper).map_err(|source| Error::io(&deeper, source))?;
+            let moved = deeper.join("tree");
+            fs::rename(&root, &moved).map_err(|source| Error::io(&moved, source))?;
+            root = moved;
+        }
+        let recipe = load(&root, recipe)?;
+        Ok(Self { directory: directory.to_path_buf(), root, recipe, on_a_branch })
+    }
+
+    /// The recipe of the clone: its directory is where its command runs.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Whether a branch or a tag of the repository leads to the commit. Servers also give others to those
+    /// who name them, for a time.
+    pub fn is_on_a_branch(&self) -> bool {
+        self.on_a_branch
+    }
+
+    /// The work tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of the work tree and of inputs that lie beside or above it.
+    pub fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+
+    /// A home directory that nobody has used.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn home(&self) -> Result<PathBuf, Error> {
+        make(&self.directory, "home")
+    }
+
+    /// A directory for temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn temporary(&self) -> Result<PathBuf, Error> {
+        make(&self.directory, "tmp")
+    }
+
+    /// All that belongs to it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the command makes the artifact.
+    pub fn artifact(&self) -> PathBuf {
+        self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref())
+    }
+
+    /// Removes what the commit holds in the place of the artifact: it was not made by the command.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_artifact(&self) -> Result<(), Error> {
+        let artifact = self.artifact();
+        self.check_within(&artifact)?;
+        let removed = match artifact.symlink_metadata() {
+            Err(_) => return Ok(()),
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&artifact),
+            Ok(_) => fs::remove_file(&artifact),
+        };
+        removed.map_err(|source| Error::io(&artifact, source))
+    }
+}
+
+impl Checkout {
+    /// Nothing is removed or written through a link that leads out of the clone.
+    fn check_within(&self, path: &Path) -> Result<(), Error> {
+        let existing = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(&self.directory);
+        let resolve = |path: &Path| path.canonicalize().map_err(|source| Error::io(path, source));
+        if resolve(existing)?.starts_with(resolve(&self.directory)?) {
+            return Ok(());
+        }
+        Err(Error::Outside(path.to_path_buf()))
+    }
+}
+
+fn make(directory: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = directory.join(name);
+    fs::create_dir_all(&path).map_err(|source| Error::io(&path, source))?;
+    Ok(path)
+}
+
+fn load(root: &Path, recipe: &str) -> Result<Recipe, Error> {
+    match Recipe::load(&root.join(recipe)) {
+        Err(recipe::Error::Missing(_)) => Err(Error::NoRecipe(recipe.to_string())),
+        other => Ok(other?),
+    }
+}
+
+/// How many directories above the work tree the recipe's inputs reach.
+fn levels_above(recipe: &Recipe, path: &str) -> usize {
+    let own = Path::new(path).components().count() as isize - 1;
+    let tables = &recipe.tables;
+    let sources = tables.data.iter().map(|data| data.path.get_ref());
+    let sources = sources.chain(tables.base.iter().map(|base| base.path.get_ref()));
+    let lowest = sources.filter(|path| Path::new(path).is_relative()).map(|path| {
+        let mut level = own;
+        let mut lowest = level;
+        for part in Path::new(path).components() {
+            match part {
+                Component::ParentDir => level -= 1,
+                Component::Normal(_) => level += 1,
+                _ => {}
+            }
+            lowest = lowest.min(level);
+        }
+        lowest
+    });
+    lowest.min().unwrap_or(0).min(0).unsigned_abs()
+}

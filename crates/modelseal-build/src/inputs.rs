@@ -1,0 +1,154 @@
+//! The inputs of a build: each becomes a ResourceDescriptor of the manifest.
+//!
+//! Everything here comes from outside and is looked at with suspicion. What cannot be sealed honestly is
+//! refused, and the refusal says what it is and what to do.
+
+mod artifact;
+mod base;
+mod code;
+mod data_set;
+mod gather;
+mod params;
+mod paths;
+mod pointer;
+mod remote;
+mod source;
+mod unchanged;
+
+use std::path::PathBuf;
+
+pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
+pub use base::{BaseFacts, read_base};
+pub use code::{Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, WorkTree, git_places};
+pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
+pub use params::ParamsError;
+pub use paths::{exempt, work_tree};
+pub use pointer::{Pointer, lfs_pointer};
+pub use source::{SourceFacts, read_source};
+pub use unchanged::check_unchanged;
+
+use crate::profile::ProfileError;
+use crate::recipe;
+use modelseal_format::digest;
+use modelseal_format::manifest::PathError;
+use modelseal_verify::config::Age;
+
+/// Why an input cannot be sealed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[error(transparent)]
+    Digest(#[from] digest::Error),
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The work tree is not as the commit has it.
+    #[error(
+        "the work tree is not what commit {} holds{}",
+        modelseal_format::text::short(commit),
+        list_changes(changes)
+    )]
+    Dirty { commit: String, changes: Vec<Change> },
+    #[error("{} is {}", modelseal_format::text::path(path), pointer.description())]
+    Pointer { path: PathBuf, pointer: Pointer },
+    #[error("{} is {kind}", modelseal_format::text::path(path))]
+    Special {
+        path: PathBuf,
+        kind: &'static str,
+        /// Whether `symlinks = "follow"` could help.
+        may_follow: bool,
+    },
+    #[error("the name {} cannot be sealed: it {reason}", modelseal_format::text::path(path))]
+    Name { path: PathBuf, reason: PathError },
+    #[error("the artifact {} holds no files", modelseal_format::text::path(.0))]
+    EmptyArtifact(PathBuf),
+    #[error("the records of {} cannot be counted: known are {known}", modelseal_format::text::path(path))]
+    NoRecords { path: PathBuf, known: &'static str },
+    #[error("the records of {} cannot be counted: {reason}", modelseal_format::text::path(path))]
+    Records { path: PathBuf, reason: ProfileError },
+    #[error("data `{name}` is stale: its newest record, {newest}, is {age} old (limit {limit})")]
+    TooOld { name: String, newest: String, age: Age, limit: Age },
+    #[error("the age of data `{name}` cannot be judged: {reason}")]
+    NoAge { name: String, reason: String },
+    #[error("the hyperparameters of {} cannot be sealed: {reason}", modelseal_format::text::path(path))]
+    Params { path: PathBuf, reason: ParamsError },
+    #[error(
+        "the hyperparameter {} is given twice: in {first} and in {second}",
+        modelseal_format::text::name(name)
+    )]
+    TwoValues { name: String, first: String, second: String },
+    #[error("the base model {} is damaged: {reason}", modelseal_format::text::path(path))]
+    BadBase { path: PathBuf, reason: String },
+    #[error("`--data {0}=…`: the recipe has no data with this name")]
+    UnknownData(String),
+    #[error("the command changed {}, which is an input", modelseal_format::text::name(.0))]
+    ChangedByCommand(String),
+    #[error("the commit's time, {0} seconds since 1970, does not fit into an archive")]
+    Time(i64),
+}
+
+/// More changes than this are counted, not listed.
+const SHOWN_CHANGES: usize = 20;
+
+fn list_changes(changes: &[Change]) -> String {
+    let mut text = String::new();
+    for change in changes.iter().take(SHOWN_CHANGES) {
+        let kind = format!("{}:", change.kind.name());
+        text.push_str(&format!("\n  {kind:<10} {}", modelseal_format::text::name(&change.path)));
+    }
+    if changes.len() > SHOWN_CHANGES {
+        text.push_str(&format!("\n  and {} more", changes.len() - SHOWN_CHANGES));
+    }
+    text
+}
+
+impl Error {
+    /// Whether the input was looked at and refused (exit 1), rather than not readable (exit 2).
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Error::Recipe(_) | Error::Code(_) | Error::UnknownData(_) | Error::Time(_) => false,
+            Error::Digest(error) => !matches!(error, digest::Error::Io { .. } | digest::Error::Interrupted),
+            _ => true,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Code(error) => error.hint(),
+            Error::Dirty { changes, .. } => {
+                let paths: Vec<String> = changes
+                    .iter()
+                    .take(5)
+                    .map(|change| modelseal_format::text::shell_word(&change.path))
+                    .collect();
+                let more = if changes.len() > 5 { " …" } else { "" };
+                Some(format!(
+                    "`git add {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
+                    paths.join(" ")
+                ))
+            }
+            Error::Pointer { pointer, .. } => Some(pointer.hint().to_string()),
+            Error::Special { kind, may_follow: true, .. } if kind.contains("link") => {
+                Some("`symlinks = \"follow\"` takes the bytes behind a link".to_string())
+            }
+            Error::Name { reason: PathError::Reserved, .. } => Some(
+                "it came from another tool or an earlier release: add it to `exclude` under `[artifact]`"
+                    .into(),
+            ),
+            Error::TooOld { .. } => {
+                Some("the pipeline behind it has stopped, or the wrong file was read".into())
+            }
+            Error::Digest(digest::Error::Changed { .. }) => {
+                Some("something still writes to it: wait until it has ended, then build again".into())
+            }
+            Error::ChangedByCommand(_) => Some(
+                "a command must leave what it reads as it was: write into the artifact, or somewhere else"
+                    .into(),
+            ),
+            Error::Time(_) => Some("set the variable SOURCE_DATE_EPOCH".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The files that ship.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::Error;
+use super::data_set::Head;
+use crate::content::ContentReader;
+use crate::recipe::Recipe;
+use modelseal_format::digest::{
+    self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
+    open_regular, walk,
+};
+use modelseal_format::manifest::{self, FileFacts, PathError, Subject, SubjectDigest};
+
+/// The files that ship, listed; none of them has been read.
+#[derive(Debug)]
+pub struct Artifact {
+    root: PathBuf,
+    root_is_file: bool,
+    symlinks: Symlinks,
+    /// In byte order of the paths.
+    pub files: Vec<ListedFile>,
+    /// The recipe's globs, and git's own files that were found at the root and left out.
+    pub excluded: Vec<String>,
+    /// Directories that do not ship because they hold nothing.
+    pub empty_directories: Vec<String>,
+}
+
+/// A file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Relative to the artifact.
+    pub path: String,
+    pub facts: FileFacts,
+}
+
+/// Finds the files of the artifact.
+///
+/// `written` is what the build itself writes, absolute: it never ships.
+///
+/// # Errors
+/// [`Error`]: a name, link or special file that cannot ship, no file at all.
+pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, Error> {
+    let table = &recipe.tables.artifact;
+    let root = recipe.directory().join(table.path.get_ref());
+    let metadata = stat(&root, table.symlinks)?;
+    if metadata.is_symlink() {
+        return Err(Error::Special { path: root, kind: "a symbolic link", may_follow: true });
+    }
+    let globs = globs(recipe)?;
+    let canonical = root.canonicalize().map_err(|source| digest::Error::io(&root, source))?;
+    let leave_out = |path: &str, is_directory: bool| {
+        (!path.contains('/') && manifest::is_git_file(path))
+            || globs.matched(path, is_directory).is_ignore()
+            || written.iter().any(|written| canonical.join(path).starts_with(written))
+    };
+    let mut artifact = Artifact {
+        root_is_file: !metadata.is_dir(),
+        symlinks: table.symlinks,
+        files: Vec::new(),
+        excluded: excluded(recipe, &root),
+        empty_directories: Vec::new(),
+        root,
+    };
+    let mut paths = Vec::new();
+    for entry in walk(&artifact.root, table.symlinks, &leave_out)?.entries {
+        let refused = |path: &str, reason| Error::Name { path: artifact.location(path), reason };
+        let kind = entry.kind.clone();
+        let path = entry.into_path().map_err(|shown| refused(&shown, PathError::NotUtf8))?;
+        match kind {
+            EntryKind::EmptyDirectory => artifact.empty_directories.push(path),
+            EntryKind::Special(kind) => {
+                return Err(Error::Special { path: artifact.location(&path), kind, may_follow: true });
+            }
+            EntryKind::File => {
+                manifest::check_path(&path).map_err(|reason| refused(&path, reason))?;
+                paths.push(path);
+            }
+        }
+    }
+    manifest::check_collisions(paths.iter().map(String::as_str))
+        .map_err(|(path, reason)| Error::Name { path: artifact.location(&path), reason })?;
+    if paths.is_empty() {
+        return Err(Error::EmptyArtifact(artifact.root));
+    }
+    artifact.files = map_files(&paths, |path| {
+        let metadata = stat(&artifact.location(path), artifact.symlinks)?;
+        let executable = metadata.mode() & OWNER_MAY_EXECUTE != 0;
+        let facts = FileFacts { size: metadata.len(), executable, content: None };
+        Ok::<_, Error>(ListedFile { path: path.clone(), facts })
+    })?;
+    Ok(artifact)
+}
+
+const OWNER_MAY_EXECUTE: u32 = 0o100;
+
+fn stat(path: &Path, symlinks: Symlinks) -> Result<Metadata, digest::Error> {
+    match symlinks {
+        Symlinks::Refuse => std::fs::symlink_metadata(path),
+        Symlinks::Follow => std::fs::metadata(path),
+    }
+    .map_err(|source| digest::Error::io(path, source))
+}
+
+fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
+    let mut builder = GitignoreBuilder::new("");
+    // git would match it literally, and nothing would be left out.
+    builder.allow_unclosed_class(false);
+    for glob in &recipe.tables.artifact.exclude {
+        builder.add_line(None, glob.get_ref()).map_err(|error| {
+            let reason = modelseal_format::text::message(&error);
+            recipe.mistake(glob.span(), format!("this is not a glob: {reason}"))
+        })?;
+    }
+    builder.build().map_err(|error| {
+        recipe.mistake(recipe.tables.artifact.path.span(), format!("the globs do not work: {error}")).into()
+    })
+}
+
+fn excluded(recipe: &Recipe, root: &Path) -> Vec<String> {
+    let globs = recipe.tables.artifact.exclude.iter().map(|glob| glob.get_ref().clone());
+    let own = [".git", ".gitattributes", ".github", ".gitignore"];
+    let found = own.into_iter().filter(|name| root.is_dir() && root.join(name).symlink_metadata().is_ok());
+    globs.chain(found.map(str::to_string)).collect()
+}
+
+impl Artifact {
+    /// Whether the artifact is a file, which ships as a directory of one.
+    pub fn is_one_file(&self) -> bool {
+        self.root_is_file
+    }
+
+    /// The directory, or the one file.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a file of the artifact lies.
+    pub fn location(&self, path: &str) -> PathBuf {
+        if self.root_is_file { self.root.clone() } else { self.root.join(path) }
+    }
+
+    /// Hashes a file in one read, which `also` shares. Of its content nothing can be listed.
+    ///
+    /// # Errors
+    /// [`Error`]: it is not as it was listed, changed while it was read, or is a pointer to something else.
+    pub fn read(
+        &self,
+        path: &str,
+        listed: FileFacts,
+        also: &mut dyn Consumer,
+        progress: Progress<'_>,
+    ) -> Result<(SubjectDigest, FileFacts), Error> {
+        let location = self.location(path);
+        let mut head = Head(Vec::new());
+        let mut content = ContentReader::for_file(path, listed.size);
+        let mut consumers: Vec<&mut dyn Consumer> = vec![&mut head, also];
+        if let Some(content) = &mut content {
+            consumers.push(content);
+        }
+        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut consumers, progress)?;
+        head.check(&location, read.digests.size)?;
+        let content = match content {
+            None => None,
+            Some(content) => {
+                let (file, _) = open_regular(&location, self.symlinks)?;
+                Some(content.finish(&file).map_err(|source| digest::Error::io(&location, source))?)
+            }
+        };
+        let executable = read.mode & OWNER_MAY_EXECUTE != 0;
+        let facts = FileFacts { size: read.digests.size, executable, content };
+        let is_as_listed = (facts.size, executable) == (listed.size, listed.executable);
+        match (read.digests.sha256, read.digests.blake3) {
+            (Some(sha256), blake3 @ Some(_)) if is_as_listed => Ok((SubjectDigest { sha256, blake3 }, facts)),
+            _ => Err(digest::Error::Changed { path: location }.into()),
+        }
+    }
+
+    /// Hashes every file, several at a time.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn hash(&self, progress: Progress<'_>) -> Result<Vec<Subject>, Error> {
+        map_files(&self.files, |ListedFile { path, facts }| {
+            let (digest, facts) = self.read(path, *facts, &mut Nobody, progress)?;
+            Ok(Subject { name: path.clone(), digest, annotations: Some(facts) })
+        })
+    }
+
+    /// Opens a file for a second read, which is compared with the first.
+    ///
+    /// # Errors
+    /// As [`open_regular`].
+    pub fn open(&self, file: &Subject) -> Result<SecondRead, digest::Error> {
+        let path = self.location(&file.name);
+        let (handle, metadata) = open_regular(&path, self.symlinks)?;
+        Ok(SecondRead {
+            stamp: Stamp::of(&metadata),
+            file: handle,
+            hasher: Hasher::new(Algorithms::BLAKE3),
+            failed: None,
+            path,
+        })
+    }
+}
+
+/// Is shown a file that nobody else wants to see.
+struct Nobody;
+
+impl Consumer for Nobody {
+    fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that is read again: what was archived must be what was hashed.
+pub struct SecondRead {
+    path: PathBuf,
+    file: File,
+    stamp: Stamp,
+    hasher: Hasher,
+    failed: Option<io::Error>,
+}
+
+impl SecondRead {
+    /// The error that ended the reading, if it was the file's and not the archive's.
+    pub fn error(&mut self) -> Option<digest::Error> {
+        let source = self.failed.take()?;
+        Some(digest::Error::io(&self.path, source))
+    }
+
+    /// Compares what was read with what the first read gave.
+    ///
+    /// # Errors
+    /// [`digest::Error::Changed`].
+    pub fn finish(self, file: &Subject) -> Result<(), digest::Error> {
+        let after = self.file.metadata().map_err(|source| digest::Error::io(&self.path, source))?;
+        let digests = self.hasher.finish();
+        let same = digests.size == file.size()
+            && digests.blake3 == file.digest.blake3
+            && Stamp::of(&after) == self.stamp;
+        if same { Ok(()) } else { Err(digest::Error::Changed { path: self.path }) }
+    }
+}
+
+impl Read for SecondRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = match self.file.read(buffer) {
+            Ok(length) => length,
+            Err(error) => {
+                let copy = io::Error::from(error.kind());
+                if error.kind() != io::ErrorKind::Interrupted {
+                    self.failed = Some(error);
+                }
+                return Err(copy);
+            }
+        };
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+}

@@ -1,0 +1,355 @@
+//! What git runs, and where it reads which programs to run: none of it may be changed by a command, because
+//! the next `git status` of whoever started the command would run that.
+//!
+//! All of it is read from files, not by a library that may refuse a repository which git accepts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use git2::{Config, Repository};
+
+use super::settings::Setting;
+use super::{CodeError, Contents};
+use modelseal_format::digest::{Symlinks, open_regular};
+
+/// No file of git that names another one is longer, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Files that are read when a repository is opened.
+const OPENED: [&str; 9] = [
+    "HEAD",
+    "commondir",
+    "config",
+    "config.worktree",
+    "gitdir",
+    "index",
+    "info/exclude",
+    "objects/info/alternates",
+    "packed-refs",
+];
+
+/// What belongs to git in a work tree and beside it.
+#[derive(Debug, Default)]
+pub struct GitPlaces {
+    /// What must not change: repositories, hooks, and files that the configuration names, also links to them.
+    /// Of directories, not all have to be there.
+    pub guarded: BTreeSet<PathBuf>,
+    /// Files that the configuration names and that are not there yet, of which the same holds.
+    pub absent: BTreeSet<PathBuf>,
+    /// Where repositories keep everything: of the project, around it and in it.
+    pub repositories: BTreeSet<PathBuf>,
+    /// What git reads outside of the work tree: the repository of a linked work tree.
+    pub read: BTreeSet<PathBuf>,
+    /// Directories of objects that repositories borrow from others. A project chooses them: they are not shown.
+    pub borrowed: BTreeSet<PathBuf>,
+}
+
+/// Everything that git runs or configures itself by in a directory that is a work tree, or lies in one, and in
+/// repositories inside of it.
+///
+/// # Errors
+/// [`CodeError::Git`]: a file of the configuration cannot be read.
+pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeError> {
+    let mut places = GitPlaces::default();
+    places.guarded.insert(root.join(".git"));
+    let around = root.ancestors().map(|above| above.join(".git"));
+    let mut around = around.filter(|entry| entry.symlink_metadata().is_ok());
+    let nearest = around.next();
+    if let Some(entry) = &nearest {
+        let directory = places.add(entry).map_err(|(path, source)| CodeError::Git { path, source })?;
+        // Only this one is the project's.
+        places.read.extend(directory.into_iter().flat_map(|directory| directory.shown(entry)));
+    }
+    let inner = contents.repositories.iter().filter(|entry| Some(*entry) != nearest.as_ref());
+    for entry in inner.cloned().chain(around) {
+        // Where a configuration cannot be read, git does nothing either.
+        let _ = places.add(&entry);
+    }
+    Ok(places)
+}
+
+/// The directory of a repository, and the one that it shares with others (`gitrepository-layout(5)`).
+struct Directory {
+    own: PathBuf,
+    common: PathBuf,
+}
+
+impl Directory {
+    /// `None`: git does not take it for one.
+    fn of(entry: &Path) -> Option<Self> {
+        let own = if entry.is_dir() {
+            entry.to_path_buf()
+        } else {
+            entry.parent()?.join(line_of(entry)?.strip_prefix("gitdir:")?.trim())
+        };
+        let common = line_of(&own.join("commondir")).map_or_else(|| own.clone(), |common| own.join(common));
+        Some(Self { own, common })
+    }
+
+    /// Whether the repository says itself that this is its work tree. Anything else is the word of a file `.git`,
+    /// which could name any repository of the caller.
+    fn knows(&self, root: &Path) -> bool {
+        let (own, at) = (resolved(&self.own), resolved(root).join(".git"));
+        let named = line_of(&self.own.join("gitdir")).unwrap_or_default();
+        // A submodule names its work tree in its configuration.
+        let config = Setting::all(&self.own.join("config")).unwrap_or_default();
+        let mut trees =
+            config.iter().filter_map(Setting::work_tree).map(|path| resolved(&self.own.join(path)));
+        own.starts_with(resolved(root))
+            || resolved(Path::new(&named)) == at
+            || trees.any(|tree| tree == resolved(root))
+    }
+
+    /// Whether what it shares is its own, or that of the repository in which it lies.
+    fn shares_its_own(&self, root: &Path) -> bool {
+        let common = resolved(&self.common);
+        common.starts_with(resolved(root)) || resolved(&self.own).starts_with(common)
+    }
+
+    /// What of it commands may see.
+    fn shown(&self, entry: &Path) -> Vec<PathBuf> {
+        let root = entry.parent().unwrap_or(entry);
+        let is_shown = self.knows(root) && self.shares_its_own(root);
+        [&self.own, &self.common].into_iter().filter(|_| is_shown).map(|path| resolved(path)).collect()
+    }
+
+    /// Something that is no file where git opens one: a pipe would never end.
+    fn special_file(&self) -> Option<PathBuf> {
+        let paths = [&self.own, &self.common]
+            .into_iter()
+            .flat_map(|directory| OPENED.map(|name| directory.join(name)));
+        paths.into_iter().find(|path| is_special(path))
+    }
+}
+
+/// What stands in the place of a file that is read when the repository around a path is opened, and is no file.
+pub(super) fn special_file_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let mut entries = path.ancestors().map(|above| above.join(".git"));
+    let entry = entries.find(|entry| entry.symlink_metadata().is_ok())?;
+    if is_special(&entry) { Some(entry) } else { Directory::of(&entry)?.special_file() }
+}
+
+/// Whether it is neither a file nor a directory, nor leads to one.
+pub(super) fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+impl GitPlaces {
+    /// `entry` is a `.git`, or a bare repository; `None`: git does not take it for one, and runs nothing.
+    fn add(&mut self, entry: &Path) -> Result<Option<Directory>, (PathBuf, git2::Error)> {
+        self.guarded.insert(entry.to_path_buf());
+        let Some(directory) = Directory::of(entry) else { return Ok(None) };
+        let root = if entry.ends_with(".git") { entry.parent().unwrap_or(entry) } else { entry };
+        let own = [&directory.own, &directory.common].map(PathBuf::clone);
+        self.repositories.extend(own.iter().map(|path| resolved(path)));
+        self.guarded.extend(own);
+        self.add_hooks(&directory.common.join("hooks"));
+        self.add_borrowed(&directory.common.join("objects"));
+        self.add_submodules(&directory, root);
+        self.add_configuration(&directory, root)?;
+        Ok(Some(directory))
+    }
+
+    fn add_borrowed(&mut self, objects: &Path) {
+        let text = text_of(&objects.join("info/alternates")).unwrap_or_default();
+        for directory in text.lines().map(|line| resolved(&objects.join(line))).collect::<Vec<_>>() {
+            if directory.is_dir() && self.borrowed.insert(directory.clone()) {
+                self.add_borrowed(&directory);
+            }
+        }
+    }
+
+    /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
+    fn add_submodules(&mut self, directory: &Directory, root: &Path) {
+        for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
+            let place = setting.submodule().map(|path| resolved(&root.join(path).join(".git")));
+            self.guarded.extend(place);
+        }
+        if directory.special_file().is_some() {
+            return;
+        }
+        let Ok(repository) = Repository::open(root) else { return };
+        let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
+        let _ = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
+            if entry.kind() == Some(git2::ObjectType::Commit) {
+                let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+                self.guarded.insert(resolved(&root.join(above).join(name).join(".git")));
+            }
+            git2::TreeWalkResult::Ok
+        });
+    }
+
+    /// Every file of the configuration, whether its condition holds now or may hold later, and what it names.
+    fn add_configuration(
+        &mut self,
+        directory: &Directory,
+        root: &Path,
+    ) -> Result<(), (PathBuf, git2::Error)> {
+        let own = [&directory.own, &directory.common];
+        let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
+        // A repository is guarded whole.
+        let own = own.filter(|path| path.is_file());
+        let usual = [Config::find_global(), Config::find_xdg(), Config::find_system()].into_iter().flatten();
+        let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(std::env::var_os);
+        // It need not be there.
+        let personal = std::env::var_os("XDG_CONFIG_HOME").map(|home| Path::new(&home).join("git/config"));
+        let named = named.map(PathBuf::from).chain(personal);
+        let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named).collect();
+        Setting::of_variables().for_each(|setting| self.add_setting(&setting, directory, root));
+        let mut seen = BTreeSet::new();
+        while let Some(file) = ahead.pop() {
+            if !seen.insert(file.clone()) {
+                continue;
+            }
+            if !file.is_file() {
+                self.absent.insert(file);
+                continue;
+            }
+            let beside = file.parent().unwrap_or(root).to_path_buf();
+            for setting in Setting::all(&file).map_err(|source| (file.clone(), source))? {
+                if let Some(included) = setting.included(&beside) {
+                    ahead.push(included);
+                } else {
+                    self.add_setting(&setting, directory, root);
+                }
+            }
+            self.guarded.insert(file);
+        }
+        Ok(())
+    }
+
+    fn add_setting(&mut self, setting: &Setting, directory: &Directory, root: &Path) {
+        if let Some(hooks) = setting.hooks(root) {
+            // Those in `.husky/_` run what lies in `.husky`.
+            let around = hooks.parent().filter(|_| hooks.ends_with("_")).map(Path::to_path_buf);
+            around.iter().chain([&hooks]).for_each(|hooks| self.add_hooks(hooks));
+            return;
+        }
+        let named = setting.names(root, [&directory.own, &directory.common]);
+        self.guarded.extend(named.there);
+        self.absent.extend(named.absent);
+    }
+
+    /// A directory of hooks, and the files that are linked to from there.
+    fn add_hooks(&mut self, directory: &Path) {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        self.guarded.extend(links.map(|entry| entry.path()));
+        self.guarded.insert(directory.to_path_buf());
+    }
+}
+
+/// The text of a regular file of git; `None`: there is none, or it is no text.
+fn text_of(path: &Path) -> Option<String> {
+    let (file, _) = open_regular(path, Symlinks::Follow).ok()?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn line_of(path: &Path) -> Option<String> {
+    text_of(path).map(|text| text.trim().to_string())
+}
+
+/// With links resolved as far as the path exists.
+fn resolved(path: &Path) -> PathBuf {
+    let mut rest = PathBuf::new();
+    let existing = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+    if let Ok(missing) = path.strip_prefix(existing) {
+        rest.push(missing);
+    }
+    let existing = existing.canonicalize().unwrap_or_else(|_| existing.to_path_buf());
+    if rest.as_os_str().is_empty() { existing } else { existing.join(rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A project that came as an archive can hold such a file.
+    #[test]
+    fn a_repository_that_does_not_know_the_work_tree_is_not_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        let private = Repository::init(root.join("private")).expect("makes");
+        let place = root.join("private/.git");
+        for project in ["p", "p/sub"] {
+            fs::create_dir_all(root.join(project)).expect("creates");
+            fs::write(root.join(project).join(".git"), format!("gitdir: {}\n", place.display()))
+                .expect("writes");
+        }
+        let places = git_places(&root.join("p"), &Contents::of(&root.join("p"))).expect("reads");
+        assert!(!places.read.contains(&place), "{:?}", places.read);
+        // A linked work tree, which the repository itself knows, is shown its repository.
+        let author = git2::Signature::now("x", "x@example.invalid").expect("a signature");
+        let tree = private.treebuilder(None).and_then(|tree| tree.write()).expect("writes");
+        let tree = private.find_tree(tree).expect("is there");
+        private.commit(Some("HEAD"), &author, &author, "x", &tree, &[]).expect("commits");
+        private.worktree("linked", &root.join("linked"), None).expect("links");
+        let places = git_places(&root.join("linked"), &Contents::of(&root.join("linked"))).expect("reads");
+        assert!(places.read.contains(&place), "{:?}", places.read);
+    }
+
+    #[test]
+    fn whatever_git_runs_or_is_configured_by_is_guarded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("resolves");
+        let repository = Repository::init(&root).expect("makes");
+        let files = [
+            "tools/clean.sh",
+            "tools/with space.sh",
+            "tools/alias.sh",
+            "config/first",
+            "config/more/second",
+            "config/more/driver.sh",
+            "hooks/shared.sh",
+            "data/train",
+            "other/.git",
+        ];
+        for file in files {
+            fs::create_dir_all(root.join(file).parent().expect("a parent")).expect("creates");
+            fs::write(root.join(file), "").expect("writes");
+        }
+        fs::write(root.join("config/first"), "[include]\n\tpath = more/second\n\tpath = absent\n")
+            .expect("writes");
+        fs::write(root.join("config/more/second"), "[merge \"x\"]\n\tdriver = sh config/more/driver.sh %A\n")
+            .expect("writes");
+        fs::create_dir_all(root.join(".git/hooks")).expect("creates");
+        symlink("../../hooks/shared.sh", root.join(".git/hooks/pre-commit")).expect("links");
+        fs::create_dir_all(root.join("bare.git/objects")).expect("creates");
+        fs::create_dir_all(root.join("bare.git/refs")).expect("creates");
+        fs::write(root.join("bare.git/HEAD"), "ref: refs/heads/main\n").expect("writes");
+        let mut configuration = repository.config().expect("opens");
+        for (name, value) in [
+            ("filter.x.clean", "sh tools/clean.sh %f"),
+            ("filter.y.smudge", "sh 'tools/with space.sh'"),
+            ("alias.x", "!\"$(git rev-parse --show-toplevel)/tools/alias.sh\""),
+            ("include.path", "../config/first"),
+            ("core.hooksPath", "absent/hooks"),
+            ("filter.z.process", "sh tools/later.sh --name=%f"),
+            ("merge.y.driver", "sh 'tools/with space' %A"),
+            ("includeIf.onbranch:x.path", "../later.config"),
+            ("alias.later", "!rm -rf build/out"),
+            ("branch.data.merge", "data/train"),
+        ] {
+            configuration.set_str(name, value).expect("sets");
+        }
+        let places = git_places(&root, &Contents::of(&root)).expect("reads");
+        let resolved: BTreeSet<PathBuf> = places.guarded.iter().map(|path| super::resolved(path)).collect();
+        let guarded = files.iter().filter(|file| **file != "data/train").copied();
+        for path in guarded.chain([".git", "bare.git", "absent/hooks"]) {
+            assert!(resolved.contains(&root.join(path)), "{path} is not in {resolved:?}");
+        }
+        assert!(!resolved.contains(&root.join("data/train")));
+        let absent = ["config/absent", "later.config", "tools/later.sh", "tools/with space"];
+        let found = places.absent.iter().map(|path| super::resolved(path));
+        let found = found.filter(|path| path.starts_with(&root) && !path.starts_with(root.join(".git")));
+        let absent = absent.map(|path| root.join(path));
+        assert_eq!(found.collect::<BTreeSet<_>>(), absent.into());
+    }
+}

@@ -1,0 +1,312 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::params::{self, LONGEST};
+use super::paths::{exempt, stay_inside, work_tree};
+use super::{Change, Code, Error, SourceFacts, WorkTree, read_base, read_source};
+use crate::cache::Cache;
+use crate::profile::{Columns, Profile};
+use crate::recipe::{Data, Recipe};
+use modelseal_format::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
+use modelseal_format::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
+use modelseal_verify::config::Age;
+
+/// How the inputs are to be read.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Where data sources lie on this machine, other than the recipe says, by name.
+    pub data: &'a BTreeMap<String, PathBuf>,
+    /// What the build writes, absolute.
+    pub written: &'a [PathBuf],
+    pub allow_dirty: bool,
+    /// Whether the records of data are counted; if not, only the digests are those of the data.
+    pub profile: bool,
+    /// Against which the age of data is judged; `None`: it is not. It is never sealed.
+    pub now: Option<Timestamp>,
+    /// Knows files of data from earlier builds; `None`: every one is read.
+    pub cache: Option<&'a Cache>,
+    /// Is told how many bytes of an input were read.
+    pub progress: Progress<'a>,
+}
+
+/// Everything that goes into a manifest besides the artifact.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    pub dependencies: Vec<ResourceDescriptor>,
+    pub hyperparameters: BTreeMap<String, Value>,
+    /// When the commit was made, in seconds since 1970; `None` without code.
+    pub commit_time: Option<u64>,
+    /// The commit, in hex; `None` without code.
+    pub commit: Option<String>,
+    /// The files of the code, each with its digest.
+    pub code_files: BTreeMap<String, Digest>,
+    pub missing: Vec<Missing>,
+    /// What is not as the commit has it, allowed by `--allow-dirty`.
+    pub changes: Vec<Change>,
+    /// What a person should know although it does not stop the build.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and hashes every input that a recipe declares.
+///
+/// # Errors
+/// [`Error`].
+pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
+    for name in options.data.keys() {
+        if !recipe.tables.data.iter().any(|data| data.name.get_ref() == name) {
+            return Err(Error::UnknownData(name.clone()));
+        }
+    }
+    let work_tree = work_tree(recipe)?;
+    stay_inside(recipe, work_tree.as_ref())?;
+    let mut inputs = Inputs::default();
+    if let Some(work_tree) = &work_tree {
+        let code = work_tree.read(&exempt(recipe, options.data, options.written))?;
+        inputs.add_code(code, options.allow_dirty)?;
+    }
+    inputs.add_recipe(recipe, work_tree.as_ref());
+    for data in &recipe.tables.data {
+        inputs.add_data(recipe, data, options)?;
+    }
+    for base in &recipe.tables.base {
+        let path = recipe.directory().join(base.path.get_ref());
+        let facts = read_base(&path, base.symlinks, options.cache, options.progress)?;
+        inputs.dependencies.push(ResourceDescriptor {
+            name: format!("base/{}", base.name.get_ref()),
+            uri: Some(base.path.get_ref().clone()),
+            digest: facts.digest,
+            annotations: Some(Box::new(facts.annotations)),
+        });
+    }
+    inputs.add_settings(recipe)?;
+    inputs.find_missing();
+    Ok(inputs)
+}
+
+/// The hyperparameters, and the files of parameters and of the environment: what a checkout has without any
+/// data.
+///
+/// # Errors
+/// [`Error`].
+pub fn gather_settings(recipe: &Recipe) -> Result<Inputs, Error> {
+    let mut inputs = Inputs::default();
+    inputs.add_settings(recipe)?;
+    Ok(inputs)
+}
+
+impl Inputs {
+    fn add_code(&mut self, code: Code, allow_dirty: bool) -> Result<(), Error> {
+        if !code.changes.is_empty() && !allow_dirty {
+            return Err(Error::Dirty { commit: code.commit, changes: code.changes });
+        }
+        self.commit_time = Some(u64::try_from(code.time).map_err(|_| Error::Time(code.time))?);
+        let dirty = code.changes.iter().map(|change| change.path.clone()).collect();
+        self.commit = Some(code.commit.clone());
+        self.code_files = code.files;
+        self.dependencies.push(ResourceDescriptor {
+            name: "code".to_string(),
+            uri: code.remote.map(|remote| format!("git+{remote}")),
+            digest: DependencyDigest {
+                git_commit: Some(code.commit),
+                git_tree: Some(code.tree),
+                dir_hash: Some(code.dir_hash),
+                sha256: None,
+            },
+            annotations: Some(Box::new(Annotations { dirty: Some(dirty), ..Annotations::default() })),
+        });
+        self.changes = code.changes;
+        Ok(())
+    }
+
+    /// The recipe by its path in the work tree: a rebuild has to find it.
+    fn add_recipe(&mut self, recipe: &Recipe, work_tree: Option<&WorkTree>) {
+        let name = Path::new(recipe.path.file_name().unwrap_or_default());
+        let within = work_tree.and_then(|work_tree| {
+            let directory = recipe.directory().canonicalize().ok()?;
+            Some(directory.strip_prefix(work_tree.root()).ok()?.join(name))
+        });
+        let path = within.unwrap_or_else(|| name.to_path_buf());
+        self.dependencies.push(ResourceDescriptor {
+            name: "recipe".to_string(),
+            uri: Some(path.to_string_lossy().into_owned()),
+            digest: DependencyDigest::file(Digest::sha256(recipe.text.as_bytes())),
+            annotations: None,
+        });
+    }
+
+    fn add_data(&mut self, recipe: &Recipe, data: &Data, options: &Options<'_>) -> Result<(), Error> {
+        let name = data.name.get_ref();
+        let path = match options.data.get(name) {
+            Some(path) => path.clone(),
+            None => recipe.directory().join(data.path.get_ref()),
+        };
+        let columns = Columns { label: data.label.clone(), timestamp: data.timestamp.clone() };
+        let counted = options.profile.then_some(&columns);
+        let facts = read_source(&path, data.symlinks, counted, options.cache, options.progress)?;
+        if let Some((path, reason)) = &facts.uncounted {
+            let path = modelseal_format::text::path(path);
+            self.warnings.push(format!("data `{name}`: the records of {path} are not counted: {reason}"));
+        }
+        if let Some(profile) = &facts.profile {
+            self.warn_about(name, profile, &columns);
+            if let (Some(limit), Some(now)) = (&data.max_age, options.now) {
+                check_age(name, profile, *limit.get_ref(), now)?;
+            }
+        }
+        self.dependencies.push(ResourceDescriptor {
+            name: format!("data/{name}"),
+            uri: Some(data.path.get_ref().clone()),
+            annotations: Some(Box::new(annotations(&facts, &columns))),
+            digest: facts.digest,
+        });
+        Ok(())
+    }
+
+    fn warn_about(&mut self, name: &str, profile: &Profile, columns: &Columns) {
+        if profile.rows == 0 {
+            self.warnings.push(format!("data `{name}` has no rows"));
+        }
+        for (left, right) in profile.lookalikes() {
+            let (left, right) = (modelseal_format::text::name(&left), modelseal_format::text::name(&right));
+            self.warnings.push(format!(
+                "data `{name}`: the labels {left} and {right} differ only by case or white space"
+            ));
+        }
+        if columns.label.is_some() && profile.labels().is_none() {
+            let message = "has more than 1,000 classes, or labels longer than 256 bytes: not counted";
+            self.warnings.push(format!("data `{name}` {message}"));
+        }
+        if columns.timestamp.is_some() && profile.unparsed > 0 {
+            let examples = profile.unparsed_examples.iter().map(|text| modelseal_format::text::name(text));
+            let rows = modelseal_format::text::count(profile.unparsed, "row", "rows");
+            let examples = examples.collect::<Vec<_>>().join(", ");
+            self.warnings.push(format!("data `{name}`: {rows} without a readable time, such as {examples}"));
+        }
+    }
+
+    fn add_settings(&mut self, recipe: &Recipe) -> Result<(), Error> {
+        self.add_params(recipe)?;
+        for file in &recipe.tables.environment.files {
+            let (digest, _) = hash_small_file(&recipe.directory().join(file.get_ref()), 0)?;
+            self.add_file("environment", file.get_ref(), digest);
+        }
+        Ok(())
+    }
+
+    fn add_params(&mut self, recipe: &Recipe) -> Result<(), Error> {
+        let mut origins: BTreeMap<String, String> = BTreeMap::new();
+        let mut add = |values: Vec<(String, Value)>, origin: String| {
+            for (name, value) in values {
+                if let Some(first) = origins.insert(name.clone(), origin.clone()) {
+                    return Err(Error::TwoValues { name, first, second: origin.clone() });
+                }
+                self.hyperparameters.insert(name, value);
+            }
+            Ok(())
+        };
+        let mut files = Vec::new();
+        for file in &recipe.tables.params.files {
+            let path = recipe.directory().join(file.get_ref());
+            let (digest, bytes) = hash_small_file(&path, LONGEST + 1)?;
+            let values = params::parse(file.get_ref(), &bytes)
+                .map_err(|reason| Error::Params { path: path.clone(), reason })?;
+            add(values.into_iter().collect(), modelseal_format::text::name(file.get_ref()))?;
+            files.push((file.get_ref(), digest));
+        }
+        add(recipe.values.clone(), "the recipe's `values`".to_string())?;
+        if params::depth(&self.hyperparameters) > params::DEEPEST {
+            let path = recipe.path.clone();
+            return Err(Error::Params { path, reason: super::ParamsError::TooDeep });
+        }
+        for (path, digest) in files {
+            self.add_file("params", path, digest);
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, kind: &str, path: &str, digest: Digest) {
+        self.dependencies.push(ResourceDescriptor {
+            name: format!("{kind}/{path}"),
+            uri: None,
+            digest: DependencyDigest::file(digest),
+            annotations: None,
+        });
+    }
+
+    fn find_missing(&mut self) {
+        let has = |prefix: &str| self.dependencies.iter().any(|input| input.name.starts_with(prefix));
+        let parts = [
+            (Missing::Code, self.commit_time.is_some()),
+            (Missing::Data, has("data/")),
+            (Missing::Params, has("params/") || !self.hyperparameters.is_empty()),
+        ];
+        self.missing = parts.into_iter().filter(|(_, there)| !there).map(|(part, _)| part).collect();
+    }
+}
+
+fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
+    let mut annotations =
+        Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
+    let Some(profile) = &facts.profile else {
+        return annotations;
+    };
+    annotations.rows = Some(profile.rows);
+    annotations.sketch = Some(profile.sketch());
+    if columns.label.is_some() {
+        annotations.label = columns.label.clone();
+        annotations.labels = profile.labels();
+        annotations.labels_uncounted = annotations.labels.is_none().then_some(true);
+        annotations.nulls = Some(profile.nulls);
+    }
+    if columns.timestamp.is_some() {
+        annotations.timestamp = columns.timestamp.clone();
+        annotations.oldest = profile.oldest.map(|time| time.to_string());
+        annotations.newest = profile.newest.map(|time| time.to_string());
+        annotations.unparsed = Some(profile.unparsed);
+        annotations.unparsed_examples = profile.unparsed_examples.clone();
+        annotations.time_forms = Some(profile.time_forms);
+        annotations.timeline = profile.timeline();
+    }
+    annotations
+}
+
+/// A clock that is a little wrong, or a zone that was left out, does not make a record one of the future.
+const TOLERATED_FUTURE_SECONDS: i64 = 86_400;
+
+fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Result<(), Error> {
+    let no_age = |reason: String| Error::NoAge { name: name.to_string(), reason };
+    let Some(newest) = profile.newest else {
+        return Err(no_age("no record has a time that can be read".to_string()));
+    };
+    let age = now.as_second() - newest.as_second();
+    if age < -TOLERATED_FUTURE_SECONDS {
+        return Err(no_age(format!("its newest record, {newest}, lies in the future")));
+    }
+    let age = Age(std::time::Duration::from_secs(age.max(0).unsigned_abs()));
+    if age > limit {
+        let (name, newest) = (name.to_string(), newest.to_string());
+        return Err(Error::TooOld { name, newest, age, limit });
+    }
+    Ok(())
+}
+
+/// The SHA-256 of a file of the project, and up to `keep` of its first bytes.
+///
+/// # Errors
+/// [`Error::Digest`].
+pub fn hash_small_file(path: &Path, keep: u64) -> Result<(Digest, Vec<u8>), Error> {
+    struct Keep(Vec<u8>, u64);
+    impl Consumer for Keep {
+        fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+            let room = usize::try_from(self.1).unwrap_or(usize::MAX) - self.0.len();
+            self.0.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            Ok(())
+        }
+    }
+    let mut kept = Keep(Vec::new(), keep);
+    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], &|_| {})?.digests;
+    Ok((digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), kept.0))
+}

@@ -1,0 +1,112 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Error;
+use modelseal_format::digest::{Digest, Symlinks, open_regular};
+
+/// No file of inputs is longer.
+const LONGEST: u64 = 16 << 20;
+
+/// No file has more inputs.
+const MOST: usize = 10_000;
+
+/// No input is longer; nor may an answer be.
+pub(super) const LONGEST_LINE: usize = 1 << 20;
+
+/// One question, and the answer that must come in every release, if there is such a one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    pub id: String,
+    /// As it is written, so that numbers keep their digits.
+    pub input: Box<RawValue>,
+    #[serde(default, deserialize_with = "super::present")]
+    pub expected: Option<Value>,
+}
+
+impl Golden {
+    /// The members of the input, if it is an object.
+    pub(super) fn members(&self) -> Option<BTreeMap<String, Box<RawValue>>> {
+        serde_json::from_str(self.input.get()).ok()
+    }
+}
+
+impl Golden {
+    pub(super) fn has_member(&self, name: &str) -> bool {
+        self.members().is_some_and(|members| members.contains_key(name))
+    }
+}
+
+/// The questions of a probe.
+#[derive(Debug)]
+pub struct Goldens {
+    /// In byte order of their ids.
+    pub inputs: Vec<Golden>,
+    /// Of the file.
+    pub sha256: Digest,
+}
+
+impl Goldens {
+    /// Reads the questions of a file of JSON Lines.
+    ///
+    /// # Errors
+    /// [`Error`] with the line.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let (file, _): (File, _) = open_regular(path, Symlinks::Follow).map_err(|error| match error {
+            modelseal_format::digest::Error::Io { source, .. } => io(source),
+            other => io(std::io::Error::other(other.to_string())),
+        })?;
+        let mut bytes = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+        Self::parse(path, &bytes)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let bad = |reason| Error::Goldens { path: path.to_path_buf(), reason };
+        if bytes.len() as u64 > LONGEST {
+            return Err(bad("are longer than 16 MiB"));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| bad("are not UTF-8"))?;
+        let mut inputs: Vec<Golden> = Vec::new();
+        let mut ids = HashSet::new();
+        for (index, line) in text.lines().enumerate() {
+            let bad = |reason: String| Error::Golden { path: path.to_path_buf(), line: index + 1, reason };
+            if line.trim().is_empty() {
+                continue;
+            }
+            if line.len() > LONGEST_LINE {
+                return Err(bad("it is longer than 1 MiB".to_string()));
+            }
+            let golden: Golden =
+                serde_json::from_str(line).map_err(|error| bad(modelseal_format::text::message(&error)))?;
+            if !ids.insert(golden.id.clone()) {
+                return Err(bad(format!("the id {} stands twice", modelseal_format::text::name(&golden.id))));
+            }
+            inputs.push(golden);
+        }
+        match inputs.len() {
+            0 => return Err(bad("hold no input")),
+            count if count > MOST => return Err(bad("hold more than 10,000 inputs")),
+            _ => {}
+        }
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        for golden in &inputs {
+            if let Some(other) = seen.insert(golden.input.get(), &golden.id) {
+                return Err(Error::SameInput {
+                    path: path.to_path_buf(),
+                    first: other.to_string(),
+                    second: golden.id.clone(),
+                });
+            }
+        }
+        inputs.sort_by(|left, right| left.id.cmp(&right.id));
+        Ok(Self { inputs, sha256: Digest::sha256(bytes) })
+    }
+}

@@ -1,0 +1,142 @@
+//! The recipe, `modelseal.toml`: what goes in, how it is made, what ships.
+//!
+//! Reading a recipe opens no other file: what its paths lead to is not this room's business.
+
+mod cache;
+mod check;
+mod discover;
+mod size;
+mod tables;
+mod values;
+
+use std::fs;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+pub use cache::CacheName;
+pub use discover::{Discovery, discover};
+pub use size::Size;
+pub use tables::{
+    Archive, Artifact, Base, Code, Data, Environment, Model, Params, Probe, Reproduce, Run, Tables,
+};
+pub use values::read_toml_values;
+
+use modelseal_format::archive::Compression;
+use modelseal_format::manifest::Value;
+use modelseal_verify::config::Mistake;
+
+/// The file's name.
+pub const FILE_NAME: &str = "modelseal.toml";
+
+/// No recipe is longer.
+const LONGEST: u64 = 1 << 20;
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("there is no recipe {}", modelseal_format::text::path(.0))]
+    Missing(PathBuf),
+    #[error("cannot read the recipe {}", modelseal_format::text::path(path))]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the recipe {} is not {what}", modelseal_format::text::path(path))]
+    NotText { path: PathBuf, what: &'static str },
+    #[error(transparent)]
+    Mistake(Box<Mistake>),
+}
+
+/// A recipe, and where it stands.
+#[derive(Debug)]
+pub struct Recipe {
+    /// The recipe's own path.
+    pub path: PathBuf,
+    /// Its text, byte for byte: what its digest is taken from.
+    pub text: String,
+    pub tables: Tables,
+    /// `[params] values`, kinds kept apart.
+    pub values: Vec<(String, Value)>,
+}
+
+impl Recipe {
+    /// The nearest directory with a recipe: this one, or one above it in the same git work tree; this one if there is none.
+    /// Outside of a work tree, what lies above may be anybody's.
+    pub fn find(directory: &Path) -> PathBuf {
+        let Ok(absolute) = directory.canonicalize() else { return directory.to_path_buf() };
+        let depth = absolute.ancestors().position(|above| above.join(".git").exists()).unwrap_or(0);
+        let mut within = absolute.ancestors().take(depth + 1);
+        if let Some(steps) =
+            within.position(|above| above.join(FILE_NAME).is_file()).filter(|steps| *steps > 0)
+        {
+            return std::iter::repeat_n("..", steps).collect();
+        }
+        directory.to_path_buf()
+    }
+
+    /// Reads the recipe of a project: of `directory`, or the file itself if that is what it names.
+    ///
+    /// # Errors
+    /// [`Error`]; a mistake in the text shows its line, its column and the nearest known name.
+    pub fn load(directory: &Path) -> Result<Self, Error> {
+        let path = if directory.is_file() { directory.to_path_buf() } else { directory.join(FILE_NAME) };
+        let io = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::Missing(path.clone()),
+            _ => Error::Io { path: path.clone(), source },
+        };
+        if !fs::metadata(&path).map_err(io)?.is_file() {
+            return Err(Error::NotText { path, what: "a regular file" });
+        }
+        let mut bytes = Vec::new();
+        let file = fs::File::open(&path).map_err(io)?;
+        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(Error::NotText { path, what: "a recipe: it is longer than 1 MiB" });
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(path, text),
+            Err(_) => Err(Error::NotText { path, what: "UTF-8 text" }),
+        }
+    }
+
+    /// Reads a recipe from its text.
+    ///
+    /// # Errors
+    /// [`Error::Mistake`].
+    pub fn parse(path: PathBuf, text: String) -> Result<Self, Error> {
+        let tables: Tables = match toml::from_str(&text) {
+            Ok(tables) => tables,
+            Err(error) => {
+                let mistake = Mistake::from_toml(&path, &text, &error);
+                return Err(Error::Mistake(Box::new(mistake)));
+            }
+        };
+        let values = values::read(&path, &text)?;
+        let recipe = Self { path, text, tables, values };
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The directory that every path of the recipe is relative to.
+    pub fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The archive's path if nobody names another one.
+    pub fn default_output(&self, compression: Compression) -> PathBuf {
+        let model = &self.tables.model;
+        let (name, version) = (model.name.get_ref(), model.version.get_ref());
+        let file = Path::new("dist").join(format!("{name}-{version}.tar{}", compression.ending()));
+        match self.directory().to_str() {
+            Some(".") => file,
+            _ => self.directory().join(file),
+        }
+    }
+
+    /// A mistake at a place in this recipe.
+    pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
+        Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
+    }
+}

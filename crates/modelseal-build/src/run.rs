@@ -1,0 +1,171 @@
+//! Running a command that comes with a project: in an environment that says everything, within limits, and
+//! to its very end.
+//!
+//! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
+//! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
+
+mod aside;
+mod confinement;
+mod environment;
+mod filter;
+mod homes;
+mod leftovers;
+mod mounts;
+mod output;
+mod process;
+mod programs;
+mod sandbox;
+mod scratch;
+mod sockets;
+mod toolchain;
+mod trail;
+mod view;
+
+use std::time::Duration;
+
+pub use aside::{make_accessible, set_aside};
+pub use confinement::{Confinement, Scope, leads_into};
+pub use environment::{Variables, variables};
+pub use leftovers::adopt_orphans;
+pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
+pub use programs::{NoProgram, Programs};
+pub use sandbox::{Isolation, Sandbox};
+pub use scratch::Scratch;
+pub use scratch::remove_all;
+pub use sockets::is_open;
+pub use trail::Trail;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the command {} cannot be started", modelseal_format::text::command(command))]
+    Start { command: Vec<String>, source: std::io::Error },
+    #[error("the command {} failed: {how}", modelseal_format::text::command(command))]
+    Failed {
+        command: Vec<String>,
+        how: String,
+        /// It said that a file system was read-only, and it ran where most of it is.
+        refused_write: bool,
+    },
+    #[error("the command {} did not end within {}", modelseal_format::text::command(command), modelseal_format::text::duration(*limit))]
+    Timeout { command: Vec<String>, limit: Duration },
+    #[error("the command {} said nothing for {}", modelseal_format::text::command(command), modelseal_format::text::duration(*limit))]
+    Silent { command: Vec<String>, limit: Duration },
+    #[error("the command {} printed more than {} bytes", modelseal_format::text::command(command), modelseal_format::text::number(*limit))]
+    TooMuchOutput { command: Vec<String>, limit: u64 },
+    #[error("the command {} ended and left processes running: {}", modelseal_format::text::command(command), names.join(", "))]
+    Leftovers { command: Vec<String>, names: Vec<String> },
+    #[error("the command demands isolation from the network, which cannot be had here: {0}")]
+    NoIsolation(String),
+    /// It worked before the first command.
+    #[error(
+        "the sandbox of the command {} cannot be made: {reason}",
+        modelseal_format::text::command(command)
+    )]
+    Sandbox { command: Vec<String>, reason: String },
+    #[error("{}, which commands must not see, is not what it was before the first command", modelseal_format::text::path(.0))]
+    Moved(std::path::PathBuf),
+    #[error("a command has put something else in the place of {}", modelseal_format::text::path(.0))]
+    Replaced(std::path::PathBuf),
+    #[error(
+        "the command changed the link {}, which leads to what you run or have named",
+        modelseal_format::text::path(link)
+    )]
+    Relinked {
+        link: std::path::PathBuf,
+        /// Where what it had put there lies now, if it had put anything there.
+        aside: Option<std::path::PathBuf>,
+        /// The link is what it was.
+        is_back: bool,
+    },
+    #[error("{} cannot be hidden from the commands", modelseal_format::text::path(path))]
+    Hidden { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{} is a home directory: commands must not read it, and would have to work in it", modelseal_format::text::path(.0))]
+    Home(std::path::PathBuf),
+    #[error(
+        "the command {} cannot be started: commands do not see {}",
+        modelseal_format::text::command(command),
+        modelseal_format::text::path(path)
+    )]
+    OutOfSight { command: Vec<String>, path: std::path::PathBuf },
+    #[error("the command cannot run in {}", modelseal_format::text::path(path))]
+    Directory { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the output of the command {} cannot be kept", modelseal_format::text::command(command))]
+    Output { command: Vec<String>, source: std::io::Error },
+    #[error("the command's output cannot be kept")]
+    Log(#[source] std::io::Error),
+    #[error("no temporary directory can be made")]
+    Scratch(#[source] std::io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Whether the command was run and did something that is not accepted, rather than not being run at all.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Error::Start { .. }
+                | Error::Failed { .. }
+                | Error::Timeout { .. }
+                | Error::Silent { .. }
+                | Error::TooMuchOutput { .. }
+                | Error::Leftovers { .. }
+                | Error::Moved(_)
+                | Error::Replaced(_)
+                | Error::Relinked { .. }
+                | Error::OutOfSight { .. }
+        )
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
+            }
+            Error::Failed { refused_write: true, .. } => Some(
+                "it can write to nothing but the work tree, TMPDIR and HOME, which is new: \
+                 `--allow-write DIR` adds a directory"
+                    .into(),
+            ),
+            Error::Timeout { .. } => {
+                Some("raise `timeout` under `[run]`, or find out what it waits for".into())
+            }
+            Error::TooMuchOutput { .. } => {
+                Some("raise `max_output` under `[run]`, or let it say less".into())
+            }
+            Error::Leftovers { .. } => {
+                Some("a command has ended when all that it started has ended: let it wait for them".into())
+            }
+            Error::NoIsolation(_) => {
+                Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
+            }
+            Error::Sandbox { .. } => {
+                Some("is something that it needs gone, or are links in a home directory, or repositories in the work tree, very many?".into())
+            }
+            Error::Moved(_) => Some(
+                "an earlier command may have put a decoy in its place: look at it before you build again"
+                    .into(),
+            ),
+            Error::Relinked { is_back: false, .. } => {
+                Some("it could not be put back: look at what is there before you run git or a program".into())
+            }
+            Error::Relinked { aside, .. } => {
+                let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::text::path(aside)));
+                Some(format!("it was put back{}", kept.unwrap_or_default()))
+            }
+            Error::Home(path) => Some(format!(
+                "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
+                modelseal_format::text::shell_word(&path.to_string_lossy())
+            )),
+            Error::OutOfSight { .. } => Some(
+                "of home directories, `/tmp` and others that are shared, they see the installations on PATH and \
+                 the active environment; `--allow-write DIR` shows a directory"
+                    .into(),
+            ),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a command leaves running when it has ended.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
+
+static ADOPTING: AtomicBool = AtomicBool::new(false);
+
+/// How long what is ending anyway may take for it.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long a process may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether something has ended.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// From now on processes whose parents have ended become children of this process, so that a command cannot
+/// leave any behind by giving them away. For programs that start no other processes at the same time.
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if rustix::process::set_child_subreaper(Some(getpid())).is_ok() {
+        ADOPTING.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The children that this process has before a command is started.
+pub(super) fn children() -> BTreeSet<i32> {
+    if !ADOPTING.load(Ordering::Relaxed) {
+        return BTreeSet::new();
+    }
+    let me = getpid().as_raw_nonzero().get();
+    processes().into_iter().filter(|(_, parent)| *parent == me).map(|(child, _)| child).collect()
+}
+
+/// Ends everything that a command left behind, and names it.
+pub(super) fn end(group: Pid, before: &BTreeSet<i32>) -> Vec<String> {
+    let begun = Instant::now();
+    while begun.elapsed() < GRACE {
+        if left(group, before).is_empty() {
+            return Vec::new();
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let names = left(group, before).into_iter().map(name).collect();
+    stop(group, before, Signal::TERM, GRACE);
+    stop(group, before, Signal::KILL, PATIENCE);
+    names
+}
+
+/// Sends a signal to a group and to what was adopted, until all have ended or time is up.
+pub(super) fn stop(group: Pid, before: &BTreeSet<i32>, signal: Signal, patience: Duration) {
+    let begun = Instant::now();
+    loop {
+        let left = left(group, before);
+        if left.is_empty() || begun.elapsed() > patience {
+            return;
+        }
+        let _ = kill_process_group(group, signal);
+        for process in left.into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(process, signal);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The processes of the group, and the children that were not there before, with all below them.
+fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
+    loop {
+        // A child that has ended may have given its own children to us after they were listed.
+        let (found, reaped) = look(group, before);
+        if !found.is_empty() || !reaped {
+            return found;
+        }
+    }
+}
+
+/// What is there now, and whether something had ended and was asked how.
+fn look(group: Pid, before: &BTreeSet<i32>) -> (Vec<i32>, bool) {
+    if !ADOPTING.load(Ordering::Relaxed) {
+        let _ = waitpid(Some(group), WaitOptions::NOHANG);
+        let alive = rustix::process::test_kill_process_group(group).is_ok();
+        return (if alive { vec![group.as_raw_nonzero().get()] } else { Vec::new() }, false);
+    }
+    let me = getpid().as_raw_nonzero().get();
+    let processes = processes();
+    let mut found: Vec<i32> = processes
+        .iter()
+        .filter(|(child, parent)| *parent == me && !before.contains(child))
+        .map(|(child, _)| *child)
+        .collect();
+    let listed = found.len();
+    // Those that have ended only wait to be asked how.
+    found.retain(|child| match Pid::from_raw(*child).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG)) {
+        Some(Ok(None)) => true,
+        Some(_) | None => false,
+    });
+    let reaped = found.len() < listed;
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(processes.iter().filter(|(_, other)| *other == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    (found, reaped)
+}
+
+/// Every process with its parent.
+fn processes() -> Vec<(i32, i32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parse = |entry: fs::DirEntry| {
+        let process: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, in brackets, may hold anything; the state and the parent follow it.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        Some((process, parent.parse().ok()?))
+    };
+    entries.filter_map(parse).collect()
+}
+
+fn name(process: i32) -> String {
+    let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let words: Vec<String> = line
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .take(4)
+        .map(|word| String::from_utf8_lossy(word).chars().take(60).collect())
+        .collect();
+    if words.is_empty() {
+        format!("process {process}")
+    } else {
+        modelseal_format::text::name(&words.join(" "))
+    }
+}

@@ -1,0 +1,384 @@
+//! One command, from its start until nothing of it is left.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use super::confinement::Confinement;
+use super::output::Output;
+use super::sandbox::{Wrapped, inherit};
+use super::{Error, Sandbox, Variables, leftovers};
+use modelseal_format::interrupt;
+
+/// How long a command may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take when a person is waiting.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest time between two looks at a command that runs.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often it is tried to start a command while sockets of other programs come and go.
+const TRIES: u32 = 5;
+
+/// What a command may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `None`: as long as it likes.
+    pub time: Option<Duration>,
+    /// Standard output and standard error together, in bytes.
+    pub output: u64,
+    /// How long standard output may be silent; `None`: as long as it likes.
+    pub silence: Option<Silence>,
+}
+
+/// How long a command may say nothing on its standard output.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    pub at_first: Duration,
+    /// After it has said something, until it has ended.
+    pub later: Duration,
+}
+
+/// Is told what happens while a command runs.
+pub trait Listener: Sync {
+    /// Something was printed.
+    fn output(&self, stream: Stream, bytes: &[u8]);
+
+    /// Time has passed since the start.
+    fn waiting(&self, elapsed: Duration);
+
+    /// A sandbox was to be used where it works, and does not work for this reason.
+    fn not_isolated(&self, _reason: &str) {}
+
+    /// Another build works in this directory, and its end is waited for.
+    fn blocked(&self, _directory: &Path) {}
+
+    /// Nothing of the command is left.
+    fn ended(&self) {}
+}
+
+/// Where a command printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Output,
+    Error,
+}
+
+/// Nobody listens.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn output(&self, _: Stream, _: &[u8]) {}
+
+    fn waiting(&self, _: Duration) {}
+}
+
+/// A command and everything that it depends on.
+pub struct Job<'a> {
+    /// The argument vector; no shell is involved.
+    pub command: &'a [String],
+    pub directory: &'a Path,
+    /// All of its environment.
+    pub variables: &'a Variables,
+    /// What was decided before the first command.
+    pub confinement: &'a Confinement,
+    pub sandbox: &'a Sandbox,
+    pub limits: Limits,
+    /// Its standard input; empty: none at all.
+    pub input: &'a [u8],
+    /// Keeps everything that is printed.
+    pub log: Option<&'a File>,
+    pub listener: &'a dyn Listener,
+}
+
+/// A command that has ended well, and nothing of it is left.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    pub elapsed: Duration,
+}
+
+/// Runs a command to its end.
+///
+/// It has a process group of its own. Whatever it started is ended with it.
+///
+/// # Errors
+/// [`Error`], when nothing of the command runs any more.
+pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match run_once(job) {
+            Err(Error::Sandbox { reason, .. }) if tries < TRIES && is_gone(&reason) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether bubblewrap did not start a command because a socket that was to be covered is not there any more.
+fn is_gone(reason: &str) -> bool {
+    let path = reason.strip_prefix("bwrap: Can't create file at ").and_then(|rest| rest.rsplit_once(": "));
+    path.is_some_and(|(path, _)| !Path::new(path).exists())
+}
+
+fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
+    let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
+    let mut wrapped = job.sandbox.wrap(job.confinement, &command, job.directory, job.variables)?;
+    if let Some(reason) = &wrapped.reason {
+        job.listener.not_isolated(reason);
+    }
+    if wrapped.isolated && !is_there(&command, job) {
+        // The program that isolates it would only say so on standard error.
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(Error::Start { command: job.command.to_vec(), source });
+    }
+    // What isolates a command gets the variables as options, and starts where nobody can put anything.
+    let variables = if wrapped.isolated { Default::default() } else { job.variables.all() };
+    let directory = if wrapped.isolated { Path::new("/") } else { job.directory };
+    let _busy = interrupt::Busy::new();
+    let before = leftovers::children();
+    let begun = Instant::now();
+    let mut starting = Command::new(&wrapped.command[0]);
+    starting
+        .args(&wrapped.command[1..])
+        .current_dir(directory)
+        .env_clear()
+        .envs(variables)
+        .stdin(if job.input.is_empty() { Stdio::null() } else { Stdio::piped() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let started = inherit(&wrapped.descriptors).and_then(|()| starting.spawn());
+    let mut child = started.map_err(|source| Error::Start { command: job.command.to_vec(), source })?;
+    wrapped.descriptors.clear();
+    let group = Pid::from_child(&child);
+    let output = Output::new(job, begun);
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (stopped, names) = thread::scope(|scope| {
+        let talk = || {
+            if let Some(mut stdin) = stdin {
+                // Whoever does not want to hear all of it closes the pipe, at the latest when it ends.
+                let tell = move || _ = stdin.write_all(job.input);
+                thread::Builder::new().spawn_scoped(scope, tell)?;
+            }
+            thread::Builder::new().spawn_scoped(scope, || output.pump(Stream::Output, stdout))?;
+            thread::Builder::new().spawn_scoped(scope, || output.pump(Stream::Error, stderr))
+        };
+        let stopped = match talk() {
+            Ok(_) => wait(job, &output, &mut child, begun),
+            // The system starts no thread more.
+            Err(error) => Err(Stopped::Lost(error)),
+        };
+        let patience = match stopped {
+            Ok(_) => None,
+            Err(Stopped::Interrupted) => Some(LITTLE_PATIENCE),
+            Err(_) => Some(PATIENCE),
+        };
+        if let Some(patience) = patience {
+            end_child(&mut child, group, patience);
+        }
+        let names = leftovers::end(group, &before);
+        output.ended();
+        (stopped, names)
+    });
+    job.listener.ended();
+    wrapped.cleanup.restore()?;
+    if wrapped.isolated {
+        job.sandbox.check()?;
+        job.confinement.check()?;
+    }
+    let command = || job.command.to_vec();
+    let printed = output.finish().map_err(|source| Error::Output { command: command(), source })?;
+    match stopped {
+        Err(Stopped::Interrupted) => Err(Error::Interrupted),
+        Err(Stopped::Timeout(limit)) => Err(Error::Timeout { command: command(), limit }),
+        Err(Stopped::Silent(limit)) => Err(Error::Silent { command: command(), limit }),
+        Err(Stopped::TooMuchOutput) => {
+            Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
+        }
+        Err(Stopped::Lost(source)) => Err(Error::Start { command: command(), source }),
+        Ok(status) if status.code() == Some(1) && !wrapped.was_started() => {
+            Err(not_run(job, &wrapped, &printed.first_error))
+        }
+        Ok(status) if !status.success() => {
+            let refused_write = wrapped.isolated && printed.refused_write;
+            Err(Error::Failed { command: command(), how: how(status), refused_write })
+        }
+        Ok(_) if printed.count > job.limits.output => {
+            Err(Error::TooMuchOutput { command: command(), limit: job.limits.output })
+        }
+        Ok(_) if !names.is_empty() => Err(Error::Leftovers { command: command(), names }),
+        Ok(_) => Ok(Ended { elapsed: begun.elapsed() }),
+    }
+}
+
+/// Whether the program of a command can be found, as the system would look for it.
+fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
+    let Some(program) = command.first() else { return false };
+    if program.as_encoded_bytes().contains(&b'/') {
+        return job.directory.join(program).exists();
+    }
+    let path = job.variables.all().get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| job.directory.join(directory).join(program).is_file())
+}
+
+/// bubblewrap says why it has not started a command.
+fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().next().unwrap_or("bubblewrap ended");
+    let command = job.command.to_vec();
+    let program = wrapped.command.iter().rev().nth(command.len().saturating_sub(1));
+    match line.strip_prefix("bwrap: execvp ") {
+        Some(_) => match program.map(|program| job.directory.join(program)).filter(|path| path.exists()) {
+            Some(path) if !path.starts_with(job.directory) => Error::OutOfSight { command, path },
+            _ => Error::Start { command, source: std::io::ErrorKind::NotFound.into() },
+        },
+        None => Error::Sandbox { command, reason: modelseal_format::text::Escaped(line).to_string() },
+    }
+}
+
+/// Why a command was not waited for any longer.
+enum Stopped {
+    Interrupted,
+    Timeout(Duration),
+    Silent(Duration),
+    TooMuchOutput,
+    Lost(std::io::Error),
+}
+
+fn wait(
+    job: &Job<'_>,
+    output: &Output<'_>,
+    child: &mut Child,
+    begun: Instant,
+) -> Result<ExitStatus, Stopped> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => {}
+            Err(error) => return Err(Stopped::Lost(error)),
+        }
+        let elapsed = begun.elapsed();
+        if interrupt::requested() {
+            return Err(Stopped::Interrupted);
+        }
+        if let Some(limit) = job.limits.time.filter(|limit| elapsed > *limit) {
+            return Err(Stopped::Timeout(limit));
+        }
+        if let Some(limit) = output.silent_for_too_long(elapsed) {
+            return Err(Stopped::Silent(limit));
+        }
+        if output.is_too_much() {
+            return Err(Stopped::TooMuchOutput);
+        }
+        job.listener.waiting(elapsed);
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Asks a command to end, and ends it if it does not. Without a parent its descendants are swept up later.
+fn end_child(child: &mut Child, group: Pid, patience: Duration) {
+    let begun = Instant::now();
+    let _ = rustix::process::kill_process_group(group, Signal::TERM);
+    while begun.elapsed() < patience && !interrupt::is_impatient() {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        thread::sleep(LONGEST_PAUSE);
+    }
+    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::run::{Isolation, Scope};
+
+    struct Collect(Mutex<Vec<u8>>);
+
+    impl Listener for Collect {
+        fn output(&self, _: Stream, bytes: &[u8]) {
+            self.0.lock().expect("locks").extend_from_slice(bytes);
+        }
+
+        fn waiting(&self, _: Duration) {}
+    }
+
+    fn shell(script: &str, limits: Limits) -> (Result<Ended, Error>, String) {
+        let command = ["sh".to_string(), "-c".to_string(), script.to_string()];
+        let confinement = Confinement::new(Scope::default()).expect("looks");
+        let (root, temporary) = (Path::new("/"), Path::new("/tmp"));
+        let variables = super::super::variables(&confinement, root, temporary, 0, [], []);
+        let collect = Collect(Mutex::new(Vec::new()));
+        let sandbox = Sandbox { isolation: Isolation::Never, ..Sandbox::default() };
+        let ended = run(&Job {
+            command: &command,
+            directory: Path::new("/"),
+            variables: &variables,
+            confinement: &confinement,
+            sandbox: &sandbox,
+            limits,
+            input: &[],
+            log: None,
+            listener: &collect,
+        });
+        let output = collect.0.into_inner().expect("unlocks");
+        (ended, String::from_utf8_lossy(&output).into_owned())
+    }
+
+    const GENEROUS: Limits = Limits { time: Some(Duration::from_secs(60)), output: 1 << 20, silence: None };
+
+    #[test]
+    fn output_and_exit_codes_are_passed_on() {
+        let (ended, output) = shell("echo out; echo err >&2; read x || echo no input; echo $TZ", GENEROUS);
+        ended.expect("ends well");
+        let mut lines: Vec<&str> = output.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["UTC", "err", "no input", "out"]);
+        let (ended, _) = shell("exit 7", GENEROUS);
+        assert!(matches!(ended, Err(Error::Failed { how, .. }) if how == "exit code 7"));
+        let (ended, _) = shell("kill -9 $$", GENEROUS);
+        assert!(matches!(ended, Err(Error::Failed { how, .. }) if how == "ended by signal 9"));
+    }
+
+    #[test]
+    fn a_command_that_hangs_and_does_not_listen_is_ended() {
+        let limits = Limits { time: Some(Duration::from_millis(100)), ..GENEROUS };
+        let (ended, _) = shell("trap '' TERM; echo begun; while :; do sleep 0.1; done", limits);
+        assert!(matches!(ended, Err(Error::Timeout { .. })), "{ended:?}");
+    }
+
+    #[test]
+    fn a_command_that_floods_is_ended_and_what_is_too_much_is_forgotten() {
+        let (ended, output) = shell("yes", Limits { output: 100_000, ..GENEROUS });
+        assert!(matches!(ended, Err(Error::TooMuchOutput { .. })), "{ended:?}");
+        assert_eq!(output.len(), 100_000);
+    }
+
+    #[test]
+    fn what_is_left_in_the_group_is_ended_and_named() {
+        let (ended, _) = shell("sleep 1000 & exit 0", GENEROUS);
+        assert!(matches!(ended, Err(Error::Leftovers { .. })), "{ended:?}");
+    }
+}

@@ -1,0 +1,115 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use modelseal_format::interrupt::Unfinished;
+
+/// A temporary directory for what a command makes. It goes away, whatever the command did to its
+/// permissions.
+pub struct Scratch {
+    path: PathBuf,
+    _unfinished: Unfinished,
+}
+
+impl Scratch {
+    /// Makes one for this user alone.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new() -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// Makes one for this user alone, below `parent`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new_in(parent: &Path) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("modelseal-").tempdir_in(parent)?;
+        // Links resolved, so that a sandbox and the command agree on the name.
+        let path = directory.keep().canonicalize()?;
+        Ok(Self { _unfinished: Unfinished::new(&path), path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new directory inside.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn directory(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove_all(&self.path);
+    }
+}
+
+/// How deep a directory is removed at once: fewer levels than files may be open, or than a path may have.
+const DEPTH: usize = 64;
+
+/// Removes a directory in which some directories may forbid it, or lie deeper than can be reached at once.
+pub fn remove_all(path: &Path) {
+    let mut round = 0;
+    while fs::remove_dir_all(path).is_err() && open_up(path) && flatten(path, round) {
+        round += 1;
+    }
+    let _ = fs::remove_dir_all(path);
+}
+
+/// Lets every directory be entered and written to, as deep as is looked at once; whether there is one.
+fn open_up(path: &Path) -> bool {
+    // A parent comes before its children, so each can be entered by the time that it is read; what the walk
+    // had read before it was opened is entered the second time.
+    for _ in 0..2 {
+        for entry in directories(path) {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+    }
+    path.is_dir()
+}
+
+/// Moves what lies deep to the top; whether there was anything.
+fn flatten(path: &Path, round: usize) -> bool {
+    let deep: Vec<PathBuf> = directories(path)
+        .filter(|entry| entry.depth() == DEPTH)
+        .map(|entry| entry.path().to_path_buf())
+        .collect();
+    let moved = deep.iter().enumerate().filter(|(index, deep)| {
+        fs::rename(deep, path.join(format!(".modelseal-deep-{round}-{index}"))).is_ok()
+    });
+    moved.count() > 0
+}
+
+fn directories(path: &Path) -> impl Iterator<Item = walkdir::DirEntry> {
+    let walk = WalkDir::new(path).follow_root_links(false).max_depth(DEPTH).into_iter().flatten();
+    walk.filter(|entry| entry.file_type().is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_without_permissions_do_not_stay_behind() {
+        let scratch = Scratch::new().expect("makes");
+        let path = scratch.path().to_path_buf();
+        let deep = scratch.directory("a/b/c").expect("makes");
+        fs::write(deep.join("file"), "x").expect("writes");
+        for name in ["a/b/c", "a/b", "a"] {
+            fs::set_permissions(path.join(name), fs::Permissions::from_mode(0o500)).expect("sets");
+        }
+        drop(scratch);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,133 @@
+//! The canonical archive: one tar byte string for one sealed content.
+//!
+//! This room knows paths, sizes and bytes. What they mean, and who signed them, it does not know. No
+//! tar parser is trusted: reading compares every header with the one that writing would have made.
+
+mod deflate;
+mod flushing;
+mod gzip;
+mod header;
+mod in_order;
+mod output;
+mod read;
+mod source;
+mod write;
+
+use std::path::PathBuf;
+
+pub use flushing::Flushing;
+pub use header::least_length;
+pub use output::{ArchiveFile, Outcome, Room, write_new, write_whole};
+pub use read::{ArchiveReader, SealEntry};
+pub use write::ArchiveWriter;
+
+/// How the archive's bytes are transported. The identity of a release does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// What is added to `NAME-VERSION.tar`.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+        }
+    }
+}
+
+/// One file of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Relative to the archive's one directory.
+    pub path: &'a str,
+    /// In bytes.
+    pub size: u64,
+    pub executable: bool,
+}
+
+/// What every entry of one archive shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// `NAME-VERSION`.
+    pub directory: String,
+    /// Seconds since 1970: the modification time of every entry.
+    pub epoch: u64,
+}
+
+/// Why bytes are not an archive of ours.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    #[error("it is not a tar archive, nor one compressed with gzip or zstd")]
+    NotAnArchive,
+    #[error("it is not sealed: its first entry is {}", crate::text::name(.0))]
+    NoSeal(String),
+    #[error("the seal says that it is {0} bytes long; no more than {1} are read")]
+    SealTooLarge(u64, u64),
+    #[error("it ends at byte {0}, in the middle of an entry")]
+    Truncated(u64),
+    #[error(
+        "the header at byte {offset} is not the one of {}: it {}",
+        crate::text::name(expected),
+        describe_found(found)
+    )]
+    Header { offset: u64, expected: String, found: Found },
+    #[error("the padding at byte {0} is not zero")]
+    Padding(u64),
+    #[error("the end of the archive at byte {0} is not two blocks of zeros")]
+    End(u64),
+    #[error("something follows the end of the archive at byte {0}")]
+    Trailing(u64),
+    #[error("its compressed form is not one that modelseal writes: {0}")]
+    Compression(String),
+    #[error("cannot read the archive")]
+    Io(#[source] std::io::Error),
+}
+
+/// What stood where a header was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Another name.
+    Name(String),
+    /// The right name, other fields.
+    Fields,
+    /// The zeros that end an archive.
+    End,
+}
+
+fn describe_found(found: &Found) -> String {
+    match found {
+        Found::Name(name) => format!("names {}", crate::text::name(name)),
+        Found::Fields => "has other fields than modelseal writes".to_string(),
+        Found::End => "is the end of the archive".to_string(),
+    }
+}
+
+/// Why an archive could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    #[error("cannot write {}", crate::text::path(path))]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{} exists already and holds something else", crate::text::path(.0))]
+    Exists(PathBuf),
+    #[error("the directory {} does not exist", crate::text::path(.0))]
+    NoDirectory(PathBuf),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl WriteError {
+    pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        if crate::interrupt::is_interruption(&source) {
+            return WriteError::Interrupted;
+        }
+        WriteError::Io { path: path.to_path_buf(), source }
+    }
+}

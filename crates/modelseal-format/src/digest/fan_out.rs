@@ -1,0 +1,259 @@
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::buffer::{Buffer, with_buffer};
+use crate::interrupt;
+
+/// How much is read at a time. Large enough to hide the hand-over between threads, small enough to
+/// stay in a core's cache.
+const CHUNK: usize = 1 << 20;
+
+/// How many chunks may wait for one consumer, so memory is bounded whatever the file's size.
+const WAITING: usize = 4;
+
+/// Something that is shown every byte of a file, in order.
+pub trait Consumer: Send {
+    /// Takes the next bytes. An error ends the reading.
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()>;
+
+    /// Whether it takes longer than reading and copying do, so that a thread of its own is worth it.
+    fn is_slow(&self) -> bool {
+        false
+    }
+}
+
+/// Keeps what it is shown. Only for what has a bounded size.
+pub struct Memory(pub Vec<u8>);
+
+impl Consumer for Memory {
+    fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+/// Is told how many bytes were read since the last time.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// Reads `source` once and shows every byte to each consumer; returns the number of bytes.
+///
+/// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
+/// above it each slow consumer has a thread of its own, so that the slowest one sets the pace, and the others
+/// share the one that reads, in whose core's cache the bytes are. A source that holds more is read to its end;
+/// one that gave exactly `size` bytes at once is not asked again.
+///
+/// # Errors
+/// The first error of the source or of a consumer, an interruption, and that of a thread that does not start.
+pub fn read_through(
+    source: &mut dyn Read,
+    size: u64,
+    consumers: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
+) -> io::Result<u64> {
+    if size < CHUNK as u64 {
+        return with_buffer(size as usize + 1, |buffer| {
+            read_inline(source, size, buffer, consumers, progress)
+        });
+    }
+    thread::scope(|scope| {
+        let (mut senders, mut workers, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        // Where nobody is slow, one of them still overlaps with reading.
+        let is_any_slow = consumers.iter().any(|consumer| consumer.is_slow());
+        for (index, consumer) in consumers.iter_mut().enumerate() {
+            if consumer.is_slow() || (index == 0 && !is_any_slow) {
+                let (sender, receiver) = sync_channel(WAITING);
+                senders.push(sender);
+                let work = move || drain(*consumer, &receiver);
+                workers.push(thread::Builder::new().spawn_scoped(scope, work).map_err(no_thread)?);
+            } else {
+                others.push(consumer);
+            }
+        }
+        let outcome = distribute(source, &senders, &mut others, progress);
+        drop(senders);
+        for worker in workers {
+            match worker.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        outcome
+    })
+}
+
+fn no_thread(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the system starts no thread more: {error}"))
+}
+
+/// A chunk that all consumers share, and how much of it is filled.
+type Shared = (Arc<Buffer>, usize);
+
+fn distribute(
+    source: &mut dyn Read,
+    senders: &[SyncSender<Shared>],
+    others: &mut [&mut &mut dyn Consumer],
+    progress: Progress<'_>,
+) -> io::Result<u64> {
+    // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
+    let mut ring: [Arc<Buffer>; WAITING + 2] = Default::default();
+    let mut total = 0;
+    for turn in (0..ring.len()).cycle() {
+        if Arc::get_mut(&mut ring[turn]).is_none_or(|chunk| chunk.is_empty()) {
+            ring[turn] = Arc::new(Buffer::new(CHUNK));
+        }
+        let Some(chunk) = Arc::get_mut(&mut ring[turn]) else { continue };
+        let length = fill(source, chunk)?;
+        if length == 0 {
+            break;
+        }
+        total += length as u64;
+        progress(length as u64);
+        // A consumer that has failed no longer listens; its error is collected by the caller.
+        if senders.iter().any(|sender| sender.send((ring[turn].clone(), length)).is_err()) {
+            break;
+        }
+        for consumer in others.iter_mut() {
+            consumer.consume(&ring[turn][..length])?;
+        }
+    }
+    Ok(total)
+}
+
+fn read_inline(
+    source: &mut dyn Read,
+    size: u64,
+    buffer: &mut [u8],
+    consumers: &mut [&mut dyn Consumer],
+    progress: Progress<'_>,
+) -> io::Result<u64> {
+    let mut total = 0;
+    loop {
+        interrupt::check()?;
+        let length = read_some(source, buffer)?;
+        if length == 0 {
+            return Ok(total);
+        }
+        total += length as u64;
+        progress(length as u64);
+        for consumer in consumers.iter_mut() {
+            consumer.consume(&buffer[..length])?;
+        }
+        if total == size {
+            return Ok(total);
+        }
+    }
+}
+
+fn read_some(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Fills one chunk; it is not full only at the end of the source.
+pub fn fill(source: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
+    interrupt::check()?;
+    let mut filled = 0;
+    while filled < chunk.len() {
+        match read_some(source, &mut chunk[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
+
+fn drain(consumer: &mut dyn Consumer, receiver: &Receiver<Shared>) -> io::Result<()> {
+    for (chunk, length) in receiver {
+        consumer.consume(&chunk[..length])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Collect {
+        bytes: Vec<u8>,
+        is_slow: bool,
+        thread: Option<thread::ThreadId>,
+    }
+
+    impl Collect {
+        fn new(is_slow: bool) -> Self {
+            Self { is_slow, ..Self::default() }
+        }
+    }
+
+    impl Consumer for Collect {
+        fn is_slow(&self) -> bool {
+            self.is_slow
+        }
+
+        fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
+            self.bytes.extend_from_slice(chunk);
+            self.thread = Some(thread::current().id());
+            Ok(())
+        }
+    }
+
+    /// Whether it is slow.
+    struct Refuse(bool);
+
+    impl Consumer for Refuse {
+        fn is_slow(&self) -> bool {
+            self.0
+        }
+
+        fn consume(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(io::Error::other("no more"))
+        }
+    }
+
+    #[test]
+    fn every_consumer_sees_every_byte_whatever_size_was_expected() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
+            let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            for expected in [0, 1, length as u64, u64::MAX] {
+                for (is_one_slow, is_two_slow) in [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    let (mut one, mut two) = (Collect::new(is_one_slow), Collect::new(is_two_slow));
+                    let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+                    let total = read_through(&mut bytes.as_slice(), expected, consumers, &|_| {});
+                    assert_eq!(total.expect("reads"), length as u64);
+                    assert!(one.bytes == bytes && two.bytes == bytes, "{length} {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_slow_has_a_thread() {
+        let bytes = vec![7; 2 * CHUNK];
+        for (slow, of_their_own) in [([false, true], [false, true]), ([false, false], [true, false])] {
+            let [mut one, mut two] = slow.map(Collect::new);
+            let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+            read_through(&mut bytes.as_slice(), bytes.len() as u64, consumers, &|_| {}).expect("reads");
+            let found = [one, two].map(|consumer| consumer.thread != Some(thread::current().id()));
+            assert_eq!(found, of_their_own);
+        }
+    }
+
+    #[test]
+    fn the_error_of_one_consumer_ends_the_reading() {
+        for (size, is_slow) in [(10, false), (100 * CHUNK, false), (100 * CHUNK, true)] {
+            let (mut one, mut two) = (Collect::new(false), Refuse(is_slow));
+            let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
+            let source = &mut io::repeat(7).take(size as u64);
+            let error = read_through(source, size as u64, consumers, &|_| {}).expect_err("is refused");
+            assert_eq!(error.to_string(), "no more");
+        }
+    }
+}

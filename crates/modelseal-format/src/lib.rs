@@ -1,0 +1,13 @@
+//! What a sealed release is, byte by byte.
+
+// There is one exception, which says why: `digest/lanes.rs`.
+#![deny(unsafe_code)]
+
+pub mod archive;
+pub mod digest;
+pub mod document;
+pub mod interrupt;
+pub mod manifest;
+pub mod release;
+pub mod sign;
+pub mod text;

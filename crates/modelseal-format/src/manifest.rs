@@ -1,0 +1,74 @@
+//! The manifest: an in-toto Statement with SLSA provenance, and the OMS model signature's statement.
+//!
+//! Wire types and the rules that hold between them, nothing else: this room opens no file and knows no
+//! key. `docs/format.md` is its specification.
+
+mod attestation;
+mod behaviour;
+mod canonical;
+mod evidence;
+mod inputs;
+mod model_signature;
+mod object;
+mod parse;
+mod path;
+mod provenance;
+mod reader;
+mod statement;
+mod tolerance;
+mod validate;
+mod value;
+
+pub use attestation::{
+    APPROVAL_TYPE, Attestation, AttestationError, Claim, REPRODUCTION_TYPE, ROLLBACK_TYPE, Rollback,
+};
+pub use behaviour::{Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally};
+use canonical::{serialises_to, to_json, write_json};
+pub use evidence::{
+    LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
+};
+pub use inputs::{InputChange, compare_inputs};
+pub use model_signature::{ModelSignature, model_root, model_signature_payload, sealed_release};
+pub use object::Object;
+pub use parse::{ParseError, parse};
+pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
+pub use provenance::{
+    Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
+    InternalParameters, LAST_RELEASE, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
+    Rung,
+};
+pub use reader::{ManifestReader, ReadManifest, check_predicate};
+pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
+pub use tolerance::Tolerance;
+pub use validate::InvalidManifest;
+pub use value::Value;
+
+/// DSSE payload type of every statement that we sign.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+/// `_type` of an in-toto Statement.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of the manifest: SLSA provenance 1.x.
+pub const PROVENANCE_TYPE: &str = "https://slsa.dev/provenance/v1";
+/// `buildType`: what our parameters mean.
+pub const BUILD_TYPE: &str = "https://modelseal.dev/build/v1";
+/// `builder.id` of a build on somebody's own machine or CI job.
+pub const LOCAL_BUILDER: &str = "https://modelseal.dev/builder/local";
+/// The newest `internalParameters.format` that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The file, inside the artifact, that holds the seal.
+pub const SEAL_PATH: &str = ".modelseal/manifest.sigstore.json";
+/// No seal has more bytes: about a million and a half files.
+pub const LONGEST_SEAL: u64 = 512 << 20;
+/// What a manifest says behind its list of files is not longer, in bytes.
+pub const LONGEST_PREDICATE: usize = 128 << 20;
+/// Nor has it more parts, counted in its text: a comma or a colon is one, an opening bracket or brace eight. A part
+/// may take some hundred bytes of memory before anybody knows who signed.
+pub const MOST_PARTS: usize = 4 << 20;
+/// The directory that holds nothing but the seal.
+pub const SEAL_DIRECTORY: &str = ".modelseal";
+/// The OMS signature, inside the artifact.
+pub const MODEL_SIGNATURE_PATH: &str = "model.sig";
+
+/// The latest time that a ustar header can hold, in seconds since 1970 (the year 2242).
+pub const LAST_EPOCH: u64 = 0o77777777777;

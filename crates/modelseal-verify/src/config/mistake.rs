@@ -1,0 +1,110 @@
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use modelseal_format::text::Escaped;
+
+/// A mistake in a TOML file of the user: where it is, what it is, and what was probably meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub path: PathBuf,
+    pub message: String,
+    /// Line and column, from 1, and the line's text.
+    pub place: Option<(usize, usize, String)>,
+    /// How many characters of the line are meant.
+    width: usize,
+    /// The known name that is nearest to an unknown one.
+    pub nearest: Option<String>,
+}
+
+/// Longer lines are cut in messages.
+const WIDEST: usize = 200;
+
+impl Mistake {
+    /// A mistake at a range of bytes of the text.
+    pub fn new(path: &Path, text: &str, span: Option<Range<usize>>, message: String) -> Self {
+        let (place, width) = match span.and_then(|span| place(text, span)) {
+            Some((place, width)) => (Some(place), width),
+            None => (None, 0),
+        };
+        Self { path: path.to_path_buf(), message, place, width, nearest: None }
+    }
+
+    /// What the TOML reader found. Its message names the unknown key and all known ones, in the form that
+    /// serde gives all such errors; a test holds it to that.
+    pub fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let message = error.message();
+        // A key lacks in a table, which begins with its name; what lacks in the whole file is at no place.
+        let is_nowhere = |span: &Range<usize>| {
+            let begins_table = text.get(span.start..).is_some_and(|rest| rest.starts_with('['));
+            message.starts_with("missing field") && !begins_table
+        };
+        let span = error.span().filter(|span| !is_nowhere(span));
+        let mut mistake = Self::new(path, text, span, String::new());
+        let unknown = ["unknown field `", "unknown variant `"]
+            .into_iter()
+            .find_map(|start| message.strip_prefix(start))
+            .and_then(|rest| rest.split_once('`'));
+        match unknown {
+            Some((unknown, known)) => {
+                let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+                let what = if message.starts_with("unknown field") { "key" } else { "value" };
+                mistake.message = format!("unknown {what} {}", modelseal_format::text::name(unknown));
+                mistake.nearest = nearest(unknown, &known);
+                if mistake.nearest.is_none() {
+                    mistake.message.push_str(&format!("; known are {}", list(&known)));
+                }
+            }
+            None => mistake.message = Escaped(&message.replace('\n', " ")).to_string(),
+        }
+        mistake
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The known name that needs the fewest edits, if they are few enough to be a slip.
+fn nearest(unknown: &str, known: &[&str]) -> Option<String> {
+    let distance = |name: &&&str| strsim::damerau_levenshtein(unknown, name);
+    let name = known.iter().min_by_key(distance)?;
+    (distance(&name) <= 1 + unknown.chars().count() / 3).then(|| name.to_string())
+}
+
+type Place = (usize, usize, String);
+
+fn place(text: &str, span: Range<usize>) -> Option<(Place, usize)> {
+    let before = text.get(..span.start)?;
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = text.get(start..span.start)?.chars().count() + 1;
+    let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+    let shown: String = text.get(start..end)?.trim_end().chars().take(WIDEST).collect();
+    let width = text.get(span.start..span.end.min(end)).map_or(1, |part| part.chars().count());
+    let width = width.min(shown.chars().count().saturating_sub(column - 1)).max(1);
+    Some(((line, column, shown), width))
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.message)?;
+        let Some((line, column, shown)) = &self.place else {
+            return write!(formatter, " in {}", modelseal_format::text::path(&self.path));
+        };
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let path = self.path.strip_prefix("./").unwrap_or(&self.path).to_string_lossy();
+        write!(formatter, "\n {margin}--> {}:{line}:{column}", Escaped(&path))?;
+        write!(formatter, "\n {margin} |")?;
+        // Tabs become one space each, so that the marks stand below what they mean.
+        let shown = shown.replace('\t', " ");
+        let indent: String = shown.chars().take(column - 1).collect();
+        let indent = " ".repeat(Escaped(&indent).to_string().chars().count());
+        let shown = Escaped(&shown);
+        write!(formatter, "\n {number} | {shown}")?;
+        write!(formatter, "\n {margin} | {indent}{}", "^".repeat(self.width))
+    }
+}
+
+impl std::error::Error for Mistake {}

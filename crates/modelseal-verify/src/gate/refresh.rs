@@ -1,0 +1,95 @@
+//! `gate.refresh`: did anything new go in, and did it have an effect?
+
+use super::Evidence;
+use crate::policy::Inert;
+use crate::report::Check;
+use modelseal_format::manifest::{Annotations, InputChange, Statement, compare_inputs};
+use modelseal_format::text::{enumerate, name};
+
+const ID: &str = "gate.refresh";
+
+/// A data set that grew by a share s keeps its sketch of 1,024 hashes with the probability exp(-1024 s):
+/// beyond this share times 1,024 that happens once in ten thousand times.
+const NOTICED: f64 = 9.21;
+
+pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
+    let Some(previous) = evidence.previous else {
+        return Check::unknown(ID, "there is no previous release to compare with")
+            .hint("`--previous` names the release that is deployed now");
+    };
+    let manifest = evidence.manifest;
+    let changes = changes(previous, manifest);
+    let finding = |message: String| match inert {
+        Inert::Fail => Check::fail(ID, message),
+        Inert::Warn => Check::warn(ID, message),
+    };
+    let sources: Vec<&str> = changes.iter().filter_map(|change| change.strip_prefix("data/")).collect();
+    let has_nothing_new =
+        |source: &&&str| has_nothing_new(super::data(previous, source), super::data(manifest, source));
+    let stale: Vec<String> = sources.iter().filter(has_nothing_new).map(|source| name(source)).collect();
+    // One source that was only written again beside another that has something new is no fault.
+    if !sources.is_empty() && stale.len() == sources.len() {
+        let stale: Vec<&str> = stale.iter().map(String::as_str).collect();
+        let message = match &stale[..] {
+            [one] => format!("nothing new in {one}: its bytes changed, and its rows are the same"),
+            several => {
+                format!(
+                    "nothing new in {}: their bytes changed, and their rows are the same",
+                    enumerate(several)
+                )
+            }
+        };
+        return finding(message).hint("the same rows were written again, in another order or format");
+    }
+    match (&changes[..], is_same_model(previous, manifest)) {
+        ([], _) => Check::warn(ID, "nothing went in that was not in the previous release"),
+        // A page of documentation changes the code, and no model.
+        ([only], true) if only == "code" => Check::warn(ID, "only the code changed, and the model did not"),
+        (changes, true) => {
+            let names: Vec<String> = changes.iter().map(|change| name(change)).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            finding(format!("training had no effect: {} changed, and the model did not", enumerate(&names)))
+                .hint("the model that was sealed is not the one that was trained on this")
+        }
+        (changes, false) => {
+            let count =
+                modelseal_format::text::count(changes.len() as u64, "input changed", "inputs changed");
+            Check::pass(ID, format!("{count}, and so did the model"))
+        }
+    }
+}
+
+/// The inputs that are not the same, hyperparameters as one. A recipe says what is done with them, but is
+/// none.
+fn changes(previous: &Statement, manifest: &Statement) -> Vec<String> {
+    let is_input = |change: &InputChange| change.name != "recipe" && !change.name.starts_with("params/");
+    let inputs = compare_inputs(previous.dependencies(), manifest.dependencies());
+    let mut names: Vec<String> = inputs.into_iter().filter(is_input).map(|change| change.name).collect();
+    if previous.external().hyperparameters != manifest.external().hyperparameters {
+        names.push("hyperparameters".to_string());
+    }
+    names
+}
+
+/// Whether all files hold the same, whatever their containers look like.
+fn is_same_model(previous: &Statement, manifest: &Statement) -> bool {
+    let (before, after) = (previous.files(), manifest.files());
+    before.len() == after.len()
+        && before.iter().zip(after).all(|(old, new)| old.name == new.name && old.has_content_of(new))
+}
+
+/// Whether the rows of two data sets are the same, whatever their order and however often they stand there.
+fn has_nothing_new(before: Option<&Annotations>, after: Option<&Annotations>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let (Some(left), Some(right)) = (&before.sketch, &after.sketch) else { return false };
+    if left.hashes != right.hashes || left.hashes.is_empty() {
+        return false;
+    }
+    if right.is_complete() || left.sum == right.sum {
+        return true;
+    }
+    // Not all hashes are known: a small share of new rows would not show.
+    let (old, new) = (before.rows.unwrap_or(0) as f64, after.rows.unwrap_or(0) as f64);
+    let share = (new - old).abs() / new.max(old).max(1.0);
+    share * right.hashes.len() as f64 > NOTICED
+}

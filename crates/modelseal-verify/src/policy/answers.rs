@@ -1,0 +1,196 @@
+//! Judges the answers to a probe: by the same rules when a model is built and when it is deployed.
+
+use modelseal_format::manifest::{Basis, ProbeFacts, Tolerance};
+use modelseal_format::text::{count, name};
+
+/// What is judged; the last part of the check's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aspect {
+    /// Answers that must be right in every release.
+    Golden,
+    /// Not everyone gets the same answer.
+    Diversity,
+    /// Not everyone gets the answer that means "no answer".
+    Fallback,
+    /// Another input, another answer.
+    Sensitivity,
+    /// The same input, the same answer.
+    Determinism,
+}
+
+impl Aspect {
+    pub const ALL: [Self; 5] =
+        [Aspect::Golden, Aspect::Diversity, Aspect::Fallback, Aspect::Sensitivity, Aspect::Determinism];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Aspect::Golden => "golden",
+            Aspect::Diversity => "diversity",
+            Aspect::Fallback => "fallback",
+            Aspect::Sensitivity => "sensitivity",
+            Aspect::Determinism => "determinism",
+        }
+    }
+}
+
+/// How one aspect is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Fail,
+    /// It cannot be told from these inputs.
+    Unknown,
+}
+
+/// One aspect, judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub aspect: Aspect,
+    pub verdict: Verdict,
+    pub message: String,
+}
+
+/// Which limits hold. Shares are 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// The commonest answer may be this share; `None`: 0.95, or a tenth more than in the previous release if
+    /// that is more, because labels may be imbalanced.
+    pub max_commonest: Option<f64>,
+    pub max_fallback: f64,
+    /// So many answers must change when the input does; `None`: a fifth, where answers have scores.
+    pub min_sensitivity: Option<f64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { max_commonest: None, max_fallback: 0.05, min_sensitivity: None }
+    }
+}
+
+/// What share the commonest answer may be where nobody says otherwise.
+const MAX_COMMONEST: f64 = 0.95;
+
+/// How much more than in the previous release the commonest answer may be, as a share.
+const MORE_COMMONEST: f64 = 0.10;
+
+/// How much more than in the previous release the fallback may be, as a share.
+const MORE_FALLBACK: f64 = 0.02;
+
+/// What share of scores changes with the input at least: the lowest of sixteen real models was 0.64, a
+/// decision stump has 0.02 and a constant model none.
+const MIN_SENSITIVITY: f64 = 0.20;
+
+/// Judges a probe, against the one of the previous release if there is one.
+pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
+    let finding = |aspect, (verdict, message)| Finding { aspect, verdict, message };
+    vec![
+        finding(Aspect::Golden, golden(facts)),
+        finding(Aspect::Diversity, diversity(facts, previous, bounds)),
+        finding(Aspect::Fallback, fallback(facts, previous, bounds)),
+        finding(Aspect::Sensitivity, sensitivity(facts, bounds)),
+        finding(Aspect::Determinism, determinism(facts)),
+    ]
+}
+
+type Judged = (Verdict, String);
+
+fn golden(facts: &ProbeFacts) -> Judged {
+    let expected = facts.expected;
+    let answers = count(expected.tried, "expected answer", "expected answers");
+    match expected.tried - expected.hit {
+        0 if expected.tried == 0 => (Verdict::Pass, "no answer is expected".to_string()),
+        0 => (Verdict::Pass, format!("all {answers} came")),
+        wrong => (Verdict::Fail, format!("{wrong} of {answers} did not come")),
+    }
+}
+
+fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {
+    let (inputs, commonest) = (facts.inputs(), facts.commonest);
+    if inputs < 2 {
+        return (Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
+    }
+    if facts.distinct == 1 {
+        return (
+            Verdict::Fail,
+            format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts)),
+        );
+    }
+    let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
+    let before = before.map(|previous| previous.commonest as f64 / previous.inputs() as f64);
+    let usual = || before.map_or(MAX_COMMONEST, |before| MAX_COMMONEST.max(before + MORE_COMMONEST));
+    let limit = bounds.max_commonest.unwrap_or_else(usual);
+    let share = commonest as f64 / inputs as f64;
+    let answers = count(facts.distinct, "answer", "answers");
+    let message = match commonest {
+        1 => format!("{inputs} inputs, no two answers alike"),
+        times => format!("{answers} to {inputs} inputs, the commonest {times} times"),
+    };
+    let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
+    (verdict, format!("{message}{}", beyond(verdict, share, limit)))
+}
+
+/// Within what answers count as the same, if they are not.
+fn within(facts: &ProbeFacts) -> String {
+    let Tolerance { atol, rtol } = facts.tolerance;
+    match facts.answers.windows(2).all(|pair| pair[0].digest == pair[1].digest) {
+        true => String::new(),
+        false => format!(" (numbers within {atol:?} and {rtol:?} of each other are the same)"),
+    }
+}
+
+fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {
+    let share = |facts: &ProbeFacts| facts.fallbacks as f64 / facts.inputs().max(1) as f64;
+    let found = share(facts);
+    let limit = previous.map_or(bounds.max_fallback, |previous| {
+        // Neither more than is allowed at all, nor much more than before.
+        bounds.max_fallback.min(share(previous) + MORE_FALLBACK)
+    });
+    let message = format!("{} of {} inputs get the fallback", facts.fallbacks, facts.inputs());
+    let verdict = if found > limit { Verdict::Fail } else { Verdict::Pass };
+    (verdict, format!("{message}{}", beyond(verdict, found, limit)))
+}
+
+fn beyond(verdict: Verdict, share: f64, limit: f64) -> String {
+    match verdict {
+        Verdict::Fail => format!(": {:.1} % (limit {:.1} %)", share * 100.0, limit * 100.0),
+        _ => String::new(),
+    }
+}
+
+fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judged {
+    for (feature, tally) in &facts.influence {
+        if tally.tried == 0 {
+            let message = format!("no two inputs differ in {}, which must make a difference", name(feature));
+            return (Verdict::Unknown, message);
+        }
+        if tally.hit == 0 {
+            let message =
+                format!("changing {} changes none of {} answers: it is ignored", name(feature), tally.tried);
+            return (Verdict::Fail, message);
+        }
+    }
+    let tally = facts.swapped;
+    let Some(share) = tally.share() else {
+        return (Verdict::Unknown, "no two inputs differ".to_string());
+    };
+    let limit = match (bounds.min_sensitivity, facts.basis) {
+        (Some(limit), _) => limit,
+        (None, Basis::Scores) => MIN_SENSITIVITY,
+        (None, Basis::Outputs) => {
+            let message = "the answers are labels without scores: a policy has to say how many must change";
+            return (Verdict::Unknown, message.to_string());
+        }
+    };
+    let message = format!("{} of {} answers change with the input", tally.hit, tally.tried);
+    match share < limit {
+        true => (Verdict::Fail, format!("{message} (at least {:.0} %): inputs are ignored", limit * 100.0)),
+        false => (Verdict::Pass, message),
+    }
+}
+
+fn determinism(facts: &ProbeFacts) -> Judged {
+    match facts.deterministic {
+        true => (Verdict::Pass, "asked again, it answers the same".to_string()),
+        false => (Verdict::Fail, "asked again, it answers otherwise".to_string()),
+    }
+}

@@ -1,0 +1,254 @@
+//! One report, rendered for people or machines.
+//!
+//! A report says what was asked and what came out. It knows nothing of how a check was made.
+
+mod json;
+mod text;
+
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Missing, Model, Origin};
+
+pub use json::to_json;
+pub use text::{Style, to_text};
+
+/// How one check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Pass,
+    /// Worth knowing; does not stop a deployment.
+    Warn,
+    Fail,
+    /// Not asked, or not reached.
+    Skip,
+    /// Asked, but it could not be decided.
+    Unknown,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pass => "pass",
+            Status::Warn => "warn",
+            Status::Fail => "fail",
+            Status::Skip => "skip",
+            Status::Unknown => "unknown",
+        }
+    }
+}
+
+/// One question and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Stable: `seal`, `signature`, `lineage.data.NAME` …
+    pub id: String,
+    pub status: Status,
+    pub message: String,
+    /// Which file it is about, not escaped.
+    pub path: Option<String>,
+    pub expected: Option<String>,
+    pub actual: Option<String>,
+    pub hint: Option<String>,
+    /// It did not pass, and the policy excuses that for now.
+    pub is_waived: bool,
+}
+
+impl Check {
+    pub fn new(id: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            status,
+            message: message.into(),
+            path: None,
+            expected: None,
+            actual: None,
+            hint: None,
+            is_waived: false,
+        }
+    }
+
+    pub fn pass(id: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Pass, message)
+    }
+
+    pub fn warn(id: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Warn, message)
+    }
+
+    pub fn fail(id: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Fail, message)
+    }
+
+    pub fn skip(id: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Skip, message)
+    }
+
+    pub fn unknown(id: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Unknown, message)
+    }
+
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    pub fn differs(mut self, expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self.actual = Some(actual.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Fail,
+    Inconclusive,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// 0, 1 or 3: a promise to every CI job.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Verdict::Pass => 0,
+            Verdict::Fail => 1,
+            Verdict::Inconclusive => 3,
+        }
+    }
+}
+
+/// Whose signature was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// SHA-256 of the key's PEM text.
+    pub key: Digest,
+    pub name: String,
+    /// Of the certificate, where an authority vouches for the signer.
+    pub subject: Option<String>,
+    /// Who it is, where an issuer of identities vouches for the signer.
+    pub identity: Option<String>,
+    pub issuer: Option<String>,
+}
+
+impl Signer {
+    /// A signer that is known by its key.
+    pub fn new(key: Digest, name: impl Into<String>) -> Self {
+        Self { key, name: name.into(), subject: None, identity: None, issuer: None }
+    }
+
+    /// Who it is, for a person.
+    fn shown(&self) -> String {
+        let who = self.subject.as_ref().or(self.identity.as_ref()).unwrap_or(&self.name);
+        modelseal_format::text::Escaped(who).to_string()
+    }
+}
+
+/// The policy that a release was judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedPolicy {
+    /// As the caller named it.
+    pub path: String,
+    pub sha256: Digest,
+}
+
+/// Everything that a verification found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was verified, as the caller named it, not escaped.
+    pub target: String,
+    /// What the caller demanded, a phrase each.
+    pub demanded: Vec<String>,
+    pub policy: Option<AppliedPolicy>,
+    pub release: Option<Digest>,
+    pub model: Option<Model>,
+    pub model_digest: Option<Digest>,
+    pub origin: Option<Origin>,
+    pub missing: Vec<Missing>,
+    pub files: Option<u64>,
+    pub signers: Vec<Signer>,
+    /// How the content of the files was hashed.
+    pub hash: &'static str,
+    /// RFC 3339, UTC.
+    pub evaluated_at: String,
+    pub checks: Vec<Check>,
+    /// What nobody asked about, or what could not be looked at.
+    pub not_checked: Vec<String>,
+}
+
+/// Without these nothing passes, whatever else a report holds.
+const DECISIVE: [&str; 3] = ["seal", "signature", "files"];
+
+impl Report {
+    /// Fail if anything failed or a decisive check did not pass; inconclusive if something demanded could not
+    /// be decided; else pass.
+    pub fn verdict(&self) -> Verdict {
+        let any = |status| self.checks.iter().any(|check| check.status == status);
+        let passed =
+            |id: &&str| self.checks.iter().any(|check| check.id == *id && check.status == Status::Pass);
+        if any(Status::Fail) || !DECISIVE.iter().all(passed) {
+            Verdict::Fail
+        } else if any(Status::Unknown) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// The verdict in one sentence: the last line of the text.
+    pub fn summary(&self) -> String {
+        let first = |status| self.checks.iter().filter(move |check| check.status == status);
+        match self.verdict() {
+            Verdict::Pass => {
+                let files =
+                    modelseal_format::text::count(self.files.unwrap_or(0), "file matches", "files match");
+                let what = match self.release {
+                    Some(release) => {
+                        format!("release sha256:{}", modelseal_format::text::short(&release.to_string()))
+                    }
+                    None => "the model signature".to_string(),
+                };
+                let signers: Vec<String> = self.signers.iter().map(Signer::shown).collect();
+                let lineage = match self.origin {
+                    Some(origin) => format!("origin {} accepted", origin.name()),
+                    None => "no lineage".to_string(),
+                };
+                let policy = match &self.policy {
+                    None => "no policy".to_string(),
+                    Some(policy) => format!("as {} demands", modelseal_format::text::name(&policy.path)),
+                };
+                format!("pass: {files} {what} signed by {}; {policy}: {lineage}", signers.join(", "))
+            }
+            Verdict::Fail => {
+                // A check about one file says more than the count of all of them.
+                let mut failed: Vec<&Check> = first(Status::Fail).collect();
+                failed.sort_by_key(|check| check.path.is_none());
+                let count = first(Status::Fail).filter(|check| check.path.is_some()).count();
+                match failed.first() {
+                    Some(check) if count > 1 && check.path.is_some() => {
+                        let all = first(Status::Fail).find(|other| other.id == check.id);
+                        format!("fail: {}", all.map_or(&check.message, |all| &all.message))
+                    }
+                    Some(check) => format!("fail: {}", check.message),
+                    None => "fail: not everything that decides was checked".to_string(),
+                }
+            }
+            Verdict::Inconclusive => {
+                let unknown = first(Status::Unknown).next().map_or("", |check| &check.message);
+                format!("inconclusive: {unknown}")
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use std::fmt::Write;
+
+use super::{Check, Report, Status, Verdict};
+use modelseal_format::text::name;
+
+/// Whether to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Colour,
+}
+
+impl Style {
+    /// Text in an ANSI colour, or as it is.
+    pub fn paint(self, colour: &str, text: &str) -> String {
+        match self {
+            Style::Plain => text.to_string(),
+            Style::Colour => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
+        }
+    }
+
+    fn status(self, status: Status, text: &str) -> String {
+        match status {
+            Status::Pass => self.paint("32", text),
+            Status::Warn | Status::Unknown => self.paint("33", text),
+            Status::Fail => self.paint("1;31", text),
+            Status::Skip => self.paint("2", text),
+        }
+    }
+}
+
+/// The report for a person: what was demanded, one line a check, the details of what failed, what was not
+/// checked, and the verdict as the last line.
+pub fn to_text(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    if !report.demanded.is_empty() {
+        let _ = writeln!(text, "demanded: {}\n", report.demanded.join("; "));
+    }
+    let lines = lines(&report.checks);
+    let width = lines.iter().map(|line| line.id.len()).max().unwrap_or(0).max(15);
+    for line in &lines {
+        let status = style.status(line.status, &format!("{:<7}", line.status.name()));
+        let _ = writeln!(text, "{:<width$}  {status}  {}", line.id, line.message);
+    }
+    for check in &report.checks {
+        if has_details(check) {
+            text.push('\n');
+            details(&mut text, check, style);
+        }
+    }
+    for hint in hints(&report.checks) {
+        let _ = writeln!(text, "{} {hint}", style.paint("36", "hint:"));
+    }
+    if !report.not_checked.is_empty() {
+        let _ = writeln!(text, "\nnot checked: {}", report.not_checked.join(", "));
+    } else {
+        text.push('\n');
+    }
+    let summary = report.summary();
+    let colour = match report.verdict() {
+        Verdict::Pass => "1;32",
+        Verdict::Fail => "1;31",
+        Verdict::Inconclusive => "1;33",
+    };
+    let (verdict, rest) = summary.split_once(':').unwrap_or((&summary, ""));
+    let _ = writeln!(text, "{}:{rest}", style.paint(colour, verdict));
+    text
+}
+
+struct Line {
+    id: String,
+    status: Status,
+    message: String,
+}
+
+/// One line a check. The files that failed are counted in one line and detailed below; sources of one
+/// kind that all pass share a line.
+fn lines(checks: &[Check]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for check in checks.iter().filter(|check| check.path.is_none() || check.status != Status::Fail) {
+        let source = ["lineage.data.", "lineage.base."]
+            .into_iter()
+            .find_map(|kind| Some((kind.trim_end_matches('.'), check.id.strip_prefix(kind)?)));
+        match (source, lines.last_mut()) {
+            (Some((kind, source)), Some(last))
+                if check.status == Status::Pass && last.id == kind && last.status == Status::Pass =>
+            {
+                let _ = write!(last.message, ", {source}");
+            }
+            (Some((kind, source)), _) if check.status == Status::Pass => {
+                let (id, message) = (kind.to_string(), source.to_string());
+                lines.push(Line { id, status: check.status, message });
+            }
+            _ => lines.push(Line {
+                id: check.id.clone(),
+                status: check.status,
+                message: check.message.clone(),
+            }),
+        }
+    }
+    lines
+}
+
+fn has_details(check: &Check) -> bool {
+    check.status == Status::Fail && (check.path.is_some() || check.expected.is_some())
+}
+
+fn details(text: &mut String, check: &Check, style: Style) {
+    match &check.path {
+        Some(path) => {
+            let _ = writeln!(text, "{}", style.paint("1", &name(path)));
+        }
+        None => {
+            let _ = writeln!(text, "{}", style.paint("1", &check.id));
+        }
+    }
+    match (&check.expected, &check.actual) {
+        (Some(expected), Some(actual)) => {
+            let (left, right) = match check.id.as_str() {
+                "signature" => (" trusted", "signed by"),
+                _ => ("sealed", " found"),
+            };
+            let _ = writeln!(text, "  {left}: {expected}");
+            let _ = writeln!(text, "  {right}: {actual}");
+        }
+        _ => {
+            let _ = writeln!(text, "  {}", check.message);
+        }
+    }
+}
+
+/// Every hint once.
+fn hints(checks: &[Check]) -> Vec<&str> {
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in checks.iter().filter_map(|check| check.hint.as_deref()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}

@@ -1,0 +1,366 @@
+//! Who may have signed: keys, authorities and identities that the caller trusts, and what each may do.
+//!
+//! This room judges signatures and signers. It knows nothing of what was signed.
+
+mod algorithms;
+mod authority;
+mod certificate;
+mod files;
+mod identity;
+mod rights;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use authority::CertificatePath;
+use modelseal_format::sign::{Bundle, Material, PublicKey, SignatureError};
+use modelseal_format::text::{Escaped, name};
+
+pub use authority::{Authority, Certified};
+pub use certificate::{certified_key, certified_subject, check_chain, read_certificates};
+pub use files::read_text;
+pub use identity::{IdentityTrust, Pattern, TimeTrust};
+pub use rights::{Rights, Role};
+
+/// Why something that the caller named cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    #[error(transparent)]
+    Open(#[from] modelseal_format::digest::Error),
+    #[error("cannot read {}", modelseal_format::text::path(path))]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is longer than 4 MiB", modelseal_format::text::path(.0))]
+    TooLong(PathBuf),
+    #[error("the certificate {shown} cannot be used: {reason}")]
+    Certificate { shown: String, reason: String },
+    #[error("the trusted root {shown} cannot be used: {reason}")]
+    Root { shown: String, reason: String },
+    #[error("the identity cannot be used: {0}")]
+    Identity(String),
+}
+
+/// Somebody whom the caller trusts.
+#[derive(Debug, Clone)]
+pub struct TrustedSigner {
+    /// The short name for reports.
+    pub name: String,
+    /// How the caller named it, for messages.
+    pub shown: String,
+    pub trust: Trust,
+    pub rights: Rights,
+}
+
+/// By what a signer is known.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    Key(PublicKey),
+    Authority(Box<Authority>),
+    Identity(Box<IdentityTrust>),
+}
+
+impl TrustedSigner {
+    /// A key that may do everything.
+    pub fn key(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
+        Self { name: name.into(), shown: shown.into(), trust: Trust::Key(key), rights: Rights::all() }
+    }
+
+    /// Whether this describes one person, whatever keys it has: not all whom an authority certifies, and not
+    /// all identities of a kind.
+    fn is_one(&self) -> bool {
+        match &self.trust {
+            Trust::Key(_) => true,
+            Trust::Authority(authority) => authority.is_one(),
+            Trust::Identity(identity) => identity.is_one(),
+        }
+    }
+
+    /// Whose signature is demanded, for messages.
+    pub fn demanded(&self) -> String {
+        match &self.trust {
+            Trust::Key(_) => self.shown.clone(),
+            Trust::Authority(authority) => authority.shown(),
+            Trust::Identity(identity) => identity.shown(),
+        }
+    }
+
+    /// Whether anything that it signs now would count as this. A trusted time of signing can only say better.
+    pub fn may_still(&self, role: Role, now: Timestamp) -> bool {
+        match &self.trust {
+            Trust::Identity(_) => self.rights.without_end().may(role, now).is_ok(),
+            Trust::Authority(authority) if authority.has_times() => {
+                self.rights.without_end().may(role, now).is_ok()
+            }
+            Trust::Key(_) | Trust::Authority(_) => self.rights.may(role, now).is_ok(),
+        }
+    }
+
+    fn trusted_key(&self) -> Option<&PublicKey> {
+        if let Trust::Key(key) = &self.trust { Some(key) } else { None }
+    }
+
+    /// Whether this is about that signer, whatever it would say of this very signature.
+    fn describes(&self, accepted: &Accepted<'_>) -> bool {
+        match &self.trust {
+            // A key is the same in a certificate.
+            Trust::Key(key) => *key == accepted.key,
+            Trust::Authority(authority) => accepted.paths().any(|path| authority.describes(path)),
+            Trust::Identity(trust) => match &accepted.who {
+                Some(Who::Identity { identity, issuer }) => trust.describes(identity, issuer),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// A signature that is right, by somebody who is trusted. Whether the signer may do what it did is another
+/// question: [`Accepted::acting`] answers it.
+#[derive(Debug, Clone)]
+pub struct Accepted<'a> {
+    /// As whom it is known.
+    pub signer: &'a TrustedSigner,
+    /// As whom else it is accepted, each with what is said about it there.
+    others: Vec<Accepted<'a>>,
+    /// All who describe it, also those who would not accept this very signature: what a bundle leaves out or
+    /// adds must not decide as whom its signer is known.
+    described: Vec<&'a TrustedSigner>,
+    /// How its certificate leads to a root of the signer.
+    path: Option<CertificatePath>,
+    pub key: PublicKey,
+    /// Who it is, where that is not the key itself.
+    pub who: Option<Who>,
+    /// When it was signed, where somebody who is trusted says so.
+    pub time: Option<Timestamp>,
+    /// As of when its certificate was judged, where that was not now.
+    pub judged_at: Option<Timestamp>,
+}
+
+/// Who signed, as somebody else vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Certified { subject: String, authority: String },
+    Identity { identity: String, issuer: String },
+}
+
+impl<'a> Accepted<'a> {
+    fn new(signer: &'a TrustedSigner, key: PublicKey) -> Self {
+        Self {
+            signer,
+            others: Vec::new(),
+            described: Vec::new(),
+            path: None,
+            key,
+            who: None,
+            time: None,
+            judged_at: None,
+        }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &CertificatePath> {
+        self.path.iter().chain(self.others.iter().flat_map(|other| &other.path))
+    }
+
+    /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any name
+    /// that describes it may do nothing.
+    ///
+    /// # Errors
+    /// Who it is and why that does not count.
+    pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
+        let refused = |one: &Self, reason| Err(format!("{}, which does not count: {reason}", one.shown()));
+        if let Some(revoked) = self.described.iter().find(|signer| signer.rights.revoked.is_some()) {
+            self.signer = revoked;
+            let reason = revoked.rights.valid(now).err().unwrap_or_default();
+            return refused(&self, reason);
+        }
+        let described = std::mem::take(&mut self.described);
+        let others = std::mem::take(&mut self.others);
+        let all: Vec<Self> = std::iter::once(self).chain(others).collect();
+        let may = |one: &Self| one.signer.rights.may(role, one.time.unwrap_or(now));
+        let chosen = all.iter().position(|one| may(one).is_ok()).unwrap_or(0);
+        let one = all.into_iter().nth(chosen).ok_or("nobody")?;
+        match may(&one) {
+            Ok(()) => Ok(Self { described, ..one }),
+            Err(reason) => refused(&one, reason),
+        }
+    }
+
+    /// Who signed, for messages.
+    pub fn shown(&self) -> String {
+        let signer = &self.signer.shown;
+        let prefix = if signer.is_empty() { String::new() } else { format!("{signer}: ") };
+        let shown = match &self.who {
+            None => signer.clone(),
+            Some(Who::Certified { subject, authority }) => {
+                format!("{prefix}{}, certified by {}", name(subject), name(authority))
+            }
+            Some(Who::Identity { identity, issuer }) => {
+                format!("{prefix}{} by {}", name(identity), name(issuer))
+            }
+        };
+        let signed = self.time.map(|time| format!(", signed at {time}")).unwrap_or_default();
+        let judged = self.judged_at.map(|time| format!(", its certificate judged as of {time}"));
+        format!("{shown}{signed}{}", judged.unwrap_or_default())
+    }
+
+    /// Whether both are the same signer: the same key, the same person with another key, or both described by
+    /// one entry that describes one person. Both have to be accepted of the same list of signers.
+    pub fn is_same_as(&self, other: &Accepted<'_>) -> bool {
+        let describes_other = |one: &TrustedSigner| other.described.iter().any(|two| std::ptr::eq(one, *two));
+        let is_same_entry = self.described.iter().any(|one| one.is_one() && describes_other(one));
+        self.key == other.key || (self.who.is_some() && self.who == other.who) || is_same_entry
+    }
+}
+
+/// Why no signature was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub message: String,
+    pub expected: Option<String>,
+    pub actual: Option<String>,
+    pub hint: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), expected: None, actual: None, hint: None }
+    }
+
+    fn differs(self, expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { expected: Some(expected.into()), actual: Some(actual.into()), ..self }
+    }
+
+    fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+}
+
+/// How the signature of a bundle is checked by a key: over what its format says.
+pub type Check<'a> = &'a dyn Fn(&PublicKey) -> Result<(), SignatureError>;
+
+/// Finds who of the trusted signed this. What the bundle says about its signer is only ever compared.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn accept<'a>(
+    signers: &'a [TrustedSigner],
+    bundle: &Bundle,
+    check: Check<'_>,
+    now: Timestamp,
+) -> Result<Accepted<'a>, Refusal> {
+    let mut accepted = match &bundle.material {
+        Material::Key { hint } => accept_key(signers, hint.as_deref(), check),
+        Material::Certificates(chain) => accept_certified(signers, bundle, chain, check, now),
+        Material::Identity { whole, .. } => identity::accept(signers, bundle, whole),
+    }?;
+    accepted.described = signers.iter().filter(|signer| signer.describes(&accepted)).collect();
+    Ok(accepted)
+}
+
+fn accept_key<'a>(
+    signers: &'a [TrustedSigner],
+    hint: Option<&str>,
+    check: Check<'_>,
+) -> Result<Accepted<'a>, Refusal> {
+    let keys: Vec<(&TrustedSigner, &PublicKey)> =
+        signers.iter().filter_map(|signer| Some((signer, signer.trusted_key()?))).collect();
+    if keys.is_empty() {
+        return Err(Refusal::new("it was signed with a key, and no key is trusted here").hint(
+            "`--key PUB` names a key; a certificate or an identity says nothing about what a key signed",
+        ));
+    }
+    let is_named = |key: &PublicKey| hint.is_none_or(|hint| key.is_named_by(hint));
+    let mut wrong = None;
+    for (signer, key) in &keys {
+        match check(key) {
+            Ok(()) if is_named(key) => {
+                return Ok(Accepted::new(signer, (*key).clone()));
+            }
+            Ok(()) => {
+                let message = format!("signed by {}, but the seal names another key", signer.shown);
+                return Err(Refusal::new(message).differs(format!("sha256:{}", key.hint()), shown_hint(hint)));
+            }
+            Err(error) if is_named(key) && wrong.is_none() => wrong = Some((signer, error)),
+            Err(_) => {}
+        }
+    }
+    let changed = "what was signed was changed afterwards";
+    Err(match (wrong, hint) {
+        (Some((signer, SignatureError::NotCanonical)), Some(_)) => {
+            Refusal::new(format!("it names {}, but {}", signer.shown, SignatureError::NotCanonical))
+        }
+        (Some((signer, SignatureError::Wrong)), Some(_)) => {
+            Refusal::new(format!("it names {}, but {changed}", signer.shown))
+        }
+        _ => {
+            let expected: Vec<String> =
+                keys.iter().map(|(_, key)| format!("sha256:{}", key.hint())).collect();
+            let refusal = Refusal::new("none of the trusted keys signed this")
+                .hint("if the signer is right, the `--key` is another one; if not, do not deploy it");
+            match hint {
+                Some(_) => refusal.differs(expected.join(" or "), shown_hint(hint)),
+                None => refusal,
+            }
+        }
+    })
+}
+
+fn shown_hint(hint: Option<&str>) -> String {
+    let hint = hint.unwrap_or_default();
+    match hint.parse::<modelseal_format::digest::Digest>() {
+        Ok(digest) => format!("sha256:{digest}"),
+        Err(_) => Escaped(hint).to_string(),
+    }
+}
+
+/// One signer may be known in several ways.
+fn also<'a>(accepted: &mut Option<Accepted<'a>>, found: Accepted<'a>) {
+    match accepted {
+        Some(accepted) => accepted.others.push(found),
+        None => *accepted = Some(found),
+    }
+}
+
+fn accept_certified<'a>(
+    signers: &'a [TrustedSigner],
+    bundle: &Bundle,
+    chain: &[Vec<u8>],
+    check: Check<'_>,
+    now: Timestamp,
+) -> Result<Accepted<'a>, Refusal> {
+    let mut reason = None;
+    let mut accepted: Option<Accepted<'a>> = None;
+    for signer in signers {
+        let Trust::Authority(authority) = &signer.trust else { continue };
+        let times = match authority.times(&bundle.timestamps, &bundle.signature) {
+            Ok(times) => times,
+            Err(found) => {
+                reason = reason.or(Some(found));
+                continue;
+            }
+        };
+        match authority.certify(chain, if times.is_empty() { vec![now] } else { times.clone() }) {
+            Ok(Certified { key, subject, authority: root, path }) => {
+                if let Err(error) = check(&key) {
+                    let what = match error {
+                        SignatureError::Wrong => "what was signed was changed afterwards".to_string(),
+                        other => other.to_string(),
+                    };
+                    return Err(Refusal::new(format!("it names {}, but {what}", name(&subject))));
+                }
+                let who = Some(Who::Certified { subject, authority: root });
+                let time = times.into_iter().min().filter(|_| authority.time().is_none());
+                let (path, judged_at) = (Some(path), authority.time());
+                let found = Accepted { path, who, time, judged_at, ..Accepted::new(signer, key) };
+                also(&mut accepted, found);
+            }
+            // One whose time has ended says more than a stranger's.
+            Err(found) => reason = reason.or(Some(found)),
+        }
+    }
+    accepted.ok_or_else(|| match reason {
+        Some(reason) => Refusal::new(reason),
+        None => Refusal::new("it was signed with a certificate, and no authority is trusted here")
+            .hint("`--certificate-chain FILE` names the authority's certificates"),
+    })
+}

@@ -1,0 +1,353 @@
+//! Authorities whose certificates say who a key belongs to.
+//!
+//! The path to a root and the times are checked by `webpki`; what it leaves to its users is checked here: the
+//! order of the chain, the roots themselves, that the signer may sign, and who the signer is.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::TrustError;
+use super::algorithms::ALGORITHMS;
+use super::certificate::{
+    CODE_SIGNING, LONGEST_CERTIFICATE, MOST_CERTIFICATES, certified_key, check_authority, check_path,
+    check_signer, is_named, is_self_signed, not_for_code, read_certificates, subject_of, validity,
+};
+use super::identity::TimeTrust;
+use modelseal_format::sign::PublicKey;
+use modelseal_format::text::{Escaped, name};
+
+/// How certificates may be signed, for messages.
+const ACCEPTED: &str =
+    "ECDSA on P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits, with SHA-256 or longer";
+
+/// What a path has to be beside valid.
+type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
+
+/// Authorities that the caller trusts to say who somebody is.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    roots: Vec<Root>,
+    /// What leads from a signer's certificate to a root, where the bundle does not bring it.
+    intermediates: Vec<Vec<u8>>,
+    /// The only one who is trusted, of all whom the authority certifies.
+    subject: Option<String>,
+    /// As of when certificates are judged, instead of now.
+    at: Option<Timestamp>,
+    /// Who says when something was signed, which counts instead of now.
+    times: Option<TimeTrust>,
+}
+
+#[derive(Debug, Clone)]
+struct Root {
+    der: Vec<u8>,
+    subject: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+/// A signer's certificate, and how it leads to a root.
+#[derive(Debug, Clone)]
+pub(super) struct CertificatePath {
+    signer: Certificate,
+    /// From the signer's issuer to the root.
+    authorities: Vec<Certificate>,
+    /// The root's subject.
+    root: String,
+}
+
+/// Whose certificate was accepted.
+#[derive(Debug, Clone)]
+pub struct Certified {
+    pub key: PublicKey,
+    /// The distinguished name as in RFC 4514, or where it is empty the first alternative name.
+    pub subject: String,
+    /// Of the root.
+    pub authority: String,
+    pub(super) path: CertificatePath,
+}
+
+impl Authority {
+    /// Reads the certificates of authorities: PEM texts, each with the name that errors give it. Those that
+    /// certify themselves are roots; the others only help to reach one.
+    ///
+    /// # Errors
+    /// [`TrustError::Certificate`].
+    pub fn read(texts: &[(String, String)]) -> Result<Self, TrustError> {
+        let mut authority =
+            Self { roots: Vec::new(), intermediates: Vec::new(), subject: None, at: None, times: None };
+        for (shown, text) in texts {
+            for der in read_certificates(text, shown)? {
+                authority.add(der, shown)?;
+            }
+        }
+        match authority.roots.is_empty() {
+            true => Err(TrustError::Certificate {
+                shown: texts.first().map(|(shown, _)| shown.clone()).unwrap_or_default(),
+                reason: format!(
+                    "there is no root among these certificates, one that an authority gave itself and signed \
+                     in a way that is accepted ({ACCEPTED}): add it"
+                ),
+            }),
+            false => Ok(authority),
+        }
+    }
+
+    fn add(&mut self, der: Vec<u8>, shown: &str) -> Result<(), TrustError> {
+        let failed =
+            |reason: &str| TrustError::Certificate { shown: shown.to_string(), reason: reason.into() };
+        let certificate = Certificate::from_der(&der).map_err(|_| failed("it is not a certificate"))?;
+        if !is_self_signed(&certificate) {
+            self.intermediates.push(der);
+            return Ok(());
+        }
+        check_authority(&certificate).map_err(|reason| failed(&reason))?;
+        let (not_before, not_after) =
+            validity(&certificate).ok_or_else(|| failed("its times cannot be read"))?;
+        let is_usable = webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
+        if !is_usable {
+            return Err(failed("it cannot be used as a root"));
+        }
+        let subject = subject_of(&certificate);
+        self.roots.push(Root { der, subject, not_before, not_after });
+        Ok(())
+    }
+
+    /// Trusts only this subject: a distinguished name as in RFC 4514, or an alternative name after `email:`,
+    /// `URI:` or `DNS:`.
+    #[must_use]
+    pub fn only(self, subject: Option<String>) -> Self {
+        Self { subject, ..self }
+    }
+
+    /// Judges certificates as of this time instead of now.
+    #[must_use]
+    pub fn as_of(self, at: Option<Timestamp>) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Believes these authorities when something was signed.
+    #[must_use]
+    pub fn at_times_of(self, times: Option<TimeTrust>) -> Self {
+        Self { times, ..self }
+    }
+
+    pub(super) fn has_times(&self) -> bool {
+        self.times.is_some()
+    }
+
+    /// When a signature was made, as everybody says who is believed; empty: nobody is asked, or nobody says.
+    pub(super) fn times(&self, timestamps: &[Vec<u8>], signature: &[u8]) -> Result<Vec<Timestamp>, String> {
+        let Some(trust) = &self.times else { return Ok(Vec::new()) };
+        timestamps.iter().map(|timestamp| trust.time(timestamp, signature)).collect()
+    }
+
+    /// Whether one subject is meant.
+    pub(super) fn is_one(&self) -> bool {
+        self.subject.is_some()
+    }
+
+    /// As of when certificates are judged, where that is not now.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.at
+    }
+
+    /// The subjects of the roots, and who alone is trusted, for messages.
+    pub fn shown(&self) -> String {
+        let roots: Vec<String> = self.roots.iter().map(|root| name(&root.subject)).collect();
+        match &self.subject {
+            Some(subject) => format!("{}, certified by {}", name(subject), roots.join(" or ")),
+            None => format!("anyone certified by {}", roots.join(" or ")),
+        }
+    }
+
+    /// Judges the chain of a bundle, the signer's certificate first, at each of these times.
+    ///
+    /// # Errors
+    /// Why it is not accepted, as the end of a sentence.
+    pub(super) fn certify(&self, chain: &[Vec<u8>], times: Vec<Timestamp>) -> Result<Certified, String> {
+        let times = self.at.map_or(times, |time| vec![time]);
+        let certified = times.into_iter().map(|time| self.certify_at(chain, time));
+        certified
+            .reduce(|first, other| first.and(other))
+            .unwrap_or_else(|| Err("no time is known".to_string()))
+    }
+
+    fn certify_at(&self, chain: &[Vec<u8>], time: Timestamp) -> Result<Certified, String> {
+        let (leaf, others) = chain.split_first().ok_or("there is no certificate")?;
+        if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
+            return Err("its certificates are too many or too long".to_string());
+        }
+        let certificate =
+            Certificate::from_der(leaf).map_err(|_| "its certificate cannot be read".to_string())?;
+        let subject = subject_of(&certificate);
+        // The root may stand at the end, where the reference tool of OMS puts it.
+        let others = match others.split_last() {
+            Some((last, rest)) if self.roots.iter().any(|root| root.der == *last) => rest,
+            _ => others,
+        };
+        let wrong = |reason: String| format!("{}: {reason}", name(&subject));
+        check_signer(&certificate).map_err(wrong)?;
+        let path = self.find_path(leaf, others, time, &subject)?;
+        check_path(&path.signer, &path.authorities).map_err(wrong)?;
+        if let Some(only) = &self.subject
+            && !is_named(&path.signer, only)
+        {
+            return Err(format!("it was signed by {}, not by {}", name(&subject), name(only)));
+        }
+        let key =
+            certified_key(leaf, &format!("of {}", name(&subject))).map_err(|error| error.to_string())?;
+        Ok(Certified { key, subject, authority: path.root.clone(), path })
+    }
+
+    /// Whether this names the signer of a path: by its subject, and by an authority that stands above it.
+    /// Neither what leads to a root here, nor any time, matters: those are the bundle's to choose.
+    pub(super) fn describes(&self, path: &CertificatePath) -> bool {
+        let is_named = self.subject.as_ref().is_none_or(|subject| is_named(&path.signer, subject));
+        let own = self.roots.iter().map(|root| &root.der).chain(&self.intermediates);
+        let mut own = own.filter_map(|der| Certificate::from_der(der).ok());
+        is_named && own.any(|own| path.authorities.iter().any(|above| is_same_authority(&own, above)))
+    }
+
+    /// How a certificate leads to a root.
+    fn find_path(
+        &self,
+        leaf: &[u8],
+        others: &[Vec<u8>],
+        time: Timestamp,
+        subject: &str,
+    ) -> Result<CertificatePath, String> {
+        let (valid, ended): (Vec<&Root>, Vec<&Root>) =
+            self.roots.iter().partition(|root| root.not_before <= time && time <= root.not_after);
+        let ders: Vec<CertificateDer<'_>> =
+            valid.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
+        // Each was tried when it was read.
+        let anchor = |(root, der)| Some((root, webpki::anchor_from_trusted_cert(der).ok()?));
+        let (roots, anchors): (Vec<&Root>, Vec<TrustAnchor<'_>>) =
+            valid.iter().copied().zip(&ders).filter_map(anchor).unzip();
+        let intermediates: Vec<CertificateDer<'_>> = others
+            .iter()
+            .chain(&self.intermediates)
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
+        let leaf = CertificateDer::from(leaf);
+        let end_entity = EndEntityCert::try_from(&leaf).map_err(|error| reason(&error, subject))?;
+        let seconds = u64::try_from(time.as_second()).unwrap_or(0);
+        let in_order = |path: &VerifiedPath<'_>| {
+            let used = path.intermediate_certificates().map(|certificate| certificate.der());
+            match used.map(|der| der.to_vec()).take(others.len()).eq(others.iter().cloned()) {
+                true => Ok(()),
+                false => Err(webpki::Error::UnknownIssuer),
+            }
+        };
+        let verify = |check: Option<&PathCheck<'_>>| {
+            end_entity
+                .verify_for_usage(
+                    &ALGORITHMS,
+                    &anchors,
+                    &intermediates,
+                    UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+                    KeyUsage::required_if_present(CODE_SIGNING),
+                    None,
+                    check,
+                )
+                .map(|path| {
+                    let used = path.intermediate_certificates().map(|used| used.der().to_vec());
+                    (used.collect::<Vec<_>>(), path.anchor().clone())
+                })
+        };
+        let (used, anchor) = match verify(Some(&in_order)) {
+            Ok(found) => found,
+            Err(webpki::Error::UnknownIssuer) if verify(None).is_ok() => {
+                return Err(
+                    "its certificates are not in order: each has to be followed by its issuer's, and \
+                            none may stand there that does not belong to the chain"
+                        .to_string(),
+                );
+            }
+            Err(webpki::Error::UnknownIssuer) if !ended.is_empty() => {
+                let root = ended.iter().map(|root| {
+                    format!("{} ({} to {})", name(&root.subject), root.not_before, root.not_after)
+                });
+                let root: Vec<String> = root.collect();
+                return Err(format!(
+                    "the chain of {} does not end in a root that is valid at {time}: {} is not",
+                    name(subject),
+                    root.join(", ")
+                ));
+            }
+            Err(error) => return Err(reason(&error, subject)),
+        };
+        let is_it = |candidate: &TrustAnchor<'_>| {
+            candidate.subject == anchor.subject
+                && candidate.subject_public_key_info == anchor.subject_public_key_info
+        };
+        let root = roots.iter().zip(&anchors).find(|(_, candidate)| is_it(candidate)).map(|(root, _)| *root);
+        let root = root.ok_or_else(|| format!("the root of {} cannot be told", name(subject)))?;
+        let authorities = used.iter().chain([&root.der]).map(|der| Certificate::from_der(der));
+        let authorities = authorities
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| format!("a certificate in the chain of {} cannot be read", name(subject)))?;
+        let signer =
+            Certificate::from_der(&leaf).map_err(|_| "its certificate cannot be read".to_string())?;
+        Ok(CertificatePath { signer, authorities, root: root.subject.clone() })
+    }
+}
+
+/// By name and key: one authority may have several certificates.
+fn is_same_authority(one: &Certificate, other: &Certificate) -> bool {
+    let [one, other] = [one, other].map(Certificate::tbs_certificate);
+    one.subject() == other.subject() && one.subject_public_key_info() == other.subject_public_key_info()
+}
+
+/// What is wrong, for a person.
+fn reason(error: &webpki::Error, subject: &str) -> String {
+    let of = name(subject);
+    let time = |time: &UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+    };
+    match error {
+        webpki::Error::CertExpired { not_after, .. } => {
+            format!("the certificate of {of}, or one above it, ended at {}", time(not_after))
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            format!("the certificate of {of}, or one above it, begins at {}", time(not_before))
+        }
+        webpki::Error::UnknownIssuer => format!("the chain of {of} does not end in a root that is trusted"),
+        webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
+            format!("{of}: {}", not_for_code())
+        }
+        webpki::Error::NameConstraintViolation => {
+            format!(
+                "{of} is not a name that the authorities above it may certify, or they limit names in a way that \
+                 is not supported (only those of DNS names and IP addresses are)"
+            )
+        }
+        webpki::Error::PathLenConstraintViolated | webpki::Error::MaximumPathDepthExceeded => {
+            format!("the chain of {of} is longer than one of its authorities allows, or than six of them")
+        }
+        webpki::Error::UnsupportedSignatureAlgorithmContext(_)
+        | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            format!(
+                "a certificate in the chain of {of} was signed in a way that is not accepted: {ACCEPTED} are"
+            )
+        }
+        webpki::Error::EndEntityUsedAsCa => {
+            format!("a certificate in the chain of {of} is not an authority's")
+        }
+        webpki::Error::InvalidSignatureForPublicKey => {
+            format!(
+                "a certificate in the chain of {of} was not signed by its issuer, or by a key that is too weak"
+            )
+        }
+        other => {
+            let error = Escaped(&format!("{other:?}")).to_string();
+            format!("the chain of {of} is not accepted ({error})")
+        }
+    }
+}

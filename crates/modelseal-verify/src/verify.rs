@@ -1,0 +1,302 @@
+//! Deciding whether what arrived is what was built.
+//!
+//! The steps are those of `docs/verification.md`, each a file of this directory. Nothing is executed and no
+//! network is opened, unless the caller wants to know whether the commit can be reached; nothing is written
+//! but what `unpack` extracts. A check that fails is an answer, not an error: [`Error`] means that the
+//! question could not be asked.
+
+mod archive;
+mod attestation;
+mod contents;
+mod directory;
+mod files;
+mod lineage;
+mod model;
+mod model_signature;
+mod policy;
+mod previous;
+mod rollback;
+mod seal;
+mod signature;
+mod signatures;
+mod unpack;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::policy::Policy;
+use crate::report::{AppliedPolicy, Check, Report, Signer};
+use crate::trust::{Accepted, Role, TrustedSigner, Who};
+use modelseal_format::digest::{self, Algorithms, Digest, Progress};
+use modelseal_format::manifest::Statement;
+use modelseal_format::release::{Discard, ModelSignature, Seal, SealError};
+
+pub use contents::read_whole;
+pub use model::{Model, verify_model};
+pub use seal::{Sealed, read_sealed};
+pub use unpack::unpack;
+
+/// A check that needs more than the release: a checkout, the network. The caller makes it, and the policy judges
+/// it together with everything else.
+pub trait OutsideCheck {
+    /// What the caller demands by it, in a phrase.
+    fn demand(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds what it finds about a release whose seal and signature are accepted.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] or [`Error::Interrupted`]: the question could not be asked.
+    fn check(&self, manifest: &Statement, report: &mut Report, progress: Progress<'_>) -> Result<(), Error>;
+}
+
+/// What the caller demands.
+pub struct Options<'a> {
+    /// Any one of them; there is at least one.
+    pub signers: &'a [TrustedSigner],
+    pub release: Option<Digest>,
+    /// Which of the sealed digests are computed.
+    pub hash: Algorithms,
+    /// Statements about the release, beside those that lie next to the target.
+    pub attestations: &'a [PathBuf],
+    pub outside: &'a [&'a dyn OutsideCheck],
+    /// What the deployer demands of the evidence.
+    pub policy: Option<&'a Policy>,
+    /// The release that is deployed now, to compare with.
+    pub previous: Option<&'a Target>,
+    pub now: Timestamp,
+    /// Is told how many bytes were read.
+    pub progress: Progress<'a>,
+}
+
+impl<'a> Options<'a> {
+    /// Everything that was sealed, signed by one of these keys; nothing beyond that.
+    pub fn new(signers: &'a [TrustedSigner], now: Timestamp, progress: Progress<'a>) -> Self {
+        Self {
+            signers,
+            release: None,
+            hash: Algorithms::ALL,
+            attestations: &[],
+            outside: &[],
+            policy: None,
+            previous: None,
+            now,
+            progress,
+        }
+    }
+}
+
+/// Why a verification could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot read {}", modelseal_format::text::path(path))]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} does not exist", modelseal_format::text::path(.0))]
+    Missing(PathBuf),
+    #[error("{} is {kind}: an archive or a directory is needed", modelseal_format::text::path(path))]
+    Kind { path: PathBuf, kind: &'static str },
+    #[error("nobody is trusted to have signed it")]
+    NoSigner,
+    #[error(transparent)]
+    Digest(#[from] digest::Error),
+    /// Of an [`OutsideCheck`].
+    #[error(transparent)]
+    Outside(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{} is a directory: an archive is needed", modelseal_format::text::path(.0))]
+    NotAnArchive(PathBuf),
+    #[error("{} cannot be unpacked to: it {reason}", modelseal_format::text::path(path))]
+    Destination { path: PathBuf, reason: &'static str },
+    #[error("cannot write {}", modelseal_format::text::path(path))]
+    Write { path: PathBuf, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    fn io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            _ if modelseal_format::interrupt::is_interruption(&source) => Error::Interrupted,
+            io::ErrorKind::NotFound => Error::Missing(path.to_path_buf()),
+            _ => Error::Io { path: path.to_path_buf(), source },
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoSigner => Some("name who must have signed: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`".into()),
+            Error::Destination { .. } => Some("name a directory that does not exist yet".into()),
+            _ => None,
+        }
+    }
+}
+
+/// What to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An archive or an unpacked directory.
+    Path(PathBuf),
+    /// An archive on standard input.
+    StandardInput,
+}
+
+impl Target {
+    /// How the caller named it.
+    pub fn shown(&self) -> String {
+        match self {
+            Target::Path(path) => path.to_string_lossy().into_owned(),
+            Target::StandardInput => "-".to_string(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Target::Path(path) => path,
+            Target::StandardInput => Path::new("-"),
+        }
+    }
+}
+
+/// Verifies an archive or a directory.
+///
+/// # Errors
+/// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
+pub fn verify(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
+    let mut verification = Verification::new(target, options)?;
+    match seal::open(target)? {
+        seal::Opened::Archive(source) => archive::verify(&mut verification, source, &mut Discard)?,
+        seal::Opened::Directory(root) => directory::verify(&mut verification, &root)?,
+    }
+    Ok(verification.report)
+}
+
+/// Verifies a target; afterwards its files lie in a directory: a directory's where they are, an archive's in
+/// `place`, which must not exist, if the report passes.
+///
+/// # Errors
+/// As [`verify`] and [`unpack`].
+pub fn take_in(target: &Target, place: PathBuf, options: &Options<'_>) -> Result<(Report, PathBuf), Error> {
+    Ok(match target {
+        Target::Path(path) if path.is_dir() => (verify(target, options)?, path.clone()),
+        _ => (unpack(target, &place, options)?, place),
+    })
+}
+
+/// A report in the making.
+struct Verification<'a> {
+    options: &'a Options<'a>,
+    target: &'a Target,
+    report: Report,
+    /// Whose signature of the seal was accepted.
+    accepted: Option<Accepted<'a>>,
+    /// Who else stands for the release; nobody twice, and not the builder.
+    approvals: Vec<Accepted<'a>>,
+    /// That going back to the release is meant.
+    meant: Vec<rollback::Meant>,
+    /// The seal, when everything has been looked at.
+    seal: Option<Seal>,
+}
+
+impl<'a> Verification<'a> {
+    fn new(target: &'a Target, options: &'a Options<'a>) -> Result<Self, Error> {
+        if options.signers.is_empty() {
+            return Err(Error::NoSigner);
+        }
+        let may_build = options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.now));
+        let signers: Vec<String> = may_build.map(TrustedSigner::demanded).collect();
+        let mut demanded = vec![match signers.is_empty() {
+            true => "a signature, and no signer may build now".to_string(),
+            false => format!("a signature by {}", signers.join(" or ")),
+        }];
+        if let Some(release) = options.release {
+            demanded.push(format!("release sha256:{release}"));
+        }
+        demanded.extend(options.outside.iter().filter_map(|check| check.demand()));
+        demanded.extend(options.policy.into_iter().flat_map(Policy::demands));
+        let report = Report {
+            target: target.shown(),
+            demanded,
+            policy: options.policy.map(|policy| AppliedPolicy {
+                path: policy.path.to_string_lossy().into_owned(),
+                sha256: policy.sha256(),
+            }),
+            release: None,
+            model: None,
+            model_digest: None,
+            origin: None,
+            missing: Vec::new(),
+            files: None,
+            signers: Vec::new(),
+            hash: options.hash.name(),
+            evaluated_at: seconds(options.now),
+            checks: Vec::new(),
+            not_checked: Vec::new(),
+        };
+        Ok(Self {
+            options,
+            target,
+            report,
+            accepted: None,
+            approvals: Vec::new(),
+            meant: Vec::new(),
+            seal: None,
+        })
+    }
+
+    fn add(&mut self, check: Check) {
+        self.report.checks.push(check);
+    }
+
+    /// Steps 1 and 2 on what was read of the seal: `None` if either failed, and then the reading ends.
+    fn seal_and_signature(&mut self, read: Result<Seal, SealError>) -> Option<Seal> {
+        let seal = seal::check(self, read)?;
+        self.accepted = signature::check(self, &seal);
+        if let Some(accepted) = &self.accepted {
+            self.report.signers.push(signer(accepted));
+            return Some(seal);
+        }
+        self.not_reached("nothing that the manifest says: its signature was not accepted");
+        None
+    }
+
+    /// Says what was not looked at because an earlier step failed.
+    fn not_reached(&mut self, what: &str) {
+        self.report.not_checked.push(what.to_string());
+    }
+
+    /// Steps 5 to 7, the same for archives and directories.
+    fn finish(&mut self, seal: Seal, model_signature: Option<&ModelSignature>) -> Result<(), Error> {
+        model_signature::check(self, &seal, model_signature);
+        self.report.checks.extend(lineage::checks(&seal.manifest));
+        for outside in self.options.outside {
+            outside.check(&seal.manifest, &mut self.report, self.options.progress)?;
+        }
+        attestation::check(self, &seal)?;
+        policy::check(self, &seal)?;
+        self.seal = Some(seal);
+        Ok(())
+    }
+}
+
+/// How a report names a signer.
+fn signer(accepted: &Accepted<'_>) -> Signer {
+    let mut signer = Signer::new(accepted.key.hint(), accepted.signer.name.clone());
+    match &accepted.who {
+        None => {}
+        Some(Who::Certified { subject, .. }) => signer.subject = Some(subject.clone()),
+        Some(Who::Identity { identity, issuer }) => {
+            signer.identity = Some(identity.clone());
+            signer.issuer = Some(issuer.clone());
+        }
+    }
+    signer
+}
+
+/// RFC 3339 to the second.
+fn seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}

@@ -1,0 +1,115 @@
+//! Step 3: every byte of the archive is one that our writer would have written.
+
+use std::io::{self, Read};
+
+use super::{Error, Verification, files};
+use crate::report::{Check, Status};
+use modelseal_format::archive::{ArchiveReader, Entry, Found, ReadError};
+use modelseal_format::digest::FileDigests;
+use modelseal_format::manifest::{SEAL_PATH, Subject};
+use modelseal_format::release::{Receiver, Seal, read_contents};
+use modelseal_format::text::count;
+
+/// Reads an archive to its end, or to the first byte that was not signed.
+pub(super) fn verify(
+    verification: &mut Verification<'_>,
+    source: Box<dyn Read + Send>,
+    receiver: &mut dyn Receiver,
+) -> Result<(), Error> {
+    let opened = ArchiveReader::new(source).and_then(|mut reader| {
+        let (entry, read) = reader.read_seal(Seal::read)?;
+        Ok((reader, entry, read))
+    });
+    let (reader, entry, read) = match opened {
+        Ok(opened) => opened,
+        Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
+        Err(error) => {
+            verification.add(Check::fail("seal", error.to_string()));
+            verification.not_reached("anything: there is no seal to go by");
+            return Ok(());
+        }
+    };
+    let Some(seal) = verification.seal_and_signature(read) else {
+        return Ok(());
+    };
+    if let Err(error) = entry.check_header(&seal.frame()) {
+        verification.add(stopped(&error));
+        let files = count(seal.manifest.files().len() as u64, "file", "files");
+        verification.not_reached(&format!("{files} in the archive"));
+        return Ok(());
+    }
+    if receiver.wants_content() {
+        extract_seal(receiver, &seal).map_err(|source| Error::io(verification.target.path(), source))?;
+    }
+    contents(verification, reader, seal, receiver)
+}
+
+fn contents(
+    verification: &mut Verification<'_>,
+    reader: ArchiveReader<Box<dyn Read + Send>>,
+    seal: Seal,
+    receiver: &mut dyn Receiver,
+) -> Result<(), Error> {
+    let sealed = seal.manifest.files();
+    let options = verification.options;
+    let mut findings = Vec::new();
+    let mut found = |file: &Subject, digests: &FileDigests| findings.extend(files::compare(file, digests));
+    let contents = read_contents(reader, &seal, options.hash, receiver, &mut found, options.progress);
+    let reached = contents.reached;
+    match &contents.stopped {
+        None => {
+            let bytes: u64 = sealed.iter().map(|file| file.size()).sum();
+            let files = count(sealed.len() as u64, "file", "files");
+            let message = format!("{files}, {} bytes", modelseal_format::text::number(bytes));
+            verification.add(Check::pass("archive", message));
+        }
+        Some(ReadError::Io(_)) => {}
+        Some(error) => verification.add(stopped(error)),
+    }
+    if let Some(ReadError::Io(source)) = contents.stopped {
+        return Err(Error::io(verification.target.path(), source));
+    }
+    files::add(verification, reached, findings, |_| true);
+    if reached < sealed.len() {
+        let rest = count((sealed.len() - reached) as u64, "file", "files");
+        verification.not_reached(&format!("{rest} behind the place where the reading ended"));
+        // Not all files matched, whatever those did that were reached.
+        verification.report.checks.retain(|check| check.id != "files" || check.status != Status::Pass);
+        verification.add(Check::skip("files", format!("{rest} not reached")));
+    }
+    verification.finish(seal, contents.model_signature.as_ref())
+}
+
+/// The seal has been read already; whoever extracts wants it too.
+fn extract_seal(receiver: &mut dyn Receiver, seal: &Seal) -> io::Result<()> {
+    let text = seal.text();
+    receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size: text.length(), executable: false })?;
+    text.write_to(&mut Shown(receiver))?;
+    receiver.end()
+}
+
+/// Shows a receiver what is written.
+struct Shown<'a>(&'a mut dyn Receiver);
+
+impl io::Write for Shown<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.consume(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The first thing that is not as it was sealed.
+fn stopped(error: &ReadError) -> Check {
+    let check = Check::fail("archive", error.to_string());
+    match error {
+        ReadError::Header { found: Found::Name(found), expected, .. } => {
+            check.differs(modelseal_format::text::name(expected), modelseal_format::text::name(found))
+        }
+        _ => check,
+    }
+    .hint("fetch the archive again; if it stays so, do not deploy it")
+}

@@ -1,0 +1,199 @@
+//! Statements about a release that lie beside it. They can only add: none is ever needed to find that
+//! something is wrong.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::rollback::Meant;
+use super::{Error, Target, Verification};
+use crate::report::{Check, Signer, Status};
+use crate::trust::{self, Accepted, Role};
+use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
+use modelseal_format::release::Seal;
+use modelseal_format::sign::read_bundle;
+use modelseal_format::text::{Escaped, name};
+
+/// What the names of statements end in.
+const ENDING: &str = ".sigstore.json";
+
+/// More statements than this are not looked at.
+const MOST: usize = 64;
+
+/// No statement is longer than this, nor are all of them together than 64 MiB.
+const LONGEST: u64 = 1 << 20;
+
+const ID: &str = "attestation";
+
+/// Reads the statements beside the target and those that the caller named, and lets them add to the report.
+pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let named: Vec<PathBuf> = verification.options.attestations.iter().map(absolute).collect();
+    let beside = beside(verification.target);
+    let more = beside.len().saturating_sub(MOST);
+    if more > 0 {
+        verification.not_reached(&format!("{more} more statements beside the release"));
+    }
+    let beside = beside.into_iter().take(MOST).filter(|path| !named.contains(path)).map(|path| (path, false));
+    let all: Vec<(PathBuf, bool)> = named.iter().map(|path| (path.clone(), true)).chain(beside).collect();
+    for (path, is_named) in all {
+        if is_named && path.symlink_metadata().is_err() {
+            return Err(Error::Missing(path));
+        }
+        let shown = path.to_string_lossy().into_owned();
+        match judge(verification, seal, &path) {
+            Ok((check, effect)) => {
+                verification.add(check);
+                add(verification, effect);
+            }
+            Err(reason) => {
+                let message = format!("{} does not count: {reason}", name(&file_name(&path)));
+                let status = if is_named { Status::Warn } else { Status::Skip };
+                verification.add(Check::new(ID, status, message).path(shown));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a statement that counts adds.
+enum Effect<'a> {
+    /// Who rebuilt the release, and how the origin reads then.
+    Reproduced(Signer, String),
+    Approved(Box<Accepted<'a>>),
+    Meant(Meant),
+}
+
+/// A statement that counts, and what it adds; or why it does not count.
+fn judge<'a>(
+    verification: &Verification<'a>,
+    seal: &Seal,
+    path: &Path,
+) -> Result<(Check, Effect<'a>), String> {
+    let bundle = read_bundle(&read(path)?).map_err(|error| error.to_string())?;
+    let options = verification.options;
+    let signer = trust::accept(options.signers, &bundle, &|key| bundle.verify(key), options.now)
+        .map_err(|refusal| refusal.message)?;
+    let statement = Attestation::parse(bundle.payload()).map_err(|error| error.to_string())?;
+    let role = match statement.claim() {
+        Claim::Reproduced(_) => Role::Reproduce,
+        Claim::Approved => Role::Approve,
+        Claim::RolledBack(_) => Role::Rollback,
+    };
+    let signer = signer.acting(role, options.now).map_err(|reason| format!("it was signed by {reason}"))?;
+    if statement.release() != seal.release {
+        return Err("it is about another release".to_string());
+    }
+    let (message, effect) = match statement.claim().clone() {
+        Claim::Reproduced(level) => judge_reproduction(verification, seal, &signer, level)?,
+        Claim::Approved => judge_approval(verification, signer)?,
+        Claim::RolledBack(rollback) if rollback.until < options.now => {
+            return Err(format!("going back was meant until {}, which is over", rollback.until));
+        }
+        Claim::RolledBack(rollback) => {
+            let (shown, reason) = (signer.shown(), Escaped(&rollback.reason).to_string());
+            let message = format!("going back to it is meant until {}: {reason} ({shown})", rollback.until);
+            (message, Effect::Meant(Meant { rollback, signer: shown }))
+        }
+    };
+    Ok((Check::pass(ID, message).path(path.to_string_lossy().into_owned()), effect))
+}
+
+fn judge_reproduction<'a>(
+    verification: &Verification<'a>,
+    seal: &Seal,
+    signer: &Accepted<'a>,
+    level: Rung,
+) -> Result<(String, Effect<'a>), String> {
+    if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(signer)) {
+        return Err("the builder signed it, and cannot vouch for itself".to_string());
+    }
+    let sealed = seal.manifest.internal().origin;
+    if sealed == Origin::Adopted {
+        return Err("the artifact was adopted: there is nothing to rebuild it with".to_string());
+    }
+    if let Some(policy) = verification.options.policy {
+        let weakest = policy.tables.reproduced_level.unwrap_or(Rung::R2);
+        if level > weakest {
+            let (found, weakest) = (level.name(), weakest.name());
+            return Err(format!("it was rebuilt as {found}, and the policy demands {weakest}"));
+        }
+    }
+    let (level, shown) = (level.name(), signer.shown());
+    let origin = format!("reproduced as {level} by {shown}; sealed as {}", sealed.name());
+    Ok((format!("rebuilt as {level} by {shown}"), Effect::Reproduced(super::signer(signer), origin)))
+}
+
+/// One signer is counted once, whatever keys it has.
+fn judge_approval<'a>(
+    verification: &Verification<'a>,
+    signer: Accepted<'a>,
+) -> Result<(String, Effect<'a>), String> {
+    if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(&signer)) {
+        return Err("the builder signed it, and has signed already".to_string());
+    }
+    if verification.approvals.iter().any(|other| other.is_same_as(&signer)) {
+        return Err(format!("{} has approved already", signer.shown()));
+    }
+    Ok((format!("approved by {}", signer.shown()), Effect::Approved(Box::new(signer))))
+}
+
+fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
+    match effect {
+        Effect::Reproduced(signer, message) => accept(verification, signer, &message),
+        Effect::Approved(accepted) => {
+            let signer = super::signer(&accepted);
+            verification.approvals.push(*accepted);
+            if !verification.report.signers.contains(&signer) {
+                verification.report.signers.push(signer);
+            }
+        }
+        Effect::Meant(meant) => verification.meant.push(meant),
+    }
+}
+
+fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {
+    let report = &mut verification.report;
+    let is_first = report.origin.replace(Origin::Reproduced) != Some(Origin::Reproduced);
+    // Several may have rebuilt it: the first is named here, and each has a check of its own.
+    if is_first && let Some(check) = report.checks.iter_mut().find(|check| check.id == "lineage.origin") {
+        check.message = message.to_string();
+    }
+    if !report.signers.contains(&signer) {
+        report.signers.push(signer);
+    }
+}
+
+/// Files whose names begin with the target's and end like a statement's, in byte order.
+fn beside(target: &Target) -> Vec<PathBuf> {
+    let Target::Path(path) = target else { return Vec::new() };
+    let Ok(path) = std::path::absolute(path) else { return Vec::new() };
+    let (Some(directory), start) = (path.parent(), format!("{}.", file_name(&path))) else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_statement = |name: &str| {
+        name.starts_with(&start) && name.ends_with(ENDING) && name.len() > start.len() + ENDING.len()
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_statement))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let (file, metadata) = open_regular(path, Symlinks::Follow).map_err(|error| error.to_string())?;
+    if metadata.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

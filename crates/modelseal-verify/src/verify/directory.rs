@@ -1,0 +1,173 @@
+//! Steps 3 and 4 for an unpacked directory: nothing missing, nothing extra, every file as it was sealed.
+//!
+//! The directory is verified as of this moment; whoever can write to it can change it afterwards.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::files::{self, HINT};
+use super::{Error, Verification, seal};
+use crate::report::Check;
+use modelseal_format::digest::{
+    self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, Walked, hash_files, open_regular,
+    read_through, walk_meanwhile,
+};
+use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
+use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError};
+use modelseal_format::text::name;
+
+/// Permission bits that no archive of ours sets: set-user-ID, set-group-ID, sticky.
+const SPECIAL_BITS: u32 = 0o7000;
+
+/// Verifies what lies below `root`.
+pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result<(), Error> {
+    let (hash, progress) = (verification.options.hash, verification.options.progress);
+    let mut seal = Ok(None);
+    // Its own files are read in another way.
+    let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, progress, || {
+        seal = read_seal(verification, root);
+        matches!(seal, Ok(Some(_)))
+    });
+    let Some(seal) = seal? else { return Ok(()) };
+    let Some(walked) = walked? else { return Ok(()) };
+    let sealed = seal.manifest.files();
+    let own = |path: &str| {
+        path == SEAL_PATH || (path == MODEL_SIGNATURE_PATH && seal.manifest.internal().model_signature)
+    };
+    let Compared { unread, mut findings } = Compared::new(walked, sealed, &own);
+    let begin = |&file| Comparing { file, path: root.join(&file.name) };
+    let compared = hash_files(&unread, hash, Symlinks::Refuse, begin, progress)?;
+    findings.extend(compared.into_iter().flatten());
+    findings.sort_by(|left, right| left.path.cmp(&right.path));
+    let is_sealed = |path: &str| sealed.binary_search_by(|file| file.name.as_str().cmp(path)).is_ok();
+    files::add(verification, sealed.len(), findings, is_sealed);
+
+    let signature = read_model_signature(root, &seal)?;
+    verification.finish(seal, signature.as_ref())
+}
+
+/// Steps 1 and 2; `None` if one of them failed.
+fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<Seal>, Error> {
+    match seal::read_file(root)? {
+        Err(SealError::Absent(reason)) => {
+            let mut check = Check::fail("seal", reason);
+            if root.join(MODEL_SIGNATURE_PATH).is_file() {
+                let signature = root.join(MODEL_SIGNATURE_PATH);
+                let signature = modelseal_format::text::Escaped(&signature.to_string_lossy()).to_string();
+                check =
+                    check.hint(format!("it has a model signature: `--signature {signature}` verifies that"));
+            }
+            verification.add(check);
+            verification.not_reached("anything: there is no seal to go by");
+            Ok(None)
+        }
+        read => Ok(verification.seal_and_signature(read)),
+    }
+}
+
+/// What is known before the rest of the files is read.
+struct Compared<'a> {
+    /// The sealed files that are there and were not read yet.
+    unread: Vec<&'a Subject>,
+    findings: Vec<Check>,
+}
+
+impl<'a> Compared<'a> {
+    /// Compares names, and the files that were read. Both lists are in byte order.
+    fn new(walked: Walked, sealed: &'a [Subject], own: &dyn Fn(&str) -> bool) -> Self {
+        let Walked { tree, files } = walked;
+        let (mut unread, mut findings) = (Vec::with_capacity(sealed.len()), Vec::new());
+        let (mut rest, mut read) = (sealed.iter().peekable(), files.into_iter().peekable());
+        for (index, entry) in tree.entries.iter().enumerate() {
+            let path = entry.shown();
+            while let Some(file) = rest.next_if(|file| file.name.as_str() < path) {
+                findings.push(missing(file));
+            }
+            // Of a name that is not UTF-8 what is shown may look like another one's.
+            let is_file = entry.kind == EntryKind::File && entry.path().is_some();
+            let read = read.next_if(|(other, _)| *other == index);
+            match (rest.next_if(|file| is_file && file.name == path), read) {
+                (Some(file), Some((_, read))) => findings.extend(compare(file, &read)),
+                (Some(file), None) => unread.push(file),
+                (None, _) if is_file && own(path) => {}
+                (None, _) => findings.push(extra(entry)),
+            }
+        }
+        findings.extend(rest.map(missing));
+        Self { unread, findings }
+    }
+}
+
+fn compare(file: &Subject, read: &FileRead) -> Vec<Check> {
+    let findings = [compare_mode(file, read.mode), files::compare(file, &read.digests)];
+    findings.into_iter().flatten().collect()
+}
+
+/// A file that is compared with what was sealed.
+struct Comparing<'a> {
+    file: &'a Subject,
+    path: PathBuf,
+}
+
+impl Job for Comparing<'_> {
+    type Output = Vec<Check>;
+    type Error = Error;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn consumer(&mut self) -> Option<&mut dyn Consumer> {
+        None
+    }
+
+    fn finish(self, read: Result<FileRead, digest::Error>) -> Result<Vec<Check>, Error> {
+        match read {
+            Ok(read) => Ok(compare(self.file, &read)),
+            Err(digest::Error::Io { path, source }) => Err(Error::io(&path, source)),
+            Err(digest::Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => Ok(vec![Check::fail("files", error.to_string()).path(&self.file.name)]),
+        }
+    }
+}
+
+fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {
+    let executable = mode & 0o100 != 0;
+    if executable == file.executable() && mode & SPECIAL_BITS == 0 {
+        return None;
+    }
+    let expected = if file.executable() { "mode 0755" } else { "mode 0644" };
+    Some(
+        Check::fail("files", format!("{} has another mode than was sealed", name(&file.name)))
+            .path(&file.name)
+            .differs(expected, format!("mode {:04o}", mode & 0o7777)),
+    )
+}
+
+fn extra(entry: &TreeEntry) -> Check {
+    let what = match entry.kind {
+        EntryKind::File => "a file",
+        EntryKind::EmptyDirectory => "an empty directory",
+        EntryKind::Special(kind) => kind,
+    };
+    let path = entry.shown();
+    Check::fail("files", format!("{} is {what} that was not sealed", name(path))).path(path)
+}
+
+fn missing(file: &Subject) -> Check {
+    Check::fail("files", format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
+}
+
+/// What lies in the place of `model.sig`; `None` if nothing does, or nothing that could be it.
+fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<ModelSignature>, Error> {
+    let path = root.join(MODEL_SIGNATURE_PATH);
+    let Ok((file, metadata)) = open_regular(&path, Symlinks::Refuse) else {
+        return Ok(None);
+    };
+    let mut content = ModelSignatureReader::new(seal);
+    // One byte more than belongs there shows that it is another file; more is not read.
+    let most = content.expected() + 1;
+    read_through(&mut file.take(most), most.min(metadata.len()), &mut [&mut content], &|_| {})
+        .map_err(|source| Error::io(&path, source))?;
+    Ok(Some(content.finish()))
+}

@@ -1,0 +1,284 @@
+//! Any model with a signature of its own (OpenSSF Model Signing), also one that modelseal never built: its
+//! files are the signed ones, and nothing else is known about it.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Error, Options, Target, Verification, files, signature, signer};
+use crate::gate::{count_warnings, excuse};
+use crate::oms::{self, Compared, Difference, GIT_PATHS, ModelStatement, Order, compare};
+use crate::policy::{Policy, Previous, Tables};
+use crate::report::{Check, Report};
+use modelseal_format::digest::{self, Symlinks, open_regular};
+use modelseal_format::sign::read_foreign;
+use modelseal_format::text::{count, name};
+
+/// No model signature is longer.
+const LONGEST: u64 = 128 << 20;
+
+/// How many names a line shows.
+const SHOWN: usize = 5;
+
+/// A model, and what signed it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// A directory, or one file.
+    pub path: PathBuf,
+    pub signature: PathBuf,
+    /// Relative to the model: left out with all that lies in them, beside what the signature leaves out.
+    pub ignored: BTreeSet<String>,
+    /// Files that nobody signed may lie there.
+    pub ignore_unsigned: bool,
+}
+
+/// Verifies a model by its signature. Of the options those count that a signature can answer: signers, policy,
+/// time.
+///
+/// # Errors
+/// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
+pub fn verify_model(model: &Model, options: &Options<'_>) -> Result<Report, Error> {
+    let target = Target::Path(model.path.clone());
+    // The model itself may be named by a link; what lies in it may not be one.
+    let path = model.path.canonicalize().map_err(|source| Error::io(&model.path, source))?;
+    let model = Model { path, ..model.clone() };
+    let content = read(&model.signature)?;
+    let mut verification = Verification::new(&target, options)?;
+    let Some(statement) = check_signature(&mut verification, &content) else {
+        return Ok(verification.report);
+    };
+    drop(content);
+    check_files(&mut verification, &model, &statement)?;
+    check_policy(&mut verification, &statement);
+    Ok(verification.report)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::io(path, source);
+    let (file, metadata) = match open_regular(path, Symlinks::Follow) {
+        Ok(opened) => opened,
+        Err(digest::Error::NotRegular { kind, .. }) => {
+            return Err(failed(io::Error::other(format!("it is {kind}, where a signature is needed"))));
+        }
+        Err(digest::Error::Io { source, .. }) => return Err(failed(source)),
+        Err(other) => return Err(other.into()),
+    };
+    if metadata.len() > LONGEST {
+        return Err(failed(io::Error::other(format!("it is longer than {LONGEST} bytes"))));
+    }
+    let mut content = Vec::new();
+    file.take(LONGEST).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
+}
+
+/// Steps 1 and 2: it is a signature by somebody who is trusted, and what it says means something. What nobody
+/// who is trusted signed is not looked at.
+fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Option<ModelStatement> {
+    let bundle = match read_foreign(content) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            verification.add(Check::fail("seal", format!("the signature cannot be read: {error}")));
+            verification.not_reached("anything: there is no signature to go by");
+            return None;
+        }
+    };
+    verification.accepted = signature::check_by(verification, &bundle, &|key| oms::verify(&bundle, key));
+    // What a signature says stands first in a report, and is read last.
+    let Some(accepted) = &verification.accepted else {
+        let skipped = Check::skip("seal", "what it says was not read: nobody who is trusted signed it");
+        verification.report.checks.insert(0, skipped);
+        verification.not_reached("the files: the signature was not accepted");
+        return None;
+    };
+    let signer = signer(accepted);
+    let (check, statement) = match ModelStatement::read(bundle.payload()) {
+        Ok(statement) => (Check::pass("seal", describe(&statement)), Some(statement)),
+        Err(error) => (Check::fail("seal", error.to_string()), None),
+    };
+    let report = &mut verification.report;
+    report.signers.push(signer);
+    report.checks.insert(0, check);
+    match &statement {
+        Some(statement) => {
+            report.hash = statement.hash.name();
+            report.files = Some(statement.files().len() as u64);
+            report.model_digest = statement.root;
+        }
+        None => verification.not_reached("the files: what was signed is not a model"),
+    }
+    statement
+}
+
+fn describe(statement: &ModelStatement) -> String {
+    let model = statement.model.as_ref().map(|model| format!(" of {}", name(model))).unwrap_or_default();
+    let files = count(statement.files().len() as u64, "file", "files");
+    let pieces = match statement.shard_size {
+        Some(size) => format!(" in pieces of {}", count(size, "byte", "bytes")),
+        None => String::new(),
+    };
+    let order = match statement.order {
+        Order::Specification => "",
+        Order::Reference => "; listed in the order of the reference tool, not that of the specification",
+        Order::Other => "; listed in no order that the specification knows",
+    };
+    format!("model signature{model} over {files}{pieces}, {}{order}", statement.hash.name())
+}
+
+/// Step 4: the files are the signed ones.
+fn check_files(
+    verification: &mut Verification<'_>,
+    model: &Model,
+    statement: &ModelStatement,
+) -> Result<(), Error> {
+    let signed = statement.files();
+    let is_listed = |path: &str| {
+        let below = format!("{path}/");
+        signed.iter().any(|file| *file == path || file.starts_with(&below))
+    };
+    // What the reference tool leaves out without saying so; release 0.2 did not.
+    let git = GIT_PATHS.into_iter().filter(|path| !is_listed(path)).map(str::to_string);
+    let own = relative(&model.path, &model.signature).filter(|path| !is_listed(path));
+    let ignored = model.ignored.iter().cloned().chain(git).chain(own.clone()).collect();
+    let mut compared = compare(&model.path, statement, &ignored, verification.options.progress)?;
+    if model.ignore_unsigned {
+        let is_unsigned = |difference: &Difference| *difference == Difference::Unsigned;
+        let unsigned: Vec<String> = compared
+            .differences
+            .extract_if(.., |_, difference| is_unsigned(difference))
+            .map(|(path, _)| path)
+            .collect();
+        note(verification, "that nobody signed", &unsigned);
+    }
+    let left_out: Vec<String> =
+        compared.ignored.iter().filter(|path| Some(*path) != own.as_ref()).cloned().collect();
+    note(verification, "and is left out", &left_out);
+    note(verification, "and is empty, which a signature over pieces does not cover", &compared.empty);
+    let findings = findings(&compared);
+    // Those that are there and were not signed are counted, too.
+    let total = compared.differences.len() + usize::try_from(compared.same).unwrap_or(usize::MAX);
+    files::add(verification, total, findings, |_| true);
+    Ok(())
+}
+
+fn note(verification: &mut Verification<'_>, what: &str, paths: &[String]) {
+    if paths.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| name(path)).collect();
+    let more = if paths.len() > SHOWN { ", …" } else { "" };
+    verification.not_reached(&format!("what lies there {what}: {}{more}", shown.join(", ")));
+}
+
+fn findings(compared: &Compared) -> Vec<Check> {
+    let hint = "fetch the model again; if it stays so, do not deploy it";
+    let differences = compared.differences.iter();
+    let findings = differences.map(|(path, difference)| {
+        let message = match difference {
+            Difference::Missing => format!("{} is missing", name(path)),
+            Difference::Unsigned => format!("{} is there, and nobody signed it", name(path)),
+            Difference::Content { .. } => format!("{} is not the file that was signed", name(path)),
+            Difference::Refused(reason) => format!("{}: {reason}", name(path)),
+        };
+        let check = Check::fail("files", message).path(path);
+        match difference {
+            Difference::Content { expected, actual } => check.differs(expected, actual).hint(hint),
+            Difference::Unsigned => check.hint(
+                "`--ignore-unsigned-files` accepts files that nobody signed, `--ignore-path` some of them",
+            ),
+            _ => check.hint(hint),
+        }
+    });
+    findings.collect()
+}
+
+/// A path below the model, relative to it; `None`: it lies elsewhere.
+fn relative(model: &Path, path: &Path) -> Option<String> {
+    let (model, path) = (model.canonicalize().ok()?, path.canonicalize().ok()?);
+    let relative = path.strip_prefix(model).ok()?.to_str()?.to_string();
+    (!relative.is_empty()).then_some(relative)
+}
+
+/// Step 7: what a policy demands beyond the signature, no model signature can show.
+fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement) {
+    verification.add(Check::skip(
+        "lineage",
+        "none: a model signature names files, and nothing that they are made of",
+    ));
+    let Some(policy) = verification.options.policy else {
+        verification.not_reached("policy (none given)");
+        return;
+    };
+    verification.add(model_name(policy, statement));
+    for (id, what) in lineage_demands(policy) {
+        let message = match id.as_str() {
+            "signatures" => format!("the policy demands {what}, and a model signature has one"),
+            _ => format!("the policy demands {what}, and a model signature has no lineage"),
+        };
+        verification
+            .add(Check::fail(id, message).hint(
+                "a release that `modelseal build` sealed can show it, or another policy asks for less",
+            ));
+    }
+    excuse(&mut verification.report.checks, policy, verification.options.now);
+    count_warnings(&mut verification.report.checks, policy);
+}
+
+fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
+    let demanded = policy.tables.model.get_ref();
+    match &statement.model {
+        Some(found) if found == demanded => Check::pass("model", found.clone()),
+        Some(found) => {
+            let found = name(found);
+            Check::fail("model", format!("this is the model {found}, and the policy is for `{demanded}`"))
+                .hint("the wrong model, or the wrong policy")
+        }
+        None => Check::fail("model", format!("it names no model, and the policy is for `{demanded}`")),
+    }
+}
+
+/// The ids of what a policy demands of a release's lineage, and what that is.
+fn lineage_demands(policy: &Policy) -> Vec<(String, String)> {
+    // Taken apart, so that whatever a policy can demand some day is thought of here.
+    let Tables {
+        model: _,
+        origin,
+        reproduced_level: _,
+        signatures,
+        min_release,
+        previous,
+        warnings: _,
+        signer: _,
+        code,
+        data,
+        refresh,
+        probe,
+        waiver: _,
+    } = &policy.tables;
+    let mut demands: Vec<(String, String)> = Vec::new();
+    let mut demand = |id: &str, what: String| demands.push((id.to_string(), what));
+    if let Some(origin) = origin {
+        demand("lineage.origin", format!("the origin {}", origin.name()));
+    }
+    if code.is_some() {
+        demand("lineage.code", "a code revision".to_string());
+    }
+    for source in data.keys() {
+        demand(&format!("lineage.data.{source}"), format!("the data `{source}`"));
+    }
+    if refresh.is_some() {
+        demand("gate.refresh", "something new in it".to_string());
+    }
+    for (probe, _) in probe.iter().filter(|(_, probe)| probe.required) {
+        demand(&format!("probe.{probe}"), format!("the probe `{probe}`"));
+    }
+    if *previous == Some(Previous::Required) {
+        demand("previous", "the previous release".to_string());
+    }
+    if min_release.is_some() {
+        demand("gate.rollback", "a release number".to_string());
+    }
+    if let Some(count) = signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
+        demand("signatures", format!("{count} signatures"));
+    }
+    demands
+}

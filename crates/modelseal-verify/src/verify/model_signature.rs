@@ -1,0 +1,62 @@
+//! Step 5: `model.sig` is there or not, as the manifest says, and says the same as the manifest.
+
+use super::Verification;
+use crate::report::Check;
+use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
+use modelseal_format::release::{ModelSignature, Seal};
+use modelseal_format::sign::{Material, read_bundle};
+
+const ID: &str = "model_signature";
+
+/// Its content is a pure function of the manifest, so it is written again and compared.
+pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, found: Option<&ModelSignature>) {
+    let check = match (seal.manifest.internal().model_signature, found) {
+        (false, None) => Check::pass(ID, "none, as sealed"),
+        (false, Some(_)) => {
+            Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"))
+        }
+        (true, None) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
+        (true, Some(ModelSignature::Own { signature, payload })) => {
+            verify(verification, seal, *payload, signature)
+        }
+        (true, Some(ModelSignature::Other { text: Some(text) })) => explain(seal, text),
+        (true, Some(ModelSignature::Other { text: None })) => {
+            Check::fail(ID, "it lists other files than the manifest, or was signed by another key")
+        }
+    };
+    verification.add(check);
+}
+
+fn verify(verification: &Verification<'_>, seal: &Seal, payload: u64, signature: &[u8]) -> Check {
+    let Some(signer) = &verification.accepted else {
+        return Check::fail(ID, "the seal has no accepted signer");
+    };
+    match signer.key.verify(&seal.model_signature_payload(payload), signature) {
+        Ok(()) => Check::pass(ID, "OMS, same key, same files"),
+        Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
+    }
+}
+
+/// Why it is not the one that belongs there.
+fn explain(seal: &Seal, text: &[u8]) -> Check {
+    let bundle = match read_bundle(text) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            return Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
+        }
+    };
+    if seal.bundle.material != bundle.material {
+        let check = Check::fail(ID, "it was signed by another key than the seal");
+        return match (&seal.bundle.material, &bundle.material) {
+            (Material::Key { hint: Some(expected) }, Material::Key { hint: Some(found) }) => {
+                check.differs(format!("sha256:{expected}"), format!("sha256:{found}"))
+            }
+            _ => check,
+        };
+    }
+    match sealed_release(bundle.payload()) {
+        Some(other) if other != seal.release => Check::fail(ID, "it belongs to another release")
+            .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
+        _ => Check::fail(ID, "it lists other files than the manifest"),
+    }
+}

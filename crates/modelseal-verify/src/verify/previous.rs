@@ -1,0 +1,104 @@
+//! The release that is deployed now, to compare with: accepted by the same keys, and whole.
+
+use std::io::Read;
+
+use super::{Error, Options, Target, Verification, archive, directory, seal};
+use crate::policy::{Policy, Previous};
+use crate::report::{Check, Status};
+use crate::trust::TrustedSigner;
+use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::manifest::LONGEST_SEAL;
+use modelseal_format::release::{Discard, Seal, SealError};
+
+const ID: &str = "previous";
+
+/// The steps that a previous release has to pass; a bare seal has only the first two.
+const STEPS: [&str; 5] = ["seal", "signature", "archive", "files", "model_signature"];
+
+/// The previous release, if there is one that is accepted.
+pub(super) fn check(
+    verification: &mut Verification<'_>,
+    policy: &Policy,
+    seal: &Seal,
+) -> Result<Option<Seal>, Error> {
+    let options = verification.options;
+    let Some(target) = options.previous else {
+        if policy.tables.previous == Some(Previous::Required) {
+            let message = "the policy demands a comparison with the previous release";
+            verification
+                .add(Check::unknown(ID, message).hint("`--previous` names the release that is deployed now"));
+        }
+        return Ok(None);
+    };
+    let shown = modelseal_format::text::name(&target.shown());
+    let previous = match accept(target, options)? {
+        Ok(previous) => previous,
+        Err(reason) => {
+            let message = format!("the previous release {shown} is not accepted: {reason}");
+            verification.add(Check::fail(ID, message).hint("name the release that is deployed now"));
+            return Ok(None);
+        }
+    };
+    let model = previous.manifest.model();
+    verification.add(if model.name != seal.manifest.model().name {
+        Check::fail(ID, format!("the previous release {shown} is of the model `{}`", model.name))
+    } else if previous.release == seal.release {
+        Check::warn(ID, format!("{} {}: the very same release", model.name, model.version))
+    } else {
+        let digest = modelseal_format::text::short(&previous.release.to_string());
+        Check::pass(ID, format!("{} {}, release sha256:{digest}", model.name, model.version))
+    });
+    Ok(Some(previous))
+}
+
+/// The seal, read once and accepted; or why it is not.
+fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>, Error> {
+    // A signer whose time has ended since then signed it well.
+    let then =
+        |signer: &TrustedSigner| TrustedSigner { rights: signer.rights.without_end(), ..signer.clone() };
+    let signers: Vec<TrustedSigner> = options.signers.iter().map(then).collect();
+    let options = Options {
+        signers: &signers,
+        release: None,
+        attestations: &[],
+        outside: &[],
+        policy: None,
+        previous: None,
+        ..*options
+    };
+    let mut verification = Verification::new(target, &options)?;
+    let seal = match seal::open(target)? {
+        seal::Opened::Directory(root) => {
+            directory::verify(&mut verification, &root)?;
+            verification.seal.take()
+        }
+        seal::Opened::Archive(source) => match bare_seal(target)? {
+            Some(read) => verification.seal_and_signature(read),
+            None => {
+                archive::verify(&mut verification, source, &mut Discard)?;
+                verification.seal.take()
+            }
+        },
+    };
+    let failed = verification.report.checks.iter().find(|check| {
+        STEPS.contains(&check.id.as_str()) && !matches!(check.status, Status::Pass | Status::Warn)
+    });
+    Ok(match (seal, failed) {
+        (Some(seal), None) => Ok(seal),
+        (_, Some(check)) => Err(check.message.clone()),
+        (None, None) => Err("it could not be read to its end".to_string()),
+    })
+}
+
+/// A seal that stands alone; `None`: it is something else.
+fn bare_seal(target: &Target) -> Result<Option<Result<Seal, SealError>>, Error> {
+    let Target::Path(path) = target else { return Ok(None) };
+    let io = |source| Error::io(path, source);
+    let (file, _) = open_regular(path, Symlinks::Follow)?;
+    let mut reader = file.take(LONGEST_SEAL);
+    let mut first = [0];
+    if reader.read(&mut first).map_err(io)? == 0 || first != *b"{" {
+        return Ok(None);
+    }
+    Ok(Some(Seal::read(&mut first.as_slice().chain(reader)).map_err(io)?))
+}

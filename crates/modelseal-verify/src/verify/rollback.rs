@@ -1,0 +1,112 @@
+//! An older release in the place of a newer one: refused, unless somebody who may say so says that it is meant.
+
+use super::Verification;
+use crate::policy::Policy;
+use crate::report::Check;
+use modelseal_format::manifest::{Model, Rollback};
+use modelseal_format::release::Seal;
+use modelseal_format::text::{Escaped, short};
+
+const ROLLBACK: &str = "gate.rollback";
+const VERSION: &str = "gate.version";
+
+/// Somebody who may say so says that going back is meant, and the time for it is not over.
+#[derive(Debug)]
+pub(super) struct Meant {
+    pub(super) rollback: Rollback,
+    /// Who says so.
+    pub(super) signer: String,
+}
+
+/// Compares the numbers and versions of two releases of one model, and a number with what the policy demands.
+pub(super) fn check(
+    verification: &mut Verification<'_>,
+    policy: &Policy,
+    seal: &Seal,
+    previous: Option<&Seal>,
+) {
+    let previous = previous.filter(|previous| previous.release != seal.release);
+    let model = seal.manifest.model();
+    if let Some(previous) = previous
+        && previous.manifest.model().version == model.version
+    {
+        let digest = |seal: &Seal| format!("sha256:{}", short(&seal.release.to_string()));
+        let message = format!(
+            "two releases are called {}: the previous one, {}, and this one, {}",
+            model.directory(),
+            digest(previous),
+            digest(seal)
+        );
+        verification.add(Check::fail(VERSION, message).hint("give every release a version of its own"));
+    }
+    let before = previous.map(|previous| previous.manifest.model());
+    if let Some(check) = compare(policy.tables.min_release, model, before) {
+        let check = excuse(check, verification);
+        verification.add(check);
+    }
+}
+
+enum Order {
+    Older(String),
+    Check(Check),
+}
+
+fn compare(least: Option<u64>, model: &Model, before: Option<&Model>) -> Option<Order> {
+    let number = model.release;
+    let unknown = |message: String| {
+        let hint = "`release = N` under `[model]` of the recipe, rising with every release";
+        Some(Order::Check(Check::unknown(ROLLBACK, message).hint(hint)))
+    };
+    match (number, least) {
+        (None, Some(least)) => {
+            return unknown(format!("it has no `release` number, and the policy demands at least {least}"));
+        }
+        (Some(number), Some(least)) if number < least => {
+            return Some(Order::Older(format!(
+                "release {number} is older than {least}, the least that the policy accepts"
+            )));
+        }
+        _ => {}
+    }
+    match (number, before.map(|before| before.release)) {
+        (None, Some(Some(before))) => unknown(format!(
+            "the previous release has the number {before}, and this one has none: which is newer cannot be said"
+        )),
+        (Some(number), Some(Some(before))) if number < before => {
+            Some(Order::Older(format!("release {number} is older than {before}, the previous one")))
+        }
+        (Some(number), Some(Some(before))) if number == before => {
+            let message = format!("two releases have the number {number}: the previous one and this one");
+            Some(Order::Check(
+                Check::fail(ROLLBACK, message).hint("give every release a higher number than the last"),
+            ))
+        }
+        (Some(number), Some(Some(before))) => {
+            Some(Order::Check(Check::pass(ROLLBACK, format!("release {number}, after {before}"))))
+        }
+        (Some(number), _) if least.is_some() => {
+            Some(Order::Check(Check::pass(ROLLBACK, format!("release {number}"))))
+        }
+        _ => None,
+    }
+}
+
+/// An older release may be meant.
+fn excuse(order: Order, verification: &Verification<'_>) -> Check {
+    let message = match order {
+        Order::Check(check) => return check,
+        Order::Older(message) => message,
+    };
+    match verification.meant.first() {
+        Some(Meant { rollback, signer }) => {
+            let reason = Escaped(&rollback.reason);
+            let until = rollback.until;
+            Check::pass(
+                ROLLBACK,
+                format!("{message}; going back is meant until {until}: {reason} ({signer})"),
+            )
+        }
+        None => Check::fail(ROLLBACK, message)
+            .hint("`modelseal rollback` makes a signed statement that going back is meant"),
+    }
+}

@@ -1,0 +1,41 @@
+//! Step 2: somebody whom the caller named signed it.
+
+use super::Verification;
+use crate::report::Check;
+use crate::trust::{self, Accepted, Role};
+use modelseal_format::release::Seal;
+use modelseal_format::sign::Bundle;
+
+/// What signs a seal: [`Seal::verify`].
+pub(super) fn check<'a>(verification: &mut Verification<'a>, seal: &Seal) -> Option<Accepted<'a>> {
+    check_by(verification, &seal.bundle, &|key| seal.verify(key))
+}
+
+/// Tries everybody who is trusted; what the bundle says about its signer is only compared.
+pub(super) fn check_by<'a>(
+    verification: &mut Verification<'a>,
+    bundle: &Bundle,
+    check: trust::Check<'_>,
+) -> Option<Accepted<'a>> {
+    let options = verification.options;
+    let accepted = match trust::accept(options.signers, bundle, check, options.now) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let mut check = Check::fail("signature", refusal.message);
+            (check.expected, check.actual) = (refusal.expected, refusal.actual);
+            check.hint = refusal.hint.map(str::to_string);
+            verification.add(check);
+            return None;
+        }
+    };
+    let accepted = match accepted.acting(Role::Build, options.now) {
+        Ok(accepted) => accepted,
+        Err(reason) => {
+            let check = Check::fail("signature", format!("signed by {reason}"));
+            verification.add(check.hint("the policy says who may build; do not deploy what others built"));
+            return None;
+        }
+    };
+    verification.add(Check::pass("signature", accepted.shown()));
+    Some(accepted)
+}

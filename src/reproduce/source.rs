@@ -1,0 +1,99 @@
+//! Where the code of a rebuild comes from.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::rebuild::{Stopped, not_tried};
+use modelseal_build::checkout::Repository;
+use modelseal_build::inputs::{self, WorkTree};
+use modelseal_format::digest;
+use modelseal_format::manifest::Statement;
+
+/// How the clone around the working directory is called.
+const HERE: &str = "this clone";
+
+/// Where the code comes from.
+pub(super) enum Source {
+    Directory {
+        root: PathBuf,
+        remote: Option<String>,
+        /// As the caller named it.
+        shown: String,
+    },
+    Address(String),
+}
+
+impl Source {
+    /// What the caller names, the clone around the working directory if it holds the commit, or the sealed remote.
+    pub(super) fn find(
+        manifest: &Statement,
+        named: Option<&str>,
+        commit: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, Stopped> {
+        let sealed = manifest.dependencies().iter().find(|input| input.name == "code");
+        let remote = sealed.and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
+        let remote = remote.map(str::to_string);
+        match named {
+            Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),
+            Some(source) => {
+                let root = work_tree_root(Path::new(source))?;
+                return Ok(Source::Directory { root, remote, shown: source.to_string() });
+            }
+            None => {}
+        }
+        let here = work_tree_root(Path::new(".")).ok().filter(|root| holds(root, commit));
+        match (remote, here) {
+            (Some(remote), Some(here)) => {
+                // The remote is what others can reach; the clone at hand is what works without a network.
+                notes.push(format!(
+                    "the code is taken from the clone that you stand in; others clone {}",
+                    modelseal_format::text::Escaped(&remote)
+                ));
+                Ok(Source::Directory { root: here, remote: Some(remote), shown: HERE.to_string() })
+            }
+            (Some(remote), None) => Ok(Source::Address(remote)),
+            (None, Some(root)) => Ok(Source::Directory { root, remote: None, shown: HERE.to_string() }),
+            (None, None) => Err(not_tried(
+                "no remote was sealed, and this directory does not hold the commit",
+                "`--source` names a clone of the repository",
+            )),
+        }
+    }
+
+    pub(super) fn as_repository(&self) -> Repository<'_> {
+        match self {
+            Source::Directory { root, remote, .. } => {
+                Repository::Directory { root, remote: remote.as_deref() }
+            }
+            Source::Address(address) => Repository::Address(address),
+        }
+    }
+
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Source::Directory { root, .. } => Some(root),
+            Source::Address(_) => None,
+        }
+    }
+
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Source::Directory { shown, .. } => shown.clone(),
+            Source::Address(address) => address.clone(),
+        }
+    }
+}
+
+fn work_tree_root(path: &Path) -> Result<PathBuf, Error> {
+    if !path.exists() {
+        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(inputs::Error::from(digest::Error::io(path, absent)).into());
+    }
+    let work_tree = WorkTree::discover(path).map_err(inputs::Error::from)?;
+    Ok(work_tree.root().to_path_buf())
+}
+
+fn holds(root: &Path, commit: &str) -> bool {
+    WorkTree::discover(root).is_ok_and(|work_tree| work_tree.holds(commit))
+}
