@@ -4,21 +4,20 @@
 //! entries. Nothing is trusted and nothing is judged.
 
 mod model_signature;
+#[cfg(feature = "signing")]
+mod signed_statement;
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 
-use crate::archive::{ArchiveReader, Entry, Frame, ReadError, write_whole};
+use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE, Progress};
 use crate::document::{Counted, Document};
-use crate::manifest::{
-    Attestation, MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest, Statement, Subject,
-};
-use crate::sign::{
-    self, Bundle, BundleError, Form, KeyError, PublicKey, ReadBundle, SignatureError, SignedBundle, Signer,
-};
+use crate::manifest::{MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest, Statement, Subject};
+use crate::sign::{self, Bundle, BundleError, Form, PublicKey, ReadBundle, SignatureError, SignedBundle};
 
 pub use model_signature::{ModelSignature, ModelSignatureReader};
+#[cfg(feature = "signing")]
+pub use signed_statement::{SignedStatement, StatementError};
 
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
@@ -111,56 +110,6 @@ pub fn frame(manifest: &Statement) -> Frame {
 /// A sealed file as an entry of the archive.
 pub fn entry(file: &Subject) -> Entry<'_> {
     Entry { path: &file.name, size: file.size(), executable: file.executable() }
-}
-
-/// Why a statement about a release could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StatementError {
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error("cannot write the statement {}", crate::text::path(path))]
-    Write { path: PathBuf, source: io::Error },
-}
-
-impl StatementError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        if let StatementError::Key(error) = self { error.hint() } else { None }
-    }
-}
-
-/// A statement about a release, signed and not written yet.
-pub struct SignedStatement {
-    /// The bundle.
-    pub bytes: Vec<u8>,
-    /// What its name ends in: `WHAT.HINT8.sigstore.json`.
-    ending: String,
-}
-
-impl SignedStatement {
-    /// # Errors
-    /// [`StatementError::Key`].
-    pub fn new(statement: &Attestation, signer: &Signer) -> Result<Self, StatementError> {
-        let bytes = SignedBundle::sign(Counted::of(statement.payload()), signer)?.to_vec();
-        let hint = signer.public_key().hint().to_string();
-        let ending = format!("{}.{}.sigstore.json", statement.claim().word(), &hint[..8]);
-        Ok(Self { bytes, ending })
-    }
-
-    /// Writes it beside an archive, in the place of what the same signer said before.
-    ///
-    /// # Errors
-    /// [`StatementError::Write`].
-    pub fn write_beside(&self, archive: &Path) -> Result<PathBuf, StatementError> {
-        let archive = std::path::absolute(archive).unwrap_or_else(|_| archive.to_path_buf());
-        let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let path = archive.with_file_name(format!("{name}.{}", self.ending));
-        match write_whole(&path, &self.bytes) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(StatementError::Write { path, source }),
-        }
-    }
 }
 
 /// Is handed the content of the files while an archive is read.

@@ -5,10 +5,15 @@
 mod bundle;
 mod dsse;
 mod foreign;
+#[cfg(feature = "signing")]
 mod key_file;
+mod key_source;
+mod pem;
+#[cfg(feature = "signing")]
 mod private_key;
 mod public_key;
 mod reading;
+#[cfg(feature = "signing")]
 mod signer;
 
 use std::path::PathBuf;
@@ -16,13 +21,14 @@ use std::path::PathBuf;
 pub use bundle::{Bundle, BundleError, Form, Material, SignedBundle, bundle_length};
 pub use dsse::pre_authentication_encoding;
 pub use foreign::read_foreign;
-pub use key_file::{
-    KeySource, check_private_key, local_cache_directory, local_key_directory, local_key_path,
-    read_private_key, read_public_key, write_key_pair,
-};
+#[cfg(feature = "signing")]
+pub use key_file::{check_private_key, local_key_directory, read_private_key, write_key_pair};
+pub use key_source::{KeySource, local_cache_directory, local_key_path, read_public_key};
+#[cfg(feature = "signing")]
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
 pub use reading::{ReadBundle, read_bundle, read_bundle_from, signature_in_tail, tail_length};
+#[cfg(feature = "signing")]
 pub use signer::{SignElsewhere, Signer};
 
 /// A password, wiped from memory when it is no longer needed.

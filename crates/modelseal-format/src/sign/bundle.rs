@@ -9,7 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
 
-use super::{KeyError, PublicKey, SignatureError, Signer};
+#[cfg(feature = "signing")]
+use super::{KeyError, Signer};
+use super::{PublicKey, SignatureError};
 use crate::document::{BUFFER, Counted, Document};
 
 pub(super) const START: &str =
@@ -119,6 +121,7 @@ impl<D: Document> SignedBundle<D> {
     ///
     /// # Errors
     /// [`KeyError`] for a key that cannot sign.
+    #[cfg(feature = "signing")]
     pub fn sign(payload: Counted<D>, signer: &Signer) -> Result<Self, KeyError> {
         let signature = signer.sign(&payload)?;
         Ok(Self::new(payload, &signature, signer.material()))

@@ -1,74 +1,16 @@
-//! Where keys come from and where they are kept.
+//! Private keys in files.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use etcetera::{AppStrategy, AppStrategyArgs};
+use etcetera::AppStrategy;
 
-use super::{AskPassword, KeyError, Password, PrivateKey, PublicKey};
-use crate::digest::{self, Symlinks, open_regular};
-
-/// No key is longer; whatever is, is not a key.
-const MAXIMUM: u64 = 64 << 10;
-
-/// What `--key` names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    File(PathBuf),
-    /// `env://NAME`: the key itself is the variable's value.
-    Variable(String),
-    /// `-`
-    StandardInput,
-    /// `local`: this user's own key.
-    Local,
-}
-
-impl From<&str> for KeySource {
-    fn from(text: &str) -> Self {
-        match text {
-            "-" => KeySource::StandardInput,
-            "local" => KeySource::Local,
-            _ => match text.strip_prefix("env://") {
-                Some(name) => KeySource::Variable(name.to_string()),
-                None => KeySource::File(PathBuf::from(text)),
-            },
-        }
-    }
-}
-
-impl KeySource {
-    /// How messages name the key.
-    pub fn shown(&self) -> String {
-        match self {
-            KeySource::File(path) => crate::text::path(path),
-            KeySource::Variable(name) => format!("`env://{}`", crate::text::Escaped(name)),
-            KeySource::StandardInput => "on standard input".to_string(),
-            KeySource::Local => "`local`".to_string(),
-        }
-    }
-
-    /// The short name that a report gives a signer: the file's name without its ending.
-    pub fn name(&self) -> String {
-        match self {
-            KeySource::File(path) => {
-                path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-            }
-            KeySource::Variable(name) => name.clone(),
-            KeySource::StandardInput => "stdin".to_string(),
-            KeySource::Local => "local".to_string(),
-        }
-    }
-}
-
-/// The user's own private key, in the configuration directory of the platform. It need not exist.
-///
-/// # Errors
-/// [`KeyError::NoHome`].
-pub fn local_key_path() -> Result<PathBuf, KeyError> {
-    Ok(directories()?.config_dir().join("local.key"))
-}
+use super::key_source::{
+    KeySource, directories, local_key_path, open_file, read_file, read_other, within_home,
+};
+use super::{AskPassword, KeyError, Password, PrivateKey};
 
 /// The directory of the user's own key, made for this user alone if it is not there: who finds none could make
 /// one, with a key of theirs.
@@ -79,31 +21,6 @@ pub fn local_key_directory() -> Result<PathBuf, KeyError> {
     let directory = within_home(directories()?.config_dir())?;
     make_key_directory(&directory)?;
     Ok(directory)
-}
-
-/// Where this program keeps what it can make again for this user, as the system has it.
-///
-/// # Errors
-/// [`KeyError::NoHome`].
-pub fn local_cache_directory() -> Result<PathBuf, KeyError> {
-    within_home(directories()?.cache_dir())
-}
-
-/// Nothing is made where there is no home: root could make one in the root directory. No command can.
-fn within_home(directory: PathBuf) -> Result<PathBuf, KeyError> {
-    match directory.ancestors().find(|above| above.exists()).and_then(Path::parent) {
-        Some(_) => Ok(directory),
-        None => Err(KeyError::NoHome),
-    }
-}
-
-fn directories() -> Result<impl AppStrategy, KeyError> {
-    etcetera::app_strategy::choose_native_strategy(AppStrategyArgs {
-        top_level_domain: "dev".to_string(),
-        author: "modelseal".to_string(),
-        app_name: "modelseal".to_string(),
-    })
-    .map_err(|_| KeyError::NoHome)
 }
 
 /// Whether a private key is there and nobody else can read it. It is not read.
@@ -134,75 +51,6 @@ pub fn read_private_key(source: &KeySource, ask: AskPassword<'_>) -> Result<Priv
         other => read_other(other, &shown)?,
     };
     PrivateKey::from_pem(&text, &shown, ask)
-}
-
-/// Reads a public key.
-///
-/// # Errors
-/// [`KeyError`].
-pub fn read_public_key(source: &KeySource) -> Result<PublicKey, KeyError> {
-    let shown = source.shown();
-    let text = match source {
-        KeySource::Local => read_file(&local_key_path()?.with_extension("pub"), &shown, false)?,
-        KeySource::File(path) => read_file(path, &shown, false)?,
-        other => read_other(other, &shown)?,
-    };
-    PublicKey::from_pem(&text, &shown)
-}
-
-fn read_file(path: &Path, shown: &str, private: bool) -> Result<Password, KeyError> {
-    read_text(open_file(path, shown, private)?, shown)
-}
-
-fn open_file(path: &Path, shown: &str, private: bool) -> Result<fs::File, KeyError> {
-    let key = || shown.to_string();
-    let (file, metadata) = open_regular(path, Symlinks::Follow).map_err(|error| match error {
-        digest::Error::NotRegular { kind, .. } => KeyError::NotRegular { key: key(), kind },
-        digest::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            KeyError::Missing(key())
-        }
-        digest::Error::Io { source, .. } => KeyError::Read { key: key(), source },
-        other => KeyError::Read { key: key(), source: io::Error::other(other) },
-    })?;
-    let mode = metadata.mode() & 0o7777;
-    if private && mode & 0o077 != 0 {
-        // A public key may be readable by others; it is only the wrong one.
-        let mut text = String::new();
-        let _ = file.take(MAXIMUM).read_to_string(&mut text);
-        let found = if text.contains("-----BEGIN PUBLIC KEY") {
-            Some("a public key")
-        } else if text.contains("-----BEGIN CERTIFICATE") {
-            Some("a certificate")
-        } else {
-            None
-        };
-        return Err(match found {
-            Some(found) => KeyError::Kind { key: key(), found: found.into(), expected: "a private key" },
-            None => KeyError::Exposed { key: key(), mode },
-        });
-    }
-    Ok(file)
-}
-
-fn read_other(source: &KeySource, shown: &str) -> Result<Password, KeyError> {
-    match source {
-        KeySource::Variable(name) => {
-            std::env::var(name).map(Password::new).map_err(|_| KeyError::Variable(name.clone()))
-        }
-        _ => read_text(io::stdin(), shown),
-    }
-}
-
-fn read_text(source: impl Read, shown: &str) -> Result<Password, KeyError> {
-    let mut text = Password::default();
-    let read = source.take(MAXIMUM + 1).read_to_string(&mut text);
-    let malformed = |reason: &str| KeyError::Malformed { key: shown.to_string(), reason: reason.to_string() };
-    match read {
-        Ok(length) if length as u64 > MAXIMUM => Err(malformed("it is too long for a key")),
-        Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed("it is not text")),
-        Err(source) => Err(KeyError::Read { key: shown.to_string(), source }),
-    }
 }
 
 /// Writes `PREFIX.key` (0600) and `PREFIX.pub`; neither may exist. Directories that are missing are made
@@ -260,8 +108,10 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
-    use crate::sign::KeyAlgorithm;
+    use crate::sign::{KeyAlgorithm, read_public_key};
 
     fn nobody(_: &str) -> io::Result<Option<Password>> {
         Ok(None)

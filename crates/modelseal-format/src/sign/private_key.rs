@@ -1,9 +1,9 @@
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::elliptic_curve::Generate;
 use pkcs8::der::Decode;
-use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef};
+use pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding, PrivateKeyInfoRef};
 
+use super::pem::{algorithm_name, pem_block};
 use super::{AskPassword, KeyError, Password, PublicKey, dsse};
 use crate::document::Document;
 use crate::manifest::PAYLOAD_TYPE;
@@ -70,14 +70,7 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let (_, document) =
                     pkcs8::SecretDocument::from_pem(&block).map_err(|error| malformed(&error))?;
-                let encrypted = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes())
-                    .map_err(|error| malformed(&error))?;
-                let password = ask(shown)
-                    .map_err(|source| KeyError::Read { key: shown.to_string(), source })?
-                    .ok_or_else(|| KeyError::NoPassword(shown.to_string()))?;
-                let opened = encrypted
-                    .decrypt(password.as_bytes())
-                    .map_err(|_| KeyError::WrongPassword(shown.to_string()))?;
+                let opened = decrypt(document.as_bytes(), shown, ask)?;
                 // A wrong password can by chance look right to the padding.
                 Self::from_der(opened.as_bytes(), shown).map_err(|error| match error {
                     KeyError::Malformed { key, .. } => KeyError::WrongPassword(key),
@@ -143,7 +136,10 @@ impl PrivateKey {
             password: Option<&Password>,
         ) -> pkcs8::Result<zeroize::Zeroizing<String>> {
             match password {
+                #[cfg(feature = "encrypted-keys")]
                 Some(password) => key.to_pkcs8_encrypted_pem(password.as_bytes(), LineEnding::LF),
+                #[cfg(not(feature = "encrypted-keys"))]
+                Some(_) => Err(pkcs8::Error::ParametersMalformed),
                 None => key.to_pkcs8_pem(LineEnding::LF),
             }
         }
@@ -198,44 +194,19 @@ impl PrivateKey {
     }
 }
 
-/// Finds the one key in a PEM text. `openssl ecparam -genkey` puts the curve's parameters before it.
-pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), KeyError> {
-    let malformed = |reason: &str| KeyError::Malformed { key: shown.to_string(), reason: reason.to_string() };
-    let mut found = None;
-    let mut rest = text;
-    while let Some(start) = rest.find("-----BEGIN ") {
-        let block = &rest[start..];
-        let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
-        let end = format!("-----END {label}-----");
-        let Some(length) = block.find(&end) else {
-            return Err(malformed("its PEM block has no end"));
-        };
-        let block_end = length + end.len();
-        if label != "EC PARAMETERS" {
-            if found.is_some() {
-                return Err(malformed("it holds more than one PEM block"));
-            }
-            found = Some((label.to_string(), format!("{}\n", &block[..block_end])));
-        }
-        rest = &block[block_end..];
-    }
-    found.ok_or_else(|| malformed("it is not PEM (`-----BEGIN … KEY-----`)"))
+/// The key inside an encrypted one.
+#[cfg(feature = "encrypted-keys")]
+fn decrypt(der: &[u8], shown: &str, ask: AskPassword<'_>) -> Result<pkcs8::SecretDocument, KeyError> {
+    let encrypted = pkcs8::EncryptedPrivateKeyInfoRef::from_der(der)
+        .map_err(|error| KeyError::Malformed { key: shown.to_string(), reason: error.to_string() })?;
+    let password = ask(shown)
+        .map_err(|source| KeyError::Read { key: shown.to_string(), source })?
+        .ok_or_else(|| KeyError::NoPassword(shown.to_string()))?;
+    encrypted.decrypt(password.as_bytes()).map_err(|_| KeyError::WrongPassword(shown.to_string()))
 }
 
-/// The name of a key's algorithm for a person, the dotted identifier where we have no name for it.
-pub(super) fn algorithm_name(algorithm: &AlgorithmIdentifierRef<'_>) -> String {
-    let curve = algorithm.parameters_oid().ok().map(|curve| curve.to_string());
-    let oid = algorithm.oid.to_string();
-    let name = match (oid.as_str(), curve.as_deref()) {
-        ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => "ECDSA P-256",
-        ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => "ECDSA P-384",
-        ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => "ECDSA P-521",
-        ("1.2.840.10045.2.1", Some("1.3.132.0.10")) => "ECDSA secp256k1",
-        ("1.2.840.10045.2.1", _) => "ECDSA with another curve",
-        ("1.2.840.113549.1.1.1", _) => "RSA",
-        ("1.3.101.112", _) => "Ed25519",
-        ("1.3.101.113", _) => "Ed448",
-        (other, _) => other,
-    };
-    name.to_string()
+#[cfg(not(feature = "encrypted-keys"))]
+fn decrypt(_: &[u8], shown: &str, _: AskPassword<'_>) -> Result<pkcs8::SecretDocument, KeyError> {
+    let reason = "it is encrypted, which this build does not support".to_string();
+    Err(KeyError::Malformed { key: shown.to_string(), reason })
 }

@@ -6,7 +6,7 @@ use pkcs8::spki::{EncodePublicKey, SubjectPublicKeyInfoRef};
 use pkcs8::{DecodePublicKey, LineEnding};
 use sha2::Digest as _;
 
-use super::private_key::{algorithm_name, pem_block};
+use super::pem::{algorithm_name, pem_block};
 use super::{Form, KeyError, dsse};
 use crate::digest::Digest;
 use crate::document::Document;
