@@ -6,6 +6,7 @@ mod algorithms;
 mod authority;
 mod certificate;
 mod files;
+#[cfg_attr(not(feature = "identities"), path = "trust/no_identities.rs")]
 mod identity;
 mod rights;
 

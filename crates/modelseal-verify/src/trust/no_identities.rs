@@ -1,0 +1,82 @@
+//! In the place of `identity` without the feature `identities`: no value of these types can be made.
+
+use jiff::Timestamp;
+
+use super::{Accepted, Refusal, TrustError, TrustedSigner};
+use modelseal_format::sign::Bundle;
+
+const UNSUPPORTED: &str = "this program is built without support for identities";
+
+fn unsupported() -> TrustError {
+    TrustError::Identity(UNSUPPORTED.to_string())
+}
+
+/// Identities that are trusted, as a root of trust vouches for them.
+#[derive(Debug, Clone)]
+pub enum IdentityTrust {}
+
+/// Which identities are meant.
+#[derive(Debug, Clone)]
+pub enum Pattern {}
+
+/// Authorities that are trusted to say when something was signed (RFC 3161).
+#[derive(Debug, Clone)]
+pub enum TimeTrust {}
+
+impl Pattern {
+    /// # Errors
+    /// Always.
+    pub fn exact(_identity: &str) -> Result<Self, TrustError> {
+        Err(unsupported())
+    }
+
+    /// # Errors
+    /// Always.
+    pub fn regexp(_text: &str) -> Result<Self, TrustError> {
+        Err(unsupported())
+    }
+}
+
+impl IdentityTrust {
+    /// # Errors
+    /// Always: there is no pattern.
+    pub fn new(identity: Pattern, _issuer: &str, _root: Option<(&str, &str)>) -> Result<Self, TrustError> {
+        match identity {}
+    }
+
+    pub(super) fn is_one(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn describes(&self, _identity: &str, _issuer: &str) -> bool {
+        match *self {}
+    }
+
+    /// Who is meant, for messages.
+    pub fn shown(&self) -> String {
+        match *self {}
+    }
+}
+
+impl TimeTrust {
+    /// # Errors
+    /// Always.
+    pub fn new(_text: &str, shown: &str) -> Result<Self, TrustError> {
+        Err(TrustError::Root { shown: shown.to_string(), reason: UNSUPPORTED.to_string() })
+    }
+
+    pub(super) fn time(&self, _timestamp: &[u8], _signature: &[u8]) -> Result<Timestamp, String> {
+        match *self {}
+    }
+}
+
+/// Nobody is trusted by identity.
+pub(super) fn accept<'a>(
+    _signers: &'a [TrustedSigner],
+    _bundle: &Bundle,
+    _whole: &[u8],
+) -> Result<Accepted<'a>, Refusal> {
+    Err(Refusal::new(format!(
+        "it has one certificate with log entries or timestamps, as identities have, and {UNSUPPORTED}"
+    )))
+}
