@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +29,8 @@ impl Scratch {
     /// # Errors
     /// Those of the system.
     pub fn new_in(parent: &Path) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("modelseal-").tempdir_in(parent)?;
+        let own = fs::Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().prefix("modelseal-").permissions(own).tempdir_in(parent)?;
         // Links resolved, so that a sandbox and the command agree on the name.
         let path = directory.keep().canonicalize()?;
         Ok(Self { _unfinished: Unfinished::new(&path), path })
@@ -55,8 +57,9 @@ impl Drop for Scratch {
     }
 }
 
-/// How deep a directory is removed at once: fewer levels than files may be open, or than a path may have.
-const DEPTH: usize = 64;
+/// How deep a directory is removed at once: fewer levels than files may be open, and than a path of the longest names
+/// may have (12 of 255 bytes).
+const DEPTH: usize = 12;
 
 /// Removes a directory in which some directories may forbid it, or lie deeper than can be reached at once.
 pub fn remove_all(path: &Path) {
@@ -88,7 +91,12 @@ fn flatten(path: &Path, round: usize) -> bool {
     let moved = deep.iter().enumerate().filter(|(index, deep)| {
         fs::rename(deep, path.join(format!(".modelseal-deep-{round}-{index}"))).is_ok()
     });
-    moved.count() > 0
+    let moved = moved.count() > 0;
+    // What it was moved out of is not deep any more.
+    let tops = deep.iter().filter_map(|deep| deep.strip_prefix(path).ok()?.components().next());
+    let tops: BTreeSet<PathBuf> = tops.map(|top| path.join(top)).collect();
+    tops.iter().for_each(|top| _ = fs::remove_dir_all(top));
+    moved
 }
 
 fn directories(path: &Path) -> impl Iterator<Item = walkdir::DirEntry> {
@@ -108,6 +116,24 @@ mod tests {
         fs::write(deep.join("file"), "x").expect("writes");
         for name in ["a/b/c", "a/b", "a"] {
             fs::set_permissions(path.join(name), fs::Permissions::from_mode(0o500)).expect("sets");
+        }
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    /// Deeper than a path can name, and than files may be open.
+    #[test]
+    fn a_tree_of_long_names_does_not_stay_behind_however_deep_it_is() {
+        let scratch = Scratch::new().expect("makes");
+        let path = scratch.path().to_path_buf();
+        let name = "x".repeat(200);
+        // Built from its end, because a path to the whole of it would be too long.
+        for depth in 0..1500 {
+            let outer = path.join(format!("{depth}"));
+            fs::create_dir(&outer).expect("makes");
+            if depth > 0 {
+                fs::rename(path.join(format!("{}", depth - 1)), outer.join(&name)).expect("moves");
+            }
         }
         drop(scratch);
         assert!(!path.exists());

@@ -8,17 +8,18 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::trail::Trail;
 
 /// Names of directories that hold the programs of an installation.
 const PROGRAMS: [&str; 7] = ["bin", ".bin", "sbin", "Scripts", "condabin", "libexec", "shims"];
 
-/// What belongs to an installation, where the directory may hold something else as well.
-const PARTS: [&str; 12] = [
-    "bin", "sbin", "condabin", "lib", "lib32", "lib64", "libexec", "include", "etc", "conf", "jars", "jmods",
-];
+/// Code of an installation, where the directory may hold something else as well.
+const CODE_PARTS: [&str; 8] = ["bin", "sbin", "condabin", "lib", "lib32", "lib64", "libexec", "include"];
+
+/// What else belongs to it.
+const OTHER_PARTS: [&str; 4] = ["etc", "conf", "jars", "jmods"];
 
 /// What makes a directory an environment, or an installation that holds nothing else.
 const MARKS: [&str; 3] = ["pyvenv.cfg", "conda-meta", "shims"];
@@ -55,15 +56,26 @@ pub(super) struct Toolchain {
     projects: Vec<PathBuf>,
 }
 
+/// Where a path leads.
+struct Followed {
+    end: PathBuf,
+    /// It lies in the project, or a link of the project is on the way.
+    by_project: bool,
+}
+
 impl Toolchain {
     /// That of the caller, whose home directories these are.
     pub(super) fn of_caller(homes: &[PathBuf], projects: &[PathBuf]) -> Self {
         let mut toolchain = Self { homes: homes.to_vec(), projects: projects.to_vec(), ..Self::default() };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // A relative one means another directory wherever its owner goes; here, it is this one.
-        let here = |directory: PathBuf| std::path::absolute(directory).ok();
-        for directory in std::env::split_paths(&path).filter_map(here) {
-            toolchain.add_programs(&directory);
+        for directory in std::env::split_paths(&path) {
+            // A relative one means another directory wherever its owner goes: here, and in the project.
+            let is_named = directory.components().any(|part| matches!(part, Component::Normal(_)));
+            let elsewhere = projects.iter().filter(|_| directory.is_relative() && is_named);
+            elsewhere.for_each(|project| toolchain.add_programs(&project.join(&directory)));
+            if let Ok(here) = std::path::absolute(&directory) {
+                toolchain.add_programs(&here);
+            }
         }
         for environment in ACTIVE.iter().filter_map(std::env::var_os).map(PathBuf::from) {
             if environment.is_absolute() {
@@ -76,53 +88,63 @@ impl Toolchain {
 
     /// A directory of programs, with the installation that it belongs to, and those that its links lead to.
     fn add_programs(&mut self, directory: &Path) {
-        let Some(directory) = self.follow(directory) else {
-            self.guarded.insert(directory.to_path_buf());
-            return;
-        };
+        self.guarded.insert(directory.to_path_buf());
+        let Some(Followed { end: directory, by_project }) = self.follow(directory) else { return };
         self.guarded.insert(directory.clone());
-        if !self.add_installation(&directory) {
+        if by_project && !self.is_of_project(&directory) && !is_of_programs(&directory) {
+            return;
+        }
+        if !self.add_installation(&directory, by_project) {
             return;
         }
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
-            if let Some(program) = self.follow(&entry.path())
+            // Also if it leads nowhere yet.
+            self.guarded.insert(entry.path());
+            if let Some(Followed { end: program, by_project }) = self.follow(&entry.path())
                 && let Some(directory) = program.parent()
                 && !self.places.contains(&program)
-                && (is_of_programs(directory) || !self.is_of_project(&entry.path()))
+                && (is_of_programs(directory) || !by_project)
             {
                 // What is linked to may lie alone among other files.
                 self.places.insert(program.clone());
                 self.guarded.insert(program.clone());
                 if is_of_programs(directory) {
-                    self.add_installation(directory);
+                    self.add_installation(directory, by_project);
                 }
             }
         }
     }
 
     /// What belongs to a directory of programs; false if it is known already.
-    fn add_installation(&mut self, directory: &Path) -> bool {
+    fn add_installation(&mut self, directory: &Path, by_project: bool) -> bool {
         // Programs that lie in a home itself, among everything else, are not shown.
         if self.is_home(directory) || !self.places.insert(directory.to_path_buf()) {
             return false;
         }
         match directory.parent() {
-            Some(root) if is_of_programs(directory) && !self.is_home(root) => self.add_root(root),
+            Some(root) if is_of_programs(directory) && !self.is_home(root) => {
+                self.add_root(root, by_project && !self.is_of_project(root));
+            }
             _ => {}
         }
         true
     }
 
-    fn add_root(&mut self, root: &Path) {
+    /// An installation. Of one to which only the project leads, the code is shown and nothing else.
+    fn add_root(&mut self, root: &Path, only_code: bool) {
         let base = fs::read_to_string(root.join("pyvenv.cfg")).ok().as_deref().and_then(base_of);
         let is_package_directory = root.file_name() == Some(OsStr::new("node_modules"));
         if is_package_directory || MARKS.iter().any(|mark| root.join(mark).exists()) {
-            self.places.insert(root.to_path_buf());
+            if !only_code {
+                self.places.insert(root.to_path_buf());
+            }
             self.guard_environment(root);
         }
-        let parts = PARTS.iter().copied().chain((!self.is_shared(root)).then_some(SHARED));
-        let parts: Vec<PathBuf> = parts.map(|part| root.join(part)).filter(|part| part.exists()).collect();
+        let share = (!self.is_shared(root)).then_some(SHARED);
+        let more = OTHER_PARTS.iter().copied().chain(share).filter(|_| !only_code);
+        let parts = CODE_PARTS.iter().copied().chain(more).map(|part| root.join(part));
+        let parts: Vec<PathBuf> = parts.filter(|part| part.exists()).collect();
         self.places.extend(parts);
         if let Some(base) = base.filter(|base| is_of_programs(base)) {
             self.add_programs(&base);
@@ -130,29 +152,30 @@ impl Toolchain {
     }
 
     fn add_environment(&mut self, environment: &Path) {
-        let Some(root) = self.follow(environment) else {
-            self.guarded.insert(environment.to_path_buf());
-            return;
-        };
+        self.guarded.insert(environment.to_path_buf());
+        let Some(Followed { end: root, by_project }) = self.follow(environment) else { return };
         self.guard_environment(&root);
-        if self.is_home(&root) {
+        // A link of the project leads to an environment, or to nothing that is shown.
+        let is_environment = MARKS.iter().any(|mark| root.join(mark).exists());
+        if self.is_home(&root) || by_project && !self.is_of_project(&root) && !is_environment {
             return;
         }
         self.places.insert(root.clone());
         self.add_programs(&root.join("bin"));
-        self.add_root(&root);
-        if self.is_of_project(&root) {
+        self.add_root(&root, false);
+        if by_project || self.is_of_project(&root) {
             return;
         }
         for path in paths_of_packages(&root) {
-            let leads = self.follow(&path).filter(|path| !self.is_home(path));
-            self.places.extend(leads);
+            let leads = self.follow(&path).filter(|leads| !leads.by_project && !self.is_home(&leads.end));
+            self.places.extend(leads.map(|leads| leads.end));
         }
     }
 
     /// An environment, and its parts for the case that the work tree is one.
     fn guard_environment(&mut self, root: &Path) {
-        let parts = MARKS.iter().chain(&PARTS).map(|part| root.join(part)).filter(|part| part.exists());
+        let parts = MARKS.iter().chain(&CODE_PARTS).chain(&OTHER_PARTS);
+        let parts = parts.map(|part| root.join(part)).filter(|part| part.exists());
         self.guarded.extend(parts);
         self.guarded.insert(root.to_path_buf());
     }
@@ -162,19 +185,23 @@ impl Toolchain {
             let given = std::env::var_os(variable).map(PathBuf::from);
             let usual = || self.homes.iter().map(|home| home.join(usual)).find(|path| path.is_dir());
             let Some(root) = given.or_else(usual).filter(|root| root.is_absolute()) else { continue };
-            if let Some(leads) = self.follow(&root).filter(|leads| !self.is_home(leads)) {
-                self.places.insert(leads);
+            let leads = self.follow(&root).filter(|leads| !leads.by_project && !self.is_home(&leads.end));
+            if let Some(leads) = leads {
+                self.places.insert(leads.end);
                 self.variables.push((variable, root.into_os_string()));
             }
         }
     }
 
     /// Notes the links on the way to a path; returns where it leads.
-    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+    fn follow(&mut self, path: &Path) -> Option<Followed> {
         let trail = Trail::of(path).ok()?;
         let links = trail.links().map(|(path, target)| (path.to_path_buf(), target.to_path_buf()));
+        let links: Vec<(PathBuf, PathBuf)> = links.collect();
+        let by_project =
+            self.is_of_project(trail.path()) || links.iter().any(|(link, _)| self.is_of_project(link));
         self.links.extend(links);
-        Some(trail.end().to_path_buf())
+        Some(Followed { end: trail.end().to_path_buf(), by_project })
     }
 
     fn is_of_project(&self, path: &Path) -> bool {
