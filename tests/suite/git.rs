@@ -45,7 +45,7 @@ fn a_clean_tree_is_sealed_with_commit_tree_and_hash() {
 fn modified_staged_deleted_and_untracked_files_are_named() {
     let project = Project::new();
     project.write("train.py", "print('other')\n");
-    dirty(&project, "modified:  `train.py`").says("`git add train.py` and commit");
+    dirty(&project, "modified:  `train.py`").says("`git add -- train.py` and commit");
     project.git(&["add", "-A"]);
     dirty(&project, "modified:  `train.py`");
     project.git(&["commit", "-qm", "other"]);
@@ -57,7 +57,7 @@ fn modified_staged_deleted_and_untracked_files_are_named() {
     project.git(&["checkout", "-q", "--", "."]);
 
     project.write("notes with space.txt", "x");
-    dirty(&project, "untracked: `notes with space.txt`").says("`git add 'notes with space.txt'`");
+    dirty(&project, "untracked: `notes with space.txt`").says("`git add -- 'notes with space.txt'`");
     project.git(&["add", "-A"]);
     dirty(&project, "staged:    `notes with space.txt`");
     project.git(&["reset", "-q", "--hard"]);

@@ -125,7 +125,7 @@ impl Error {
                     .collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(format!(
-                    "`git add {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
+                    "`git add -- {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
                     paths.join(" ")
                 ))
             }

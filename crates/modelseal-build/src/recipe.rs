@@ -86,6 +86,9 @@ impl Recipe {
         if !fs::metadata(&path).map_err(io)?.is_file() {
             return Err(Error::NotText { path, what: "a regular file" });
         }
+        if path.is_symlink() && !stays_in_project(&path) {
+            return Err(Error::NotText { path, what: "in its project: it is a link that leads out of it" });
+        }
         let mut bytes = Vec::new();
         let file = fs::File::open(&path).map_err(io)?;
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -139,4 +142,13 @@ impl Recipe {
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
     }
+}
+
+/// Whether a link leads to something in the same git work tree, or without one in the same directory: a message could
+/// show a line of anything else.
+fn stays_in_project(path: &Path) -> bool {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(directory), Ok(leads)) = (directory.canonicalize(), path.canonicalize()) else { return false };
+    let project = directory.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&directory);
+    leads.starts_with(project)
 }

@@ -36,6 +36,12 @@ pub fn is_busy() -> bool {
 /// While this lives, the process does not end by force.
 pub struct Busy(());
 
+impl Default for Busy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Busy {
     pub fn new() -> Self {
         BUSY.fetch_add(1, Ordering::Relaxed);

@@ -63,7 +63,7 @@ impl CodeError {
             CodeError::NoCommit(_) => Some("`git add` and `git commit` what the model was made with".into()),
             CodeError::Owner(path) => Some(format!(
                 "if you trust it: `git config --global --add safe.directory {}`",
-                modelseal_format::text::Escaped(&path.to_string_lossy())
+                modelseal_format::text::shell_word(&path.to_string_lossy())
             )),
             CodeError::ObjectFormat(_) => {
                 Some("say `none = true` under `[code]` until libgit2 supports it".into())
@@ -142,8 +142,10 @@ pub struct Exempt {
     pub declared: Vec<PathBuf>,
     /// Have a digest of their own, but must be as the commit has them: the recipe.
     pub recipe: Vec<PathBuf>,
-    /// What the build writes, and data that lies elsewhere than the recipe says: never dirty.
+    /// Data that is elsewhere than the recipe says: never dirty.
     pub ignored: Vec<PathBuf>,
+    /// What the build writes: not dirty, but for files of the commit below it.
+    pub written: Vec<PathBuf>,
 }
 
 /// A work tree and its repository.
@@ -225,6 +227,32 @@ impl WorkTree {
     /// Whether the repository has this commit.
     pub fn holds(&self, commit: &str) -> bool {
         git2::Oid::from_str(commit).is_ok_and(|id| self.repository.find_commit(id).is_ok())
+    }
+
+    /// Tags, by their whole names, of this commit and of those before it.
+    pub fn tags_before(&self, commit: &str) -> Vec<String> {
+        let own = |name: &str| {
+            let directory = self.repository.commondir();
+            let place = directory.join(name).canonicalize();
+            // One that is a link can belong to another repository.
+            place.is_err()
+                || directory.canonicalize().is_ok_and(|own| place.is_ok_and(|place| place.starts_with(own)))
+        };
+        let find = || {
+            let mut walk = self.repository.revwalk()?;
+            walk.push(git2::Oid::from_str(commit)?)?;
+            let before: std::collections::HashSet<git2::Oid> = walk.flatten().collect();
+            let mut names = Vec::new();
+            for tag in self.repository.references_glob("refs/tags/*")?.flatten() {
+                let (Ok(name), Ok(leads)) = (tag.name(), tag.peel_to_commit()) else { continue };
+                if before.contains(&leads.id()) && own(name) {
+                    names.push(name.to_string());
+                }
+            }
+            Ok::<_, git2::Error>(names)
+        };
+        // Where tags cannot be read, there are none for a command either.
+        find().unwrap_or_default()
     }
 
     /// The paths of the commit's submodules, each with the commit that belongs there.

@@ -23,7 +23,16 @@ pub fn work_tree(recipe: &Recipe) -> Result<Option<WorkTree>, Error> {
         Some(path) => recipe.directory().join(path.get_ref()),
         None => recipe.directory().to_path_buf(),
     };
-    Ok(Some(WorkTree::discover(&path)?))
+    let work_tree = WorkTree::discover(&path)?;
+    // Commands can write to the work tree: a recipe must not make another one of the user's it.
+    if let Some(path) = &code.path
+        && !canonical(recipe.directory())?.starts_with(work_tree.root())
+    {
+        let root = modelseal_format::text::path(work_tree.root());
+        let message = format!("this is in the work tree {root}, which does not hold the recipe");
+        return Err(recipe.mistake(path.span(), message).into());
+    }
+    Ok(Some(work_tree))
 }
 
 /// Artifact, parameters, environment and code must not lead out of the work tree, not even by a link.
@@ -62,7 +71,8 @@ pub fn exempt(recipe: &Recipe, data: &BTreeMap<String, PathBuf>, written: &[Path
     Exempt {
         declared: declared.map(|path| normalise(&directory.join(path.get_ref()))).collect(),
         recipe: vec![directory.join(recipe.path.file_name().unwrap_or_default())],
-        ignored: written.iter().cloned().chain(elsewhere).collect(),
+        ignored: elsewhere.collect(),
+        written: written.to_vec(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rules that hold within a recipe, each with the place where it is broken.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use toml::Spanned;
 
@@ -155,7 +155,18 @@ impl Recipe {
             if text.is_empty() || text.chars().any(char::is_control) {
                 return Err(self.mistake(path.span(), "this is not a path"));
             }
+            if goes_back(text) {
+                // Where a link comes before it, the system and this program would mean two places.
+                let message = "`..` can only stand at the start of a path";
+                return Err(self.mistake(path.span(), message));
+            }
         }
         Ok(())
     }
+}
+
+/// Whether `..` comes behind a name.
+fn goes_back(path: &str) -> bool {
+    let mut parts = Path::new(path).components().skip_while(|part| !matches!(part, Component::Normal(_)));
+    parts.any(|part| part == Component::ParentDir)
 }

@@ -9,7 +9,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository, Tree};
 use walkdir::WalkDir;
 
 use super::super::pointer::parse_lfs;
-use super::guarded::is_special;
+use super::guarded::{is_special, special_file_around};
 use super::{Change, ChangeKind, CodeError, Exempt};
 use modelseal_format::digest::{self, Algorithms, Digest, Symlinks, hash_file};
 
@@ -167,6 +167,9 @@ impl Comparer<'_> {
         if !location.join(".git").exists() {
             return Ok(if location.is_dir() { same } else { OnDisk::Nothing });
         }
+        if let Some(special) = special_file_around(location) {
+            return Err(CodeError::Special(special));
+        }
         let git = |source| self.git(source);
         let repository = Repository::open(location).map_err(git)?;
         let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(git)?;
@@ -203,7 +206,12 @@ impl Comparer<'_> {
     /// Remembers a change, unless the path is exempt or a more telling change is known.
     fn change(&mut self, path: &str, kind: ChangeKind) {
         let location = self.root.join(path);
-        let exempt = is_below(&location, &self.exempt.declared) || is_below(&location, &self.exempt.ignored);
+        // What a build writes is new; a tracked file there was written by somebody.
+        let is_written =
+            |path: &PathBuf| location == *path || kind == ChangeKind::Untracked && location.starts_with(path);
+        let exempt = is_below(&location, &self.exempt.declared)
+            || is_below(&location, &self.exempt.ignored)
+            || self.exempt.written.iter().any(is_written);
         if !exempt {
             self.changes.entry(path.to_string()).or_insert(kind);
         }
@@ -225,11 +233,13 @@ impl Comparer<'_> {
             let path = relative.to_string_lossy().into_owned();
             let tracked = self.tracked.get(&path);
             let skip = found.file_name() == ".git"
-                || tracked.is_some_and(|entry| entry.mode == SUBMODULE)
+                || tracked.is_some_and(|entry| entry.mode == SUBMODULE && location.join(".git").exists())
                 || is_below(location, &self.exempt.declared)
                 || is_below(location, &self.exempt.ignored)
+                || is_below(location, &self.exempt.written)
                 || (!(is_directory && self.holds_tracked(&path))
                     && tracked.is_none()
+                    && !self.is_in_submodule(relative)
                     && self.repository.is_path_ignored(relative).unwrap_or(false));
             if is_directory && !skip {
                 check_ignore_file(location)?;
@@ -245,6 +255,12 @@ impl Comparer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a path lies in the directory of a submodule that is not checked out: git shows nothing of it.
+    fn is_in_submodule(&self, path: &Path) -> bool {
+        let above = path.ancestors().skip(1).filter_map(Path::to_str);
+        above.filter_map(|above| self.tracked.get(above)).any(|entry| entry.mode == SUBMODULE)
     }
 
     fn holds_tracked(&self, directory: &str) -> bool {

@@ -36,7 +36,10 @@ impl Contents {
                 && let Some(parent) = entry.path().parent().filter(|parent| is_bare(parent))
             {
                 contents.repositories.push(parent.to_path_buf());
-                walk.skip_current_dir();
+                // Whatever else the directory of a project is, its contents are looked at.
+                if parent != root {
+                    walk.skip_current_dir();
+                }
             } else if entry.file_type().is_socket() {
                 contents.sockets.push(entry.path().to_path_buf());
             }

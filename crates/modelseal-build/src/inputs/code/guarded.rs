@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{Config, Repository};
 
-use super::settings::Setting;
+use super::settings::{Setting, at_home};
 use super::{CodeError, Contents};
 use modelseal_format::digest::{Symlinks, open_regular};
 
@@ -18,7 +18,7 @@ use modelseal_format::digest::{Symlinks, open_regular};
 const LONGEST: u64 = 1 << 20;
 
 /// Files that are read when a repository is opened.
-const OPENED: [&str; 9] = [
+const OPENED: [&str; 10] = [
     "HEAD",
     "commondir",
     "config",
@@ -28,7 +28,11 @@ const OPENED: [&str; 9] = [
     "info/exclude",
     "objects/info/alternates",
     "packed-refs",
+    "shallow",
 ];
+
+/// More files than this do not include each other.
+const INCLUDED: usize = 64;
 
 /// What belongs to git in a work tree and beside it.
 #[derive(Debug, Default)]
@@ -59,7 +63,8 @@ pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeErr
     let nearest = around.next();
     if let Some(entry) = &nearest {
         let directory = places.add(entry).map_err(|(path, source)| CodeError::Git { path, source })?;
-        // Only this one is the project's.
+        // Only this one is the project's, if it is: without one, any repository around could be found.
+        let directory = directory.filter(|_| entry.parent() == Some(root));
         places.read.extend(directory.into_iter().flat_map(|directory| directory.shown(entry)));
     }
     let inner = contents.repositories.iter().filter(|entry| Some(*entry) != nearest.as_ref());
@@ -102,10 +107,11 @@ impl Directory {
             || trees.any(|tree| tree == resolved(root))
     }
 
-    /// Whether what it shares is its own, or that of the repository in which it lies.
+    /// Whether what it shares is its own, or that of the repository in which it lies as a linked work tree.
     fn shares_its_own(&self, root: &Path) -> bool {
-        let common = resolved(&self.common);
-        common.starts_with(resolved(root)) || resolved(&self.own).starts_with(common)
+        let (own, common) = (resolved(&self.own), resolved(&self.common));
+        let is_linked = own.parent() == Some(common.join("worktrees").as_path());
+        common.starts_with(resolved(root)) || own == common || is_linked
     }
 
     /// What of it commands may see.
@@ -116,11 +122,40 @@ impl Directory {
     }
 
     /// Something that is no file where git opens one: a pipe would never end.
-    fn special_file(&self) -> Option<PathBuf> {
-        let paths = [&self.own, &self.common]
-            .into_iter()
-            .flat_map(|directory| OPENED.map(|name| directory.join(name)));
-        paths.into_iter().find(|path| is_special(path))
+    fn special_file(&self, root: &Path) -> Option<PathBuf> {
+        let own = [&self.own, &self.common];
+        let opened = own.into_iter().flat_map(|directory| OPENED.map(|name| directory.join(name)));
+        let references = own.into_iter().flat_map(|directory| walkdir::WalkDir::new(directory.join("refs")));
+        let references = references.flatten().filter(|entry| !entry.file_type().is_dir());
+        let mut paths = opened.chain(references.map(walkdir::DirEntry::into_path));
+        paths.find(|path| is_special(path)).or_else(|| self.special_file_of_configuration(root))
+    }
+
+    /// What the configuration names: by its lines, because a library that reads it opens what it includes.
+    fn special_file_of_configuration(&self, root: &Path) -> Option<PathBuf> {
+        let own = [&self.own, &self.common];
+        let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
+        let mut ahead: Vec<PathBuf> = own.chain([root.join(".gitmodules")]).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(file) = ahead.pop().filter(|_| seen.len() < INCLUDED) {
+            if !seen.insert(file.clone()) {
+                continue;
+            }
+            let beside = file.parent().unwrap_or(root).to_path_buf();
+            for line in text_of(&file).unwrap_or_default().lines() {
+                let Some((name, value)) = line.split_once('=') else { continue };
+                let value = value.trim().trim_matches('"');
+                let named = at_home(value).into_iter().chain([beside.join(value), root.join(value)]);
+                let named: Vec<PathBuf> = named.filter(|path| path != Path::new("/dev/null")).collect();
+                if let Some(special) = named.iter().find(|path| is_special(path)) {
+                    return Some(special.clone());
+                }
+                if name.trim().eq_ignore_ascii_case("path") {
+                    ahead.extend(named.into_iter().filter(|path| path.is_file()));
+                }
+            }
+        }
+        None
     }
 }
 
@@ -129,7 +164,7 @@ pub(super) fn special_file_around(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
     let mut entries = path.ancestors().map(|above| above.join(".git"));
     let entry = entries.find(|entry| entry.symlink_metadata().is_ok())?;
-    if is_special(&entry) { Some(entry) } else { Directory::of(&entry)?.special_file() }
+    if is_special(&entry) { Some(entry) } else { Directory::of(&entry)?.special_file(entry.parent()?) }
 }
 
 /// Whether it is neither a file nor a directory, nor leads to one.
@@ -146,9 +181,13 @@ impl GitPlaces {
         let own = [&directory.own, &directory.common].map(PathBuf::clone);
         self.repositories.extend(own.iter().map(|path| resolved(path)));
         self.guarded.extend(own);
+        // git would wait there as well, and runs nothing.
+        if directory.special_file(root).is_some() {
+            return Ok(Some(directory));
+        }
         self.add_hooks(&directory.common.join("hooks"));
         self.add_borrowed(&directory.common.join("objects"));
-        self.add_submodules(&directory, root);
+        self.add_submodules(root);
         self.add_configuration(&directory, root)?;
         Ok(Some(directory))
     }
@@ -163,13 +202,10 @@ impl GitPlaces {
     }
 
     /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
-    fn add_submodules(&mut self, directory: &Directory, root: &Path) {
+    fn add_submodules(&mut self, root: &Path) {
         for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
             let place = setting.submodule().map(|path| resolved(&root.join(path).join(".git")));
             self.guarded.extend(place);
-        }
-        if directory.special_file().is_some() {
-            return;
         }
         let Ok(repository) = Repository::open(root) else { return };
         let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
@@ -346,7 +382,8 @@ mod tests {
             assert!(resolved.contains(&root.join(path)), "{path} is not in {resolved:?}");
         }
         assert!(!resolved.contains(&root.join("data/train")));
-        let absent = ["config/absent", "later.config", "tools/later.sh", "tools/with space"];
+        // What is quoted may be one path, or a line for another shell.
+        let absent = ["config/absent", "later.config", "tools/later.sh", "tools/with", "tools/with space"];
         let found = places.absent.iter().map(|path| super::resolved(path));
         let found = found.filter(|path| path.starts_with(&root) && !path.starts_with(root.join(".git")));
         let absent = absent.map(|path| root.join(path));

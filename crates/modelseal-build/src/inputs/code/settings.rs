@@ -162,6 +162,8 @@ impl Setting {
         let quoted: Vec<&str> = value.split(is_quote).map(str::trim).collect();
         let plain = value.replace(|character: char| is_quote(character) || character == '\\', "");
         let words = quoted.iter().flat_map(|part| part.split(ends_word)).chain(plain.split(ends_word));
+        // A value may follow its option without a space.
+        let words = words.flat_map(|word| [Some(word), option_value(word)]).flatten();
         let words: BTreeSet<&str> =
             words.chain(quoted.iter().copied()).filter(|word| !word.is_empty()).collect();
         // A command may change to one of them first.
@@ -182,9 +184,11 @@ impl Setting {
         named.there.extend(environments);
         // What an alias says is often no path at all.
         if self.is_program() && !self.is_alias() {
+            // In quotes, there may be one path or a line for another shell.
             let in_quotes = quoted.iter().skip(1).step_by(2).copied();
-            let without = quoted.iter().step_by(2).flat_map(|part| part.split_whitespace());
-            let paths = in_quotes.chain(without).filter(|word| is_plain_path(word));
+            let in_lines = quoted.iter().flat_map(|part| part.split_whitespace());
+            let in_lines = in_lines.flat_map(|word| [Some(word), option_value(word)]).flatten();
+            let paths = in_quotes.chain(in_lines).filter(|word| is_plain_path(word));
             named.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
             // One without a slash is a program, or an argument.
             named.there.extend(
@@ -215,9 +219,14 @@ fn environment_of(program: &Path) -> Option<PathBuf> {
 }
 
 /// A path that begins with the caller's home.
-fn at_home(path: &str) -> Option<PathBuf> {
+pub(super) fn at_home(path: &str) -> Option<PathBuf> {
     let rest = path.strip_prefix("~/")?;
     std::env::home_dir().map(|home| home.join(rest))
+}
+
+/// What follows a short option in the same word.
+fn option_value(word: &str) -> Option<&str> {
+    word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.get(1..).filter(|rest| !rest.is_empty())
 }
 
 fn is_quote(character: char) -> bool {
