@@ -142,11 +142,12 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let projects = [recipe.directory(), Path::new("."), &root];
     let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, written, insecure)?;
-    let runs =
-        arguments.from_statement.is_none() && (making != Making::Adopt || !recipe.tables.probe.is_empty());
-    let writable = if runs { writable(&recipe, root, making, &confinement, talk) } else { Vec::new() };
+    if arguments.from_statement.is_none() && making == Making::Run {
+        warn_of_path(&recipe, &root, talk);
+    }
+    let writable = writable(&recipe, root, &confinement);
     let start = SignerStart { confinement: confinement.clone(), writable, caches: caches.clone() };
-    if let Some(command) = signer.as_ref().and_then(SigningKey::command).filter(|_| runs) {
+    if let Some(command) = signer.as_ref().and_then(SigningKey::command) {
         command.check_named(&start)?;
         let inputs = declared(&recipe, recipe.directory(), &data).into_iter().map(|input| input.from);
         warn_of_shown(command, &start, &inputs.collect::<Vec<_>>(), talk);
@@ -217,21 +218,20 @@ fn pack(
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
-/// Where commands of the recipe can write, apart from directories of their own.
-fn writable(
-    recipe: &Recipe,
-    work: PathBuf,
-    making: Making,
-    confinement: &Confinement,
-    talk: Talk,
-) -> Vec<PathBuf> {
-    let is_in_place = making == Making::Run && recipe.tables.run.is_some();
-    if is_in_place && let Some(directory) = directory_of_programs_around(&work) {
+/// Where commands of the recipe can write, in this build or in one before it, apart from directories of their own.
+fn writable(recipe: &Recipe, work: PathBuf, confinement: &Confinement) -> Vec<PathBuf> {
+    let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
+    recipe.tables.run.iter().map(|_| work.clone()).chain(allowed).collect()
+}
+
+/// What a command leaves in a directory that PATH names runs when its name is typed.
+fn warn_of_path(recipe: &Recipe, work: &Path, talk: Talk) {
+    if recipe.tables.run.is_some()
+        && let Some(directory) = directory_of_programs_around(work)
+    {
         let message = "where commands write: what one leaves there runs when you type its name";
         warn(talk, &format!("PATH names {}, {message}", modelseal_format::text::path(&directory)));
     }
-    let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
-    [work].into_iter().filter(|_| is_in_place).chain(allowed).collect()
 }
 
 /// What a signer names should not be commands' to read.
@@ -290,7 +290,15 @@ fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
     }
     if let Some(run) = recipe.tables.run.as_ref().filter(|_| making != Making::Adopt) {
         let place = if making == Making::Clean { " in a fresh clone" } else { "" };
-        say(talk, &format!("running {}{place}", modelseal_format::text::command(run.command.get_ref())));
+        let is_set = |name: &&str| std::env::var_os(name).is_some();
+        let passed = run.pass_env.iter().map(|name| name.get_ref().as_str()).filter(is_set);
+        let passed: Vec<String> = passed.map(modelseal_format::text::name).collect();
+        let passed = match passed.is_empty() {
+            true => String::new(),
+            false => format!(", with {} of your environment", passed.join(", ")),
+        };
+        let command = modelseal_format::text::command(run.command.get_ref());
+        say(talk, &format!("running {command}{place}{passed}"));
     }
     for probe in &recipe.tables.probe {
         let command = modelseal_format::text::command(probe.command.get_ref());
@@ -298,12 +306,16 @@ fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
     }
 }
 
-/// The variable that holds the key never reaches a command.
+/// A variable that holds the key, or that the signer uses, never reaches a command.
 fn check_passed_variables(recipe: &Recipe, signer: &SigningKey) -> anyhow::Result<()> {
     let Some(run) = &recipe.tables.run else { return Ok(()) };
-    match run.pass_env.iter().find(|name| Some(name.get_ref().as_str()) == signer.variable()) {
+    let variables = signer.variables();
+    match run.pass_env.iter().find(|name| variables.contains(name.get_ref())) {
         Some(name) => {
-            let message = "this variable holds the key: it never reaches a command";
+            let message = match signer.command() {
+                None => "this variable holds the key: it never reaches a command",
+                Some(_) => "the signer uses this variable: it never reaches a command",
+            };
             Err(recipe.mistake(name.span(), message).into())
         }
         None => Ok(()),

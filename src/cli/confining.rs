@@ -44,7 +44,7 @@ pub(super) fn confine(
         hidden,
         emptied,
         held: written,
-        withheld: signer.and_then(SigningKey::variable).map(str::to_string).into_iter().collect(),
+        withheld: signer.map(SigningKey::variables).unwrap_or_default(),
         insecure_no_isolation,
     })?)
 }

@@ -9,6 +9,7 @@ use super::Talk;
 use super::failure::Hinted;
 use super::output::{print, say};
 use modelseal_build::recipe::{Discovery, FILE_NAME, discover};
+use modelseal_format::text::{Escaped, shell_word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -58,25 +59,31 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn next_steps(directory: &Path, found: &Discovery) -> String {
     let mut text = String::new();
-    let artifact = found.artifact.as_deref().unwrap_or("not found: say what ships under `[artifact]`");
+    let artifact = found.artifact.as_deref().map(|path| Escaped(path).to_string());
+    let artifact = artifact.unwrap_or("not found: say what ships under `[artifact]`".to_string());
     text.push_str(&format!("  artifact     {artifact}\n"));
     for (name, path) in &found.data {
-        text.push_str(&format!("  data         {name}: {path}\n"));
+        text.push_str(&format!("  data         {name}: {}\n", Escaped(path)));
     }
     for (what, paths) in [("params", &found.params), ("environment", &found.environment)] {
         if !paths.is_empty() {
-            text.push_str(&format!("  {what:<12} {}\n", paths.join(", ")));
+            text.push_str(&format!("  {what:<12} {}\n", Escaped(&paths.join(", "))));
         }
     }
     text.push_str("next: look through it, then");
-    let place =
-        if directory == Path::new(".") { String::new() } else { format!("-C {} ", directory.display()) };
+    let is_here = directory == Path::new(".");
+    // A word that begins like an option is one.
+    let shown = match directory.to_string_lossy() {
+        shown if shown.starts_with('-') => shell_word(&format!("./{shown}")),
+        shown => shell_word(&shown),
+    };
+    let place = if is_here { String::new() } else { format!("-C {shown} ") };
     if found.in_git {
-        let paths: Vec<&str> = found.params.iter().chain(&found.environment).map(String::as_str).collect();
-        let paths = [&[FILE_NAME], paths.as_slice()].concat().join(" ");
-        text.push_str(&format!("\n  git {place}add {paths}\n  git {place}commit"));
+        let paths = found.params.iter().chain(&found.environment).map(|path| shell_word(path));
+        let paths: Vec<String> = [FILE_NAME.to_string()].into_iter().chain(paths).collect();
+        text.push_str(&format!("\n  git {place}add -- {}\n  git {place}commit", paths.join(" ")));
     }
-    let build = if directory == Path::new(".") { String::new() } else { format!(" {}", directory.display()) };
+    let build = if is_here { String::new() } else { format!(" {shown}") };
     text.push_str(&format!("\n  modelseal build{build}"));
     text
 }

@@ -1,17 +1,18 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::Talk;
 use super::keys::{key_paths, read_password_file};
-use super::output::{print, say};
+use super::output::{print, say, warn};
+use modelseal_build::inputs::WorkTree;
 use modelseal_format::sign::{KeyAlgorithm, Password, PrivateKey, write_key_pair};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  modelseal keygen -o keys/ci
-  modelseal keygen -o keys/release --algorithm p384 --password-file password.txt
+  modelseal keygen -o ~/keys/ci
+  modelseal keygen -o ~/keys/release --algorithm p384 --password-file password.txt
 
 The private key can be read by its owner only, and is encrypted if there is a password
 (--password-file, or the variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
@@ -52,6 +53,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     })?;
     let (private, public) = key_paths(&arguments.output);
     write_key_pair(&key, &private, &public, password.as_ref())?;
+    let directory =
+        private.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if WorkTree::discover(directory).is_ok() {
+        let message =
+            "commands of this project can read it in every build that does not name it: keep it elsewhere";
+        warn(talk, &format!("{} is in a git work tree: {message}", modelseal_format::text::path(&private)));
+    }
     let kind = if password.is_some() { "encrypted" } else { "not encrypted" };
     say(
         talk,

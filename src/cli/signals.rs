@@ -1,13 +1,19 @@
-//! SIGHUP, SIGINT and SIGTERM end the work tidily: exit 129, 130 and 143, nothing half-written.
+//! Signals that ask to stop end the work tidily: exit 128 and their number, as 130 for SIGINT, nothing half-written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
 
 use modelseal_format::interrupt;
+
+/// Whatever would end this process and can be caught: a command of a project must not go on without it.
+const STOP: [i32; 10] =
+    [SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
 static ARRIVED: AtomicI32 = AtomicI32::new(0);
 
@@ -18,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub(super) fn watch() {
     // A limit on the size of files is an error of the write, not the death of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-    let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
+    let Ok(mut signals) = Signals::new(STOP) else {
         return;
     };
     let listen = move || {

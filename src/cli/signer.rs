@@ -19,6 +19,9 @@ use modelseal_format::sign::KeyError;
 /// How much a signer may print, in bytes.
 const LONGEST: u64 = 64 << 10;
 
+/// Variables that say where things are.
+const HARMLESS: [&str; 7] = ["HOME", "LANG", "PATH", "PWD", "SHELL", "TMPDIR", "USER"];
+
 /// A line for the shell, which gets a message on standard input and prints a signature.
 #[derive(Debug, Clone)]
 pub(super) struct SignerCommand {
@@ -79,6 +82,15 @@ impl SignerCommand {
             }
         }
         Ok(())
+    }
+
+    /// Variables of the caller that the line names, but for those that hold no secret.
+    pub(super) fn variables(&self) -> Vec<String> {
+        let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let words: BTreeSet<&str> = self.line.split(|character| !is_part(character)).collect();
+        let is_secret = |name: &&str| !name.is_empty() && !HARMLESS.contains(name);
+        let set = words.into_iter().filter(is_secret).filter(|name| std::env::var_os(name).is_some());
+        set.map(str::to_string).collect()
     }
 
     /// Files that the line names, other than programs: a key may be among them.

@@ -206,11 +206,12 @@ impl SigningKey {
         }
     }
 
-    /// The variable that holds the key.
-    pub(super) fn variable(&self) -> Option<&str> {
+    /// Variables that hold the key, or that the signer's command uses.
+    pub(super) fn variables(&self) -> Vec<String> {
         match &self.source {
-            Source::Key { source: KeySource::Variable(name), .. } => Some(name),
-            _ => None,
+            Source::Key { source: KeySource::Variable(name), .. } => vec![name.clone()],
+            Source::Key { .. } => Vec::new(),
+            Source::Command { command, .. } => command.variables(),
         }
     }
 
@@ -220,7 +221,9 @@ impl SigningKey {
             Source::Key { source, password_file } => {
                 let file = if let KeySource::File(path) = source { Some(path.clone()) } else { None };
                 // What a shell hands over in a descriptor, no command inherits.
-                let is_descriptor = |path: &PathBuf| path.starts_with("/dev/fd") || path.starts_with("/proc");
+                let is_descriptor = |path: &PathBuf| {
+                    ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|descriptors| path.starts_with(descriptors))
+                };
                 let files = file.into_iter().chain(password_file.clone());
                 files.filter(|path| !is_descriptor(path)).collect()
             }

@@ -52,10 +52,11 @@ fn text(path: &Path, stated: &Stated) -> String {
     let shown = modelseal_format::text::Escaped(&path.to_string_lossy()).to_string();
     format!(
         "stated, not signed\n  statement  {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
-         sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {shown} --key KEY\n",
+         sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {} --key KEY\n",
         stated.release,
         stated.origin.name(),
-        stated.origin.description()
+        stated.origin.description(),
+        modelseal_format::text::shell_word(&path.to_string_lossy())
     )
 }
 

@@ -202,10 +202,6 @@ impl Rebuilder<'_> {
         let inputs = declared(recipe, recipe.directory(), nowhere_else());
         // The model that lies in the source is not there to be copied.
         let source = source.directory().and_then(|root| root.canonicalize().ok());
-        hidden.extend(source.filter(|root| {
-            let is_needed = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(root));
-            !is_needed(&place) && !inputs.iter().any(|input| is_needed(&input.from))
-        }));
         // Not the kept caches of a build: what comes out is to be made anew.
         let command_place = CommandPlace {
             work: &checkout.work(),
@@ -216,6 +212,7 @@ impl Rebuilder<'_> {
         };
         let (mut reach, _) = reach(self.options.confinement, recipe, command_place).map_err(Error::from)?;
         reach.hidden.extend(hidden);
+        reach.emptied.extend(source);
         let setting = Setting {
             recipe,
             home: &home,

@@ -129,7 +129,7 @@ fn init_writes_a_recipe_that_builds_and_overwrites_nothing() {
     let project = Project::new();
     std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
     let outcome = project.modelseal(&["init"]).expect(0);
-    outcome.says("wrote `modelseal.toml`").says("git add modelseal.toml params.toml");
+    outcome.says("wrote `modelseal.toml`").says("git add -- modelseal.toml params.toml");
     let written = std::fs::read_to_string(project.at("modelseal.toml")).expect("reads");
     assert!(written.contains("path = \"model\"") && written.contains("path = \"data/train.csv\""));
     project.modelseal(&["init"]).expect(2).says("exists already").says("never overwritten");

@@ -192,8 +192,8 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     let script = format!("'{}' '{key}'", project.at("ignored/sign").display());
     assert_eq!(build(&script, &[]).code, Some(2));
     build("openssl dgst -sha256 -sign ignored/signer.key", &[]).says("write the absolute path");
-    let adopted = build("openssl dgst -sha256 -sign ignored/signer.key", &["--adopt"]);
-    assert_eq!(adopted.code, Some(0), "{}", adopted.all());
+    // Commands of an earlier build wrote here.
+    build("openssl dgst -sha256 -sign ignored/signer.key", &["--adopt"]).says("write the absolute path");
     build("true", &["--signer-hide", "nowhere"]).says("`--signer-hide`: `nowhere` does not exist");
 }
 

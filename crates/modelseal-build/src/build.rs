@@ -8,6 +8,7 @@ mod behaviour;
 mod command;
 mod elsewhere;
 mod guarded;
+mod linked;
 mod place;
 mod plan;
 mod planted;
@@ -156,6 +157,12 @@ pub enum Error {
     LeadsOut(PathBuf),
     #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::text::path(.0))]
     Guarded(PathBuf),
+    #[error(
+        "{} holds a git repository, {}, which would be removed with the old artifact",
+        modelseal_format::text::path(artifact),
+        modelseal_format::text::path(repository)
+    )]
+    HoldsRepository { artifact: PathBuf, repository: PathBuf },
     #[error("the command changed where {} leads: nothing is written there", modelseal_format::text::path(.0))]
     Redirected(PathBuf),
     #[error(
@@ -297,6 +304,7 @@ impl Error {
             | Error::Redirected(_)
             | Error::Planted { .. }
             | Error::Guarded(_)
+            | Error::HoldsRepository { .. }
             | Error::LeadsOut(_)
             | Error::Statement(_)
             | Error::Bundle(_)
@@ -335,6 +343,10 @@ impl Error {
             Error::Guarded(_) => {
                 Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
             }
+            Error::HoldsRepository { .. } => Some(
+                "move it elsewhere, or let another `path` under `[artifact]` name where the model is made"
+                    .into(),
+            ),
             Error::LeadsOut(_) => {
                 Some("`-o FILE` names where the archive is to lie; the artifact lies in the project".into())
             }

@@ -5,6 +5,7 @@
 //! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
 
 mod aside;
+mod cleanup;
 mod confinement;
 mod environment;
 mod filter;
@@ -27,6 +28,7 @@ pub use aside::{make_accessible, set_aside};
 pub use confinement::{Confinement, Scope, leads_into};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
+pub use mounts::{mount_around, mount_within};
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
 pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};
@@ -79,6 +81,16 @@ pub enum Error {
         /// The link is what it was.
         is_back: bool,
     },
+    #[error(
+        "the command put a link that leads out of the work tree in the place of {}",
+        modelseal_format::text::path(place)
+    )]
+    LinkedOut {
+        /// A directory or file on the way to an input, or to what the caller lets modelseal write.
+        place: std::path::PathBuf,
+        /// What the link is called now; `None`: it is still there.
+        aside: Option<std::path::PathBuf>,
+    },
     #[error("{} cannot be hidden from the commands", modelseal_format::text::path(path))]
     Hidden { path: std::path::PathBuf, source: std::io::Error },
     #[error("{} is a home directory: commands must not read it, and would have to work in it", modelseal_format::text::path(.0))]
@@ -115,6 +127,7 @@ impl Error {
                 | Error::Moved(_)
                 | Error::Replaced(_)
                 | Error::Relinked { .. }
+                | Error::LinkedOut { .. }
                 | Error::OutOfSight { .. }
         )
     }
@@ -155,6 +168,12 @@ impl Error {
             Error::Relinked { aside, .. } => {
                 let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::text::path(aside)));
                 Some(format!("it was put back{}", kept.unwrap_or_default()))
+            }
+            Error::LinkedOut { aside: Some(aside), .. } => {
+                Some(format!("it was set aside as {}", modelseal_format::text::path(aside)))
+            }
+            Error::LinkedOut { aside: None, .. } => {
+                Some("it could not be set aside: remove it before you build again".into())
             }
             Error::Home(path) => Some(format!(
                 "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",

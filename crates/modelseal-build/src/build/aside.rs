@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::place::Place;
 use super::planted::set_planted_aside;
 use crate::inputs::Contents;
-use crate::run::{make_accessible, remove_all};
+use crate::run::{make_accessible, mount_around, mount_within, remove_all};
 use modelseal_format::digest::Digest;
 
 /// The old artifact under another name. It is put back when this is dropped.
@@ -29,8 +29,14 @@ impl Aside {
     pub(super) fn path(place: &Path, repository: Option<&Path>) -> PathBuf {
         let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
         let around = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Nothing can be moved from one mount to another, even of one file system.
+        let is_near = |repository: &Path| {
+            device(repository).is_some()
+                && device(repository) == device(around)
+                && mount_around(repository) == mount_around(around)
+        };
         match repository {
-            Some(repository) if device(repository).is_some() && device(repository) == device(around) => {
+            Some(repository) if is_near(repository) => {
                 let path = around.canonicalize().unwrap_or_else(|_| around.to_path_buf());
                 let path = path.join(place.file_name().unwrap_or_default());
                 let name = Digest::sha256(path.as_os_str().as_encoded_bytes()).to_string();
@@ -66,8 +72,14 @@ impl Aside {
             }
             fs::rename(&old, place).map_err(failed)?;
         }
+        if let Some(mounted) = place.canonicalize().ok().and_then(|place| mount_within(&place)) {
+            let error = "something is mounted there, in the artifact: unmount it first";
+            return Err((mounted, io::Error::other(error)));
+        }
         let old = match there(place) {
             true => {
+                // A directory that cannot be written to cannot be moved elsewhere.
+                make_accessible(place);
                 fs::rename(place, &old).map_err(|error| (old.clone(), error))?;
                 Some(old)
             }
@@ -132,6 +144,11 @@ impl Drop for Aside {
 /// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
 /// is there, whole.
 pub(super) fn keep(from: &Path, to: &Path) -> bool {
+    // It cannot be kept in itself.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if absolute(to).starts_with(absolute(from)) {
+        return false;
+    }
     remove(to);
     let Some(directory) = to.parent() else { return false };
     if fs::create_dir_all(directory).is_err() {

@@ -34,10 +34,10 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     let (_, output) = options.target(recipe);
     let mut plan: Plan = plan::plan(recipe, options, &output)?;
     plan.internal.model_signature = model_signature;
+    let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
     if plan.internal.origin == Origin::Clean {
         plan.keep_artifact(recipe, options)?;
     }
-    let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
     Ok(Stated {
         release: Digest::sha256(&payload),
         payload,
@@ -216,12 +216,18 @@ fn compare_settings(recipe: &Recipe, statement: &Statement) -> Result<(), Error>
     if found.hyperparameters != statement.external().hyperparameters {
         return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
     }
-    match found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
+    let differs = |what: &str, name: &str| {
+        let name = modelseal_format::text::name(name);
+        Err(Error::Statement(format!("{name} {what}")))
+    };
+    if let Some(input) = found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
+        return differs("of this work tree is not the one that it states", &input.name);
+    }
+    let is_setting = |name: &str| name.starts_with("params/") || name.starts_with("environment/");
+    let mut stated = statement.dependencies().iter().filter(|input| is_setting(&input.name));
+    match stated.find(|input| !found.dependencies.contains(input)) {
         None => Ok(()),
-        Some(input) => {
-            let name = modelseal_format::text::name(&input.name);
-            Err(Error::Statement(format!("{name} of this work tree is not the one that it states")))
-        }
+        Some(input) => differs("is stated, and this work tree's recipe does not name it", &input.name),
     }
 }
 
@@ -257,6 +263,15 @@ fn compare_code(
         if stated != found {
             return differs(what, stated, found);
         }
+    }
+    // Files that a command has left are new; what the commit holds has to be as it holds it, or was stated not to be.
+    let dirty = stated.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
+    let is_stated = |change: &inputs::Change| dirty.is_some_and(|dirty| dirty.contains(&change.path));
+    let mut tracked = found.changes.iter().filter(|change| change.kind != inputs::ChangeKind::Untracked);
+    if let Some(change) = tracked.find(|change| !is_stated(change)) {
+        let name = modelseal_format::text::name(&change.path);
+        let message = format!("{name} of this work tree is not as committed, and it does not state that");
+        return Err(Error::Statement(message));
     }
     if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) {
         return Ok(());

@@ -10,7 +10,6 @@ use crate::run::Confinement;
 /// What the caller runs later in a work tree, and its repositories.
 pub(super) struct Guarded {
     places: Vec<PathBuf>,
-    repositories: Vec<PathBuf>,
 }
 
 impl Guarded {
@@ -20,22 +19,16 @@ impl Guarded {
         let contents = Contents::of(root);
         let git = git_places(root, &contents).map_err(inputs::Error::from)?;
         let places = git.guarded.into_iter().chain(git.absent);
-        Ok(Self::new(root, places, &contents, confinement))
+        Ok(Self::new(root, places, confinement))
     }
 
     /// Of what is known already: `places` are those of git.
-    pub(super) fn new(
-        root: &Path,
-        places: impl Iterator<Item = PathBuf>,
-        contents: &Contents,
-        confinement: &Confinement,
-    ) -> Self {
+    pub(super) fn new(root: &Path, places: impl Iterator<Item = PathBuf>, confinement: &Confinement) -> Self {
         let resolved = |path: &PathBuf| Place::of(path).leads_to();
         // Those of the caller have their links resolved.
         let places = places.map(|path| resolved(&path)).chain(confinement.guarded().map(Path::to_path_buf));
         let places = places.filter(|place| !root.starts_with(place));
-        let repositories = contents.repositories.iter().map(resolved).collect();
-        Self { places: places.collect(), repositories }
+        Self { places: places.collect() }
     }
 
     /// Whether a place is one of them, or lies in one.
@@ -43,9 +36,8 @@ impl Guarded {
         self.places.iter().any(|guarded| place.starts_with(guarded))
     }
 
-    /// Whether one of them lies in a place. A repository there goes when the place is made anew.
+    /// Whether one of them lies in a place.
     pub(super) fn lies_in(&self, place: &Path) -> bool {
-        let goes = |path: &PathBuf| self.repositories.iter().any(|repository| path.starts_with(repository));
-        self.places.iter().any(|guarded| guarded.starts_with(place) && !goes(guarded))
+        self.places.iter().any(|guarded| guarded.starts_with(place))
     }
 }

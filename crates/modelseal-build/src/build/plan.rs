@@ -7,11 +7,13 @@ use super::aside::Aside;
 use super::behaviour::observe;
 use super::guarded::Guarded;
 use super::place::Place;
-use super::produce::{Task, with_ending};
+use super::planted::set_planted_aside;
+use super::produce::{Held, Task, check_repositories, lock, with_ending};
 use super::{Error, Options};
-use crate::inputs::{self, Artifact, Inputs};
+use crate::inputs::{self, Artifact, Contents, Inputs};
 use crate::recipe::Recipe;
-use crate::run::{Confinement, Scratch};
+use crate::run::{self, Confinement, Scratch};
+use modelseal_format::interrupt::Busy;
 use modelseal_format::manifest::{
     Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
     Subject, Value, check_predicate,
@@ -32,8 +34,7 @@ pub(super) struct Plan {
     pub(super) command_seconds: Option<f64>,
     /// Files that the command left beside the artifact.
     pub(super) left: Vec<String>,
-    /// The clone in which the artifact lies goes when this goes.
-    _scratch: Option<Scratch>,
+    _held: Held,
 }
 
 /// Reads the inputs and has the artifact made.
@@ -80,9 +81,10 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     };
     let checked = listed.map_err(Error::from).and_then(|artifact| {
         let old = product.old();
-        product
-            .root()
-            .map_or(Ok(()), |root| check_links(&artifact, root, old.as_deref(), options.confinement))?;
+        match product.root() {
+            Some(root) => check_links(&artifact, root, old.as_deref(), options.confinement)?,
+            None => check_adopted_links(&artifact, options.confinement)?,
+        }
         Ok(artifact)
     });
     let artifact = match checked {
@@ -98,7 +100,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     inputs.warnings.extend(behaviour.warnings);
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
-    let _scratch = product.accept();
+    let _held = product.accept();
     let plan = Plan {
         external: external(recipe, inputs.hyperparameters.clone(), origin),
         internal: InternalParameters {
@@ -115,7 +117,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         byproducts: behaviour.byproducts,
         command_seconds,
         left,
-        _scratch,
+        _held,
     };
     check_predicate(&plan.statement(Vec::new())).map_err(Error::Predicate)?;
     Ok(plan)
@@ -150,6 +152,19 @@ fn check_links(
             () => None,
         };
         if let Some(kind) = kind {
+            return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Links of a project do not decide which files of the caller are shipped.
+fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
+    for file in &artifact.files {
+        let path = artifact.location(&file.path);
+        let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
+        if confinement.is_private(&leads) {
+            let kind = "a link to what belongs to you and not to the project";
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
     }
@@ -216,17 +231,40 @@ impl Plan {
         if !belongs.is_inside(&root) {
             return Err(Error::LeadsOut(belongs.directory().to_path_buf()));
         }
+        check_repositories(&place, &belongs, &Contents::of(&root))?;
         let guarded = guarded(recipe, options)?;
         // Such a file makes a directory a repository.
         let is_of_git = [".git", "HEAD", "commondir"].iter().any(|name| place.ends_with(name));
         if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
             return Err(Error::Guarded(place));
         }
+        let _lock = lock(&root, options.listener)?;
+        let failed = |source| Error::Directory { path: place.clone(), source };
+        std::fs::create_dir_all(belongs.directory()).map_err(failed)?;
+        // Whole, before the one that is there is touched.
+        let scratch = Scratch::new_in(belongs.directory()).map_err(failed)?;
+        let whole = scratch.path().join("artifact");
+        self.copy_artifact(&whole)?;
+        if let Some(Error::Planted { repository, .. }) = set_planted_aside(&whole, &Contents::default(), &[])
+        {
+            let path = place.join(repository.strip_prefix(&whole).unwrap_or(&repository));
+            let kind = "a git repository: git would run what it configures in your work tree";
+            return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
+        }
+        modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))?;
+        let _busy = Busy::new();
         let aside =
             Aside::take(belongs, &root, None).map_err(|(path, source)| Error::Aside { path, source })?;
+        std::fs::rename(&whole, &place).map_err(failed)?;
+        aside.accept();
+        Ok(())
+    }
+
+    fn copy_artifact(&self, target: &Path) -> Result<(), Error> {
         for file in &self.artifact.files {
+            modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))?;
             let from = self.artifact.location(&file.path);
-            let to = if self.artifact.is_one_file() { place.clone() } else { place.join(&file.path) };
+            let to = if self.artifact.is_one_file() { target.to_path_buf() } else { target.join(&file.path) };
             let copied = match to.parent() {
                 Some(directory) => std::fs::create_dir_all(directory),
                 None => Ok(()),
@@ -235,7 +273,6 @@ impl Plan {
             let copied = copied.and_then(|()| std::fs::copy(&from, &to));
             copied.map_err(|source| Error::Directory { path: to, source })?;
         }
-        aside.accept();
         Ok(())
     }
 

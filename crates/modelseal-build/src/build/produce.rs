@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::aside::{self, Aside};
 use super::command::Setting;
 use super::guarded::Guarded;
+use super::linked::linked_elsewhere;
 use super::place::Place;
 use super::planted::set_planted_aside;
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
@@ -34,9 +35,9 @@ pub(super) struct Product {
 
 enum Whereabouts {
     /// In the work tree, as it was.
-    There,
+    There { lock: Option<File> },
     /// In the work tree, the old one aside.
-    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, _lock: Option<File> },
+    Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, lock: Option<File> },
     /// In a clone.
     Clone { checkout: Box<Checkout>, artifact: Place, scratch: Scratch },
 }
@@ -53,7 +54,7 @@ impl Product {
     /// The directory that a made artifact lies in with all that it may link to.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.place {
-            Whereabouts::There => None,
+            Whereabouts::There { .. } => None,
             Whereabouts::Anew { root, .. } => Some(root),
             Whereabouts::Clone { checkout, .. } => Some(checkout.directory()),
         }
@@ -70,7 +71,7 @@ impl Product {
     /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
     pub(super) fn reject(self, reason: Error, kept: Option<&Path>) -> Error {
         let kept = match self.place {
-            Whereabouts::There => return reason,
+            Whereabouts::There { .. } => return reason,
             Whereabouts::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
             Whereabouts::Clone { artifact, .. } => {
                 let kept = kept.filter(|_| artifact.is_unchanged());
@@ -81,16 +82,23 @@ impl Product {
     }
 
     /// The artifact has been looked at and can be sealed.
-    pub(super) fn accept(self) -> Option<Scratch> {
+    pub(super) fn accept(self) -> Held {
         match self.place {
-            Whereabouts::There => None,
-            Whereabouts::Anew { aside, .. } => {
+            Whereabouts::There { lock } => Held { _lock: lock, _scratch: None },
+            Whereabouts::Anew { aside, lock, .. } => {
                 aside.accept();
-                None
+                Held { _lock: lock, _scratch: None }
             }
-            Whereabouts::Clone { scratch, .. } => Some(scratch),
+            Whereabouts::Clone { scratch, .. } => Held { _lock: None, _scratch: Some(scratch) },
         }
     }
+}
+
+/// What an accepted artifact needs until it is archived: no other build exchanges it, and the clone in which it lies
+/// stays.
+pub(super) struct Held {
+    _lock: Option<File>,
+    _scratch: Option<Scratch>,
 }
 
 /// A command that has ended, and what it printed.
@@ -122,8 +130,8 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     pub(super) fn produce(&self) -> Result<Product, Error> {
         match self.options.making {
-            Making::Adopt => Ok(self.adopt()),
-            Making::Run if self.recipe.tables.run.is_none() => Ok(self.adopt()),
+            Making::Adopt => self.adopt(),
+            Making::Run if self.recipe.tables.run.is_none() => self.adopt(),
             Making::Run => self.run_in_work_tree(),
             Making::Clean if self.recipe.tables.run.is_none() => Err(Error::NoCommand),
             Making::Clean => self.run_in_clone(),
@@ -131,9 +139,10 @@ impl Task<'_> {
     }
 
     /// What describes the environment says nothing about where an adopted artifact was made.
-    fn adopt(&self) -> Product {
-        let (environment, left) = (Vec::new(), Vec::new());
-        Product { origin: Origin::Adopted, environment, seconds: None, left, place: Whereabouts::There }
+    fn adopt(&self) -> Result<Product, Error> {
+        let lock = lock(&self.work_tree()?.0, self.options.listener)?;
+        let (environment, left, place) = (Vec::new(), Vec::new(), Whereabouts::There { lock });
+        Ok(Product { origin: Origin::Adopted, environment, seconds: None, left, place })
     }
 
     fn run_in_work_tree(&self) -> Result<Product, Error> {
@@ -141,7 +150,7 @@ impl Task<'_> {
         self.check_alone(&artifact)?;
         let belongs = Place::of(&artifact);
         let (root, repository) = self.work_tree()?;
-        let lock = self.lock(&root)?;
+        let lock = lock(&root, self.options.listener)?;
         let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
@@ -153,32 +162,26 @@ impl Task<'_> {
             inputs: inputs.into_iter().flat_map(|input| input.read()).collect(),
             caches: self.options.caches.as_deref(),
         };
-        let (mut setting, mut contents) = self.setting(self.recipe, &home, &temporary, place)?;
+        let (mut setting, contents) = self.setting(self.recipe, &home, &temporary, place)?;
         // What lies there is moved, and removed in the end: it is the project's, and nothing that the caller runs.
         let places = setting.reach.read_only.iter().chain(&setting.reach.read_only_files).cloned();
-        let guarded = Guarded::new(&root, places, &contents, self.options.confinement);
+        let guarded = Guarded::new(&root, places, self.options.confinement);
         if !belongs.is_inside(&root) {
             return Err(Error::LeadsOut(artifact));
         }
+        check_repositories(&artifact, &belongs, &contents)?;
+        setting.reach.read_only.extend(linked_elsewhere(&root, &[&belongs.resolved]));
         if guarded.holds(&belongs.resolved) || guarded.lies_in(&belongs.resolved) {
             return Err(Error::Guarded(artifact));
         }
         // From here on the tree has to be put back before the process ends.
         let busy = Busy::new();
-        let within = contents.repositories.iter().filter(|path| path.starts_with(&belongs.resolved));
-        let within: Vec<PathBuf> = within.cloned().collect();
-        let waits = Aside::path(&artifact, repository.as_deref());
-        let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref(), &within);
-        // If the command failed, the old artifact is back, unless it stopped that.
-        if made.is_ok() || waits.symlink_metadata().is_ok() {
-            contents.repositories.retain(|path| !within.contains(path));
-        }
+        let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref());
         let own = [home.as_path(), &temporary].map(Path::to_path_buf);
         let apart = [&setting.reach.hidden[..], &own].concat();
         let planted = set_planted_aside(&root, &contents, &apart);
         let product = made.map(|made| {
-            let place =
-                Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, _lock: lock };
+            let place = Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, lock };
             Product {
                 origin: Origin::Executed,
                 environment: made.environment,
@@ -194,14 +197,13 @@ impl Task<'_> {
         }
     }
 
-    /// Moves the artifact aside, and has it made anew. `within` are the repositories that lie in it.
+    /// Moves the artifact aside, and has it made anew.
     fn make_in_place(
         &self,
         setting: &mut Setting<'_>,
         belongs: Place,
         root: &Path,
         repository: Option<&Path>,
-        within: &[PathBuf],
     ) -> Result<MadeInPlace, Error> {
         let artifact = belongs.path.clone();
         let environment = setting.describe().map_err(Error::run)?;
@@ -210,9 +212,6 @@ impl Task<'_> {
         if let Some(old) = aside.old() {
             // Where there is no repository to keep it in, it lies beside its place, where commands can write.
             setting.reach.hidden.extend(old.canonicalize());
-            // A repository in it is not there any more.
-            let is_within = |path: &PathBuf| within.iter().any(|repository| path.starts_with(repository));
-            setting.reach.read_only.retain(|path| !is_within(path));
         }
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,
@@ -366,29 +365,6 @@ impl Task<'_> {
         Ok(left.into_iter().map(|change| change.path).collect())
     }
 
-    /// Lets one build at a time work in a work tree: each moves the artifact aside, and covers what is not there.
-    /// `None` where the file system has no locks.
-    fn lock(&self, root: &Path) -> Result<Option<File>, Error> {
-        let failed = |source| Error::Directory { path: root.to_path_buf(), source };
-        let directory = File::open(root).map_err(failed)?;
-        let mut is_told = false;
-        loop {
-            match directory.try_lock() {
-                Ok(()) => return Ok(Some(directory)),
-                Err(TryLockError::Error(_)) => return Ok(None),
-                Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
-                    return Err(Error::run(run::Error::Interrupted));
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
-            if !is_told {
-                self.options.listener.blocked(root);
-                is_told = true;
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
     /// The artifact holds nothing but what the command makes: it is moved aside as a whole.
     fn check_alone(&self, artifact: &Path) -> Result<(), Error> {
         let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
@@ -437,4 +413,38 @@ pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.push(".");
     path.push(ending);
     PathBuf::from(path)
+}
+
+/// Lets one build at a time work in a work tree: each moves the artifact aside or reads it, and covers what is not
+/// there.
+/// `None` where the file system has no locks.
+pub(super) fn lock(root: &Path, listener: &dyn run::Listener) -> Result<Option<File>, Error> {
+    let failed = |source| Error::Directory { path: root.to_path_buf(), source };
+    let directory = File::open(root).map_err(failed)?;
+    let mut is_told = false;
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Ok(Some(directory)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
+                return Err(Error::run(run::Error::Interrupted));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !is_told {
+            listener.blocked(root);
+            is_told = true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The old artifact goes when there is a new one, and with it a repository of the caller.
+pub(super) fn check_repositories(artifact: &Path, belongs: &Place, contents: &Contents) -> Result<(), Error> {
+    match contents.repositories.iter().find(|path| path.starts_with(&belongs.resolved)) {
+        None => Ok(()),
+        Some(repository) => {
+            Err(Error::HoldsRepository { artifact: artifact.to_path_buf(), repository: repository.clone() })
+        }
+    }
 }

@@ -70,12 +70,14 @@ pub fn reach(
     let work = trail(place.work)?;
     // What lies in the work tree is seen there; a name of it could become a link that leads elsewhere.
     let readable = place.inputs.into_iter().chain(git.read).flat_map(|path| Trail::of(&path));
-    let readable = readable.filter(|input| !input.end().starts_with(work.end())).collect();
+    let (own_inputs, readable) = readable.partition(|input| input.end().starts_with(work.end()));
     let own = place.own.iter().map(|path| trail(path)).collect::<Result<Vec<_>, _>>()?;
     let sandbox = Sandbox {
         writable: [vec![work], own, confinement.allowed().to_vec()].concat(),
         readable,
-        read_only: git.guarded.into_iter().collect(),
+        own_inputs,
+        // What lies in a directory that cannot be looked into is not known, and stays so.
+        read_only: git.guarded.into_iter().chain(contents.unreadable.iter().cloned()).collect(),
         read_only_files: git.absent.into_iter().collect(),
         hidden: contents.sockets.iter().filter(|path| is_open(path)).cloned().collect(),
         caches,

@@ -29,6 +29,9 @@ const SETTINGS: [&str; 6] = [
     "http.lowSpeedTime=60",
 ];
 
+/// So many tags are asked for at once.
+const TAGS: usize = 500;
+
 /// The time between two looks at git.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -79,7 +82,8 @@ fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
         Repository::Directory { root, .. } => {
             let quoted = root.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
             let safe = format!("[safe]\n\tdirectory = \"{quoted}\"\n\tdirectory = \"{quoted}/.git\"\n");
-            allow(&["file"]) + &safe
+            // A commit is asked for by its name, which git before protocol 2 gives away only then.
+            allow(&["file"]) + &safe + "[uploadpack]\n\tallowAnySHA1InWant = true\n"
         }
         // A submodule of another repository must not lead to a directory of this machine.
         Repository::Address(_) => allow(&["https", "ssh"]),
@@ -108,19 +112,21 @@ pub(super) fn clone(
     let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
     let into = target.to_string_lossy().into_owned();
     match repository {
-        Repository::Directory { .. } => {
-            // Hard links would let whatever runs in the clone write into the original's objects.
-            let options = [
-                "--quiet",
-                "--no-checkout",
-                "--no-hardlinks",
-                "--dissociate",
-                "--template=",
-                "--",
-                &shown,
-                &into,
-            ];
-            git.run(None, &[&["clone"], &options[..]].concat())?.map_err(&failed)?;
+        Repository::Directory { root, .. } => {
+            git.run(None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
+            git.run(Some(target), &["remote", "add", "origin", &shown])?.map_err(&failed)?;
+            // The commit and what it was made from, with the tags there. Other branches are not the project's business,
+            // and what looks like one can lead to another repository.
+            let work_tree = WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
+            let tags = work_tree.tags_before(commit);
+            let tags: Vec<String> = tags.iter().map(|name| format!("+{name}:{name}")).collect();
+            let fetch = ["fetch", "--quiet", "--no-tags", "--update-shallow", "origin"];
+            // What it lacks is said below.
+            let _ = git.run(Some(target), &[&fetch[..], &[commit]].concat())?;
+            for tags in tags.chunks(TAGS) {
+                let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+                git.run(Some(target), &[&fetch[..], &tags].concat())?.map_err(&failed)?;
+            }
         }
         Repository::Address(address) => {
             // Branches and tags, and not what a `HEAD` of the server leads to beside them.
@@ -134,12 +140,12 @@ pub(super) fn clone(
         Ok::<_, Error>(git.run(Some(target), &["cat-file", "-e", &object])?.is_ok())
     };
     let on_a_branch = has(commit)?;
-    if !on_a_branch {
+    if !on_a_branch && matches!(repository, Repository::Address(_)) {
         // A commit that no branch leads to: some servers give it to those who name it.
         let _ = git.run(Some(target), &["fetch", "--quiet", "origin", commit])?;
-        if !has(commit)? {
-            return Err(Error::NoCommit { repository: shown, commit: commit.to_string() });
-        }
+    }
+    if !has(commit)? {
+        return Err(Error::NoCommit { repository: shown, commit: commit.to_string() });
     }
     git.run(Some(target), &["checkout", "--quiet", "--detach", commit])?.map_err(failed)?;
     match repository {
@@ -166,7 +172,9 @@ fn clone_submodules(git: &Git<'_>, original: &Path, target: &Path) -> Result<(),
     let work_tree = WorkTree::discover(target).map_err(crate::inputs::Error::from)?;
     for (path, commit) in work_tree.submodules().map_err(crate::inputs::Error::from)? {
         let source = original.join(&path);
-        if source.join(".git").exists() {
+        // A link in its place would lead to another repository.
+        let is_inside = source.canonicalize().is_ok_and(|source| source.starts_with(original));
+        if is_inside && source.join(".git").exists() {
             let repository = Repository::Directory { root: &source, remote: None };
             clone(git, &repository, &commit, &target.join(&path))?;
         }

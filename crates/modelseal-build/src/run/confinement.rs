@@ -5,12 +5,12 @@
 //! again: programs have their paths, hidden files their identity, and whether there is a sandbox is known.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::cleanup::{Cleanup, Kind};
 use super::homes::{homes, shared_directories};
-use super::mounts::{OtherNames, other_names};
+use super::mounts::{OtherNames, other_names, parts_elsewhere};
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
 use super::sockets::open_sockets;
@@ -18,7 +18,6 @@ use super::toolchain::Toolchain;
 use super::trail::{Missing, Trail};
 use super::view::{Access, View};
 use super::{Error, Isolation};
-use super::{make_accessible, set_aside};
 
 /// What a [`Confinement`] is for.
 #[derive(Debug, Clone, Default)]
@@ -43,13 +42,17 @@ pub struct Scope {
 #[derive(Debug, Clone)]
 pub struct Confinement {
     programs: Programs,
+    /// Links resolved, under all their names.
+    projects: Vec<PathBuf>,
     allowed: Vec<Trail>,
     withheld: Vec<String>,
     insecure_no_isolation: bool,
     homes: Vec<PathBuf>,
+    /// Where else parts of homes can be found.
+    home_parts: Vec<PathBuf>,
     toolchain: Toolchain,
     hidden: Vec<Trail>,
-    held: Vec<Trail>,
+    held: Vec<(Trail, Option<Missing>)>,
     works: OnceLock<Works>,
 }
 
@@ -58,36 +61,6 @@ pub struct Confinement {
 struct Works {
     with_network: Result<(), String>,
     without_network: Result<(), String>,
-}
-
-/// What a place that is not there is to be.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Directory,
-    /// Where git expects a file, a directory is an error.
-    File,
-}
-
-/// What no mount can keep from a command, and is put right when the command has ended: what is not there, and links.
-#[derive(Debug, Default)]
-pub(super) struct Cleanup {
-    /// What was made so that no command can make it: empty directories and files.
-    placeholders: Vec<PathBuf>,
-    /// What can only be read, and could be exchanged by another build, which takes a mount with it.
-    guarded: Vec<Trail>,
-    /// Links that the caller's programs follow, each with what it says.
-    links: Vec<(PathBuf, PathBuf)>,
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        for path in self.placeholders.iter().rev() {
-            path.parent().into_iter().for_each(make_accessible);
-            // Whatever is not empty is not ours any more.
-            let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
-            let _ = if is_ours { fs::remove_file(path) } else { fs::remove_dir(path) };
-        }
-    }
 }
 
 impl Confinement {
@@ -103,7 +76,7 @@ impl Confinement {
         let ends = allowed.iter().map(|trail| trail.end().to_path_buf());
         let mut untrusted: Vec<PathBuf> = resolve(&scope.projects).into_iter().chain(ends).collect();
         untrusted.extend(untrusted.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>());
-        let mut homes = homes();
+        let mut homes = homes(&untrusted);
         homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
         // Whatever name a mount gives to a key.
         let resolved = resolve(&scope.hidden);
@@ -116,16 +89,13 @@ impl Confinement {
         Ok(Self {
             programs: Programs::new(&untrusted),
             hidden,
-            held: scope
-                .held
-                .iter()
-                .flat_map(|path| Trail::as_far_as_it_leads(path))
-                .map(|(trail, _)| trail)
-                .collect(),
+            held: scope.held.iter().flat_map(|path| Trail::as_far_as_it_leads(path)).collect(),
             toolchain: Toolchain::of_caller(&homes, &untrusted),
+            projects: untrusted,
             allowed,
             withheld: scope.withheld,
             insecure_no_isolation: scope.insecure_no_isolation,
+            home_parts: homes.iter().flat_map(|home| parts_elsewhere(home)).collect(),
             homes,
             works: OnceLock::new(),
         })
@@ -170,6 +140,15 @@ impl Confinement {
             .map(PathBuf::as_path)
             .filter(|home| home.starts_with(directory) && *home != directory);
         self.hidden().chain(homes).any(|hidden| path.starts_with(hidden))
+    }
+
+    /// Whether a path is hidden from commands, or lies in a home and not in the project, nor where Hugging Face keeps
+    /// models.
+    pub fn is_private(&self, path: &Path) -> bool {
+        let is_in_home = self.homes.iter().chain(&self.home_parts).any(|home| path.starts_with(home));
+        let mut public = self.projects.iter().cloned().chain(model_caches(&self.homes));
+        self.hidden().any(|hidden| path.starts_with(hidden))
+            || is_in_home && !public.any(|public| path.starts_with(public))
     }
 
     /// What the caller runs later: directories on PATH, environments, and what is linked to from there.
@@ -248,7 +227,8 @@ impl Confinement {
     pub(super) fn view(&self, sandbox: &Sandbox) -> Result<View, Error> {
         let mut view = View::default();
         shared_directories().into_iter().for_each(|path| view.add(path, Access::Private));
-        self.homes.iter().for_each(|home| view.add(home, Access::Empty));
+        let emptied = self.homes.iter().chain(&self.home_parts).chain(&sandbox.emptied);
+        emptied.for_each(|path| view.add(path, Access::Empty));
         let system =
             ["/etc/resolv.conf", "/run/opengl-driver"].iter().flat_map(|path| Trail::of(Path::new(path)));
         for trail in sandbox.readable.iter().chain(&system.collect::<Vec<_>>()) {
@@ -287,8 +267,8 @@ impl Confinement {
         let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
             cleanup.guard(view, path, kind, &sandbox.writable)?;
-            // Under the name by which a command can write there.
-            for path in names.of_path(path) {
+            // Under the names by which a command can write there.
+            for path in names.of_path(path).into_iter().chain(other_names(path)) {
                 cleanup.guard(view, &path, kind, &sandbox.writable)?;
             }
         }
@@ -296,10 +276,16 @@ impl Confinement {
             cleanup.hold(view, link, target);
         }
         // What the caller named leads where it led, for the next build as well.
-        let named = self.hidden.iter().chain(&self.held).chain(&self.allowed).chain(&sandbox.readable);
-        for (link, target) in named.flat_map(Trail::links) {
+        let held = self.held.iter().map(|(trail, _)| trail);
+        let named = self.hidden.iter().chain(held.clone()).chain(&self.allowed).chain(&sandbox.readable);
+        for (link, target) in named.chain(&sandbox.own_inputs).flat_map(Trail::links) {
             cleanup.hold(view, link, target);
         }
+        let missing =
+            self.held.iter().flat_map(|(_, missing)| missing).map(|missing| missing.place.as_path());
+        let places = held.chain(&sandbox.own_inputs).flat_map(Trail::places).chain(missing);
+        cleanup.places.extend(places.filter(|place| view.is_writable(place)).map(Path::to_path_buf));
+        cleanup.writable.extend(sandbox.writable.iter().map(|trail| trail.end().to_path_buf()));
         let is_allowed = |path: &Path| self.allowed.iter().any(|allowed| path.starts_with(allowed.end()));
         let sockets = open_sockets(|directory| {
             view.shows(directory) && (!view.is_writable(directory) || is_allowed(directory))
@@ -309,103 +295,12 @@ impl Confinement {
     }
 }
 
-impl Cleanup {
-    /// Makes a place read-only for a command, whether anything is there or not: the caller's shell or git would
-    /// look there, and run what a command had put there.
-    fn guard(&mut self, view: &mut View, path: &Path, kind: Kind, work: &[Trail]) -> Result<(), Error> {
-        let (trail, missing) = match Trail::as_far_as_it_leads(path) {
-            Ok(found) => found,
-            // A command can close a directory, so that nobody sees what to guard in it.
-            Err((trail, source)) if view.is_writable(trail.end()) && is_own(trail.end()) => {
-                return Err(Error::Hidden { path: path.to_path_buf(), source });
-            }
-            Err(_) => return Ok(()),
-        };
-        trail.links().for_each(|(link, target)| self.hold(view, link, target));
-        let place = trail.end();
-        match missing {
-            Some(missing) => self.cover(view, &missing, kind),
-            // It cannot be read-only and worked in. What is worked in within it can.
-            None if work.iter().any(|writable| writable.end() == place) => Ok(()),
-            None if view.is_writable(place) => {
-                if place.parent().is_some_and(|parent| view.is_writable(parent)) {
-                    self.guarded.extend(Trail::of(place));
-                }
-                view.add(place, Access::Protected);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Makes what is missing, and covers it, so that no command can make it.
-    fn cover(&mut self, view: &mut View, missing: &Missing, kind: Kind) -> Result<(), Error> {
-        let place = missing.place.as_path();
-        if !view.is_writable(place) {
-            return Ok(());
-        }
-        let made = match kind {
-            Kind::File if missing.is_last => fs::File::create_new(place).map(drop),
-            Kind::File | Kind::Directory => fs::create_dir(place),
-        };
-        match made {
-            Ok(()) => {
-                self.placeholders.push(place.to_path_buf());
-                view.add(place, Access::Hidden);
-                Ok(())
-            }
-            // Another build covers it, too.
-            Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                view.add(place, Access::Protected);
-                Ok(())
-            }
-            Err(source) if place.parent().is_some_and(is_own) => {
-                Err(Error::Hidden { path: place.to_path_buf(), source })
-            }
-            // No command of this user can make it either.
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// A link can be replaced, and is put back; the directory in which it lies cannot be moved.
-    fn hold(&mut self, view: &mut View, link: &Path, target: &Path) {
-        if !view.is_writable(link) {
-            return;
-        }
-        self.links.push((link.to_path_buf(), target.to_path_buf()));
-        if let Some(directory) = link.parent() {
-            view.add(directory, Access::Writable);
-        }
-    }
-
-    /// Puts links back that a command has changed; what it put in their place is kept beside them.
-    ///
-    /// # Errors
-    /// [`Error::Relinked`], the first of them.
-    pub(super) fn restore(&self) -> Result<(), Error> {
-        let is_changed =
-            |(link, target): &&(PathBuf, PathBuf)| fs::read_link(link).ok().as_ref() != Some(target);
-        let restored = self.links.iter().filter(is_changed).map(|(link, target)| {
-            let aside = set_aside(link, "changed-by-command");
-            let is_back = std::os::unix::fs::symlink(target, link).is_ok();
-            Error::Relinked { link: link.clone(), aside, is_back }
-        });
-        if let Some(error) = restored.collect::<Vec<_>>().into_iter().next() {
-            return Err(error);
-        }
-        let is_gone = |path: &&PathBuf| path.symlink_metadata().is_err();
-        let exchanged = self.guarded.iter().find(|trail| !trail.is_unchanged()).map(Trail::path);
-        match exchanged.or(self.placeholders.iter().find(is_gone).map(PathBuf::as_path)) {
-            Some(path) => Err(Error::Replaced(path.to_path_buf())),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether a directory is this user's, so that a command can close and open it.
-fn is_own(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    path.metadata().is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+/// Where Hugging Face keeps the models that it has fetched.
+fn model_caches(homes: &[PathBuf]) -> Vec<PathBuf> {
+    let given = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let usual = homes.iter().map(|home| home.join(".cache/huggingface/hub"));
+    let named = given("HF_HUB_CACHE").into_iter().chain(given("HF_HOME").map(|home| home.join("hub")));
+    usual.chain(named).filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// Whether nothing is there; where nobody can look, something may be.

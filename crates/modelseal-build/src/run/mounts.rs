@@ -15,6 +15,8 @@ struct Mount {
     root: PathBuf,
     /// Where it is shown.
     point: PathBuf,
+    /// Directories that an overlay lays over each other: files of it can be found there as well.
+    layers: Vec<PathBuf>,
 }
 
 /// Where else the same file or directory can be found, because a directory above it is mounted twice. `path` has
@@ -23,12 +25,48 @@ pub(super) fn other_names(path: &Path) -> Vec<PathBuf> {
     let identity =
         |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let names = names_in(own_mounts(), path);
+    let mut layers = in_layers(own_mounts(), path);
+    layers.retain(|name| identity(name).is_some());
     if names.is_empty() {
-        return names;
+        return layers;
     }
     let own = identity(path);
     // What another mount covers is not there.
-    names.into_iter().filter(|name| own.is_some() && identity(name) == own).collect()
+    names.into_iter().filter(|name| own.is_some() && identity(name) == own).chain(layers).collect()
+}
+
+/// Where else parts of a directory can be found: because they are mounted there, or are mounted into it from there.
+pub(super) fn parts_elsewhere(directory: &Path) -> Vec<PathBuf> {
+    let elsewhere = |path: &PathBuf| !path.starts_with(directory) && !directory.starts_with(path);
+    parts_in(own_mounts(), directory).into_iter().filter(elsewhere).collect()
+}
+
+fn parts_in(mounts: &[Mount], directory: &Path) -> Vec<PathBuf> {
+    let into = mounts.iter().filter(|mount| mount.point.starts_with(directory) && mount.point != directory);
+    let into = into.flat_map(|mount| {
+        let names = names_in(mounts, &mount.point);
+        // A file system that lies nowhere else has this name only.
+        names.into_iter().chain(mount.layers.iter().cloned())
+    });
+    let Some((own, inside)) = inside_of(mounts, directory) else { return into.collect() };
+    let out = mounts.iter().filter(|mount| {
+        mount.device == own.device && mount.root.starts_with(&inside) && mount.root != inside
+    });
+    into.chain(out.map(|mount| mount.point.clone())).collect()
+}
+
+/// The same path in the layers of an overlay.
+fn in_layers(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
+    let Some((own, inside)) = inside_of(mounts, path) else { return Vec::new() };
+    let inside = inside.strip_prefix("/").unwrap_or(&inside);
+    own.layers.iter().map(|layer| join(layer, inside)).filter(|name| name != path).collect()
+}
+
+/// The mount that a path is seen by, and the path in its file system. Of two mounts at one place, the later one is seen.
+fn inside_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<(&'a Mount, PathBuf)> {
+    let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    let own = around.max_by_key(|mount| mount.point.components().count())?;
+    Some((own, join(&own.root, path.strip_prefix(&own.point).ok()?)))
 }
 
 /// The mounts of this process, as they were when they were first asked for: no command can change them.
@@ -55,6 +93,17 @@ impl OtherNames {
     }
 }
 
+/// The innermost mount that holds a path.
+pub fn mount_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    Some(inside_of(own_mounts(), &path)?.0.point.clone())
+}
+
+/// Where something is mounted on a path, or below it. `path` has its links resolved.
+pub fn mount_within(path: &Path) -> Option<PathBuf> {
+    own_mounts().iter().map(|mount| &mount.point).find(|point| point.starts_with(path)).cloned()
+}
+
 /// Places at which something is mounted.
 pub(super) fn mount_points() -> Vec<PathBuf> {
     own_mounts().iter().map(|mount| mount.point.clone()).collect()
@@ -64,17 +113,25 @@ fn mounts(list: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(2);
         let device = fields.next()?.to_string();
-        Some(Mount { device, root: unescape(fields.next()?), point: unescape(fields.next()?) })
+        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        let mut rest = fields.skip_while(|field| *field != "-").skip(1);
+        let is_overlay = rest.next() == Some("overlay");
+        let options = rest.nth(1).filter(|_| is_overlay).unwrap_or_default();
+        Some(Mount { device, root, point, layers: layers(options) })
     };
     list.lines().filter_map(mount).collect()
 }
 
+/// The directories that the options of an overlay name.
+fn layers(options: &str) -> Vec<PathBuf> {
+    let named = options.split(',').filter_map(|option| option.split_once('='));
+    let named = named.filter(|(name, _)| matches!(*name, "upperdir" | "lowerdir" | "lowerdir+" | "datadir+"));
+    let paths = named.flat_map(|(_, paths)| paths.split(':').filter(|path| path.starts_with('/')));
+    paths.map(unescape).collect()
+}
+
 fn names_in(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
-    // Of two mounts at one place, the later one is seen.
-    let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
-    let Some(own) = around.max_by_key(|mount| mount.point.components().count()) else { return Vec::new() };
-    let Ok(rest) = path.strip_prefix(&own.point) else { return Vec::new() };
-    let inside = own.root.join(rest);
+    let Some((own, inside)) = inside_of(mounts, path) else { return Vec::new() };
     let same = mounts.iter().filter(|mount| mount.device == own.device);
     let names = same.filter_map(|mount| Some(join(&mount.point, inside.strip_prefix(&mount.root).ok()?)));
     names.filter(|name| name != path).collect()
@@ -124,5 +181,26 @@ mod tests {
         assert_eq!(names("/opt/a b/.ssh"), [Path::new("/home/ann/.ssh")]);
         assert_eq!(names("/srv/x"), [Path::new("/mnt/x")]);
         assert!(names("/home/bob").is_empty() && names("/etc").is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_directory_are_found_where_they_are_mounted_and_come_from() {
+        let list = "21 1 8:1 / / rw - ext4 /dev/a rw\n\
+                    22 21 8:1 /home/ann/.ssh /srv/share rw - ext4 /dev/a rw\n\
+                    23 21 8:1 /data/aws /home/ann/.aws rw - ext4 /dev/a rw\n\
+                    24 21 0:9 / /home/ann/x rw - tmpfs none rw\n";
+        let mounts = mounts(list);
+        let parts = parts_in(&mounts, Path::new("/home/ann"));
+        assert_eq!(parts, [Path::new("/data/aws"), Path::new("/srv/share")]);
+    }
+
+    #[test]
+    fn an_overlay_shows_files_of_its_layers() {
+        let list = "21 1 8:1 / / rw - ext4 /dev/a rw\n\
+                    22 21 0:30 / /home rw,relatime shared:1 - overlay overlay rw,lowerdir=/a\\040b:/c,upperdir=/up,workdir=/w\n";
+        let mounts = mounts(list);
+        let names = in_layers(&mounts, Path::new("/home/ann/key"));
+        assert_eq!(names, ["/a b/ann/key", "/c/ann/key", "/up/ann/key"].map(PathBuf::from));
+        assert!(in_layers(&mounts, Path::new("/etc")).is_empty());
     }
 }

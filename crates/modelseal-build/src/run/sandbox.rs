@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::confinement::{Cleanup, Confinement};
+use super::cleanup::Cleanup;
+use super::confinement::Confinement;
 use super::filter::filter;
 use super::mounts::other_names;
 use super::trail::Trail;
@@ -43,6 +44,8 @@ pub struct Sandbox {
     pub writable: Vec<Trail>,
     /// What can be read although it lies in a home or in a directory that all users share.
     pub readable: Vec<Trail>,
+    /// Inputs that lie in what can be written to: the next build finds them there.
+    pub own_inputs: Vec<Trail>,
     /// Within what can be written to, what can only be read: what the caller runs later. What is not there
     /// cannot be made.
     pub read_only: Vec<PathBuf>,
@@ -50,6 +53,8 @@ pub struct Sandbox {
     pub read_only_files: Vec<PathBuf>,
     /// Files and directories that seem empty to this command.
     pub hidden: Vec<PathBuf>,
+    /// Directories of which only what else is listed here can be seen.
+    pub emptied: Vec<PathBuf>,
     /// Directories below the home of the command, each with where it is kept.
     pub caches: Vec<(Trail, Trail)>,
     /// Directories that seem empty, apart from what commands do not see, to a command that is not isolated: what lies

@@ -143,6 +143,11 @@ impl Trail {
         self.steps.iter().filter_map(|step| Some((step.path.as_path(), step.link.as_deref()?)))
     }
 
+    /// The directories and files on the way that are no links, outermost first.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
+        self.steps.iter().filter(|step| step.link.is_none()).map(|step| step.path.as_path())
+    }
+
     /// Whether anything on the way is this directory or lies in it.
     pub(super) fn enters(&self, directory: &Path) -> bool {
         self.steps.iter().any(|step| step.path.starts_with(directory)) || self.end.starts_with(directory)
