@@ -1,0 +1,313 @@
+//! Projects that lead what is shown to a command, or shipped, to files and repositories of the user.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::hostile_projects::{RUN, build, project, unharmed};
+use crate::support::project::{Project, git_in};
+use crate::support::run::Outcome;
+
+/// Writes below the home of the user.
+fn write_home(project: &Project, path: &str, content: &str) {
+    let path = project.home().join(path);
+    fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
+    fs::write(path, content).expect("writes");
+}
+
+/// Builds with these variables, and demands that the secret is nowhere.
+#[track_caller]
+fn build_with(project: &Project, variables: &[(&str, String)], arguments: &[&str]) -> Outcome {
+    let key = project.key();
+    let mut run = project.modelseal(&[&["build", "--force", "--key", &key], arguments].concat());
+    for (name, value) in variables {
+        run = run.env(name, value);
+    }
+    let outcome = run.run();
+    unharmed(project, &outcome);
+    outcome
+}
+
+/// Prints the secret, and puts it into the model.
+const STEAL: &str =
+    "mkdir -p model; echo 1 > model/w; cat ../home/.ssh/id >&2; cp ../home/.ssh/id model/stolen; true\n";
+
+#[test]
+fn a_link_in_the_place_of_a_directory_of_programs_shows_nothing_of_the_home() {
+    let project = project(RUN, STEAL);
+    symlink("../home/.ssh", project.at("bin")).expect("links");
+    symlink("../home/.ssh", project.at(".venv")).expect("links");
+    project.write(".gitignore", "model\ndist\n");
+    project.commit();
+    let usual = "/usr/bin:/bin";
+    for path in [project.at("bin").to_string_lossy().into_owned(), "./bin".into(), "bin".into()] {
+        build_with(&project, &[("PATH", format!("{path}:{usual}"))], &[]);
+    }
+    let environment = project.at(".venv").to_string_lossy().into_owned();
+    build_with(&project, &[("PATH", usual.into()), ("VIRTUAL_ENV", environment.clone())], &[]);
+    build_with(&project, &[("PATH", usual.into()), ("CONDA_PREFIX", environment)], &[]);
+}
+
+/// The environment is not active in the first build, and is in the second.
+#[test]
+fn an_environment_that_a_command_rewrites_shows_nothing_of_the_home() {
+    let plant = "[ -e .venv/x ] || { mkdir .venv/x; ln -s \"$PWD/../home/.ssh\" .venv/x/bin; echo \"home = $PWD/.venv/x/bin\" > .venv/pyvenv.cfg; }; true\n";
+    let project = project(RUN, &format!("{STEAL}{plant}"));
+    project.write(".venv/pyvenv.cfg", "home = /usr/bin\n");
+    project.write(".venv/bin/activate", "\n");
+    symlink("/usr/bin/python3", project.at(".venv/bin/python")).expect("links");
+    project.write(".gitignore", "model\ndist\n.venv\n");
+    project.commit();
+    build_with(&project, &[("PATH", "/usr/bin:/bin".into())], &[]);
+    let path = format!("{}:/usr/bin:/bin", project.at(".venv/bin").display());
+    let environment = project.at(".venv").to_string_lossy().into_owned();
+    build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
+}
+
+/// The user installed the project once; since then its `src` became a link.
+#[test]
+fn an_editable_install_of_the_project_shows_nothing_of_the_home() {
+    let project = project(RUN, STEAL);
+    let environment = project.home().join("envs/main");
+    write_home(&project, "envs/main/pyvenv.cfg", "home = /usr/bin\n");
+    write_home(&project, "envs/main/bin/activate", "\n");
+    let leads = project.at("src").to_string_lossy().into_owned();
+    write_home(&project, "envs/main/lib/python3.11/site-packages/__editable__.m.pth", &leads);
+    symlink("../home/.ssh", project.at("src")).expect("links");
+    project.commit();
+    let path = format!("{}:/usr/bin:/bin", environment.join("bin").display());
+    let environment = environment.to_string_lossy().into_owned();
+    build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
+}
+
+#[test]
+fn a_program_of_the_project_that_became_a_link_shows_nothing_of_the_home() {
+    let project = project(RUN, STEAL);
+    fs::create_dir(project.home().join("tools")).expect("creates");
+    symlink(project.at("tool"), project.home().join("tools/tool")).expect("links");
+    symlink("../home/.ssh/id", project.at("tool")).expect("links");
+    project.commit();
+    let path = format!("{}:/usr/bin:/bin", project.home().join("tools").display());
+    build_with(&project, &[("PATH", path)], &[]);
+}
+
+/// An input is shown wherever it leads, but not where a command has led it.
+#[test]
+fn a_link_in_the_place_of_an_input_is_gone_for_the_next_build() {
+    let recipe = format!("[[data]]\nname = \"d\"\npath = \"data/keys\"\n{RUN}");
+    let exchange = "mv data .data; ln -s ../home/store data";
+    for (what, script) in [
+        ("ends well", format!("[ -h data ] || {{ {exchange}; }}; true")),
+        ("fails", format!("[ -h data ] && exit 0; {exchange}; exit 1")),
+    ] {
+        let steal = "mkdir -p model; echo 1 > model/w; cat ../home/store/keys/k >&2; cat ../home/store/keys/k > model/stolen\n";
+        let project = project(&recipe, &format!("{steal}{script}\n"));
+        write_home(&project, "store/keys/k", "SECRET");
+        project.write("data/keys/a", "1\n");
+        project.write(".gitignore", "model\ndist\ndata*\n.data\n");
+        project.commit();
+        for _ in 0..3 {
+            let outcome = build_with(&project, &[], &[]);
+            assert!(!project.at("data").is_symlink(), "{what}: {}", outcome.all());
+        }
+    }
+}
+
+/// What is hidden is the home, in which this project lies as most do.
+fn project_in_the_home(project: &Project, recipe: &str, script: &str) -> PathBuf {
+    let recipe = format!("[model]\nname = \"m\"\nversion = \"1\"\n[code]\nnone = true\n{recipe}");
+    write_home(project, "src/p/modelseal.toml", &recipe);
+    write_home(project, "src/p/run.sh", script);
+    project.home().join("src/p")
+}
+
+/// Builds there; the secret is neither printed nor in the model.
+#[track_caller]
+fn build_there(project: &Project, place: &Path) -> Outcome {
+    let outcome = project.modelseal(&["build", "--force", "--key", &project.key()]).current_dir(place).run();
+    unharmed(project, &outcome);
+    let made = fs::read_to_string(place.join("model/w")).unwrap_or_default();
+    assert!(!made.contains("SECRET"), "{made}\n{}", outcome.all());
+    outcome
+}
+
+#[test]
+fn a_repository_does_not_name_a_directory_above_as_its_own() {
+    let outer = project(RUN, "");
+    let script =
+        "mkdir -p model; { cat ../private/.env; ls -a ../private; echo made; } > model/w 2>&1; true\n";
+    let place = project_in_the_home(&outer, RUN, script);
+    write_home(&outer, "src/private/.env", "SECRET");
+    assert_eq!(build_there(&outer, &place).code, Some(0));
+    for leads in ["../..", "../../..", "../../private"] {
+        write_home(&outer, "src/p/.git/HEAD", "ref: refs/heads/main\n");
+        write_home(&outer, "src/p/.git/commondir", leads);
+        let outcome = build_there(&outer, &place);
+        let made = fs::read_to_string(place.join("model/w")).unwrap_or_default();
+        assert!(!made.contains(".env\n"), "{leads}: {}", outcome.all());
+    }
+}
+
+/// As of users who keep their settings in one.
+#[test]
+fn a_repository_of_the_home_is_not_shown_to_a_project_without_one() {
+    let outer = project(RUN, "");
+    let script = "mkdir -p model; { cat ../../.ssh/token; git --git-dir=../../.git show HEAD:.ssh/token; cat ../../.git/HEAD; echo made; } > model/w 2>&1; true\n";
+    let place = project_in_the_home(&outer, RUN, script);
+    write_home(&outer, ".ssh/token", "SECRET");
+    git_in(&outer.home(), &outer.home(), &["init", "-q", "-b", "settings"]);
+    git_in(&outer.home(), &outer.home(), &["add", ".ssh/token"]);
+    git_in(&outer.home(), &outer.home(), &["commit", "-q", "-m", "x"]);
+    build_there(&outer, &place);
+    let made = fs::read_to_string(place.join("model/w")).unwrap_or_default();
+    assert!(!made.contains("refs/heads/settings"), "{made}");
+}
+
+/// Two files that make a directory look like a repository; whatever it is, it is looked into.
+#[test]
+fn sockets_of_a_work_tree_that_looks_like_a_repository_do_not_answer() {
+    let recipe =
+        "[artifact]\npath = \"model\"\n[run]\nnetwork = false\ncommand = [\"python3\", \"connect.py\"]\n";
+    let project = project(recipe, "");
+    let connect = "import os, socket\nos.makedirs('model', exist_ok=True)\nout = open('model/w', 'w')\nfor i in range(8):\n    try:\n        socket.socket(socket.AF_UNIX).connect(f'zz{i}/s')\n        print('REACHED', file=out)\n    except OSError as error:\n        print('refused', error.strerror, file=out)\n";
+    project.write("connect.py", connect);
+    project.write(".gitignore", "model\ndist\nzz*\n");
+    project.write("HEAD", "");
+    project.write("commondir", "");
+    project.commit();
+    let mut listeners = Vec::new();
+    for index in 0..8 {
+        fs::create_dir(project.at(&format!("zz{index}"))).expect("creates");
+        listeners.push(UnixListener::bind(project.at(&format!("zz{index}/s"))).expect("binds"));
+    }
+    let outcome = build(&project, &[]);
+    let said = fs::read_to_string(project.at("model/w")).expect("reads");
+    assert_eq!(said.lines().filter(|line| line.starts_with("refused")).count(), 8, "{said}{}", outcome.all());
+}
+
+const ASK: &str = "[[probe]]\nname = \"p\"\ncommand = [\"python3\", \"ask.py\"]\ninputs = \"q.jsonl\"\n";
+
+/// A project whose probe prints whatever file it finds at these names of the artifact.
+fn asked(recipe: &str, names: &str) -> Project {
+    let project = project(recipe, "");
+    project.write(
+        "q.jsonl",
+        "{\"id\":\"a\",\"input\":1}\n{\"id\":\"b\",\"input\":2}\n{\"id\":\"c\",\"input\":3}\n",
+    );
+    let ask = format!(
+        "import json, os, sys\nfor name in {names}:\n    try:\n        print(open(os.path.join(os.environ['MODELSEAL_ARTIFACT'], name)).read(), file=sys.stderr)\n    except OSError as error:\n        print(error.strerror, file=sys.stderr)\n    try:\n        print(open(os.path.join('../home/.ssh', name)).read(), file=sys.stderr)\n    except OSError as error:\n        print(error.strerror, file=sys.stderr)\nfor line in sys.stdin:\n    q = json.loads(line)\n    print(json.dumps({{'id': q['id'], 'output': q['input'] * 1.5}}), flush=True)\n"
+    );
+    project.write("ask.py", ask);
+    project.write(".gitignore", "dist\n");
+    project
+}
+
+#[test]
+fn an_adopted_artifact_neither_ships_nor_shows_what_its_links_lead_to() {
+    let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
+    for inner in [None, Some("t"), Some("deep/t")] {
+        for recipe in [follow.to_string(), format!("{follow}{ASK}")] {
+            let project = asked(&recipe, "('id', 't/id', 'deep/t/id')");
+            let link = match inner {
+                None => project.at("model"),
+                Some(name) => project.at("model").join(name),
+            };
+            fs::create_dir_all(link.parent().expect("a parent")).expect("creates");
+            symlink(project.home().join(".ssh"), &link).expect("links");
+            project.commit();
+            let outcome = project.modelseal(&["build", "--key", &project.key()]).run();
+            assert_ne!(outcome.code, Some(0), "{inner:?}: {}", outcome.all());
+            assert!(!outcome.all().contains("SECRET"), "{inner:?}: {}", outcome.all());
+            assert!(!project.at("dist/m-1.tar").exists(), "{inner:?}: {}", outcome.all());
+        }
+    }
+}
+
+/// Also the key that would sign it.
+#[test]
+fn an_adopted_artifact_does_not_ship_keys() {
+    let plain = "[artifact]\npath = \"model\"\n";
+    let project = project(plain, "");
+    project.write(".gitignore", "dist\nfirst\n");
+    project.write("model", "1\n");
+    project.commit();
+    project.modelseal(&["build", "-o", "../first.tar"]).expect(0);
+    let local = walkdir::WalkDir::new(project.home()).into_iter().flatten();
+    let mut local =
+        local.filter(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("PRIVATE KEY")));
+    let local = local.next().expect("a first build makes a key").into_path();
+    let keys = project.root().join("keys");
+    fs::create_dir(&keys).expect("creates");
+    fs::rename(project.key(), keys.join("ci.key")).expect("moves");
+    let own = keys.join("ci.key").to_string_lossy().into_owned();
+    project.edit_recipe(plain, &format!("{plain}symlinks = \"follow\"\n"));
+    for (to, arguments) in [
+        (local.parent().expect("a parent"), vec!["build"]),
+        (local.as_path(), vec!["build"]),
+        (keys.as_path(), vec!["build", "--key", &own]),
+        (Path::new(&own), vec!["build", "--key", &own]),
+    ] {
+        fs::remove_file(project.at("model")).expect("removes");
+        symlink(to, project.at("model")).expect("links");
+        project.commit();
+        let outcome = project.modelseal(&arguments).run();
+        assert_ne!(outcome.code, Some(0), "{}: {}", to.display(), outcome.all());
+        let archive = fs::read(project.at("dist/m-1.tar")).unwrap_or_default();
+        assert!(!archive.windows(11).any(|window| window == b"PRIVATE KEY"), "{}", to.display());
+        let _ = fs::remove_dir_all(project.at("dist"));
+    }
+}
+
+/// An error would quote the line that is no recipe.
+#[test]
+fn a_recipe_that_is_a_link_out_of_the_project_is_refused_and_not_quoted() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
+    write_home(&project, ".netrc", "machine example.com password SECRET\n");
+    for target in ["../home/.netrc".to_string(), project.home().join(".netrc").to_string_lossy().into_owned()]
+    {
+        fs::remove_file(project.at("modelseal.toml")).expect("removes");
+        symlink(&target, project.at("modelseal.toml")).expect("links");
+        project.commit();
+        let outcome = build(&project, &[]);
+        assert!(matches!(outcome.code, Some(1 | 2)), "{}", outcome.all());
+        assert!(!outcome.all().contains("example.com"), "{}", outcome.all());
+    }
+}
+
+/// The line says by itself which variables it reads.
+#[test]
+fn a_variable_of_the_signers_line_is_not_for_commands() {
+    let recipe = format!("{RUN}pass_env = [\"SIGN_KEY\"]\n");
+    let project = project(&recipe, "mkdir -p model; echo \"$SIGN_KEY\" > model/w; echo \"$SIGN_KEY\" >&2\n");
+    let (key, public) = (project.key(), project.public_key());
+    for line in ["test -n \"$SIGN_KEY\"", "test -n \"${SIGN_KEY}\"", "printenv SIGN_KEY > /dev/null"] {
+        let line = format!("{line}; openssl dgst -sha256 -sign '{key}'");
+        let run = project.modelseal(&["build", "--force", "--key", &public, "--signer", &line]);
+        let outcome = run.env("SIGN_KEY", "SECRET").run();
+        assert!(matches!(outcome.code, Some(1 | 2)), "{line}: {}", outcome.all());
+        unharmed(&project, &outcome);
+    }
+}
+
+/// Clones and copies of private data lie there while a build runs.
+#[test]
+fn the_temporary_directory_of_a_build_is_for_this_user_alone() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w; sleep 0.3\n");
+    let temporary = project.root().join("tmp");
+    fs::create_dir(&temporary).expect("creates");
+    let run = project.modelseal(&["build", "--clean", "--key", &project.key()]);
+    let mut command = run.env("TMPDIR", &temporary).into_command();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut modes = Vec::new();
+    while child.try_wait().expect("waits").is_none() {
+        let found = fs::read_dir(&temporary).expect("reads").flatten();
+        let found = found.filter_map(|entry| entry.metadata().ok()).filter(|found| found.is_dir());
+        modes.extend(found.map(|found| found.permissions().mode() & 0o777));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().expect("ends").success());
+    assert!(!modes.is_empty() && modes.iter().all(|mode| *mode == 0o700), "{modes:?}");
+}
