@@ -4,7 +4,7 @@ check:
 
 # Tests of the library only: seconds
 quick:
-    cargo test --lib
+    cargo test --workspace --lib
 
 # Tests whose names hold a word
 test word:

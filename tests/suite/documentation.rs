@@ -42,7 +42,7 @@ impl Session {
         // The set-up compiles the program and runs these very tests: both have happened if this runs.
         let program = env!("CARGO_BIN_EXE_modelseal");
         let cargo = format!(
-            "#!/bin/sh\ncase \"$*\" in\n'run --release -- '*) shift 3; exec {program} \"$@\" ;;\ntest) ;;\n*) exit 1 ;;\nesac\n"
+            "#!/bin/sh\ncase \"$*\" in\n'run --release -- '*) shift 3; exec {program} \"$@\" ;;\n'test --workspace') ;;\n*) exit 1 ;;\nesac\n"
         );
         fs::write(programs.join("cargo"), cargo).expect("writes");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -55,5 +55,6 @@ mod signers;
 mod statements;
 mod support;
 mod trainers;
+mod verifier;
 mod verifying;
 mod work;
