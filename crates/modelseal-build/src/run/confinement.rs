@@ -153,7 +153,8 @@ impl Confinement {
 
     /// What the caller runs later: directories on PATH, environments, and what is linked to from there.
     pub fn guarded(&self) -> impl Iterator<Item = &Path> {
-        let all: BTreeSet<&Path> = self.toolchain.guarded.iter().map(PathBuf::as_path).collect();
+        let all = self.toolchain.guarded.iter().chain(&self.toolchain.programs);
+        let all: BTreeSet<&Path> = all.map(PathBuf::as_path).collect();
         all.clone().into_iter().filter(move |path| !self.allows(path, &all))
     }
 
@@ -260,11 +261,17 @@ impl Confinement {
     /// [`Error::Hidden`]: it cannot be seen what there is.
     pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Result<Cleanup, Error> {
         let mut cleanup = Cleanup::default();
-        let guarded = self.toolchain.guarded.iter().chain(&sandbox.read_only);
+        let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
+        // Their links are resolved: most are plainly out of reach.
+        let is_near = |path: &&PathBuf| {
+            let others = || names.of_path(path).into_iter().chain(other_names(path));
+            view.is_writable(path) || others().any(|other| view.is_writable(&other))
+        };
+        let programs: Vec<&PathBuf> = self.toolchain.programs.iter().filter(is_near).collect();
+        let guarded = self.toolchain.guarded.iter().chain(programs).chain(&sandbox.read_only);
         let all: BTreeSet<&Path> = guarded.clone().map(PathBuf::as_path).collect();
         let guarded = guarded.map(|path| (path, Kind::Directory));
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
-        let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
             cleanup.guard(view, path, kind, &sandbox.writable)?;
             // Under the names by which a command can write there.

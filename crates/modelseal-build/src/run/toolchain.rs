@@ -5,7 +5,7 @@
 //! Shown are the installations that PATH and the active environment name, and what they link to; never a
 //! directory in which programs lie beside somebody's other files, as they do in `~/.local`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -36,6 +36,9 @@ const MANAGERS: [(&str, &str); 5] = [
     ("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"),
 ];
 
+/// Where the system keeps its own programs.
+const SYSTEM: &str = "/usr";
+
 /// Variables that name the active environment.
 const ACTIVE: [&str; 2] = ["VIRTUAL_ENV", "CONDA_PREFIX"];
 
@@ -47,6 +50,8 @@ pub(super) struct Toolchain {
     /// What runs when the caller next types a command: directories of PATH, what is linked to from there, and
     /// environments. Directories that are not there are among them: whoever makes one decides what runs.
     pub(super) guarded: BTreeSet<PathBuf>,
+    /// Of these, what links in directories of PATH lead to: many, links resolved.
+    pub(super) programs: BTreeSet<PathBuf>,
     /// Links that lead there, each with what it says.
     pub(super) links: BTreeSet<(PathBuf, PathBuf)>,
     /// Where managers find toolchains, although HOME is another directory.
@@ -98,17 +103,23 @@ impl Toolchain {
             return;
         }
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let mut known = BTreeMap::new();
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
-            // Also if it leads nowhere yet.
-            self.guarded.insert(entry.path());
-            if let Some(Followed { end: program, by_project }) = self.follow(&entry.path())
-                && let Some(directory) = program.parent()
+            if self.stays_in_system(&entry.path(), &mut known) {
+                continue;
+            }
+            let Some(Followed { end: program, by_project }) = self.follow(&entry.path()) else {
+                // It leads nowhere yet.
+                self.guarded.insert(entry.path());
+                continue;
+            };
+            if let Some(directory) = program.parent()
                 && !self.places.contains(&program)
                 && (is_of_programs(directory) || !by_project)
             {
                 // What is linked to may lie alone among other files.
                 self.places.insert(program.clone());
-                self.guarded.insert(program.clone());
+                self.programs.insert(program.clone());
                 if is_of_programs(directory) {
                     self.add_installation(directory, by_project);
                 }
@@ -202,6 +213,35 @@ impl Toolchain {
             self.is_of_project(trail.path()) || links.iter().any(|(link, _)| self.is_of_project(link));
         self.links.extend(links);
         Some(Followed { end: trail.end().to_path_buf(), by_project })
+    }
+
+    /// Whether a link of the system's own programs leads to another of them: most do, everybody sees them, and no command
+    /// changes them. `known` says of directories whether no link leads there, because each holds many.
+    fn stays_in_system(&self, link: &Path, known: &mut BTreeMap<PathBuf, bool>) -> bool {
+        let Some(directory) = link.parent().filter(|directory| directory.starts_with(SYSTEM)) else {
+            return false;
+        };
+        let Ok(target) = fs::read_link(link) else { return false };
+        let mut leads = directory.to_path_buf();
+        for part in target.components() {
+            match part {
+                Component::ParentDir => _ = leads.pop(),
+                Component::CurDir => {}
+                part => leads.push(part),
+            }
+        }
+        let mut is_plain = |directory: &Path| {
+            *known
+                .entry(directory.to_path_buf())
+                .or_insert_with(|| Trail::of(directory).is_ok_and(|trail| trail.links().next().is_none()))
+        };
+        let is_elsewhere =
+            self.is_of_project(&leads) || self.homes.iter().any(|home| leads.starts_with(home));
+        leads.starts_with(SYSTEM)
+            && !is_elsewhere
+            && is_plain(directory)
+            && leads.parent().is_some_and(is_plain)
+            && leads.symlink_metadata().is_ok_and(|found| !found.is_symlink())
     }
 
     fn is_of_project(&self, path: &Path) -> bool {
@@ -345,7 +385,7 @@ mod tests {
         }
         let is_guarded = |path: &str| {
             let path = root.join(path);
-            toolchain.guarded.iter().any(|guarded| path.starts_with(guarded))
+            toolchain.guarded.iter().chain(&toolchain.programs).any(|guarded| path.starts_with(guarded))
         };
         for path in ["p/bin/run", "tools/x", "venv/lib/x", "node_modules/x/other.js", "p/absent/git"] {
             assert!(is_guarded(path), "{path} is not guarded");
