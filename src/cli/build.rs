@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
-use super::confining::confine;
+use super::confining::{confine, warn_of_path, writable_by_commands};
 use super::failure::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
@@ -23,7 +23,6 @@ use modelseal_build::cache::Cache;
 use modelseal_build::checkout::declared;
 use modelseal_build::inputs::{Change, WorkTree, work_tree};
 use modelseal_build::recipe::Recipe;
-use modelseal_build::run::Confinement;
 use modelseal_format::archive::{self, Outcome};
 use modelseal_format::digest::Digest;
 use modelseal_format::sign::{KeySource, local_cache_directory, read_public_key};
@@ -139,13 +138,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(work_tree) => work_tree.root().to_path_buf(),
         None => recipe.directory().canonicalize()?,
     };
-    let projects = [recipe.directory(), Path::new("."), &root];
+    // Without a directory, the recipe was looked for from here on.
+    let here = arguments.directory.is_none().then_some(Path::new("."));
+    let projects: Vec<&Path> = [recipe.directory(), &root].into_iter().chain(here).collect();
     let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, written, insecure)?;
     if arguments.from_statement.is_none() && making == Making::Run {
-        warn_of_path(&recipe, &root, talk);
+        warn_of_path(&recipe, &root, &confinement, talk);
     }
-    let writable = writable(&recipe, root, &confinement);
+    let writable = writable_by_commands(root, &confinement);
     let start = SignerStart { confinement: confinement.clone(), writable, caches: caches.clone() };
     if let Some(command) = signer.as_ref().and_then(SigningKey::command) {
         command.check_named(&start)?;
@@ -218,41 +219,12 @@ fn pack(
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
-/// Where commands of the recipe can write, in this build or in one before it, apart from directories of their own.
-fn writable(recipe: &Recipe, work: PathBuf, confinement: &Confinement) -> Vec<PathBuf> {
-    let allowed = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf());
-    recipe.tables.run.iter().map(|_| work.clone()).chain(allowed).collect()
-}
-
-/// What a command leaves in a directory that PATH names runs when its name is typed.
-fn warn_of_path(recipe: &Recipe, work: &Path, talk: Talk) {
-    if recipe.tables.run.is_some()
-        && let Some(directory) = directory_of_programs_around(work)
-    {
-        let message = "where commands write: what one leaves there runs when you type its name";
-        warn(talk, &format!("PATH names {}, {message}", modelseal_format::text::path(&directory)));
-    }
-}
-
 /// What a signer names should not be commands' to read.
 fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], talk: Talk) {
     for file in start.confinement.shown(command.files(), &start.writable, inputs) {
         let message = "which commands of the recipe can read: hide it with `--signer-hide`";
         warn(talk, &format!("{} names {}, {message}", command.shown(), modelseal_format::text::path(&file)));
     }
-}
-
-/// A directory on PATH in which the work tree lies: unlike one that lies in it, it cannot be read-only.
-fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let holds_work = |directory: &PathBuf| {
-        directory
-            .canonicalize()
-            .is_ok_and(|directory| work.canonicalize().is_ok_and(|work| work.starts_with(directory)))
-    };
-    // For the shell, an empty one is the working directory.
-    let here = |directory: PathBuf| if directory.as_os_str().is_empty() { ".".into() } else { directory };
-    std::env::split_paths(&path).map(here).find(holds_work)
 }
 
 /// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can

@@ -4,9 +4,12 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::Talk;
 use super::arguments::writable;
+use super::output::warn;
 use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
+use modelseal_build::recipe::Recipe;
 use modelseal_build::run::{Confinement, Scope, leads_into};
 use modelseal_format::sign::{local_cache_directory, local_key_directory};
 
@@ -47,4 +50,50 @@ pub(super) fn confine(
         withheld: signer.map(SigningKey::variables).unwrap_or_default(),
         insecure_no_isolation,
     })?)
+}
+
+/// The working directory, as a place of a project; `None`: it holds the system's programs, as `/` does.
+pub(super) fn here() -> Option<&'static Path> {
+    let holds_programs =
+        Path::new(".").canonicalize().is_ok_and(|here| Path::new("/usr/bin").starts_with(here));
+    (!holds_programs).then_some(Path::new("."))
+}
+
+/// Where commands can write, in this build or in one before it by any recipe, apart from directories of their own.
+pub(super) fn writable_by_commands(work: PathBuf, confinement: &Confinement) -> Vec<PathBuf> {
+    [work]
+        .into_iter()
+        .chain(confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()))
+        .collect()
+}
+
+/// What a command leaves in a directory that PATH names runs when its name is typed.
+pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confinement, talk: Talk) {
+    if recipe.tables.run.is_none() {
+        return;
+    }
+    for link in confinement.waiting_links(work) {
+        let link = modelseal_format::text::path(&link);
+        warn(
+            talk,
+            &format!("{link}, on PATH, leads to what commands can make: it runs when you type its name"),
+        );
+    }
+    if let Some(directory) = directory_of_programs_around(work) {
+        let message = "where commands write: what one leaves there runs when you type its name";
+        warn(talk, &format!("PATH names {}, {message}", modelseal_format::text::path(&directory)));
+    }
+}
+
+/// A directory on PATH in which the work tree lies: unlike one that lies in it, it cannot be read-only.
+fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let holds_work = |directory: &PathBuf| {
+        directory
+            .canonicalize()
+            .is_ok_and(|directory| work.canonicalize().is_ok_and(|work| work.starts_with(directory)))
+    };
+    // For the shell, an empty one is the working directory.
+    let here = |directory: PathBuf| if directory.as_os_str().is_empty() { ".".into() } else { directory };
+    std::env::split_paths(&path).map(here).find(holds_work)
 }

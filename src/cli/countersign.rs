@@ -10,7 +10,6 @@ use super::failure::Hinted;
 use super::output::{complain, print, say, warn};
 use super::policy::previous;
 use super::progress::Progress;
-use super::signer::SignerStart;
 use super::signing::Signing;
 use super::trusting::Trusting;
 use super::verify::print_report;
@@ -68,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
     }
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
-    let statement = SignedStatement::new(&statement, &key.open(&SignerStart::alone()?)?)?;
+    let statement = SignedStatement::new(&statement, &key.open_alone()?)?;
     if let Some((policy, signers)) = &policy {
         counts(signers, &seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
             let policy = modelseal_format::text::path(&policy.path);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::Format;
-use super::confining::confine;
+use super::confining::{confine, here};
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
-    let projects = [policy.directory(), Path::new(".")];
+    let projects: Vec<&Path> = [policy.directory()].into_iter().chain(here()).collect();
     let confinement = confine(None, &projects, &[], Vec::new(), arguments.insecure_no_isolation)?;
     let progress = Progress::new("verifying", talk);
     let running = Running::new(talk);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
-use super::confining::confine;
+use super::confining::{confine, here};
 use super::failure::style;
 use super::output::{print, say};
 use super::progress::Progress;
@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         None => None,
     };
     let source = arguments.source.as_deref().map(Path::new).filter(|path| path.is_dir());
-    let projects: Vec<&Path> = [Path::new(".")].into_iter().chain(source).collect();
+    let projects: Vec<&Path> = here().into_iter().chain(source).collect();
     let insecure = arguments.insecure_no_isolation;
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, Vec::new(), insecure)?;
     let progress = Progress::new("reading", talk);

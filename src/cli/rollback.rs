@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::Talk;
 use super::countersign::{signed, whole};
 use super::output::{print, warn};
-use super::signer::SignerStart;
 use super::signing::Signing;
 use modelseal_format::manifest::{Attestation, Claim, Rollback};
 use modelseal_format::release::SignedStatement;
@@ -54,8 +53,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until });
     let statement = Attestation::about(&seal.manifest, seal.release, claim);
-    let path = SignedStatement::new(&statement, &key.open(&SignerStart::alone()?)?)?
-        .write_beside(&arguments.archive)?;
+    let path = SignedStatement::new(&statement, &key.open_alone()?)?.write_beside(&arguments.archive)?;
     print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }

@@ -9,7 +9,6 @@ use super::Talk;
 use super::failure::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
-use super::signer::SignerStart;
 use super::signing::Signing;
 use super::verify::ignored;
 use modelseal_format::archive::write_whole;
@@ -68,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         warn(talk, "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out");
     }
     // Whatever is wrong with the key is said before a large model is hashed.
-    let signer = key.open(&SignerStart::alone()?)?;
+    let signer = key.open_alone()?;
     if !signer.public_key().is_elliptic_curve() {
         let message =
             "an Ed25519 key cannot sign a model: the format knows ECDSA with P-256, P-384 and P-521";

@@ -10,6 +10,7 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use modelseal_build::inputs::WorkTree;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
     leads_into,
@@ -44,7 +45,11 @@ pub(super) struct SignerStart {
 impl SignerStart {
     /// Where no command of a project runs.
     pub(super) fn alone() -> Result<Self, run::Error> {
-        Ok(Self { confinement: Confinement::new(Scope::default())?, writable: Vec::new(), caches: None })
+        // An earlier build's commands may have left something in the work tree.
+        let around = WorkTree::discover(Path::new(".")).ok().map(|work_tree| work_tree.root().to_path_buf());
+        let projects: Vec<PathBuf> = around.into_iter().collect();
+        let scope = Scope { projects: projects.clone(), ..Scope::default() };
+        Ok(Self { confinement: Confinement::new(scope)?, writable: projects, caches: None })
     }
 }
 
@@ -64,7 +69,7 @@ impl SignerCommand {
             let shown = modelseal_format::text::path(&path);
             if apart && path.is_relative() {
                 bail!(
-                    "{} names {shown}: a command of the recipe can write to this directory, so the signer \
+                    "{} names {shown}: commands of a recipe can write to this directory, so the signer \
                      starts in another one: write the absolute path",
                     self.shown(),
                 );
@@ -75,7 +80,7 @@ impl SignerCommand {
                 .any(|hidden| path.canonicalize().is_ok_and(|path| path.starts_with(hidden)));
             if !is_hidden && leads_into(&path, &start.writable) {
                 bail!(
-                    "{} names {shown}, which a command of the recipe can change: hide it with `--signer-hide`, \
+                    "{} names {shown}, which commands of a recipe can change: hide it with `--signer-hide`, \
                      or keep it elsewhere",
                     self.shown(),
                 );

@@ -179,6 +179,15 @@ impl SigningKey {
         }
     }
 
+    /// The same where no command of a project runs.
+    pub(super) fn open_alone(&self) -> anyhow::Result<Signer> {
+        let start = SignerStart::alone()?;
+        if let Some(command) = self.command() {
+            command.check_named(&start)?;
+        }
+        Ok(self.open(&start)?)
+    }
+
     /// What to write after `verify ARCHIVE`.
     pub(super) fn verify_with(&self) -> String {
         match &self.subject {

@@ -8,7 +8,7 @@ use super::source::Source;
 use super::vary::{self, Circumstance, Conditions};
 use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
 use crate::compare::{Likeness, compare_files};
-use modelseal_build::build::{CommandPlace, Setting, reach};
+use modelseal_build::build::{CommandPlace, Setting, check_private, reach};
 use modelseal_build::checkout::{self, Checkout, declared};
 use modelseal_build::inputs::{self, Artifact, Inputs, check_unchanged, gather, list_artifact};
 use modelseal_build::recipe::Recipe;
@@ -202,6 +202,7 @@ impl Rebuilder<'_> {
         let inputs = declared(recipe, recipe.directory(), nowhere_else());
         // The model that lies in the source is not there to be copied.
         let source = source.directory().and_then(|root| root.canonicalize().ok());
+        check_private(self.options.confinement, &inputs).map_err(Error::Input)?;
         // Not the kept caches of a build: what comes out is to be made anew.
         let command_place = CommandPlace {
             work: &checkout.work(),

@@ -186,7 +186,7 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     let inside = project.at("ignored/signer.key");
     fs::copy(&key, &inside).expect("copies");
     let line = format!("openssl dgst -sha256 -sign '{}'", inside.display());
-    build(&line, &[]).says("which a command of the recipe can change").says("--signer-hide");
+    build(&line, &[]).says("which commands of a recipe can change").says("--signer-hide");
     let hidden = build(&line, &["--signer-hide", "ignored/signer.key"]);
     assert_eq!(hidden.code, Some(0), "{}", hidden.all());
     let script = format!("'{}' '{key}'", project.at("ignored/sign").display());

@@ -20,6 +20,7 @@ mod going_back;
 mod hostile_archive;
 mod hostile_commands;
 mod hostile_endings;
+mod hostile_inputs;
 mod hostile_later;
 mod hostile_model;
 mod hostile_places;

@@ -37,7 +37,7 @@ use modelseal_format::sign::{KeyError, Signer};
 pub use behaviour::Observer;
 pub use command::Setting;
 pub use elsewhere::{SealedBy, Stated, seal, state};
-pub use reach::{CommandPlace, ReachError, reach};
+pub use reach::{CommandPlace, ReachError, check_private, reach};
 
 /// Opens the key, when nothing of the recipe's command is left.
 pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;
@@ -157,6 +157,12 @@ pub enum Error {
     LeadsOut(PathBuf),
     #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::text::path(.0))]
     Guarded(PathBuf),
+    #[error(
+        "the command reads data `{name}` at {}, not at {}",
+        modelseal_format::text::path(expected),
+        modelseal_format::text::path(given)
+    )]
+    DataElsewhere { name: String, expected: PathBuf, given: PathBuf },
     #[error(
         "{} holds a git repository, {}, which would be removed with the old artifact",
         modelseal_format::text::path(artifact),
@@ -305,6 +311,7 @@ impl Error {
             | Error::Planted { .. }
             | Error::Guarded(_)
             | Error::HoldsRepository { .. }
+            | Error::DataElsewhere { .. }
             | Error::LeadsOut(_)
             | Error::Statement(_)
             | Error::Bundle(_)
@@ -342,6 +349,9 @@ impl Error {
             }
             Error::Guarded(_) => {
                 Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
+            }
+            Error::DataElsewhere { .. } => {
+                Some("`--clean` puts it where the recipe expects it, or let a link there lead to it".into())
             }
             Error::HoldsRepository { .. } => Some(
                 "move it elsewhere, or let another `path` under `[artifact]` name where the model is made"

@@ -52,6 +52,12 @@ pub enum Error {
     Dirty { commit: String, changes: Vec<Change> },
     #[error("{} is {}", modelseal_format::text::path(path), pointer.description())]
     Pointer { path: PathBuf, pointer: Pointer },
+    #[error(
+        "the input {} is, is in or holds {}, which commands and archives must not have",
+        modelseal_format::text::path(path),
+        modelseal_format::text::path(hidden)
+    )]
+    Private { path: PathBuf, hidden: PathBuf },
     #[error("{} is {kind}", modelseal_format::text::path(path))]
     Special {
         path: PathBuf,

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 const PLACES: usize = 256;
 
 /// Files below `root` with a name elsewhere (package managers link files of an environment to those of their cache), or
-/// the directories that hold them where they are many. What is below `apart` is not looked at.
-pub(super) fn linked_elsewhere(root: &Path, apart: &[&Path]) -> Vec<PathBuf> {
-    let is_apart = |path: &Path| apart.iter().any(|apart| path.starts_with(apart));
+/// the directories that hold them where they are many. A name that is guarded counts as one elsewhere.
+pub(super) fn linked_elsewhere(root: &Path, is_guarded: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let walk = walkdir::WalkDir::new(root).follow_root_links(false).into_iter();
-    let entries = walk.filter_entry(|entry| entry.file_name() != ".git" && !is_apart(entry.path())).flatten();
+    let entries = walk.filter_entry(|entry| entry.file_name() != ".git").flatten();
     let mut files: BTreeMap<(u64, u64), (u64, Vec<PathBuf>)> = BTreeMap::new();
     for entry in entries.filter(|entry| entry.file_type().is_file()) {
         if let Ok(metadata) = entry.metadata()
@@ -24,8 +23,11 @@ pub(super) fn linked_elsewhere(root: &Path, apart: &[&Path]) -> Vec<PathBuf> {
             names.push(entry.into_path());
         }
     }
-    let elsewhere = files.into_values().filter(|(links, names)| *links > names.len() as u64);
-    few(root, elsewhere.flat_map(|(_, names)| names).collect())
+    let elsewhere = files
+        .into_values()
+        .filter(|(links, names)| *links > names.len() as u64 || names.iter().any(|name| is_guarded(name)));
+    let names = elsewhere.flat_map(|(_, names)| names).filter(|name| !is_guarded(name));
+    few(root, names.collect())
 }
 
 /// The files, or as many directories above them as are few enough, as deep as possible.
@@ -65,8 +67,13 @@ mod tests {
             fs::write(&from, "x").expect("writes");
             fs::hard_link(from, to).expect("links");
         }
-        assert_eq!(linked_elsewhere(&root, &[]), [root.join("venv/lib/x")]);
-        assert!(linked_elsewhere(&root, &[&root.join("venv/lib")]).is_empty());
+        assert_eq!(linked_elsewhere(&root, &|_| false), [root.join("venv/lib/x")]);
+        let guarded = root.join("own");
+        let found = linked_elsewhere(&root, &|path| path == guarded);
+        assert_eq!(
+            found.into_iter().collect::<BTreeSet<_>>(),
+            [root.join("venv/lib/x"), root.join("venv/other")].into()
+        );
     }
 
     #[test]

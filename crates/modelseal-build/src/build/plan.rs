@@ -9,7 +9,9 @@ use super::guarded::Guarded;
 use super::place::Place;
 use super::planted::set_planted_aside;
 use super::produce::{Held, Task, check_repositories, lock, with_ending};
+use super::reach::check_private;
 use super::{Error, Options};
+use crate::checkout::declared;
 use crate::inputs::{self, Artifact, Contents, Inputs};
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
@@ -39,6 +41,7 @@ pub(super) struct Plan {
 
 /// Reads the inputs and has the artifact made.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
+    check_private(options.confinement, &declared(recipe, recipe.directory(), &options.data))?;
     let written = written(recipe, output, &options.writes);
     let mut inputs = inputs::gather(
         recipe,
@@ -238,6 +241,7 @@ impl Plan {
         if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
             return Err(Error::Guarded(place));
         }
+        check_alone(recipe, options, &place)?;
         let _lock = lock(&root, options.listener)?;
         let failed = |source| Error::Directory { path: place.clone(), source };
         std::fs::create_dir_all(belongs.directory()).map_err(failed)?;
@@ -311,4 +315,35 @@ pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
     };
     std::fs::create_dir_all(directory)
         .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
+}
+
+/// The artifact holds nothing but what the command makes: it is moved aside as a whole.
+pub(super) fn check_alone(recipe: &Recipe, options: &Options<'_>, artifact: &Path) -> Result<(), Error> {
+    let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
+    let table = &recipe.tables;
+    let mut others = vec![recipe.path.clone()];
+    let data = declared(recipe, recipe.directory(), &options.data);
+    others.extend(data.into_iter().map(|input| input.from));
+    let files = table.params.files.iter().chain(&table.environment.files);
+    others.extend(files.map(|file| recipe.directory().join(file.get_ref())));
+    if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
+        let message = "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
+        let mistake = recipe.mistake(table.artifact.path.span(), message);
+        return Err(inputs::Error::from(mistake).into());
+    }
+    Ok(())
+}
+
+/// In the work tree, a command reads what is at the recipe's path, wherever the caller says that the data is.
+pub(super) fn check_data(recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
+    for data in &recipe.tables.data {
+        let name = data.name.get_ref();
+        let Some(given) = options.data.get(name) else { continue };
+        let expected = recipe.directory().join(data.path.get_ref());
+        let canonical = |path: &Path| path.canonicalize().ok();
+        if canonical(&expected).is_none() || canonical(&expected) != canonical(given) {
+            return Err(Error::DataElsewhere { name: name.clone(), expected, given: given.clone() });
+        }
+    }
+    Ok(())
 }

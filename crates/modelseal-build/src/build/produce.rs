@@ -10,6 +10,7 @@ use super::command::Setting;
 use super::guarded::Guarded;
 use super::linked::linked_elsewhere;
 use super::place::Place;
+use super::plan::{check_alone, check_data};
 use super::planted::set_planted_aside;
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
 use crate::checkout::{Checkout, Repository, declared};
@@ -147,7 +148,8 @@ impl Task<'_> {
 
     fn run_in_work_tree(&self) -> Result<Product, Error> {
         let artifact = self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref());
-        self.check_alone(&artifact)?;
+        check_alone(self.recipe, self.options, &artifact)?;
+        check_data(self.recipe, self.options)?;
         let belongs = Place::of(&artifact);
         let (root, repository) = self.work_tree()?;
         let lock = lock(&root, self.options.listener)?;
@@ -170,7 +172,10 @@ impl Task<'_> {
             return Err(Error::LeadsOut(artifact));
         }
         check_repositories(&artifact, &belongs, &contents)?;
-        setting.reach.read_only.extend(linked_elsewhere(&root, &[&belongs.resolved]));
+        let allowed = self.options.confinement.allowed();
+        let is_allowed = |path: &PathBuf| allowed.iter().any(|allowed| path.starts_with(allowed.end()));
+        let linked = linked_elsewhere(&root, &|path| guarded.holds(path));
+        setting.reach.read_only.extend(linked.into_iter().filter(|path| !is_allowed(path)));
         if guarded.holds(&belongs.resolved) || guarded.lies_in(&belongs.resolved) {
             return Err(Error::Guarded(artifact));
         }
@@ -205,13 +210,16 @@ impl Task<'_> {
         root: &Path,
         repository: Option<&Path>,
     ) -> Result<MadeInPlace, Error> {
-        let artifact = belongs.path.clone();
+        let (artifact, resolved) = (belongs.path.clone(), belongs.resolved.clone());
         let environment = setting.describe().map_err(Error::run)?;
         let aside =
             Aside::take(belongs, root, repository).map_err(|(path, source)| Error::Aside { path, source })?;
         if let Some(old) = aside.old() {
             // Where there is no repository to keep it in, it lies beside its place, where commands can write.
-            setting.reach.hidden.extend(old.canonicalize());
+            let is_link = old.is_symlink();
+            setting.reach.hidden.extend(old.canonicalize().ok().filter(|_| !is_link));
+            // What was kept from the first commands in it is not there any more.
+            setting.reach.read_only.retain(|path| !path.starts_with(&resolved));
         }
         let stuck = |reason: Error| match aside.stuck() {
             None => reason,
@@ -363,24 +371,6 @@ impl Task<'_> {
             },
         )?;
         Ok(left.into_iter().map(|change| change.path).collect())
-    }
-
-    /// The artifact holds nothing but what the command makes: it is moved aside as a whole.
-    fn check_alone(&self, artifact: &Path) -> Result<(), Error> {
-        let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
-        let table = &self.recipe.tables;
-        let mut others = vec![self.recipe.path.clone()];
-        let data = declared(self.recipe, self.recipe.directory(), &self.options.data);
-        others.extend(data.into_iter().map(|input| input.from));
-        let files = table.params.files.iter().chain(&table.environment.files);
-        others.extend(files.map(|file| self.recipe.directory().join(file.get_ref())));
-        if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
-            let message =
-                "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
-            let mistake = self.recipe.mistake(table.artifact.path.span(), message);
-            return Err(inputs::Error::from(mistake).into());
-        }
-        Ok(())
     }
 
     /// Where commands work, and the repository that keeps the old artifact meanwhile, if there is one.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::checkout::Declared;
 use crate::inputs::{self, Contents, git_places};
 use crate::recipe::Recipe;
 use crate::run::{Confinement, Sandbox, Trail, is_open};
@@ -84,4 +85,16 @@ pub fn reach(
         ..Sandbox::default()
     };
     Ok((sandbox, contents))
+}
+
+/// No input is a key, nor holds one: its digest is of no use, and labels or values of it would be sealed.
+///
+/// # Errors
+/// [`inputs::Error::Private`].
+pub fn check_private(confinement: &Confinement, inputs: &[Declared<'_>]) -> Result<(), inputs::Error> {
+    let found = inputs.iter().flat_map(Declared::read).find_map(|path| {
+        let hidden = confinement.hidden_at(&path)?;
+        Some(inputs::Error::Private { path, hidden })
+    });
+    found.map_or(Ok(()), Err)
 }

@@ -142,6 +142,22 @@ impl Confinement {
         self.hidden().chain(homes).any(|hidden| path.starts_with(hidden))
     }
 
+    /// Links in directories of PATH whose target is not there and would lie in a directory.
+    pub fn waiting_links(&self, directory: &Path) -> Vec<PathBuf> {
+        let waits = |link: &&PathBuf| match Trail::as_far_as_it_leads(link) {
+            Ok((_, Some(missing))) => missing.place.starts_with(directory),
+            _ => false,
+        };
+        self.toolchain.dangling.iter().filter(waits).cloned().collect()
+    }
+
+    /// What is hidden from commands and is this path, lies in it, or holds it. Links are followed.
+    pub fn hidden_at(&self, path: &Path) -> Option<PathBuf> {
+        let path = path.canonicalize().ok()?;
+        let overlaps = |hidden: &&Path| path.starts_with(hidden) || hidden.starts_with(&path);
+        self.hidden().find(overlaps).map(Path::to_path_buf)
+    }
+
     /// Whether a path is hidden from commands, or lies in a home and not in the project, nor where Hugging Face keeps
     /// models.
     pub fn is_private(&self, path: &Path) -> bool {

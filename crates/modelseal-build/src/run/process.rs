@@ -302,6 +302,8 @@ fn end_child(child: &mut Child, group: Pid, patience: Duration) {
 
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
+        // As shells and bubblewrap pass a signal on.
+        (Some(code @ 129..=159), _) => format!("exit code {code} (signal {})", code - 128),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}"),
         (None, None) => status.to_string(),

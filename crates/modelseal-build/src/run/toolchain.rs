@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::trail::Trail;
+use modelseal_format::digest::{Symlinks, open_regular};
 
 /// Names of directories that hold the programs of an installation.
 const PROGRAMS: [&str; 7] = ["bin", ".bin", "sbin", "Scripts", "condabin", "libexec", "shims"];
@@ -36,6 +38,9 @@ const MANAGERS: [(&str, &str); 5] = [
     ("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"),
 ];
 
+/// No settings of an environment are longer, in bytes.
+const LONGEST: u64 = 64 << 10;
+
 /// Where the system keeps its own programs.
 const SYSTEM: &str = "/usr";
 
@@ -50,6 +55,8 @@ pub(super) struct Toolchain {
     /// What runs when the caller next types a command: directories of PATH, what is linked to from there, and
     /// environments. Directories that are not there are among them: whoever makes one decides what runs.
     pub(super) guarded: BTreeSet<PathBuf>,
+    /// Links in directories of PATH that lead nowhere yet.
+    pub(super) dangling: Vec<PathBuf>,
     /// Of these, what links in directories of PATH lead to: many, links resolved.
     pub(super) programs: BTreeSet<PathBuf>,
     /// Links that lead there, each with what it says.
@@ -77,9 +84,9 @@ impl Toolchain {
             // A relative one means another directory wherever its owner goes: here, and in the project.
             let is_named = directory.components().any(|part| matches!(part, Component::Normal(_)));
             let elsewhere = projects.iter().filter(|_| directory.is_relative() && is_named);
-            elsewhere.for_each(|project| toolchain.add_programs(&project.join(&directory)));
+            elsewhere.for_each(|project| toolchain.add_programs(&project.join(&directory), false));
             if let Ok(here) = std::path::absolute(&directory) {
-                toolchain.add_programs(&here);
+                toolchain.add_programs(&here, false);
             }
         }
         for environment in ACTIVE.iter().filter_map(std::env::var_os).map(PathBuf::from) {
@@ -92,9 +99,10 @@ impl Toolchain {
     }
 
     /// A directory of programs, with the installation that it belongs to, and those that its links lead to.
-    fn add_programs(&mut self, directory: &Path) {
+    fn add_programs(&mut self, directory: &Path, by_project: bool) {
         self.guarded.insert(directory.to_path_buf());
-        let Some(Followed { end: directory, by_project }) = self.follow(directory) else { return };
+        let Some(followed) = self.follow(directory) else { return };
+        let (directory, by_project) = (followed.end, by_project || followed.by_project);
         self.guarded.insert(directory.clone());
         if by_project && !self.is_of_project(&directory) && !is_of_programs(&directory) {
             return;
@@ -109,8 +117,7 @@ impl Toolchain {
                 continue;
             }
             let Some(Followed { end: program, by_project }) = self.follow(&entry.path()) else {
-                // It leads nowhere yet.
-                self.guarded.insert(entry.path());
+                self.dangling.push(entry.path());
                 continue;
             };
             if let Some(directory) = program.parent()
@@ -144,7 +151,7 @@ impl Toolchain {
 
     /// An installation. Of one to which only the project leads, the code is shown and nothing else.
     fn add_root(&mut self, root: &Path, only_code: bool) {
-        let base = fs::read_to_string(root.join("pyvenv.cfg")).ok().as_deref().and_then(base_of);
+        let base = read_settings(&root.join("pyvenv.cfg")).as_deref().and_then(base_of);
         let is_package_directory = root.file_name() == Some(OsStr::new("node_modules"));
         if is_package_directory || MARKS.iter().any(|mark| root.join(mark).exists()) {
             if !only_code {
@@ -158,7 +165,7 @@ impl Toolchain {
         let parts: Vec<PathBuf> = parts.filter(|part| part.exists()).collect();
         self.places.extend(parts);
         if let Some(base) = base.filter(|base| is_of_programs(base)) {
-            self.add_programs(&base);
+            self.add_programs(&base, only_code || self.is_of_project(root));
         }
     }
 
@@ -172,7 +179,7 @@ impl Toolchain {
             return;
         }
         self.places.insert(root.clone());
-        self.add_programs(&root.join("bin"));
+        self.add_programs(&root.join("bin"), by_project);
         self.add_root(&root, false);
         if by_project || self.is_of_project(&root) {
             return;
@@ -266,6 +273,14 @@ fn is_of_programs(directory: &Path) -> bool {
     name.is_some_and(|name| PROGRAMS.contains(&name))
 }
 
+/// A short text; a pipe or a device in its place would never end.
+fn read_settings(path: &Path) -> Option<String> {
+    let (file, _) = open_regular(path, Symlinks::Follow).ok()?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 /// The directory of the interpreter that a virtual environment was made with.
 fn base_of(settings: &str) -> Option<PathBuf> {
     let value = |line: &str| {
@@ -281,7 +296,7 @@ fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
     let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
     let files = versions.flat_map(|packages| entries(&packages)).map(|entry| entry.path());
     let files = files.filter(|path| path.extension() == Some(OsStr::new("pth")));
-    let texts = files.filter_map(|path| fs::read_to_string(path).ok());
+    let texts = files.filter_map(|path| read_settings(&path));
     let lines = |text: String| text.lines().map(|line| PathBuf::from(line.trim())).collect::<Vec<_>>();
     texts.flat_map(lines).filter(|path| path.is_absolute() && path.is_dir()).collect()
 }
@@ -336,7 +351,7 @@ mod tests {
         let mut toolchain = toolchain(&home);
         for path in [".local/bin", ".cargo/bin", ".docker/bin", "work/bin", "bin", "spark-4/bin", "node/bin"]
         {
-            toolchain.add_programs(&home.join(path));
+            toolchain.add_programs(&home.join(path), false);
         }
         for path in shown {
             assert!(is_shown(&toolchain, &home.join(path)), "{path} is not shown");
@@ -381,7 +396,7 @@ mod tests {
         symlink("../../tools/x", root.join("p/bin/x")).expect("links");
         let mut toolchain = toolchain(Path::new("/nowhere"));
         for path in ["p/bin", "venv/bin", "node_modules/.bin", "p/absent"] {
-            toolchain.add_programs(&root.join(path));
+            toolchain.add_programs(&root.join(path), false);
         }
         let is_guarded = |path: &str| {
             let path = root.join(path);
@@ -407,7 +422,7 @@ mod tests {
         let packages = home.join("p/venv/lib/python3/site-packages/x.pth");
         fs::write(packages, home.join(".ssh").to_string_lossy().as_bytes()).expect("writes");
         let mut toolchain = Toolchain { projects: vec![home.join("p")], ..toolchain(&home) };
-        toolchain.add_programs(&home.join("p/bin"));
+        toolchain.add_programs(&home.join("p/bin"), false);
         toolchain.add_environment(&home.join("p/venv"));
         assert!(is_shown(&toolchain, &home.join("python/bin/python")));
         for path in [".ssh/id", ".aws/credentials", "library/x.py"] {
@@ -421,7 +436,7 @@ mod tests {
         let home = directory.path().canonicalize().expect("resolves");
         make(&home, &["bin/mine", "pyvenv.cfg", "conda-meta/x", "secret"]);
         let mut toolchain = toolchain(&home);
-        toolchain.add_programs(&home.join("bin"));
+        toolchain.add_programs(&home.join("bin"), false);
         toolchain.add_environment(&home);
         assert!(is_shown(&toolchain, &home.join("bin/mine")));
         assert!(!is_shown(&toolchain, &home.join("secret")));

@@ -66,6 +66,9 @@ impl View {
 
     /// Drops what is shown anyway.
     fn simplify(&mut self) {
+        // Before what hides it is dropped, because nothing is there.
+        let hidden: Vec<PathBuf> = self.places.keys().filter(|path| self.is_hidden(path)).cloned().collect();
+        hidden.iter().for_each(|path| _ = self.places.remove(path));
         // From the outermost on: what is dropped itself shows nothing.
         for path in self.places.keys().cloned().collect::<Vec<_>>() {
             if self.places.get(&path).is_some_and(|access| self.is_extra(&path, access)) {
@@ -196,6 +199,13 @@ mod tests {
             ("/p/keys/b/c", Access::Readable),
         ]);
         assert_eq!(shown, "--ro-bind /dev/null /p/keys");
+        // Also where nothing has to be hidden, because nothing is there.
+        let shown = arguments(&[
+            ("/home/ann", Access::Empty),
+            ("/home/ann/keys", Access::Hidden),
+            ("/home/ann/keys/a", Access::Readable),
+        ]);
+        assert_eq!(shown, "--tmpfs /home/ann\n--remount-ro /home/ann");
     }
 
     #[test]

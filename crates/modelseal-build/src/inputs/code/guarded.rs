@@ -110,7 +110,8 @@ impl Directory {
     /// Whether what it shares is its own, or that of the repository in which it lies as a linked work tree.
     fn shares_its_own(&self, root: &Path) -> bool {
         let (own, common) = (resolved(&self.own), resolved(&self.common));
-        let is_linked = own.parent() == Some(common.join("worktrees").as_path());
+        let is_linked =
+            own.parent() == Some(common.join("worktrees").as_path()) && !resolved(root).starts_with(&common);
         common.starts_with(resolved(root)) || own == common || is_linked
     }
 
@@ -204,15 +205,20 @@ impl GitPlaces {
     /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
     fn add_submodules(&mut self, root: &Path) {
         for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
-            let place = setting.submodule().map(|path| resolved(&root.join(path).join(".git")));
-            self.guarded.extend(place);
+            let place = setting.submodule().map(|path| resolved(&root.join(path)));
+            let is_empty =
+                |place: &Path| fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+            self.guarded.extend(place.map(|place| if is_empty(&place) { place } else { place.join(".git") }));
         }
         let Ok(repository) = Repository::open(root) else { return };
         let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
         let _ = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
             if entry.kind() == Some(git2::ObjectType::Commit) {
                 let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-                self.guarded.insert(resolved(&root.join(above).join(name).join(".git")));
+                let place = resolved(&root.join(above).join(name));
+                // An empty one is held as it is: git takes whatever is called `.git` there for a broken repository.
+                let is_empty = fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
+                self.guarded.insert(if is_empty { place } else { place.join(".git") });
             }
             git2::TreeWalkResult::Ok
         });
