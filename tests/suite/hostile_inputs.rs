@@ -119,6 +119,7 @@ fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
     let recipe = format!("{RUN}[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
     let project = project(&recipe, "mkdir -p model; cp data.csv model/w\n");
     project.write("data.csv", "a\n1\n");
+    project.write(".gitignore", "model\ndist\ndata.csv\n");
     project.commit();
     let other = project.root().join("other.csv");
     fs::write(&other, "a\n2\n").expect("writes");
