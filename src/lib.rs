@@ -1,6 +1,6 @@
-//! Reproducible machine-learning model builds: hash the inputs, sign the lineage, verify what ships.
+//! The program `modelseal`: what it does with releases, and its command line.
 //!
-//! The flow of a build, and the rooms it goes through:
+//! The flow of a build, and the crates and modules it goes through:
 //!
 //! ```text
 //! modelseal.toml ─ recipe ─┐
@@ -14,36 +14,15 @@
 //!                                                          report            unpack
 //! ```
 //!
-//! A room knows only those above it in this list: [`text`], [`interrupt`], [`digest`], [`document`],
-//! [`manifest`], [`sign`], [`archive`], [`release`], [`config`], [`trust`], [`oms`], [`report`], [`policy`],
-//! [`gate`], [`verify`], [`recipe`], [`run`], [`cache`], [`profile`], [`content`], [`inputs`], [`probe`],
-//! [`checkout`], [`build`], [`compare`], [`reproduce`], [`diff`], [`acceptance`], [`drill`], [`ops`]; a test
-//! holds them to it. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing of how a
-//! check was made. The command line, [`cli`], knows everything and is known by nothing.
+//! | crate | modules, each of which uses only those before it |
+//! |---|---|
+//! | `modelseal-format`: what a release is, byte by byte | `text`, `interrupt`, `digest`, `document`, `manifest`, `sign`, `archive`, `release` |
+//! | `modelseal-verify`: deciding | `config`, `trust`, `oms`, `report`, `policy`, `gate`, `verify` |
+//! | `modelseal-build`: making | `recipe`, `run`, `cache`, `profile`, `content`, `inputs`, `probe`, `checkout`, `build` |
+//! | this one: operations, and the command line | `compare`, `reproduce`, `diff`, `acceptance`, `drill`, `ops`, `cli` |
 //!
-//! ```no_run
-//! use modelseal::digest::Algorithms;
-//! use modelseal::sign::{KeySource, read_public_key};
-//! use modelseal::trust::TrustedSigner;
-//! use modelseal::verify::{Options, Target, verify};
-//!
-//! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
-//! let signers = [TrustedSigner::key("ci", "`keys/ci.pub`", key)];
-//! let options = Options {
-//!     signers: &signers,
-//!     release: None,
-//!     hash: Algorithms::BLAKE3,
-//!     attestations: &[],
-//!     outside: &[],
-//!     policy: None,
-//!     previous: None,
-//!     now: jiff::Timestamp::now(),
-//!     progress: &|_bytes| {},
-//! };
-//! let report = verify(&Target::Path("wine-1.0.0.tar".into()), &options)?;
-//! println!("{}", report.summary());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! A test holds the modules to this order. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing
+//! of how a check was made.
 
 #![forbid(unsafe_code)]
 

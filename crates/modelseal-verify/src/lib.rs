@@ -1,4 +1,20 @@
 //! Decides whether a release is what was built, and whether a policy accepts it.
+//!
+//! ```no_run
+//! use modelseal_format::sign::{KeySource, read_public_key};
+//! use modelseal_verify::trust::TrustedSigner;
+//! use modelseal_verify::verify::{Options, Target, verify};
+//!
+//! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
+//! let signers = [TrustedSigner::key("ci", "`keys/ci.pub`", key)];
+//! let options = Options::new(&signers, jiff::Timestamp::now(), &|_bytes| {});
+//! let report = verify(&Target::Path("wine-1.0.0.tar".into()), &options)?;
+//! println!("{}", report.summary());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Without the feature `identities`, signers are known by keys and certificates, and not by identities that Sigstore
+//! vouches for.
 
 #![forbid(unsafe_code)]
 
