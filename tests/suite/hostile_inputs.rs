@@ -54,6 +54,24 @@ fn a_file_with_a_guarded_name_cannot_be_written_to_by_another_one() {
     assert_eq!(hook, "mine\n", "{}", outcome.all());
 }
 
+#[test]
+fn a_file_with_another_name_elsewhere_is_opened_by_name() {
+    let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo new > ignored/x || exit 9\n");
+    let store = project.root().join("store");
+    fs::write(&store, "old\n").expect("writes");
+    fs::create_dir(project.at("ignored")).expect("creates");
+    fs::hard_link(&store, project.at("ignored/x")).expect("links");
+    let build = |more: &[&str]| {
+        let key = project.key();
+        project.modelseal(&[&["build", "--key", &key], more].concat()).run()
+    };
+    let refused = build(&[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    refused.says("another name elsewhere (hard links)").says("--allow-write DIR");
+    let opened = build(&["--allow-write", "ignored"]);
+    assert_eq!(opened.code, Some(0), "{}", opened.all());
+}
+
 /// The commands that describe the environment run before it is moved aside.
 #[test]
 fn the_old_artifact_is_no_way_to_a_file_elsewhere() {

@@ -139,8 +139,9 @@ impl Error {
                 Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
             }
             Error::Failed { refused_write: true, .. } => Some(
-                "it can write to nothing but the work tree, TMPDIR and HOME, which is new: \
-                 `--allow-write DIR` adds a directory"
+                "it can write to nothing but the work tree, TMPDIR and HOME, which is new, and not to what you run \
+                 later, nor to files that have another name elsewhere (hard links): `--allow-write DIR` adds a \
+                 directory"
                     .into(),
             ),
             Error::Timeout { .. } => {

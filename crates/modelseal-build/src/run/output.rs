@@ -10,8 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::process::{Job, Stream};
 
-/// How the C library, and all that ask it, spell EROFS.
-const READ_ONLY: &[u8] = b"Read-only file system";
+/// How the C library and other systems spell EROFS, and EBUSY, by which what is mounted cannot be removed or replaced.
+const REFUSED: [&[u8]; 5] =
+    [b"Read-only file system", b"read-only file system", b"EROFS", b"Device or resource busy", b"EBUSY"];
 
 /// How much of the start of standard error is looked at, in bytes.
 const FIRST_ERROR: usize = 512;
@@ -128,7 +129,7 @@ impl<'a> Output<'a> {
         let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
         let bytes = &bytes[..room as usize];
         // Cut by the end of a buffer it is not seen, and a hint is missing.
-        if bytes.windows(READ_ONLY.len()).any(|window| window == READ_ONLY) {
+        if REFUSED.iter().any(|refused| memchr::memmem::find(bytes, refused).is_some()) {
             self.refused_write.store(true, Ordering::Relaxed);
         }
         if bytes.is_empty() {
