@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::hostile_projects::{RUN, build, project, unharmed};
+use crate::hostile_projects::{RUN, build, build_with, project, unharmed};
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
@@ -16,19 +16,6 @@ fn write_home(project: &Project, path: &str, content: &str) {
     let path = project.home().join(path);
     fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
     fs::write(path, content).expect("writes");
-}
-
-/// Builds with these variables, and demands that the secret is nowhere.
-#[track_caller]
-fn build_with(project: &Project, variables: &[(&str, String)], arguments: &[&str]) -> Outcome {
-    let key = project.key();
-    let mut run = project.modelseal(&[&["build", "--force", "--key", &key], arguments].concat());
-    for (name, value) in variables {
-        run = run.env(name, value);
-    }
-    let outcome = run.run();
-    unharmed(project, &outcome);
-    outcome
 }
 
 /// Prints the secret, and puts it into the model.

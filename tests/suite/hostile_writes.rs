@@ -4,25 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::hostile_projects::{RUN, build, project, unharmed};
+use crate::hostile_projects::{RUN, build, build_with, project, unharmed};
 use crate::support::peers;
 use crate::support::project::{Project, git_in};
-use crate::support::run::Outcome;
 
 /// What git would run, in a directory that a shell variable names.
 const PLANT: &str = "mkdir -p $d/objects $d/refs/heads; echo ref: refs/heads/x > $d/HEAD; printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n' > $d/config";
-
-#[track_caller]
-fn build_with(project: &Project, variables: &[(&str, String)], arguments: &[&str]) -> Outcome {
-    let key = project.key();
-    let mut run = project.modelseal(&[&["build", "--force", "--key", &key], arguments].concat());
-    for (name, value) in variables {
-        run = run.env(name, value);
-    }
-    let outcome = run.run();
-    unharmed(project, &outcome);
-    outcome
-}
 
 /// Commands could write to any repository of the user.
 #[test]

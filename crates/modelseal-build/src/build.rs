@@ -9,11 +9,13 @@ mod command;
 mod elsewhere;
 mod guarded;
 mod linked;
+mod lock;
 mod place;
 mod plan;
 mod planted;
 mod produce;
 mod reach;
+mod replaced;
 mod write;
 
 use std::collections::BTreeMap;
@@ -350,9 +352,10 @@ impl Error {
             Error::Guarded(_) => {
                 Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
             }
-            Error::DataElsewhere { .. } => {
-                Some("`--clean` puts it where the recipe expects it, or let a link there lead to it".into())
-            }
+            Error::DataElsewhere { .. } => Some(
+                "let a link there lead to it, or build with `--clean`, if the commit does not hold that file"
+                    .into(),
+            ),
             Error::HoldsRepository { .. } => Some(
                 "move it elsewhere, or let another `path` under `[artifact]` name where the model is made"
                     .into(),

@@ -63,8 +63,8 @@ impl Recipe {
     /// Outside of a work tree, what lies above may be anybody's.
     pub fn find(directory: &Path) -> PathBuf {
         let Ok(absolute) = directory.canonicalize() else { return directory.to_path_buf() };
-        let depth = absolute.ancestors().position(|above| above.join(".git").exists()).unwrap_or(0);
-        let mut within = absolute.ancestors().take(depth + 1);
+        let project = project_around(&absolute);
+        let mut within = absolute.ancestors().take_while(|above| above.starts_with(project));
         if let Some(steps) =
             within.position(|above| above.join(FILE_NAME).is_file()).filter(|steps| *steps > 0)
         {
@@ -149,6 +149,10 @@ impl Recipe {
 fn stays_in_project(path: &Path) -> bool {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(directory), Ok(leads)) = (directory.canonicalize(), path.canonicalize()) else { return false };
-    let project = directory.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&directory);
-    leads.starts_with(project)
+    leads.starts_with(project_around(&directory))
+}
+
+/// The git work tree around a directory, or without one the directory itself.
+fn project_around(directory: &Path) -> &Path {
+    directory.ancestors().find(|above| above.join(".git").exists()).unwrap_or(directory)
 }

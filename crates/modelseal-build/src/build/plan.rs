@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use super::aside::Aside;
 use super::behaviour::observe;
 use super::guarded::Guarded;
+use super::lock::lock;
 use super::place::Place;
 use super::planted::set_planted_aside;
-use super::produce::{Held, Task, check_repositories, lock, with_ending};
+use super::produce::{Held, Task, with_ending};
 use super::reach::check_private;
+use super::replaced::{check_alone, check_repositories};
 use super::{Error, Options};
 use crate::checkout::declared;
 use crate::inputs::{self, Artifact, Contents, Inputs};
@@ -143,31 +145,28 @@ fn check_links(
     confinement: &Confinement,
 ) -> Result<(), Error> {
     let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
-    for file in &artifact.files {
-        let path = artifact.location(&file.path);
-        let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
-        let kind = match () {
-            () if !leads.starts_with(&root) => Some("a link out of the work tree"),
-            () if old.is_some_and(|old| leads.starts_with(old)) => {
-                Some("a link to the artifact that was there before")
-            }
-            () if confinement.hides(&leads, &root) => Some("a link to what commands do not see"),
-            () => None,
-        };
-        if let Some(kind) = kind {
-            return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
+    refuse_links(artifact, &|leads| match () {
+        () if !leads.starts_with(&root) => Some("a link out of the work tree"),
+        () if old.is_some_and(|old| leads.starts_with(old)) => {
+            Some("a link to the artifact that was there before")
         }
-    }
-    Ok(())
+        () if confinement.hides(leads, &root) => Some("a link to what commands do not see"),
+        () => None,
+    })
 }
 
 /// Links of a project do not decide which files of the caller are shipped.
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
+    let kind = "a link to what belongs to you and not to the project";
+    refuse_links(artifact, &|leads| confinement.is_private(leads).then_some(kind))
+}
+
+/// Refuses a file that leads to something for which `refusal` has a reason.
+fn refuse_links(artifact: &Artifact, refusal: &dyn Fn(&Path) -> Option<&'static str>) -> Result<(), Error> {
     for file in &artifact.files {
         let path = artifact.location(&file.path);
         let leads = path.canonicalize().map_err(|source| Error::Directory { path: path.clone(), source })?;
-        if confinement.is_private(&leads) {
-            let kind = "a link to what belongs to you and not to the project";
+        if let Some(kind) = refusal(&leads) {
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
     }
@@ -255,7 +254,7 @@ impl Plan {
             let kind = "a git repository: git would run what it configures in your work tree";
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
-        modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))?;
+        go_on()?;
         let _busy = Busy::new();
         let aside =
             Aside::take(belongs, &root, None).map_err(|(path, source)| Error::Aside { path, source })?;
@@ -266,7 +265,7 @@ impl Plan {
 
     fn copy_artifact(&self, target: &Path) -> Result<(), Error> {
         for file in &self.artifact.files {
-            modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))?;
+            go_on()?;
             let from = self.artifact.location(&file.path);
             let to = if self.artifact.is_one_file() { target.to_path_buf() } else { target.join(&file.path) };
             let copied = match to.parent() {
@@ -317,33 +316,7 @@ pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
         .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
 }
 
-/// The artifact holds nothing but what the command makes: it is moved aside as a whole.
-pub(super) fn check_alone(recipe: &Recipe, options: &Options<'_>, artifact: &Path) -> Result<(), Error> {
-    let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
-    let table = &recipe.tables;
-    let mut others = vec![recipe.path.clone()];
-    let data = declared(recipe, recipe.directory(), &options.data);
-    others.extend(data.into_iter().map(|input| input.from));
-    let files = table.params.files.iter().chain(&table.environment.files);
-    others.extend(files.map(|file| recipe.directory().join(file.get_ref())));
-    if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
-        let message = "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
-        let mistake = recipe.mistake(table.artifact.path.span(), message);
-        return Err(inputs::Error::from(mistake).into());
-    }
-    Ok(())
-}
-
-/// In the work tree, a command reads what is at the recipe's path, wherever the caller says that the data is.
-pub(super) fn check_data(recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
-    for data in &recipe.tables.data {
-        let name = data.name.get_ref();
-        let Some(given) = options.data.get(name) else { continue };
-        let expected = recipe.directory().join(data.path.get_ref());
-        let canonical = |path: &Path| path.canonicalize().ok();
-        if canonical(&expected).is_none() || canonical(&expected) != canonical(given) {
-            return Err(Error::DataElsewhere { name: name.clone(), expected, given: given.clone() });
-        }
-    }
-    Ok(())
+/// An error if somebody asked to stop.
+fn go_on() -> Result<(), Error> {
+    modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))
 }

@@ -1,17 +1,17 @@
 //! How the artifact comes to be: it is there, or the sealed command makes it.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::aside::{self, Aside};
 use super::command::Setting;
 use super::guarded::Guarded;
 use super::linked::linked_elsewhere;
+use super::lock::lock;
 use super::place::Place;
-use super::plan::{check_alone, check_data};
 use super::planted::set_planted_aside;
+use super::replaced::{check_alone, check_data, check_repositories};
 use super::{CommandPlace, Error, Kept, Making, Options, reach};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
@@ -19,9 +19,6 @@ use crate::recipe::Recipe;
 use crate::run::{self, Scratch};
 use modelseal_format::interrupt::Busy;
 use modelseal_format::manifest::{CommandOutput, Origin};
-
-/// Between two looks at whether another build has ended.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the command has made, or what was there.
 pub(super) struct Product {
@@ -403,38 +400,4 @@ pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.push(".");
     path.push(ending);
     PathBuf::from(path)
-}
-
-/// Lets one build at a time work in a work tree: each moves the artifact aside or reads it, and covers what is not
-/// there.
-/// `None` where the file system has no locks.
-pub(super) fn lock(root: &Path, listener: &dyn run::Listener) -> Result<Option<File>, Error> {
-    let failed = |source| Error::Directory { path: root.to_path_buf(), source };
-    let directory = File::open(root).map_err(failed)?;
-    let mut is_told = false;
-    loop {
-        match directory.try_lock() {
-            Ok(()) => return Ok(Some(directory)),
-            Err(TryLockError::Error(_)) => return Ok(None),
-            Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
-                return Err(Error::run(run::Error::Interrupted));
-            }
-            Err(TryLockError::WouldBlock) => {}
-        }
-        if !is_told {
-            listener.blocked(root);
-            is_told = true;
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// The old artifact goes when there is a new one, and with it a repository of the caller.
-pub(super) fn check_repositories(artifact: &Path, belongs: &Place, contents: &Contents) -> Result<(), Error> {
-    match contents.repositories.iter().find(|path| path.starts_with(&belongs.resolved)) {
-        None => Ok(()),
-        Some(repository) => {
-            Err(Error::HoldsRepository { artifact: artifact.to_path_buf(), repository: repository.clone() })
-        }
-    }
 }

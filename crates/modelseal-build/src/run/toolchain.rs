@@ -55,10 +55,10 @@ pub(super) struct Toolchain {
     /// What runs when the caller next types a command: directories of PATH, what is linked to from there, and
     /// environments. Directories that are not there are among them: whoever makes one decides what runs.
     pub(super) guarded: BTreeSet<PathBuf>,
+    /// Guarded as well: what links in directories of PATH lead to, links resolved. There are hundreds.
+    pub(super) programs: BTreeSet<PathBuf>,
     /// Links in directories of PATH that lead nowhere yet.
     pub(super) dangling: Vec<PathBuf>,
-    /// Of these, what links in directories of PATH lead to: many, links resolved.
-    pub(super) programs: BTreeSet<PathBuf>,
     /// Links that lead there, each with what it says.
     pub(super) links: BTreeSet<(PathBuf, PathBuf)>,
     /// Where managers find toolchains, although HOME is another directory.

@@ -205,20 +205,14 @@ impl GitPlaces {
     /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
     fn add_submodules(&mut self, root: &Path) {
         for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
-            let place = setting.submodule().map(|path| resolved(&root.join(path)));
-            let is_empty =
-                |place: &Path| fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
-            self.guarded.extend(place.map(|place| if is_empty(&place) { place } else { place.join(".git") }));
+            self.guarded.extend(setting.submodule().map(|path| submodule_place(&root.join(path))));
         }
         let Ok(repository) = Repository::open(root) else { return };
         let Ok(tree) = repository.head().and_then(|head| head.peel_to_tree()) else { return };
         let _ = tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
             if entry.kind() == Some(git2::ObjectType::Commit) {
                 let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-                let place = resolved(&root.join(above).join(name));
-                // An empty one is held as it is: git takes whatever is called `.git` there for a broken repository.
-                let is_empty = fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
-                self.guarded.insert(if is_empty { place } else { place.join(".git") });
+                self.guarded.insert(submodule_place(&root.join(above).join(name)));
             }
             git2::TreeWalkResult::Ok
         });
@@ -294,6 +288,14 @@ fn text_of(path: &Path) -> Option<String> {
 
 fn line_of(path: &Path) -> Option<String> {
     text_of(path).map(|text| text.trim().to_string())
+}
+
+/// What of a submodule must not be made: its repository. An empty directory is held as it is, because git takes whatever
+/// is called `.git` there for a broken repository.
+fn submodule_place(path: &Path) -> PathBuf {
+    let place = resolved(path);
+    let is_empty = fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty { place } else { place.join(".git") }
 }
 
 /// With links resolved as far as the path exists.

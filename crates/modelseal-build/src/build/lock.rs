@@ -1,0 +1,35 @@
+//! One build at a time in a work tree.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use super::Error;
+use crate::run;
+
+/// Between two looks at whether another build has ended.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets one build at a time work in a work tree: each moves the artifact aside or reads it, and covers what is not
+/// there.
+/// `None` where the file system has no locks.
+pub(super) fn lock(root: &Path, listener: &dyn run::Listener) -> Result<Option<File>, Error> {
+    let failed = |source| Error::Directory { path: root.to_path_buf(), source };
+    let directory = File::open(root).map_err(failed)?;
+    let mut is_told = false;
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Ok(Some(directory)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
+                return Err(Error::run(run::Error::Interrupted));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !is_told {
+            listener.blocked(root);
+            is_told = true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
