@@ -14,9 +14,9 @@ use modelseal_format::digest::Progress;
 use modelseal_format::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
 use modelseal_verify::gate::{count_warnings, excuse, judge_probe};
 use modelseal_verify::policy::{Policy, Probe};
-use modelseal_verify::report::{Check, Report, Status, Verdict};
+use modelseal_verify::report::{Check, Report, Status};
 use modelseal_verify::trust::TrustedSigner;
-use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in};
+use modelseal_verify::verify::{self, Target, materialize};
 
 /// How to ask.
 pub struct Options<'a> {
@@ -79,25 +79,11 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         previous: options.previous,
         ..verify::Options::new(options.signers, options.now, options.progress)
     };
-    let plainly = verify::Options::new(options.signers, options.now, options.progress);
-    let (plain, artifact) = take_in(target, scratch.path().join("release"), &plainly)?;
-    let is_taken_in = plain.verdict() == Verdict::Pass;
-    // Standard input is read once; statements about a release lie beside where it came from.
-    let judged = match target {
-        Target::Path(_) => target.clone(),
-        Target::StandardInput if is_taken_in => Target::Path(artifact.clone()),
-        Target::StandardInput => return Ok(plain),
-    };
-    let mut report = Report { target: target.shown(), ..verify::verify(&judged, &verifying)? };
-    // What fails is not asked; what is inconclusive, such as without a previous release, may be.
-    if report.verdict() == Verdict::Fail || !is_taken_in {
-        return Ok(report);
-    }
-    let Sealed::Read { seal, .. } = read_sealed(&Target::Path(artifact.clone()))? else { return Ok(report) };
-    if Some(seal.release) != report.release {
-        report.checks.push(Check::fail("seal", "the release was replaced while it was looked at"));
-        return Ok(report);
-    }
+    let verified = materialize(target, &scratch.path().join("release"), &verifying)?;
+    let mut report = verified.report().clone();
+    // A release that fails is not asked. One without a previous release to compare with is.
+    let Some(release) = verified.not_refused() else { return Ok(report) };
+    let Some(artifact) = release.directory() else { return Ok(report) };
     let named = [Some(target), options.previous].into_iter().flatten();
     let archives: Vec<PathBuf> = named
         .filter_map(|target| match target {
@@ -111,7 +97,7 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
             continue;
         };
         (options.announce)(name, command.get_ref());
-        let (artifact, manifest) = (&*artifact, &seal.manifest);
+        let manifest = release.manifest();
         let acceptance = Acceptance { name, demand, artifact, archives: &archives, manifest, options };
         let mut found = acceptance.run(command.get_ref(), scratch.path())?;
         excuse(&mut found, options.policy, options.now);

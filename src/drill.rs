@@ -23,7 +23,7 @@ use modelseal_format::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, S
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::{Report, Status, Verdict};
 use modelseal_verify::trust::{Role, TrustedSigner};
-use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in, verify};
+use modelseal_verify::verify::{self, Sealed, Target, materialize, read_sealed, verify};
 
 use release::Draft;
 
@@ -43,8 +43,6 @@ pub enum Error {
     Verify(#[from] verify::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("{} was changed while it was looked at", modelseal_format::text::path(.0))]
-    Replaced(PathBuf),
     #[error("a copy cannot be made")]
     Copy(#[source] std::io::Error),
 }
@@ -55,7 +53,7 @@ impl Error {
         match self {
             Error::Verify(error) => error.hint(),
             Error::Key(error) => error.hint(),
-            Error::Replaced(_) | Error::Copy(_) => None,
+            Error::Copy(_) => None,
         }
     }
 }
@@ -153,18 +151,13 @@ enum SignerState {
 pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let scratch = Scratch::new().map_err(Error::Copy)?;
     let verifying = verify::Options::new(options.signers, options.now, options.progress);
-    let (original, directory) = take_in(target, scratch.path().join("original"), &verifying)?;
-    let mut drilled = Drilled { original, healthy: None, rows: Vec::new() };
-    if drilled.original.verdict() != Verdict::Pass {
-        return Ok(drilled);
-    }
-    let seal = match read_sealed(&Target::Path(directory.clone()))? {
-        Sealed::Read { seal, .. } if drilled.original.release == Some(seal.release) => seal,
-        _ => return Err(Error::Replaced(directory)),
-    };
+    let verified = materialize(target, &scratch.path().join("original"), &verifying)?;
+    let mut drilled = Drilled { original: verified.report().clone(), healthy: None, rows: Vec::new() };
+    let Some(release) = verified.accepted() else { return Ok(drilled) };
+    let Some(directory) = release.directory() else { return Ok(drilled) };
     let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?.into();
     let (previous, healthy) =
-        Draft::pair(&seal.manifest, &directory, &throw_away, options.now).map_err(Error::Copy)?;
+        Draft::pair(release.manifest(), directory, &throw_away, options.now).map_err(Error::Copy)?;
     let ground = Ground {
         options,
         key: &throw_away,
@@ -257,7 +250,7 @@ impl Ground<'_> {
             attestations: &attestations,
             ..verify::Options::new(&signers, self.options.now, self.options.progress)
         };
-        Ok(verify(&Target::Path(path), &options)?)
+        Ok(verify(&Target::Path(path), &options)?.into_report())
     }
 
     /// What the policy demands of others: statements about the copy, as far as it can be read.

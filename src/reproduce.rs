@@ -13,7 +13,7 @@ mod vary;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -22,11 +22,11 @@ use modelseal_build::build::ReachError;
 use modelseal_build::inputs;
 use modelseal_build::run::{Confinement, Listener, Scratch};
 use modelseal_format::digest::{Digest, Progress};
-use modelseal_format::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung, Statement};
+use modelseal_format::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung};
 use modelseal_format::release::StatementError;
 use modelseal_verify::report::{Report, Verdict};
 use modelseal_verify::trust::TrustedSigner;
-use modelseal_verify::verify::{self, Sealed, Target, read_sealed, take_in};
+use modelseal_verify::verify::{self, Target, materialize};
 
 pub use attest::attest;
 use rebuild::{Rebuilder, Stopped};
@@ -223,13 +223,12 @@ impl Reproduction {
 pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
     let scratch = Scratch::new().map_err(Error::Scratch)?;
     let verifying = verify::Options::new(options.signers, options.now, options.progress);
-    let (report, sealed) = take_in(target, scratch.path().join("sealed"), &verifying)?;
-    let mut result = Reproduction::new(report);
-    if result.report.verdict() != Verdict::Pass {
-        return Ok(result);
-    }
-    let Some((manifest, release)) = read_manifest(&sealed)? else { return Ok(result) };
-    result.release = Some(release);
+    let verified = materialize(target, &scratch.path().join("sealed"), &verifying)?;
+    let mut result = Reproduction::new(verified.report().clone());
+    let Some(release) = verified.accepted() else { return Ok(result) };
+    let Some(sealed) = release.directory() else { return Ok(result) };
+    let manifest = release.manifest();
+    result.release = Some(release.digest());
     result.model = Some(manifest.model().clone());
     result.origin = Some(manifest.internal().origin);
     let external = manifest.external();
@@ -242,8 +241,7 @@ pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction,
         Target::Path(path) => Some(path.clone()),
         Target::StandardInput => None,
     };
-    let rebuilder =
-        Rebuilder { manifest: &manifest, sealed: &sealed, archive, scratch: scratch.path(), options };
+    let rebuilder = Rebuilder { manifest, sealed, archive, scratch: scratch.path(), options };
     match rebuilder.run(&mut result) {
         Ok(()) => {}
         Err(Stopped::NotTried(reason, hint)) => result.not_tried = Some((reason, hint)),
@@ -251,11 +249,4 @@ pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction,
         Err(Stopped::Error(error)) => return Err(error),
     }
     Ok(result)
-}
-
-fn read_manifest(directory: &Path) -> Result<Option<(Statement, Digest)>, Error> {
-    match read_sealed(&Target::Path(directory.to_path_buf()))? {
-        Sealed::Read { seal, .. } => Ok(Some((seal.manifest, seal.release))),
-        Sealed::Unreadable(_) => Ok(None),
-    }
 }

@@ -13,14 +13,12 @@ use super::progress::Progress;
 use super::signing::Signing;
 use super::trusting::Trusting;
 use super::verify::print_report;
-use modelseal_format::digest::Algorithms;
 use modelseal_format::manifest::{Attestation, Claim};
 use modelseal_format::release::{Seal, SignedStatement};
 use modelseal_format::sign::{self, Bundle};
 use modelseal_verify::policy::Policy;
-use modelseal_verify::report::{Report, Verdict};
 use modelseal_verify::trust::{self, Role, TrustedSigner};
-use modelseal_verify::verify::{Options, Target, read_whole, verify};
+use modelseal_verify::verify::{Error, Options, Target, Verified, read_whole, verify};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -55,28 +53,34 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         // That others have to sign, too, is no reason not to.
         policy.tables.signatures = None;
     }
-    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
-    match &policy {
+    let (verified, whole);
+    let seal = match &policy {
         Some((policy, signers)) => {
-            let report = judge(arguments, policy, signers, &seal)?;
-            if report.verdict() != Verdict::Pass {
+            verified = judge(arguments, policy, signers, talk)?;
+            let Some(release) = verified.accepted() else {
                 say(talk, "nothing was signed: the policy does not accept this release");
-                return print_report(&report, Format::Text, talk);
-            }
+                return print_report(verified.report(), Format::Text, talk);
+            };
+            release.seal()
         }
-        None => warn(talk, "nobody asked who built it, or what it is made of: `--policy` does"),
-    }
+        None => {
+            let Some(read) = read_archive(&arguments.archive, talk)? else { return Ok(1) };
+            warn(talk, "nobody asked who built it, or what it is made of: `--policy` does");
+            whole = read;
+            &whole
+        }
+    };
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
     let statement = SignedStatement::new(&statement, &key.open_alone()?)?;
     if let Some((policy, signers)) = &policy {
-        counts(signers, &seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
+        counts(signers, seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
             let policy = modelseal_format::text::path(&policy.path);
             let message = format!("{policy} would not count this approval: {reason}");
             Hinted { message, hint: hint.to_string() }
         })?;
     }
     let path = statement.write_beside(&arguments.archive)?;
-    print(&signed("approved", &seal, &path))?;
+    print(&signed("approved", seal, &path))?;
     Ok(0)
 }
 
@@ -85,23 +89,23 @@ fn judge(
     arguments: &Arguments,
     policy: &Policy,
     signers: &[TrustedSigner],
-    seal: &Seal,
-) -> anyhow::Result<Report> {
+    talk: Talk,
+) -> anyhow::Result<Verified> {
     if signers.is_empty() {
         bail!("{} names no signers: who may have built it?", modelseal_format::text::path(&policy.path));
     }
+    if arguments.archive.is_dir() {
+        return Err(Error::NotAnArchive(arguments.archive.clone()).into());
+    }
     let previous = previous(arguments.previous.as_deref())?;
+    let progress = Progress::new("reading", talk);
+    let advance = |bytes| progress.advance(bytes);
     let options = Options {
         policy: Some(policy),
         previous: previous.as_ref(),
-        hash: Algorithms::BLAKE3,
-        ..Options::new(signers, Timestamp::now(), &|_| {})
+        ..Options::new(signers, Timestamp::now(), &advance)
     };
-    let report = verify(&Target::Path(arguments.archive.clone()), &options)?;
-    if report.release != Some(seal.release) {
-        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
-    }
-    Ok(report)
+    Ok(verify(&Target::Path(arguments.archive.clone()), &options)?)
 }
 
 /// Whether an approval is by somebody who may approve, and who is not the builder; if not, why, and a hint.
@@ -123,7 +127,7 @@ fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(
 }
 
 /// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
-pub(super) fn whole(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
+pub(super) fn read_archive(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
     let progress = Progress::new("reading", talk);
     let read = read_whole(archive, &|bytes| progress.advance(bytes))?;
     drop(progress);

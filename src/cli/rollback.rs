@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Talk;
-use super::countersign::{signed, whole};
+use super::countersign::{read_archive, signed};
 use super::output::{print, warn};
 use super::signing::Signing;
 use modelseal_format::manifest::{Attestation, Claim, Rollback};
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let until = end(&arguments.until)?;
     let key = arguments.signing.prepare(talk)?;
-    let Some(seal) = whole(&arguments.archive, talk)? else { return Ok(1) };
+    let Some(seal) = read_archive(&arguments.archive, talk)? else { return Ok(1) };
     if seal.manifest.model().release.is_none() {
         let advice = "`release = N` under `[model]` of its recipe gives the next one a number";
         warn(

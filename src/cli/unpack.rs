@@ -12,7 +12,6 @@ use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::ops::{CheckoutComparison, RemoteCommit};
 use modelseal_format::digest::{Algorithms, Digest};
-use modelseal_verify::report::Verdict;
 use modelseal_verify::verify::{Options, unpack};
 
 #[derive(Debug, Args)]
@@ -72,11 +71,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         now,
         progress: &|bytes| progress.advance(bytes),
     };
-    let report = unpack(&target, &arguments.output, &options)?;
+    let verified = unpack(&target, &arguments.output, &options)?;
     drop(progress);
-    let code = print_report(&report, arguments.format, talk)?;
+    let code = print_report(verified.report(), arguments.format, talk)?;
     let output = modelseal_format::text::path(&arguments.output);
-    if report.verdict() == Verdict::Pass {
+    if verified.accepted().is_some() {
         say(talk, &format!("unpacked to {output}"));
     } else {
         say(talk, &format!("nothing was unpacked to {output}"));

@@ -103,7 +103,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         progress: &|bytes| progress.advance(bytes),
     };
     let report = match &arguments.signature {
-        None => verify(&target, &options)?,
+        None => verify(&target, &options)?.into_report(),
         Some(signature) => verify_model(&model(arguments, signature)?, &options)?,
     };
     if talk.verbose {

@@ -8,8 +8,8 @@
 //! let key = read_public_key(&KeySource::from("keys/ci.pub"))?;
 //! let signers = [TrustedSigner::key("ci", "`keys/ci.pub`", key)];
 //! let options = Options::new(&signers, jiff::Timestamp::now(), &|_bytes| {});
-//! let report = verify(&Target::Path("wine-1.0.0.tar".into()), &options)?;
-//! println!("{}", report.summary());
+//! let verified = verify(&Target::Path("wine-1.0.0.tar".into()), &options)?;
+//! println!("{}", verified.report().summary());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -20,6 +20,7 @@ mod seal;
 mod signature;
 mod signatures;
 mod unpack;
+mod verified;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ use modelseal_format::release::{Discard, ModelSignature, Seal, SealError};
 pub use contents::read_whole;
 pub use model::{Model, verify_model};
 pub use seal::{Sealed, read_sealed};
-pub use unpack::unpack;
+pub use unpack::{materialize, unpack};
+pub use verified::{Release, Verified};
 
 /// A check that needs more than the release: a checkout, the network. The caller makes it, and the policy judges
 /// it together with everything else.
@@ -164,26 +166,21 @@ impl Target {
 /// Verifies an archive or a directory.
 ///
 /// # Errors
-/// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
-pub fn verify(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
+/// [`Error`] if the target cannot be read. Everything that is wrong with its content is in the report.
+pub fn verify(target: &Target, options: &Options<'_>) -> Result<Verified, Error> {
     let mut verification = Verification::new(target, options)?;
     match seal::open(target)? {
-        seal::Opened::Archive(source) => archive::verify(&mut verification, source, &mut Discard)?,
-        seal::Opened::Directory(root) => directory::verify(&mut verification, &root)?,
+        seal::Opened::Archive(source) => {
+            archive::verify(&mut verification, source, &mut Discard)?;
+            Ok(verification.end(None))
+        }
+        seal::Opened::Directory(root) => verify_directory(verification, root),
     }
-    Ok(verification.report)
 }
 
-/// Verifies a target; afterwards its files lie in a directory: a directory's where they are, an archive's in
-/// `place`, which must not exist, if the report passes.
-///
-/// # Errors
-/// As [`verify`] and [`unpack`].
-pub fn take_in(target: &Target, place: PathBuf, options: &Options<'_>) -> Result<(Report, PathBuf), Error> {
-    Ok(match target {
-        Target::Path(path) if path.is_dir() => (verify(target, options)?, path.clone()),
-        _ => (unpack(target, &place, options)?, place),
-    })
+fn verify_directory(mut verification: Verification<'_>, root: PathBuf) -> Result<Verified, Error> {
+    directory::verify(&mut verification, &root)?;
+    Ok(verification.end(Some(root)))
 }
 
 /// A report in the making.
@@ -261,6 +258,11 @@ impl<'a> Verification<'a> {
         }
         self.not_reached("nothing that the manifest says: its signature was not accepted");
         None
+    }
+
+    /// The result. `directory` has the files that were verified.
+    fn end(self, directory: Option<PathBuf>) -> Verified {
+        Verified::new(self.report, self.seal, directory)
     }
 
     /// Says what was not looked at because an earlier step failed.

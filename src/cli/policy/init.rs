@@ -18,8 +18,8 @@ use modelseal_format::manifest::{Annotations, Basis, Byproduct, Statement};
 use modelseal_verify::config::Age;
 use modelseal_verify::gate::{self, Evidence};
 use modelseal_verify::policy::Policy;
-use modelseal_verify::report::{Signer, Status, Verdict};
-use modelseal_verify::verify::{Options, Sealed, Target, read_sealed, verify};
+use modelseal_verify::report::{Signer, Status};
+use modelseal_verify::verify::{Options, Target, verify};
 
 /// Write a strict, commented policy from a good release; never overwrites
 #[derive(Debug, Args)]
@@ -49,20 +49,14 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let signers = arguments.trusting.signers()?;
     let now = Timestamp::now();
     let options = Options::new(&signers, now, &|_| {});
-    let report = verify(&target, &options)?;
-    if report.verdict() != Verdict::Pass {
+    let verified = verify(&target, &options)?;
+    let Some(release) = verified.accepted() else {
         say(talk, "a policy is written from a release that passes");
-        return print_report(&report, Format::Text, talk);
-    }
-    let Sealed::Read { seal, .. } = read_sealed(&target)? else {
-        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
+        return print_report(verified.report(), Format::Text, talk);
     };
-    if Some(seal.release) != report.release {
-        bail!("{} changed while it was read", modelseal_format::text::path(&arguments.archive));
-    }
-    let Some(accepted) = report.signers.first() else { bail!("nobody signed it") };
+    let Some(accepted) = verified.report().signers.first() else { bail!("nobody signed it") };
     let signer = signer_table(&named, accepted, &arguments.output)?;
-    let text = Writer { manifest: &seal.manifest, signer: &signer, now }.text()?;
+    let text = Writer { manifest: release.manifest(), signer: &signer, now }.text()?;
     write_new(&arguments.output, text.as_bytes())
         .with_context(|| format!("cannot write {}", modelseal_format::text::path(&arguments.output)))?;
     let file = modelseal_format::text::Escaped(&arguments.output.to_string_lossy()).to_string();

@@ -1,13 +1,13 @@
 //! Verifying while extracting: what is on the disk afterwards is what was verified.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Error, Options, Target, Verification, archive, seal};
-use crate::report::{Report, Verdict};
+use super::{Error, Options, Target, Verification, Verified, archive, seal, verify_directory};
+use crate::report::Verdict;
 use modelseal_format::archive::{Entry, Flushing, Frame};
 use modelseal_format::digest::Consumer;
 use modelseal_format::interrupt::Unfinished;
@@ -20,15 +20,49 @@ use modelseal_format::release::Receiver;
 ///
 /// # Errors
 /// [`Error`].
-pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Result<Report, Error> {
-    let mut verification = Verification::new(target, options)?;
+pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Result<Verified, Error> {
+    let verification = Verification::new(target, options)?;
     check_destination(destination)?;
-    let source = match seal::open(target)? {
-        seal::Opened::Archive(source) => source,
+    match seal::open(target)? {
+        seal::Opened::Archive(source) => extract(verification, source, destination, Purpose::Deploy),
         seal::Opened::Directory(path) => {
-            return Err(Error::Kind { path, kind: "a directory, which is unpacked already" });
+            Err(Error::Kind { path, kind: "a directory, which is unpacked already" })
         }
-    };
+    }
+}
+
+/// Verifies a target, so that its files are in a directory afterwards: those of a directory where they are, those of
+/// an archive in `place`, which must not exist. An archive that fails leaves nothing there.
+///
+/// # Errors
+/// As [`verify`](super::verify()) and [`unpack`].
+pub fn materialize(target: &Target, place: &Path, options: &Options<'_>) -> Result<Verified, Error> {
+    let verification = Verification::new(target, options)?;
+    match seal::open(target)? {
+        seal::Opened::Archive(source) => {
+            check_destination(place)?;
+            extract(verification, source, place, Purpose::Examine)
+        }
+        seal::Opened::Directory(root) => verify_directory(verification, root),
+    }
+}
+
+/// What the extracted files are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The release must be accepted, and its files must survive a crash.
+    Deploy,
+    /// The release must not be refused. Its files are temporary.
+    Examine,
+}
+
+/// Extracts to a temporary directory, which becomes `destination` if the verdict is good enough for the purpose.
+fn extract(
+    mut verification: Verification<'_>,
+    source: Box<dyn Read + Send>,
+    destination: &Path,
+    purpose: Purpose,
+) -> Result<Verified, Error> {
     let parent = match destination.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -59,14 +93,23 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
         return Err(Error::Write { path: destination.join(path), source });
     }
     result?;
-    if verification.report.verdict() == Verdict::Pass {
-        make_durable(&root).map_err(written)?;
+    let is_extracted = match (purpose, verification.report.verdict()) {
+        (_, Verdict::Pass) => true,
+        (purpose, Verdict::Inconclusive) => purpose == Purpose::Examine,
+        (_, Verdict::Fail) => false,
+    };
+    if is_extracted {
+        if purpose == Purpose::Deploy {
+            make_durable(&root).map_err(written)?;
+        }
         modelseal_format::interrupt::check().map_err(|_| Error::Interrupted)?;
         // An empty directory is replaced; anything that appeared meanwhile is not.
         fs::rename(&root, destination).map_err(written)?;
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(written)?;
+        if purpose == Purpose::Deploy {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(written)?;
+        }
     }
-    Ok(verification.report)
+    Ok(verification.end(is_extracted.then(|| destination.to_path_buf())))
 }
 
 fn check_destination(destination: &Path) -> Result<(), Error> {
