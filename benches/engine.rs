@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Compression, Entry, Frame};
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
     Algorithms, Consumer, Digest, Error, FileRead, Job, Symlinks, directory_hash, hash_file, hash_files,
     sha256_of_both, walk,
@@ -89,7 +90,7 @@ fn files(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(256 * MEBI as u64)).sample_size(10);
     for algorithms in [Algorithms::BLAKE3, Algorithms::SHA256, Algorithms::ALL] {
         group.bench_function(format!("one of 256 MiB, {}", algorithms.name()), |bencher| {
-            let hash = || hash_file(&paths[0], algorithms, Symlinks::Refuse, &mut [], &|_| {});
+            let hash = || hash_file(&paths[0], algorithms, Symlinks::Refuse, &mut [], &Context::default());
             bencher.iter(|| hash().expect("hashes"));
         });
     }
@@ -98,12 +99,14 @@ fn files(criterion: &mut Criterion) {
     let (small, paths) = directory(2_000, 17_300);
     group.throughput(Throughput::Elements(2_000));
     group.bench_function("a walk over 2,000", |bencher| {
-        bencher.iter(|| walk(small.path(), Symlinks::Refuse, &|_, _| false).expect("walks"));
+        bencher.iter(|| {
+            walk(small.path(), Symlinks::Refuse, &|_, _| false, &Context::default()).expect("walks")
+        });
     });
     for algorithms in [Algorithms::BLAKE3, Algorithms::SHA256] {
         group.bench_function(format!("2,000 of 17 KB, {}", algorithms.name()), |bencher| {
             let begin = |path| Hash(PathBuf::as_path(path));
-            let hash = || hash_files(&paths, algorithms, Symlinks::Refuse, begin, &|_| {});
+            let hash = || hash_files(&paths, algorithms, Symlinks::Refuse, begin, &Context::default());
             bencher.iter(|| hash().expect("hashes"));
         });
     }
@@ -177,7 +180,7 @@ fn archives(criterion: &mut Criterion) {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             group.bench_function(format!("of 16 MiB of {name}, {compression:?}"), |bencher| {
                 bencher.iter(|| {
-                    let file = ArchiveFile::create(&path, compression).expect("creates");
+                    let file = ArchiveFile::create(&path, compression, &Context::default()).expect("creates");
                     let frame = Frame { directory: "bench-1.0.0".into(), epoch: 0 };
                     let mut archive = ArchiveWriter::new(file, frame);
                     archive.append(&entry, &content).expect("appends");

@@ -6,11 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
 use modelseal_build::probe::{self, Asking, Goldens, agree, ask};
 use modelseal_build::run::{self, Confinement, Isolation, Listener, Scratch, variables};
-use modelseal_format::digest::Progress;
+use modelseal_format::context::Context;
 use modelseal_format::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
 use modelseal_verify::gate::{count_warnings, excuse, judge_probe};
 use modelseal_verify::policy::{Policy, Probe};
@@ -29,8 +27,7 @@ pub struct Options<'a> {
     /// Is told which command is going to run.
     pub announce: &'a dyn Fn(&str, &[String]),
     pub listener: &'a dyn Listener,
-    pub now: Timestamp,
-    pub progress: Progress<'a>,
+    pub context: &'a Context,
 }
 
 /// Why nothing was asked.
@@ -73,12 +70,11 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
     if probes.values().all(|probe| probe.command.is_none()) {
         return Err(Error::NoCommand(options.policy.path.clone()));
     }
-    let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let verifying = verify::Options {
-        policy: Some(options.policy),
-        previous: options.previous,
-        ..verify::Options::new(options.signers, options.now, options.progress)
-    };
+    let scratch = Scratch::new(options.context.cancel()).map_err(Error::Scratch)?;
+    let mut verifying = verify::Options::new(options.signers);
+    verifying.policy = Some(options.policy);
+    verifying.previous = options.previous;
+    verifying.context = options.context.clone();
     let verified = materialize(target, &scratch.path().join("release"), &verifying)?;
     let mut report = verified.report().clone();
     // A release that fails is not asked. One without a previous release to compare with is.
@@ -100,7 +96,7 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         let manifest = release.manifest();
         let acceptance = Acceptance { name, demand, artifact, archives: &archives, manifest, options };
         let mut found = acceptance.run(command.get_ref(), scratch.path())?;
-        excuse(&mut found, options.policy, options.now);
+        excuse(&mut found, options.policy, options.context.now);
         count_warnings(&mut found, options.policy);
         // What it answers now stands in the place of what it answered when it was built.
         report.checks.retain(|check| found.iter().all(|other| other.id != check.id));
@@ -178,6 +174,7 @@ impl Acceptance<'_> {
             confinement: self.options.confinement,
             isolation: Isolation::Demanded,
             listener: self.options.listener,
+            context: self.options.context,
         });
         match asked {
             Ok(asked) => Ok(self.judge(sealed, &asked)),

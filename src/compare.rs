@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use manifests::{Changed, Changes, Facts, changed_answers, compare_manifests, shared_rows};
 
+use modelseal_format::context::Context;
 use modelseal_format::digest::{Symlinks, open_regular};
 use modelseal_format::manifest::{Demand, Rung};
 
@@ -114,6 +115,7 @@ struct Pair<'a> {
     sealed: &'a File,
     rebuilt: &'a File,
     tolerance: &'a Demand,
+    context: &'a Context,
     depth: usize,
     /// How many bytes may still be decompressed, of all members and levels together.
     budget: &'a Cell<u64>,
@@ -130,6 +132,7 @@ pub fn compare_files(
     sealed: &Path,
     rebuilt: &Path,
     tolerance: &Demand,
+    context: &Context,
 ) -> Result<Likeness, Error> {
     let open = |path: &Path| {
         let opened = open_regular(path, Symlinks::Refuse);
@@ -139,9 +142,9 @@ pub fn compare_files(
     let (left, right) = (open(sealed)?, open(rebuilt)?);
     let size = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
     let budget = Cell::new(archives::budget(size(&left).max(size(&right))));
-    let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, depth: 0, budget: &budget };
+    let pair = Pair { name, sealed: &left, rebuilt: &right, tolerance, context, depth: 0, budget: &budget };
     compare(&pair).map_err(|error| match error {
-        Failed::Io(source) if modelseal_format::interrupt::is_interruption(&source) => Error::Interrupted,
+        Failed::Io(source) if modelseal_format::context::is_cancelled(&source) => Error::Interrupted,
         Failed::Io(source) => Error::Read { path: rebuilt.to_path_buf(), source },
         Failed::Scratch(source) => Error::Scratch(source),
     })
@@ -173,7 +176,7 @@ enum Format {
 }
 
 fn compare(pair: &Pair<'_>) -> Result<Likeness, Failed> {
-    let Some(first) = bytes::first_difference(pair.sealed, pair.rebuilt)? else {
+    let Some(first) = bytes::first_difference(pair)? else {
         return Ok(Likeness::same());
     };
     let (left, right) = (format(pair.name, pair.sealed)?, format(pair.name, pair.rebuilt)?);

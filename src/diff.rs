@@ -9,7 +9,8 @@ mod sections;
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Changes, compare_manifests};
-use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{
     DependencyDigest, InternalParameters, Model, ResourceDescriptor, Statement,
 };
@@ -54,7 +55,7 @@ impl Error {
 pub struct Options<'a> {
     /// Where a clone may be that holds both commits.
     pub repository: &'a Path,
-    pub progress: Progress<'a>,
+    pub context: &'a Context,
 }
 
 /// One of the two releases.
@@ -205,13 +206,13 @@ impl Difference {
 pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Difference, Error> {
     // A manifest of many files takes a while to read: both at once.
     let (left, right) = std::thread::scope(|scope| {
-        let left = std::thread::Builder::new().spawn_scoped(scope, || read(old));
-        let right = read(new);
+        let left = std::thread::Builder::new().spawn_scoped(scope, || read(old, options.context));
+        let right = read(new, options.context);
         match left.map(|left| left.join()) {
             Ok(Ok(left)) => (left, right),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             // The system starts no thread more.
-            Err(_) => (read(old), right),
+            Err(_) => (read(old, options.context), right),
         }
     });
     let (left, right) = (left?, right?);
@@ -225,7 +226,7 @@ pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Differe
         }
         None => Vec::new(),
     };
-    let files = artifact::compare((old, &left), (new, &right), &changes.artifact, options.progress)?;
+    let files = artifact::compare((old, &left), (new, &right), &changes.artifact, options.context)?;
     Ok(Difference {
         factors: Factor::ALL
             .into_iter()
@@ -247,8 +248,8 @@ pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Differe
     })
 }
 
-fn read(target: &Target) -> Result<Seal, Error> {
-    match read_sealed(target)? {
+fn read(target: &Target, context: &Context) -> Result<Seal, Error> {
+    match read_sealed(target, context)? {
         Sealed::Read { seal, .. } => Ok(*seal),
         Sealed::Unreadable(reason) => Err(Error::Unreadable { target: target.shown(), reason }),
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use modelseal_build::run::Scratch;
-use modelseal_format::digest::Progress;
+use modelseal_format::context::Context;
 use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
 use modelseal_format::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
@@ -31,8 +31,7 @@ use release::Draft;
 pub struct Options<'a> {
     pub signers: &'a [TrustedSigner],
     pub policy: &'a Policy,
-    pub now: Timestamp,
-    pub progress: Progress<'a>,
+    pub context: &'a Context,
 }
 
 /// Why nothing was drilled.
@@ -149,15 +148,16 @@ enum SignerState {
 /// # Errors
 /// [`Error`]: it could not be done. Whatever came out is in the result.
 pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
-    let scratch = Scratch::new().map_err(Error::Copy)?;
-    let verifying = verify::Options::new(options.signers, options.now, options.progress);
+    let scratch = Scratch::new(options.context.cancel()).map_err(Error::Copy)?;
+    let mut verifying = verify::Options::new(options.signers);
+    verifying.context = options.context.clone();
     let verified = materialize(target, &scratch.path().join("original"), &verifying)?;
     let mut drilled = Drilled { original: verified.report().clone(), healthy: None, rows: Vec::new() };
     let Some(release) = verified.accepted() else { return Ok(drilled) };
     let Some(directory) = release.directory() else { return Ok(drilled) };
     let throw_away = PrivateKey::generate(KeyAlgorithm::P256)?.into();
     let (previous, healthy) =
-        Draft::pair(release.manifest(), directory, &throw_away, options.now).map_err(Error::Copy)?;
+        Draft::pair(release.manifest(), directory, &throw_away, options.context.now).map_err(Error::Copy)?;
     let ground = Ground {
         options,
         key: &throw_away,
@@ -176,7 +176,7 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let mut faults = bytes::faults(&healthy)?;
     faults.extend(lineage::faults(&healthy, options.policy.tables.origin)?);
     faults.extend(succession::faults(&healthy, &previous, ground.approvers.len())?);
-    faults.extend(data::faults(&healthy, &previous, options.now)?);
+    faults.extend(data::faults(&healthy, &previous, options.context.now)?);
     faults.extend(behaviour::faults(&healthy)?);
     for fault in faults {
         let fate = match &fault.attempt {
@@ -244,12 +244,11 @@ impl Ground<'_> {
         signers.extend(self.approvers.iter().map(approver));
         let attestations = self.attest(&path, attempt)?;
         let previous = Target::Path(self.previous.clone());
-        let options = verify::Options {
-            policy: Some(self.options.policy),
-            previous: Some(&previous),
-            attestations: &attestations,
-            ..verify::Options::new(&signers, self.options.now, self.options.progress)
-        };
+        let mut options = verify::Options::new(&signers);
+        options.policy = Some(self.options.policy);
+        options.previous = Some(&previous);
+        options.attestations = &attestations;
+        options.context = self.options.context.clone();
         Ok(verify(&Target::Path(path), &options)?.into_report())
     }
 
@@ -264,7 +263,8 @@ impl Ground<'_> {
         let approvers = self.approvers.iter().filter(|_| attempt.approved);
         let claims = rebuilder.into_iter().map(|key| (key, Claim::Reproduced(Rung::R0)));
         let claims = claims.chain(approvers.map(|key| (key, Claim::Approved)));
-        let Sealed::Read { seal } = read_sealed(&Target::Path(copy.to_path_buf()))? else {
+        let Sealed::Read { seal } = read_sealed(&Target::Path(copy.to_path_buf()), self.options.context)?
+        else {
             return Ok(Vec::new());
         };
         let mut paths = Vec::new();

@@ -15,13 +15,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 use crate::compare::{self, Likeness};
 use modelseal_build::build::ReachError;
 use modelseal_build::inputs;
 use modelseal_build::run::{Confinement, Listener, Scratch};
-use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung};
 use modelseal_format::release::StatementError;
 use modelseal_verify::report::{Report, Verdict};
@@ -49,8 +48,7 @@ pub struct Options<'a> {
     /// Is told which command is going to run, and what is varied.
     pub announce: &'a dyn Fn(Option<Circumstance>, &[String]),
     pub listener: &'a dyn Listener,
-    pub now: Timestamp,
-    pub progress: Progress<'a>,
+    pub context: &'a Context,
 }
 
 /// Why nothing could be rebuilt or compared.
@@ -221,8 +219,9 @@ impl Reproduction {
 /// # Errors
 /// [`Error`]; whatever is wrong with what was looked at is in the result.
 pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
-    let scratch = Scratch::new().map_err(Error::Scratch)?;
-    let verifying = verify::Options::new(options.signers, options.now, options.progress);
+    let scratch = Scratch::new(options.context.cancel()).map_err(Error::Scratch)?;
+    let mut verifying = verify::Options::new(options.signers);
+    verifying.context = options.context.clone();
     let verified = materialize(target, &scratch.path().join("sealed"), &verifying)?;
     let mut result = Reproduction::new(verified.report().clone());
     let Some(release) = verified.accepted() else { return Ok(result) };

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Talk;
@@ -168,9 +167,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         force: arguments.force,
         tar_digest: arguments.format == Format::Json,
         source_date_epoch,
-        now: Timestamp::now(),
         cache: cache.as_ref(),
-        progress: &|bytes| progress.advance(bytes),
+        context: progress.context(),
         making,
         writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
         confinement: &confinement,

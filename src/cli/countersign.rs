@@ -99,12 +99,10 @@ fn judge(
     }
     let previous = previous(arguments.previous.as_deref())?;
     let progress = Progress::new("reading", talk);
-    let advance = |bytes| progress.advance(bytes);
-    let options = Options {
-        policy: Some(policy),
-        previous: previous.as_ref(),
-        ..Options::new(signers, Timestamp::now(), &advance)
-    };
+    let mut options = Options::new(signers);
+    options.policy = Some(policy);
+    options.previous = previous.as_ref();
+    options.context = progress.context();
     Ok(verify(&Target::Path(arguments.archive.clone()), &options)?)
 }
 
@@ -129,7 +127,7 @@ fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(
 /// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
 pub(super) fn read_archive(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
     let progress = Progress::new("reading", talk);
-    let read = read_whole(archive, &|bytes| progress.advance(bytes))?;
+    let read = read_whole(archive, &progress.context())?;
     drop(progress);
     match read {
         Ok(read) => Ok(Some(read)),

@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let difference = diff(
         &target(&arguments.old),
         &target(&arguments.new),
-        &Options { repository: &arguments.repository, progress: &|bytes| progress.advance(bytes) },
+        &Options { repository: &arguments.repository, context: &progress.context() },
     )?;
     drop(progress);
     match arguments.format {

@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Talk;
@@ -37,12 +36,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
-    let now = Timestamp::now();
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     let target = target(&arguments.archive);
     let progress = Progress::new("drilling", talk);
-    let options =
-        Options { signers: &signers, policy: &policy, now, progress: &|bytes| progress.advance(bytes) };
+    let context = progress.context();
+    let options = Options { signers: &signers, policy: &policy, context: &context };
     let drilled = drill(&target, &options)?;
     drop(progress);
     if let Some(refused) = refused(&drilled)

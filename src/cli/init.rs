@@ -8,6 +8,7 @@ use clap::Args;
 use super::Talk;
 use super::failure::Hinted;
 use super::output::{print, say};
+use super::progress::context;
 use modelseal_build::recipe::{Discovery, FILE_NAME, discover};
 use modelseal_format::text::{Escaped, shell_word};
 
@@ -30,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(".") => PathBuf::from(FILE_NAME),
         _ => directory.join(FILE_NAME),
     };
-    let found = discover(directory)
+    let found = discover(directory, &context())
         .with_context(|| format!("cannot look through {}", modelseal_format::text::path(directory)))?;
     write_new(&path, &found.to_recipe())?;
     print(&format!("wrote {}\n", modelseal_format::text::path(&path)))?;

@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::Format;
@@ -45,7 +44,6 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let now = Timestamp::now();
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
@@ -67,8 +65,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
                 );
             },
             listener: &running,
-            now,
-            progress: &|bytes| progress.advance(bytes),
+            context: &progress.context(),
         },
     )?;
     drop((running, progress));

@@ -1,39 +1,79 @@
-//! A line that shows how far long work has come.
+//! A line that shows how far long work has come, and the circumstances of a run.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Talk;
+use super::{Talk, signals};
+use modelseal_format::context::{self, Context};
 
-/// Work that is over by then is over before anybody wonders.
+/// Shorter work shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Counts bytes; appears on a terminal after a second, and leaves nothing behind.
-pub(super) struct Progress {
+const TOTAL_UNKNOWN: &str = "{spinner} {msg}  {bytes}  {bytes_per_sec}  {elapsed}";
+const TOTAL_KNOWN: &str = "{spinner} {msg}  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+
+/// The circumstances of this run: a signal cancels it.
+pub(super) fn context() -> Context {
+    Context::default().with_cancel(signals::cancel())
+}
+
+/// Appears on a terminal after a second, and leaves nothing on it when dropped.
+pub(super) struct Progress(Arc<Line>);
+
+struct Line {
     bar: Option<ProgressBar>,
     begun: Instant,
     read: AtomicU64,
+    expected: AtomicU64,
 }
 
 impl Progress {
     pub(super) fn new(message: &'static str, talk: Talk) -> Self {
         let bar = (!talk.quiet && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg}  {bytes}  {bytes_per_sec}  {elapsed}");
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
             bar.set_message(message);
-            match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
+            with_style(bar, TOTAL_UNKNOWN)
         });
-        Self { bar, begun: Instant::now(), read: AtomicU64::new(0) }
+        let (read, expected) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Line { bar, begun: Instant::now(), read, expected }))
     }
 
-    /// Adds to what has been read.
-    pub(super) fn advance(&self, bytes: u64) {
+    /// The circumstances of work that this line shows.
+    pub(super) fn context(&self) -> Context {
+        context().with_progress(self.0.clone())
+    }
+
+    /// How long the work took, and how much was read.
+    pub(super) fn summary(&self) -> String {
+        let read = modelseal_format::text::number(self.0.read.load(Ordering::Relaxed));
+        format!("read {read} bytes in {:.2} s", self.0.begun.elapsed().as_secs_f64())
+    }
+}
+
+fn with_style(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+impl context::Progress for Line {
+    fn expect(&self, bytes: u64) {
+        let expected = self.expected.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let Some(bar) = &self.bar else { return };
+        if bar.length().is_none()
+            && let Ok(style) = ProgressStyle::with_template(TOTAL_KNOWN)
+        {
+            bar.set_style(style);
+        }
+        bar.set_length(expected);
+    }
+
+    fn advance(&self, bytes: u64) {
         let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let Some(bar) = &self.bar else { return };
         if self.begun.elapsed() < PATIENCE {
@@ -42,19 +82,17 @@ impl Progress {
         if bar.is_hidden() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
+        // Other work, of which nobody knew how much it is, is read as well.
+        if self.expected.load(Ordering::Relaxed) < read && bar.length().is_some() {
+            bar.set_length(read);
+        }
         bar.set_position(read);
-    }
-
-    /// How long the work took, and how much was read.
-    pub(super) fn summary(&self) -> String {
-        let read = modelseal_format::text::number(self.read.load(Ordering::Relaxed));
-        format!("read {read} bytes in {:.2} s", self.begun.elapsed().as_secs_f64())
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.0.bar {
             bar.finish_and_clear();
         }
     }

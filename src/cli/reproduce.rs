@@ -4,7 +4,6 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, data_path, data_paths};
@@ -147,8 +146,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             confinement: &confinement,
             announce: &|varied, command| announce(varied, command, talk),
             listener: &running,
-            now: Timestamp::now(),
-            progress: &|bytes| progress.advance(bytes),
+            context: &progress.context(),
         },
     )?;
     if talk.verbose {

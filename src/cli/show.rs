@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{complain, print};
+use super::progress::context;
 use super::verify::target;
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{ResourceDescriptor, Statement};
@@ -45,7 +46,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let seal = match read_sealed(&target)? {
+    let seal = match read_sealed(&target, &context())? {
         Sealed::Read { seal, .. } => seal,
         Sealed::Unreadable(reason) => {
             complain(&format!("{}: {reason}", modelseal_format::text::name(&target.shown())));

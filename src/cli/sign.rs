@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         return Err(Hinted { message: message.to_string(), hint }.into());
     }
     let progress = Progress::new("signing", talk);
-    let stated = state(model, &leave_out, &|bytes| progress.advance(bytes))?;
+    let stated = state(model, &leave_out, &progress.context())?;
     drop(progress);
     let bundle = SignedBundle::sign(Counted::of(&stated.payload), &signer)?.to_vec();
     let shown = modelseal_format::text::path(&signature);

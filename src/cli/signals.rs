@@ -1,7 +1,7 @@
 //! Signals that ask to stop end the work tidily: exit 128 and their number, as 130 for SIGINT, nothing half-written.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use signal_hook::consts::{
@@ -9,7 +9,7 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals;
 
-use modelseal_format::interrupt;
+use modelseal_format::context::Cancel;
 
 /// Whatever would end this process and can be caught: a command of a project must not go on without it.
 const STOP: [i32; 10] =
@@ -17,8 +17,15 @@ const STOP: [i32; 10] =
 
 static ARRIVED: AtomicI32 = AtomicI32::new(0);
 
+static CANCEL: OnceLock<Cancel> = OnceLock::new();
+
 /// Work that looks at the request has ended by then; what still runs waits for input.
 const GRACE: Duration = Duration::from_millis(1500);
+
+/// What a signal cancels: all work of this run.
+pub(super) fn cancel() -> Cancel {
+    CANCEL.get_or_init(Cancel::default).clone()
+}
 
 /// Listens on a thread of its own. If that cannot be set up, signals keep their usual effect.
 pub(super) fn watch() {
@@ -31,15 +38,15 @@ pub(super) fn watch() {
         let mut count = 0;
         for signal in &mut signals {
             ARRIVED.store(signal, Ordering::SeqCst);
-            interrupt::request();
+            cancel().request();
             count += 1;
             // A command that runs is ended first, and what it had replaced is put back.
-            if count > 1 && !interrupt::is_busy() {
+            if count > 1 && !cancel().is_busy() {
                 leave();
             }
             let _ = std::thread::Builder::new().spawn(|| {
                 std::thread::sleep(GRACE);
-                while interrupt::is_busy() {
+                while cancel().is_busy() {
                     std::thread::sleep(GRACE / 10);
                 }
                 leave();
@@ -50,7 +57,7 @@ pub(super) fn watch() {
 }
 
 fn leave() -> ! {
-    interrupt::remove_unfinished();
+    cancel().remove_unfinished();
     std::process::exit(exit_code().map_or(2, i32::from))
 }
 

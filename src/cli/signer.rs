@@ -10,6 +10,8 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use super::progress::context;
+use super::signals::cancel;
 use modelseal_build::inputs::WorkTree;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
@@ -139,7 +141,7 @@ impl SignerCommand {
         variables.own.retain(|_, value| !leads(value));
         variables.own.insert("PATH".into(), programs.path());
         let scratch = (!start.writable.is_empty())
-            .then(Scratch::new)
+            .then(|| Scratch::new(&cancel()))
             .transpose()
             .map_err(|error| failed(error.to_string()))?;
         let here = std::env::current_dir();
@@ -160,6 +162,7 @@ impl SignerCommand {
             input: message,
             log: None,
             listener: &answer,
+            context: &context(),
         });
         match ended {
             // An agent that it started may stay; the signature is checked all the same.

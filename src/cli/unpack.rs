@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::{Format, release};
@@ -12,7 +11,7 @@ use super::trusting::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::ops::{CheckoutComparison, RemoteCommit};
 use modelseal_format::digest::{Algorithms, Digest};
-use modelseal_verify::verify::{Options, unpack};
+use modelseal_verify::verify::{Options, OutsideCheck, unpack};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -53,24 +52,21 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.archive);
-    let now = Timestamp::now();
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let (checkout, remote) = (CheckoutComparison(None), RemoteCommit { is_asked_for: arguments.online });
     let progress = Progress::new("unpacking", talk);
-    let options = Options {
-        signers: &signers,
-        release: arguments.release,
-        // What stays on the disk is checked with everything there is.
-        hash: Algorithms::ALL,
-        attestations: &arguments.attestation,
-        outside: &[&checkout, &remote],
-        policy: policy.as_ref(),
-        previous: previous.as_ref(),
-        now,
-        progress: &|bytes| progress.advance(bytes),
-    };
+    let mut options = Options::new(&signers);
+    options.release = arguments.release;
+    // What stays on the disk is checked with everything there is.
+    options.hash = Algorithms::ALL;
+    options.attestations = &arguments.attestation;
+    let outside: [&dyn OutsideCheck; 2] = [&checkout, &remote];
+    options.outside = &outside;
+    options.policy = policy.as_ref();
+    options.previous = previous.as_ref();
+    options.context = progress.context();
     let verified = unpack(&target, &arguments.output, &options)?;
     drop(progress);
     let code = print_report(verified.report(), arguments.format, talk)?;

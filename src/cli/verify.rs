@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::Talk;
 use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
@@ -15,7 +14,7 @@ use super::trusting::Trusting;
 use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
 use modelseal_format::digest::Digest;
 use modelseal_verify::report::{Report, to_json, to_text};
-use modelseal_verify::verify::{Model, Options, Target, verify, verify_model};
+use modelseal_verify::verify::{Model, Options, OutsideCheck, Target, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
 
@@ -83,7 +82,6 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
-    let now = Timestamp::now();
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
@@ -91,17 +89,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let checkout = arguments.against.clone().map(|directory| LocalCheckout { directory, data });
     let (checkout, remote) = (CheckoutComparison(checkout), RemoteCommit { is_asked_for: arguments.online });
     let progress = Progress::new("verifying", talk);
-    let options = Options {
-        signers: &signers,
-        release: arguments.release,
-        hash: arguments.hash.into(),
-        attestations: &arguments.attestation,
-        outside: &[&checkout, &remote],
-        policy: policy.as_ref(),
-        previous: previous.as_ref(),
-        now,
-        progress: &|bytes| progress.advance(bytes),
-    };
+    let mut options = Options::new(&signers);
+    options.release = arguments.release;
+    options.hash = arguments.hash.into();
+    options.attestations = &arguments.attestation;
+    let outside: [&dyn OutsideCheck; 2] = [&checkout, &remote];
+    options.outside = &outside;
+    options.policy = policy.as_ref();
+    options.previous = previous.as_ref();
+    options.context = progress.context();
     let report = match &arguments.signature {
         None => verify(&target, &options)?.into_report(),
         Some(signature) => verify_model(&model(arguments, signature)?, &options)?,

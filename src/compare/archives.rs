@@ -1,6 +1,5 @@
 //! Files inside files: zip (`.pt`, `.npz`, skops, Keras) and gzip.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
@@ -26,7 +25,7 @@ pub(super) fn compare_gzip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> 
     let decompress = |file: &File| -> Result<Option<File>, Failed> {
         let mut file = BufReader::new(file);
         file.seek(SeekFrom::Start(0))?;
-        keep(&mut flate2::bufread::MultiGzDecoder::new(file), pair.budget)
+        keep(&mut flate2::bufread::MultiGzDecoder::new(file), pair)
     };
     let (Some(sealed), Some(rebuilt)) = (decompress(pair.sealed)?, decompress(pair.rebuilt)?) else {
         return Ok(None);
@@ -51,7 +50,7 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
             (None, _) => return Ok(Some(alone(member, "is new"))),
         };
         let (Some(left), Some(right)) =
-            (extract(pair.sealed, sealed, pair.budget)?, extract(pair.rebuilt, rebuilt, pair.budget)?)
+            (extract(pair.sealed, sealed, pair)?, extract(pair.rebuilt, rebuilt, pair)?)
         else {
             return Ok(None);
         };
@@ -81,8 +80,8 @@ fn below_bytes(likeness: Likeness, place: &str) -> Likeness {
     Likeness { rung, difference: likeness.difference.map(|text| format!("{place}{text}")), ..likeness }
 }
 
-fn extract(file: &File, member: &Member, budget: &Cell<u64>) -> Result<Option<File>, Failed> {
-    if member.size > budget.get() {
+fn extract(file: &File, member: &Member, pair: &Pair<'_>) -> Result<Option<File>, Failed> {
+    if member.size > pair.budget.get() {
         return Ok(None);
     }
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
@@ -90,10 +89,10 @@ fn extract(file: &File, member: &Member, budget: &Cell<u64>) -> Result<Option<Fi
     let Ok(entry) = archive.get_entry(member.wayfinder) else { return Ok(None) };
     let raw = BufReader::new(entry.reader());
     let kept = match member.method {
-        CompressionMethod::STORE => keep(&mut { raw }, budget)?,
-        CompressionMethod::DEFLATE => keep(&mut flate2::bufread::DeflateDecoder::new(raw), budget)?,
+        CompressionMethod::STORE => keep(&mut { raw }, pair)?,
+        CompressionMethod::DEFLATE => keep(&mut flate2::bufread::DeflateDecoder::new(raw), pair)?,
         CompressionMethod::ZSTD => match zstd::stream::read::Decoder::with_buffer(raw) {
-            Ok(mut decoder) => keep(&mut decoder, budget)?,
+            Ok(mut decoder) => keep(&mut decoder, pair)?,
             Err(_) => None,
         },
         _ => None,
@@ -103,19 +102,19 @@ fn extract(file: &File, member: &Member, budget: &Cell<u64>) -> Result<Option<Fi
 }
 
 /// Decompresses into a file without a name. `None`: it is damaged, or there would be too much.
-fn keep(source: &mut dyn Read, budget: &Cell<u64>) -> Result<Option<File>, Failed> {
+fn keep(source: &mut dyn Read, pair: &Pair<'_>) -> Result<Option<File>, Failed> {
     let mut kept = tempfile::tempfile().map_err(Failed::Scratch)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        modelseal_format::interrupt::check()?;
+        pair.context.check()?;
         let length = match source.read(&mut buffer) {
             Ok(0) => return Ok(Some(kept)),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return Ok(None),
         };
-        match budget.get().checked_sub(length as u64) {
-            Some(rest) => budget.set(rest),
+        match pair.budget.get().checked_sub(length as u64) {
+            Some(rest) => pair.budget.set(rest),
             None => return Ok(None),
         }
         kept.write_all(&buffer[..length]).map_err(Failed::Scratch)?;

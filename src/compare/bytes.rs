@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 
 use super::{Pair, read_some_at};
-use modelseal_format::digest::{map_files, threads};
+use modelseal_format::context::threads;
+use modelseal_format::digest::map_files;
 use modelseal_format::text::number;
 
 /// How much is compared at a time.
@@ -21,11 +22,11 @@ pub(super) struct First {
 }
 
 /// The first byte that is not the same; `None`: the files are the same.
-pub(super) fn first_difference(sealed: &File, rebuilt: &File) -> io::Result<Option<First>> {
-    let (left, right) = (sealed.metadata()?.len(), rebuilt.metadata()?.len());
+pub(super) fn first_difference(pair: &Pair<'_>) -> io::Result<Option<First>> {
+    let (left, right) = (pair.sealed.metadata()?.len(), pair.rebuilt.metadata()?.len());
     let common = left.min(right);
     let first = |offset| Some(First { offset, sealed: left, rebuilt: right });
-    match first_difference_in(sealed, 0, rebuilt, 0, common)? {
+    match first_difference_in(pair, 0, 0, common)? {
         Some(offset) => Ok(first(offset)),
         None if left != right => Ok(first(common)),
         None => Ok(None),
@@ -34,21 +35,20 @@ pub(super) fn first_difference(sealed: &File, rebuilt: &File) -> io::Result<Opti
 
 /// The same for a part of each file, by its own offset.
 pub(super) fn first_difference_in(
-    sealed: &File,
+    pair: &Pair<'_>,
     sealed_start: u64,
-    rebuilt: &File,
     rebuilt_start: u64,
     length: u64,
 ) -> io::Result<Option<u64>> {
     let round = BLOCK * threads() as u64;
     let mut start = 0;
     while start < length {
-        modelseal_format::interrupt::check()?;
+        pair.context.check()?;
         let blocks: Vec<u64> = (start..length.min(start + round)).step_by(BLOCK as usize).collect();
-        let found = map_files(&blocks, |block| {
+        let found = map_files(&blocks, pair.context, |block| {
             let size = BLOCK.min(length - block) as usize;
-            let left = read_some_at(sealed, sealed_start + block, size)?;
-            let right = read_some_at(rebuilt, rebuilt_start + block, size)?;
+            let left = read_some_at(pair.sealed, sealed_start + block, size)?;
+            let right = read_some_at(pair.rebuilt, rebuilt_start + block, size)?;
             if left == right {
                 return Ok::<_, io::Error>(None);
             }

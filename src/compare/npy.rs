@@ -38,7 +38,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let count = length / kind.number.width() as u64;
     let sealed = Array { file: pair.sealed, offset: left.start };
     let rebuilt = Array { file: pair.rebuilt, offset: right.start };
-    let distance = numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance)?;
+    let distance = numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance, pair.context)?;
     let header = Likeness::at(Rung::R1, "the array's header is padded in another way");
     Ok(Some(header.and(distance.likeness("array", count))))
 }

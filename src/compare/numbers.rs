@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::Likeness;
-use modelseal_format::digest::{map_files, threads};
+use modelseal_format::context::{Context, threads};
+use modelseal_format::digest::map_files;
 use modelseal_format::manifest::{Demand, Rung};
 use modelseal_format::text::number;
 
@@ -99,6 +100,7 @@ pub(super) fn compare(
     count: u64,
     kind: Kind,
     tolerance: &Demand,
+    context: &Context,
 ) -> io::Result<Distance> {
     let width = kind.number.width() as u64;
     let length = count * width;
@@ -106,12 +108,12 @@ pub(super) fn compare(
     // Each thread has a stripe of its own, and two buffers that it fills again and again.
     let stripe = (length.div_ceil(threads() as u64 * block) * block).max(block);
     let stripes: Vec<u64> = (0..length).step_by(stripe as usize).collect();
-    let parts = map_files(&stripes, |start| {
+    let parts = map_files(&stripes, context, |start| {
         let mut distance = Distance::default();
         let (mut left, mut right) = (Vec::new(), Vec::new());
         let end = length.min(start + stripe);
         for place in (*start..end).step_by(block as usize) {
-            modelseal_format::interrupt::check()?;
+            context.check()?;
             let size = block.min(end - place) as usize;
             fill_at(sealed.file, sealed.offset + place, size, &mut left)?;
             fill_at(rebuilt.file, rebuilt.offset + place, size, &mut right)?;

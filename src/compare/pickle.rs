@@ -25,7 +25,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         whole: Likeness::at(Rung::R1, "the pickle is divided in another way; its operations are the same"),
     };
     loop {
-        modelseal_format::interrupt::check()?;
+        pair.context.check()?;
         let (Some(left), Some(right)) = (reading.left.next()?, reading.right.next()?) else {
             return Ok(None);
         };
@@ -112,8 +112,7 @@ impl Reading<'_> {
         if left_rest != right_rest {
             return Ok(None);
         }
-        let (sealed, rebuilt) = (self.pair.sealed, self.pair.rebuilt);
-        let difference = bytes::first_difference_in(sealed, left, rebuilt, right, left_rest)?;
+        let difference = bytes::first_difference_in(self.pair, left, right, left_rest)?;
         Ok(difference.is_none().then_some(self.whole))
     }
 
@@ -174,8 +173,7 @@ impl Reading<'_> {
     ) -> Result<Likeness, Failed> {
         let place = name(place);
         let Some(kind) = kind else {
-            let found =
-                bytes::first_difference_in(self.pair.sealed, sealed, self.pair.rebuilt, rebuilt, length)?;
+            let found = bytes::first_difference_in(self.pair, sealed, rebuilt, length)?;
             return Ok(found.map_or(Likeness::same(), |offset| {
                 Likeness::different(format!("at {place}: from its byte {offset}"))
             }));
@@ -183,7 +181,7 @@ impl Reading<'_> {
         let count = length / kind.number.width() as u64;
         let left = Array { file: self.pair.sealed, offset: sealed };
         let right = Array { file: self.pair.rebuilt, offset: rebuilt };
-        let distance = numbers::compare(&left, &right, count, kind, self.pair.tolerance)?;
+        let distance = numbers::compare(&left, &right, count, kind, self.pair.tolerance, self.pair.context)?;
         Ok(distance.likeness(&format!("array at {place}"), count))
     }
 

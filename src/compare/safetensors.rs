@@ -53,11 +53,11 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
                 let count = length / kind.number.width() as u64;
                 let sealed = Array { file: pair.sealed, offset: left_start };
                 let rebuilt = Array { file: pair.rebuilt, offset: right_start };
-                numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance)?.likeness(&what, count)
+                numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance, pair.context)?
+                    .likeness(&what, count)
             }
             None => {
-                let found =
-                    bytes::first_difference_in(pair.sealed, left_start, pair.rebuilt, right_start, length)?;
+                let found = bytes::first_difference_in(pair, left_start, right_start, length)?;
                 found.map_or(Likeness::same(), |offset| {
                     Likeness::different(format!("{what} ({}): from its byte {offset}", name(&sealed.dtype)))
                 })

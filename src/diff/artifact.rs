@@ -9,9 +9,8 @@ use super::{Error, path_of};
 use crate::compare::{Changed, Likeness, compare_files};
 use modelseal_build::run::Scratch;
 use modelseal_format::archive::{ArchiveReader, Entry, Frame};
-use modelseal_format::digest::{
-    Algorithms, Consumer, FileDigests, Progress, Symlinks, hash_file, open_regular,
-};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{Algorithms, Consumer, FileDigests, Symlinks, hash_file, open_regular};
 use modelseal_format::manifest::{Demand, Subject};
 use modelseal_format::release::{Receiver, Seal, read_contents};
 use modelseal_verify::verify::Target;
@@ -28,24 +27,24 @@ pub(super) fn compare(
     old: (&Target, &Seal),
     new: (&Target, &Seal),
     changed: &[Changed<Subject>],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Vec<FileDifference>, Error> {
     let in_both = changed.iter().filter(|change| change.old.is_some() && change.new.is_some());
     let wanted: BTreeSet<String> = in_both.map(|change| change.name.clone()).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let scratch = Scratch::new().map_err(Error::Scratch)?;
+    let scratch = Scratch::new(context.cancel()).map_err(Error::Scratch)?;
     let gather = |name: &str, (target, seal): (&Target, &Seal)| {
         let directory = scratch.directory(name).map_err(Error::Scratch)?;
-        at_hand(target, seal, &wanted, directory, progress)
+        at_hand(target, seal, &wanted, directory, context)
     };
     let (Some(left), Some(right)) = (gather("old", old)?, gather("new", new)?) else {
         return Ok(Vec::new());
     };
     let tolerance = Demand::default();
     let compare = |path: &String| {
-        let likeness = compare_files(path, &left.join(path), &right.join(path), &tolerance)?;
+        let likeness = compare_files(path, &left.join(path), &right.join(path), &tolerance, context)?;
         Ok(FileDifference { path: path.clone(), likeness })
     };
     wanted.iter().map(compare).collect()
@@ -57,20 +56,20 @@ fn at_hand(
     seal: &Seal,
     wanted: &BTreeSet<String>,
     directory: PathBuf,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Option<PathBuf>, Error> {
     let Some(path) = path_of(target) else { return Ok(None) };
     if path.is_dir() {
         let files = seal.manifest.files().iter().filter(|file| wanted.contains(&file.name));
         let is_sealed = |file: &Subject| {
             let read =
-                hash_file(&path.join(&file.name), Algorithms::BLAKE3, Symlinks::Refuse, &mut [], progress);
+                hash_file(&path.join(&file.name), Algorithms::BLAKE3, Symlinks::Refuse, &mut [], context);
             read.is_ok_and(|read| read.digests.blake3 == file.digest.blake3)
         };
         return Ok(files.into_iter().all(is_sealed).then_some(path));
     }
     let Ok((file, _)) = open_regular(&path, Symlinks::Follow) else { return Ok(None) };
-    let opened = ArchiveReader::new(BufReader::new(file));
+    let opened = ArchiveReader::new(BufReader::new(file), context);
     // The seal is known already.
     let skip = |_: &mut dyn io::Read| Ok(());
     let Ok(reader) = opened.and_then(|mut reader| reader.read_seal(skip).map(|_| reader)) else {
@@ -80,7 +79,7 @@ fn at_hand(
     let mut pick = Pick { wanted, directory, open: None, failed: None };
     let mut is_sealed = true;
     let mut found = |file: &Subject, digests: &FileDigests| is_sealed &= file.digest.blake3 == digests.blake3;
-    let contents = read_contents(reader, seal, Algorithms::BLAKE3, &mut pick, &mut found, progress);
+    let contents = read_contents(reader, seal, Algorithms::BLAKE3, &mut pick, &mut found);
     if let Some(error) = pick.failed {
         return Err(Error::Scratch(error));
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use modelseal_build::inputs::{Error, exempt, hash_small_file, read_base, read_source, work_tree};
 use modelseal_build::recipe::Recipe;
-use modelseal_format::digest::{self, Digest, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{self, Digest};
 use modelseal_format::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
 use modelseal_verify::report::{Check, Report, Status};
 use modelseal_verify::verify::{self, OutsideCheck};
@@ -33,13 +34,13 @@ impl OutsideCheck for CheckoutComparison {
         &self,
         manifest: &Statement,
         report: &mut Report,
-        progress: Progress<'_>,
+        context: &Context,
     ) -> Result<(), verify::Error> {
         let Some(checkout) = &self.0 else {
             report.not_checked.push("inputs against a checkout (no --against)".to_string());
             return Ok(());
         };
-        let compared = compare(manifest, checkout, progress);
+        let compared = compare(manifest, checkout, context);
         let compared = compared.map_err(|error| verify::Error::Outside(Box::new(error)))?;
         merge(&mut report.checks, compared, &mut report.not_checked);
         Ok(())
@@ -65,7 +66,7 @@ pub(super) enum Compared {
 pub(super) fn compare(
     manifest: &Statement,
     checkout: &LocalCheckout,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Vec<(String, Compared)>, Error> {
     let recipe = Recipe::load(&checkout.directory)?;
     for name in checkout.data.keys() {
@@ -78,13 +79,13 @@ pub(super) fn compare(
     for input in manifest.dependencies() {
         let (kind, rest) = input.name.split_once('/').unwrap_or((&input.name, ""));
         let compared = match kind {
-            "code" => compare_code(input, &recipe, checkout),
+            "code" => compare_code(input, &recipe, checkout, context),
             "recipe" => {
                 Ok(compare_digest(input, &DependencyDigest::file(Digest::sha256(recipe.text.as_bytes()))))
             }
-            "data" => compare_data(input, rest, &recipe, checkout, progress),
-            "base" => compare_base(input, rest, &recipe, progress),
-            _ => compare_file(input, rest, &recipe),
+            "data" => compare_data(input, rest, &recipe, checkout, context),
+            "base" => compare_base(input, rest, &recipe, context),
+            _ => compare_file(input, rest, &recipe, context),
         }?;
         results.push((input.name.clone(), compared));
     }
@@ -95,12 +96,14 @@ fn compare_code(
     input: &ResourceDescriptor,
     recipe: &Recipe,
     checkout: &LocalCheckout,
+    context: &Context,
 ) -> Result<Compared, Error> {
     let Some(work_tree) = work_tree(recipe)? else {
         return Ok(Compared::NotThere("the checkout's recipe says `[code] none`".to_string()));
     };
     let dist = recipe.directory().canonicalize().map(|directory| directory.join("dist"));
-    let code = work_tree.read(&exempt(recipe, &checkout.data, &dist.into_iter().collect::<Vec<_>>()))?;
+    let exempt = exempt(recipe, &checkout.data, &dist.into_iter().collect::<Vec<_>>());
+    let code = work_tree.read(&exempt, context)?;
     if Some(code.dir_hash) == input.digest.dir_hash {
         return Ok(Compared::Same);
     }
@@ -133,7 +136,7 @@ fn compare_data(
     name: &str,
     recipe: &Recipe,
     checkout: &LocalCheckout,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Compared, Error> {
     let declared = recipe.tables.data.iter().find(|data| data.name.get_ref() == name);
     let path = match (checkout.data.get(name), declared, &input.uri) {
@@ -145,14 +148,14 @@ fn compare_data(
         }
     };
     let symlinks = declared.map(|data| data.symlinks).unwrap_or_default();
-    found(read_source(&path, symlinks, None, None, progress).map(|facts| facts.digest), input)
+    found(read_source(&path, symlinks, None, None, context).map(|facts| facts.digest), input)
 }
 
 fn compare_base(
     input: &ResourceDescriptor,
     name: &str,
     recipe: &Recipe,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Compared, Error> {
     let declared = recipe.tables.base.iter().find(|base| base.name.get_ref() == name);
     let path = match (declared, &input.uri) {
@@ -163,11 +166,16 @@ fn compare_base(
         }
     };
     let symlinks = declared.map(|base| base.symlinks).unwrap_or_default();
-    found(read_base(&path, symlinks, None, progress).map(|facts| facts.digest), input)
+    found(read_base(&path, symlinks, None, context).map(|facts| facts.digest), input)
 }
 
-fn compare_file(input: &ResourceDescriptor, path: &str, recipe: &Recipe) -> Result<Compared, Error> {
-    let read = hash_small_file(&recipe.directory().join(path), 0);
+fn compare_file(
+    input: &ResourceDescriptor,
+    path: &str,
+    recipe: &Recipe,
+    context: &Context,
+) -> Result<Compared, Error> {
+    let read = hash_small_file(&recipe.directory().join(path), 0, context);
     found(read.map(|(digest, _)| DependencyDigest::file(digest)), input)
 }
 

@@ -4,7 +4,7 @@ use super::checkout::{Compared, LocalCheckout, compare};
 use modelseal_build::checkout::{self, Checkout, Repository};
 use modelseal_build::inputs;
 use modelseal_build::run::{Programs, Scratch};
-use modelseal_format::digest::Progress;
+use modelseal_format::context::Context;
 use modelseal_format::manifest::Statement;
 use modelseal_format::text::{Escaped, name, short};
 use modelseal_verify::report::{Check, Report};
@@ -22,17 +22,17 @@ pub struct RemoteCommit {
 
 impl OutsideCheck for RemoteCommit {
     /// Clones from the sealed remote, and compares what the commit holds.
-    fn check(&self, manifest: &Statement, report: &mut Report, progress: Progress<'_>) -> Result<(), Error> {
+    fn check(&self, manifest: &Statement, report: &mut Report, context: &Context) -> Result<(), Error> {
         if !self.is_asked_for {
             report.not_checked.push("the commit at its remote (no --online)".to_string());
             return Ok(());
         }
-        report.checks.push(look(manifest, progress)?);
+        report.checks.push(look(manifest, context)?);
         Ok(())
     }
 }
 
-fn look(manifest: &Statement, progress: Progress<'_>) -> Result<Check, Error> {
+fn look(manifest: &Statement, context: &Context) -> Result<Check, Error> {
     let Some(code) = manifest.dependencies().iter().find(|input| input.name == "code") else {
         return Ok(Check::unknown(ID, "no commit was sealed"));
     };
@@ -41,7 +41,7 @@ fn look(manifest: &Statement, progress: Progress<'_>) -> Result<Check, Error> {
         return Ok(Check::fail(ID, message).hint("push the commit, and build from a clone of that remote"));
     };
     let commit = code.digest.git_commit.as_deref().unwrap_or_default();
-    match ask(manifest, remote, commit, progress) {
+    match ask(manifest, remote, commit, context) {
         Ok(check) => Ok(check),
         Err(Stopped::Scratch(source)) => Err(Error::Io { path: std::env::temp_dir(), source }),
         Err(Stopped::Input(error)) => Err(Error::Outside(Box::new(error))),
@@ -65,12 +65,18 @@ impl From<checkout::Error> for Stopped {
     }
 }
 
-fn ask(manifest: &Statement, remote: &str, commit: &str, progress: Progress<'_>) -> Result<Check, Stopped> {
-    let scratch = Scratch::new().map_err(Stopped::Scratch)?;
+fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> Result<Check, Stopped> {
+    let scratch = Scratch::new(context.cancel()).map_err(Stopped::Scratch)?;
     let recipe = manifest.dependencies().iter().find(|input| input.name == "recipe");
     let recipe = recipe.and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
-    let checkout =
-        Checkout::new(&Programs::new(&[]), scratch.path(), &Repository::Address(remote), commit, recipe)?;
+    let checkout = Checkout::new(
+        &Programs::new(&[]),
+        scratch.path(),
+        &Repository::Address(remote),
+        commit,
+        recipe,
+        context,
+    )?;
     let (commit, address) = (short(commit), Escaped(remote));
     if !checkout.is_on_a_branch() {
         let message = format!("the commit {commit} is on no branch and no tag of {address}: {NOBODY}");
@@ -78,7 +84,7 @@ fn ask(manifest: &Statement, remote: &str, commit: &str, progress: Progress<'_>)
     }
     let directory = checkout.recipe().directory().to_path_buf();
     let here = LocalCheckout { directory, data: Default::default() };
-    let compared = compare(manifest, &here, progress).map_err(Stopped::Input)?;
+    let compared = compare(manifest, &here, context).map_err(Stopped::Input)?;
     let mut elsewhere = Vec::new();
     for (input, compared) in compared {
         match compared {

@@ -33,6 +33,7 @@ pub(super) fn ask(
                 false => Isolation::WhereItWorks,
             },
             listener: &Silent,
+            context: rebuilder.options.context,
         };
         let same = match observer.ask(probe, &rebuilt.artifact) {
             Ok((_, questions)) if questions != sealed.digest.sha256 => {

@@ -222,6 +222,7 @@ impl Rebuilder<'_> {
             confinement: self.options.confinement,
             reach,
             // Thirteen times the same output would hide what matters.
+            context: self.options.context,
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
         };
         let mut environment = Vec::new();
@@ -256,7 +257,7 @@ impl Rebuilder<'_> {
         fs::rename(&place, &kept).map_err(Error::Scratch)?;
         let recipe = Recipe::load(&kept.join(within)).map_err(inputs::Error::from).map_err(Error::Input)?;
         // What a build would refuse to seal is not a rebuild either.
-        let artifact = list_artifact(&recipe, &[])
+        let artifact = list_artifact(&recipe, &[], self.options.context)
             .map_err(|error| Stopped::NotTried(error.to_string(), error.hint()))?;
         for file in &artifact.files {
             let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
@@ -273,8 +274,14 @@ impl Rebuilder<'_> {
     fn checkout(&self, source: &Source, commit: &str, place: &Path) -> Result<Checkout, Stopped> {
         let find = |name: &str| self.manifest.dependencies().iter().find(|input| input.name == name);
         let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
-        let checkout =
-            Checkout::new(self.options.confinement.programs(), place, &source.as_repository(), commit, path)?;
+        let checkout = Checkout::new(
+            self.options.confinement.programs(),
+            place,
+            &source.as_repository(),
+            commit,
+            path,
+            self.options.context,
+        )?;
         let around = source
             .directory()
             .map(|root| root.join(path))
@@ -292,9 +299,9 @@ impl Rebuilder<'_> {
             written: &[],
             allow_dirty: true,
             profile: false,
-            now: None,
+            judges_age: false,
             cache: None,
-            progress: self.options.progress,
+            context: self.options.context,
         }
     }
 
@@ -345,7 +352,13 @@ impl Rebuilder<'_> {
                 (Some(left_place), Some(right_place)) => {
                     let (left, right) = (&left[left_place], &right[right_place]);
                     match left.executable == right.executable {
-                        true => compare_files(path, &left.location, &right.location, &tolerance)?,
+                        true => compare_files(
+                            path,
+                            &left.location,
+                            &right.location,
+                            &tolerance,
+                            self.options.context,
+                        )?,
                         false => different("its mode: executable or not"),
                     }
                 }

@@ -9,7 +9,7 @@ use super::rebuild::{Rebuilder, Rebuilt, Stopped};
 use super::source::Source;
 use crate::compare::Cause;
 use modelseal_build::run::{Programs, Sandbox, Variables, remove_all};
-use modelseal_format::digest::threads;
+use modelseal_format::context::threads;
 
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,12 +6,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use modelseal_build::cache::Cache;
 use modelseal_build::inputs::{SourceFacts, read_source};
 use modelseal_build::profile::Columns;
+use modelseal_format::context::{Context, Progress};
 use modelseal_format::digest::{Digest, Stamp, Symlinks};
 use tempfile::TempDir;
 
@@ -25,6 +27,16 @@ const SETTLED: Duration = Duration::from_secs(61);
 /// are not remembered.
 struct Scene {
     directory: TempDir,
+}
+
+/// Counts the bytes that are read.
+#[derive(Default)]
+struct Read(AtomicU64);
+
+impl Progress for Read {
+    fn advance(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What one build saw.
@@ -71,12 +83,10 @@ impl Scene {
     }
 
     fn hash(&self, cache: Option<&Cache>, columns: Option<&Columns>) -> Seen {
-        let read = AtomicU64::new(0);
-        let count = |bytes| {
-            read.fetch_add(bytes, Ordering::Relaxed);
-        };
-        let facts = read_source(&self.data(""), Symlinks::Refuse, columns, cache, &count).expect("hashes");
-        Seen { facts, read: read.into_inner(), found: cache.map_or(0, Cache::found) }
+        let read = Arc::new(Read::default());
+        let context = Context::default().with_progress(read.clone());
+        let facts = read_source(&self.data(""), Symlinks::Refuse, columns, cache, &context).expect("hashes");
+        Seen { facts, read: read.0.load(Ordering::Relaxed), found: cache.map_or(0, Cache::found) }
     }
 
     /// The only file of records.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use modelseal_format::context::Context;
 use modelseal_format::sign::{Bundle, Material, PublicKey, read_foreign};
 use modelseal_verify::oms::{Difference, GIT_PATHS, Hash, ModelStatement, Order, compare, verify};
 
@@ -62,14 +63,14 @@ fn a_model_is_compared_with_what_was_signed() {
         assert_eq!((statement.hash, statement.shard_size), (Hash::Sha256, None));
         // Release 0.2 leaves nothing out by itself.
         let ignored = if release == "0.2.0" { BTreeSet::new() } else { git_paths() };
-        let compared = compare(root, &statement, &ignored, &|_| {}).expect("reads");
+        let compared = compare(root, &statement, &ignored, &Context::default()).expect("reads");
         assert!(compared.differences.is_empty(), "{release}: {:?}", compared.differences);
         assert_eq!(compared.same, if release == "0.2.0" { 6 } else { 5 });
 
         fs::write(root.join("sub-x"), "y").expect("writes");
         fs::write(root.join("more"), "").expect("writes");
         fs::rename(root.join("empty"), root.join("renamed")).expect("renames");
-        let compared = compare(root, &statement, &ignored, &|_| {}).expect("reads");
+        let compared = compare(root, &statement, &ignored, &Context::default()).expect("reads");
         let found: Vec<(&str, bool)> = compared
             .differences
             .iter()

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use modelseal_build::inputs::read_source;
 use modelseal_build::profile::{Columns, Profile, ProfileError, count_file};
+use modelseal_format::context::Context;
 use modelseal_format::digest::Symlinks;
 
 use crate::support::{Project, peers};
@@ -31,7 +32,7 @@ fn columns(label: Option<&str>, timestamp: Option<&str>) -> Columns {
 
 fn profile(name: &str) -> Profile {
     let columns = columns(Some("class"), Some("when"));
-    let facts = read_source(&files().join(name), Symlinks::Refuse, Some(&columns), None, &|_| {});
+    let facts = read_source(&files().join(name), Symlinks::Refuse, Some(&columns), None, &Context::default());
     facts.unwrap_or_else(|error| panic!("{name}: {error}")).profile.expect("is counted")
 }
 

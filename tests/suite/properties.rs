@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use modelseal_format::context::Context;
 use modelseal_format::digest::Algorithms;
 use modelseal_format::sign::PublicKey;
 use modelseal_verify::report::Verdict;
@@ -21,17 +22,9 @@ fn trusted() -> Vec<TrustedSigner> {
 fn verdict(bytes: &[u8], keys: &[TrustedSigner], hash: Algorithms) -> Option<Verdict> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(bytes).expect("writes");
-    let options = Options {
-        signers: keys,
-        release: None,
-        hash,
-        attestations: &[],
-        outside: &[],
-        policy: None,
-        previous: None,
-        now: jiff::Timestamp::UNIX_EPOCH,
-        progress: &|_| {},
-    };
+    let mut options = Options::new(keys);
+    options.hash = hash;
+    options.context = Context::at(jiff::Timestamp::UNIX_EPOCH);
     verify(&Target::Path(file.path().to_path_buf()), &options).ok().map(|report| report.verdict())
 }
 

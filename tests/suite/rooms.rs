@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// In the order in which one may use another, as `src/lib.rs` lists them.
 const ROOMS: [&str; 31] = [
     "text",
-    "interrupt",
+    "context",
     "digest",
     "document",
     "manifest",

@@ -22,8 +22,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 use crate::cache::Cache;
 use crate::checkout;
 use crate::inputs::{self, Change};
@@ -31,7 +29,8 @@ use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Listener};
 use modelseal_format::archive::{ArchiveFile, Compression, Outcome, WriteError};
-use modelseal_format::digest::{Digest, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::Digest;
 use modelseal_format::document::Counted;
 use modelseal_format::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
 use modelseal_format::sign::{KeyError, Signer};
@@ -71,12 +70,10 @@ pub struct Options<'a> {
     pub tar_digest: bool,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<u64>,
-    /// Against which the age of data is judged. It is not sealed.
-    pub now: Timestamp,
     /// Knows files of data from earlier builds, so that they are not read again; `None`: every one is read.
     pub cache: Option<&'a Cache>,
-    /// Is told how many bytes were read.
-    pub progress: Progress<'a>,
+    /// Its time is what the age of data is judged against; it is not sealed.
+    pub context: Context,
     pub making: Making,
     /// Files that the caller writes beside the archive: they do not make the work tree dirty.
     pub writes: Vec<PathBuf>,
@@ -218,13 +215,13 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
     if options.output.is_none() {
         plan::make_directory(&output)?;
     }
-    let file = ArchiveFile::create(&output, compression)?;
+    let file = ArchiveFile::create(&output, compression, &options.context)?;
     let written = if file.has_rooms() {
-        write::in_one_pass(&mut plan, &key, file, options.progress)?
+        write::in_one_pass(&mut plan, &key, file, &options.context)?
     } else {
-        let statement = plan.statement(plan.artifact.hash(options.progress)?);
+        let statement = plan.statement(plan.artifact.hash(&options.context)?);
         let seals = write::Seals::sign(Counted::of(&statement), &key)?;
-        write::sealed(&statement, &plan.artifact, seals, file, options.progress)?
+        write::sealed(&statement, &plan.artifact, seals, file, &options.context)?
     };
     let (outcome, tar_digest) = written.file.finish(options.force, options.tar_digest)?;
 

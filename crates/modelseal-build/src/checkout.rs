@@ -14,6 +14,8 @@ use crate::inputs;
 use crate::recipe::{self, Recipe};
 use crate::run::{NoProgram, Programs};
 
+use modelseal_format::context::Context;
+
 pub use git::Repository;
 pub use place::{Declared, declared};
 
@@ -60,7 +62,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        if modelseal_format::interrupt::is_interruption(&source) {
+        if modelseal_format::context::is_cancelled(&source) {
             return Error::Interrupted;
         }
         Error::Io { path: path.to_path_buf(), source }
@@ -90,6 +92,7 @@ pub struct Checkout {
     root: PathBuf,
     recipe: Recipe,
     on_a_branch: bool,
+    context: Context,
 }
 
 impl Checkout {
@@ -104,11 +107,12 @@ impl Checkout {
         repository: &Repository<'_>,
         commit: &str,
         recipe: &str,
+        context: &Context,
     ) -> Result<Self, Error> {
         let home = make(directory, "home")?;
         let work = make(directory, "work")?;
         let mut root = work.join("tree");
-        let git = git::Git { programs, home: &home };
+        let git = git::Git { programs, home: &home, context };
         let on_a_branch = git::clone(&git, repository, commit, &root)?;
         let loaded = load(&root, recipe)?;
         let above = levels_above(&loaded, recipe);
@@ -121,7 +125,13 @@ impl Checkout {
             root = moved;
         }
         let recipe = load(&root, recipe)?;
-        Ok(Self { directory: directory.to_path_buf(), root, recipe, on_a_branch })
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            root,
+            recipe,
+            on_a_branch,
+            context: context.without_progress(),
+        })
     }
 
     /// The recipe of the clone: its directory is where its command runs.

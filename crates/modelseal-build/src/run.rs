@@ -28,7 +28,7 @@ pub use aside::{make_accessible, set_aside};
 pub use confinement::{Confinement, Scope, leads_into};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
-pub use mounts::{mount_around, mount_within};
+pub use mounts::Mounts;
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
 pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};

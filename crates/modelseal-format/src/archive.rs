@@ -125,7 +125,7 @@ pub enum WriteError {
 
 impl WriteError {
     pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        if crate::interrupt::is_interruption(&source) {
+        if crate::context::is_cancelled(&source) {
             return WriteError::Interrupted;
         }
         WriteError::Io { path: path.to_path_buf(), source }

@@ -18,11 +18,11 @@ use std::path::PathBuf;
 
 pub use ahead::{Walked, walk_meanwhile};
 pub use algorithm::{Algorithm, Algorithms, Digest, ParseDigestError};
-pub use fan_out::{Consumer, Progress, read_through};
+pub use fan_out::{Consumer, read_through};
 pub use fan_out::{Memory, fill};
 pub use file::{FileDigests, FileRead, Hasher, Stamp, hash_file, open_regular};
 pub use lanes::sha256_of_both;
-pub use parallel::{map_files, threads};
+pub use parallel::map_files;
 pub(crate) use pieces::{PIECE, hash_stream};
 pub use together::{Job, hash_files};
 pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};
@@ -50,7 +50,7 @@ pub enum Error {
 
 impl Error {
     pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        if crate::interrupt::is_interruption(&source) {
+        if crate::context::is_cancelled(&source) {
             return Error::Interrupted;
         }
         Error::Io { path: path.to_path_buf(), source }

@@ -4,9 +4,9 @@
 #![deny(unsafe_code)]
 
 pub mod archive;
+pub mod context;
 pub mod digest;
 pub mod document;
-pub mod interrupt;
 pub mod manifest;
 pub mod release;
 pub mod sign;

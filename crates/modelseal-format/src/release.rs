@@ -10,7 +10,7 @@ mod signed_statement;
 use std::io::{self, Read, Write};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
-use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE, Progress};
+use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE};
 use crate::document::{Counted, Document};
 use crate::manifest::{MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest, Statement, Subject};
 use crate::sign::{self, Bundle, BundleError, Form, PublicKey, ReadBundle, SignatureError, SignedBundle};
@@ -166,6 +166,11 @@ pub struct Contents {
     pub stopped: Option<ReadError>,
 }
 
+/// The bytes of all files together.
+pub fn total_size(files: &[Subject]) -> u64 {
+    files.iter().fold(0, |total, file| total.saturating_add(file.size()))
+}
+
 /// Reads everything behind the seal, and only as long as each header is the one that belongs there; `found` is
 /// told what each file is.
 pub fn read_contents<R: Read + Send>(
@@ -174,10 +179,10 @@ pub fn read_contents<R: Read + Send>(
     algorithms: Algorithms,
     receiver: &mut dyn Receiver,
     found: &mut dyn FnMut(&Subject, &FileDigests),
-    progress: Progress<'_>,
 ) -> Contents {
     let mut contents = Contents::default();
-    let mut reading = Reading { reader: &mut reader, frame: seal.frame(), algorithms, receiver, progress };
+    reader.context().expect(total_size(seal.manifest.files()));
+    let mut reading = Reading { reader: &mut reader, frame: seal.frame(), algorithms, receiver };
     let result = reading.read(seal, found, &mut contents);
     contents.stopped = result.and_then(|()| reader.finish()).err();
     contents
@@ -188,7 +193,6 @@ struct Reading<'a, R: Read> {
     frame: Frame,
     algorithms: Algorithms,
     receiver: &'a mut dyn Receiver,
-    progress: Progress<'a>,
 }
 
 impl<R: Read + Send> Reading<'_, R> {
@@ -215,7 +219,7 @@ impl<R: Read + Send> Reading<'_, R> {
         let entry = Entry { path: MODEL_SIGNATURE_PATH, size: content.expected(), executable: false };
         self.receiver.begin(&self.frame, &entry).map_err(ReadError::Io)?;
         let consumers: &mut [&mut dyn Consumer] = &mut [&mut content, as_consumer(self.receiver)];
-        self.reader.read_entry(&self.frame, &entry, consumers, self.progress)?;
+        self.reader.read_entry(&self.frame, &entry, consumers)?;
         self.receiver.end().map_err(ReadError::Io)?;
         Ok(content.finish())
     }
@@ -223,7 +227,7 @@ impl<R: Read + Send> Reading<'_, R> {
     fn file(&mut self, file: &Subject) -> Result<FileDigests, ReadError> {
         let (entry, wants_content) = (entry(file), self.receiver.wants_content());
         if self.algorithms == Algorithms::BLAKE3 && !wants_content && entry.size > PIECE {
-            let blake3 = Some(self.reader.hash_entry(&self.frame, &entry, self.progress)?);
+            let blake3 = Some(self.reader.hash_entry(&self.frame, &entry)?);
             return Ok(FileDigests { size: file.size(), sha256: None, blake3 });
         }
         let mut hasher = Hasher::new(self.algorithms);
@@ -232,7 +236,7 @@ impl<R: Read + Send> Reading<'_, R> {
         if wants_content {
             consumers.push(as_consumer(self.receiver));
         }
-        self.reader.read_entry(&self.frame, &entry, &mut consumers, self.progress)?;
+        self.reader.read_entry(&self.frame, &entry, &mut consumers)?;
         self.receiver.end().map_err(ReadError::Io)?;
         Ok(FileDigests { size: file.size(), ..hasher.finish() })
     }

@@ -30,7 +30,8 @@ use jiff::Timestamp;
 use crate::policy::Policy;
 use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::trust::{Accepted, Role, TrustedSigner, Who};
-use modelseal_format::digest::{self, Algorithms, Digest, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{self, Algorithms, Digest};
 use modelseal_format::manifest::Statement;
 use modelseal_format::release::{Discard, ModelSignature, Seal, SealError};
 
@@ -52,10 +53,12 @@ pub trait OutsideCheck {
     ///
     /// # Errors
     /// [`Error::Outside`] or [`Error::Interrupted`]: the question could not be asked.
-    fn check(&self, manifest: &Statement, report: &mut Report, progress: Progress<'_>) -> Result<(), Error>;
+    fn check(&self, manifest: &Statement, report: &mut Report, context: &Context) -> Result<(), Error>;
 }
 
 /// What the caller demands.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// Any one of them; there is at least one.
     pub signers: &'a [TrustedSigner],
@@ -69,14 +72,12 @@ pub struct Options<'a> {
     pub policy: Option<&'a Policy>,
     /// The release that is deployed now, to compare with.
     pub previous: Option<&'a Target>,
-    pub now: Timestamp,
-    /// Is told how many bytes were read.
-    pub progress: Progress<'a>,
+    pub context: Context,
 }
 
 impl<'a> Options<'a> {
     /// Everything that was sealed, signed by one of these keys; nothing beyond that.
-    pub fn new(signers: &'a [TrustedSigner], now: Timestamp, progress: Progress<'a>) -> Self {
+    pub fn new(signers: &'a [TrustedSigner]) -> Self {
         Self {
             signers,
             release: None,
@@ -85,8 +86,7 @@ impl<'a> Options<'a> {
             outside: &[],
             policy: None,
             previous: None,
-            now,
-            progress,
+            context: Context::default(),
         }
     }
 }
@@ -121,7 +121,7 @@ pub enum Error {
 impl Error {
     fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            _ if modelseal_format::interrupt::is_interruption(&source) => Error::Interrupted,
+            _ if modelseal_format::context::is_cancelled(&source) => Error::Interrupted,
             io::ErrorKind::NotFound => Error::Missing(path.to_path_buf()),
             _ => Error::Io { path: path.to_path_buf(), source },
         }
@@ -203,7 +203,8 @@ impl<'a> Verification<'a> {
         if options.signers.is_empty() {
             return Err(Error::NoSigner);
         }
-        let may_build = options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.now));
+        let may_build =
+            options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.context.now));
         let signers: Vec<String> = may_build.map(TrustedSigner::demanded).collect();
         let mut demanded = vec![match signers.is_empty() {
             true => "a signature, and no signer may build now".to_string(),
@@ -229,7 +230,7 @@ impl<'a> Verification<'a> {
             files: None,
             signers: Vec::new(),
             hash: options.hash.name(),
-            evaluated_at: seconds(options.now),
+            evaluated_at: seconds(options.context.now),
             checks: Vec::new(),
             not_checked: Vec::new(),
         };
@@ -275,7 +276,7 @@ impl<'a> Verification<'a> {
         model_signature::check(self, &seal, model_signature);
         self.report.checks.extend(lineage::checks(&seal.manifest));
         for outside in self.options.outside {
-            outside.check(&seal.manifest, &mut self.report, self.options.progress)?;
+            outside.check(&seal.manifest, &mut self.report, &self.options.context)?;
         }
         attestation::check(self, &seal)?;
         policy::check(self, &seal)?;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::super::Talk;
 use super::super::failure::Hinted;
 use super::super::output::{print, say};
+use super::super::progress::context;
 use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::cli::arguments::Format;
@@ -47,8 +48,9 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         );
     }
     let signers = arguments.trusting.signers()?;
-    let now = Timestamp::now();
-    let options = Options::new(&signers, now, &|_| {});
+    let mut options = Options::new(&signers);
+    options.context = context();
+    let now = options.context.now;
     let verified = verify(&target, &options)?;
     let Some(release) = verified.accepted() else {
         say(talk, "a policy is written from a release that passes");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::place::Place;
 use super::planted::set_planted_aside;
 use crate::inputs::Contents;
-use crate::run::{make_accessible, mount_around, mount_within, remove_all};
+use crate::run::{Mounts, make_accessible, remove_all};
 use modelseal_format::digest::Digest;
 
 /// The old artifact under another name. It is put back when this is dropped.
@@ -30,10 +30,11 @@ impl Aside {
         let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
         let around = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Nothing can be moved from one mount to another, even of one file system.
+        let mounts = Mounts::read();
         let is_near = |repository: &Path| {
             device(repository).is_some()
                 && device(repository) == device(around)
-                && mount_around(repository) == mount_around(around)
+                && mounts.around(repository) == mounts.around(around)
         };
         match repository {
             Some(repository) if is_near(repository) => {
@@ -72,7 +73,7 @@ impl Aside {
             }
             fs::rename(&old, place).map_err(failed)?;
         }
-        if let Some(mounted) = place.canonicalize().ok().and_then(|place| mount_within(&place)) {
+        if let Some(mounted) = place.canonicalize().ok().and_then(|place| Mounts::read().within(&place)) {
             let error = "something is mounted there, in the artifact: unmount it first";
             return Err((mounted, io::Error::other(error)));
         }

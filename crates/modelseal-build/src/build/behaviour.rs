@@ -8,6 +8,7 @@ use crate::inputs::{Artifact, Contents, git_places, work_tree};
 use crate::probe::{self, Asked, Asking, Goldens, ask, spread};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
+use modelseal_format::context::Context;
 use modelseal_format::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
 use modelseal_verify::policy::{Bounds, Finding, Verdict, judge_answers};
 
@@ -38,6 +39,7 @@ pub(super) fn observe(
             confinement: options.confinement,
             isolation: Isolation::WhereItWorks,
             listener: options.listener,
+            context: &options.context,
         };
         let (asked, sha256) = observer.ask(probe, artifact)?;
         let findings = judge_answers(&asked.facts, None, Bounds::default());
@@ -112,6 +114,7 @@ pub struct Observer<'a> {
     pub confinement: &'a Confinement,
     pub isolation: Isolation,
     pub listener: &'a dyn run::Listener,
+    pub context: &'a Context,
 }
 
 impl Observer<'_> {
@@ -126,7 +129,7 @@ impl Observer<'_> {
     ) -> Result<(Asked, modelseal_format::digest::Digest), probe::Error> {
         let path = self.recipe.directory().join(probe.inputs.get_ref());
         let goldens = Goldens::read(&path)?;
-        let scratch = Scratch::new().map_err(run::Error::Scratch)?;
+        let scratch = Scratch::new(self.context.cancel()).map_err(run::Error::Scratch)?;
         let directory = |name: &str| scratch.directory(name).map_err(run::Error::Scratch);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
         let place = place(artifact, &directory("artifact")?).map_err(run::Error::Scratch)?;
@@ -155,6 +158,7 @@ impl Observer<'_> {
             confinement: self.confinement,
             isolation: self.isolation,
             listener: self.listener,
+            context: self.context,
         })?;
         Ok((asked, goldens.sha256))
     }

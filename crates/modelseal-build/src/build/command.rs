@@ -10,6 +10,7 @@ use crate::recipe::Recipe;
 use crate::run::{
     self, Confinement, Ended, Isolation, Job, Limits, Listener, Sandbox, Stream, Variables, variables,
 };
+use modelseal_format::context::Context;
 use modelseal_format::manifest::CommandOutput;
 
 /// What a command that describes the environment may take.
@@ -28,6 +29,7 @@ pub struct Setting<'a> {
     /// What the commands can reach, but for what the recipe says about it.
     pub reach: Sandbox,
     pub listener: &'a dyn Listener,
+    pub context: &'a Context,
 }
 
 impl Setting<'_> {
@@ -72,6 +74,7 @@ impl Setting<'_> {
                 input: &[],
                 log: None,
                 listener: &collected,
+                context: self.context,
             })?;
             Ok(CommandOutput { command: command.clone(), output: collected.text() })
         };
@@ -113,6 +116,7 @@ impl Setting<'_> {
             input: &[],
             log,
             listener: self.listener,
+            context: self.context,
         })
     }
 }

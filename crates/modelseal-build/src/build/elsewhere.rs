@@ -6,6 +6,7 @@ use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
 use crate::recipe::Recipe;
 use modelseal_format::archive::ArchiveFile;
+use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
 use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{self, Origin, Statement};
@@ -34,7 +35,7 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     let (_, output) = options.target(recipe);
     let mut plan: Plan = plan::plan(recipe, options, &output)?;
     plan.internal.model_signature = model_signature;
-    let payload = plan.statement(plan.artifact.hash(options.progress)?).to_vec();
+    let payload = plan.statement(plan.artifact.hash(&options.context)?).to_vec();
     if plan.internal.origin == Origin::Clean {
         plan.keep_artifact(recipe, options)?;
     }
@@ -84,10 +85,10 @@ pub fn seal(
             modelseal_format::text::path(&recipe.path)
         ))
     })?;
-    compare_settings(recipe, &statement)?;
+    compare_settings(recipe, &statement, &options.context)?;
     behaviour::check_probes(recipe, &statement)?;
-    let artifact = list_artifact(recipe, &written)?;
-    let found = artifact.hash(options.progress)?;
+    let artifact = list_artifact(recipe, &written, &options.context)?;
+    let found = artifact.hash(&options.context)?;
     let stated = statement.files();
     if found != stated {
         // Both are in byte order.
@@ -103,8 +104,8 @@ pub fn seal(
     if options.output.is_none() {
         plan::make_directory(&output)?;
     }
-    let file = ArchiveFile::create(&output, compression)?;
-    let sealed = write::sealed(&statement, &artifact, seals, file, options.progress)?;
+    let file = ArchiveFile::create(&output, compression, &options.context)?;
+    let sealed = write::sealed(&statement, &artifact, seals, file, &options.context)?;
     let (outcome, tar_digest) = sealed.file.finish(options.force, options.tar_digest)?;
     let internal = statement.internal();
     Ok(Built {
@@ -211,8 +212,8 @@ fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
 }
 
 /// Parameters and lock files lie in the checkout as the recipe names them.
-fn compare_settings(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
-    let found = gather_settings(recipe)?;
+fn compare_settings(recipe: &Recipe, statement: &Statement, context: &Context) -> Result<(), Error> {
+    let found = gather_settings(recipe, context)?;
     if found.hyperparameters != statement.external().hyperparameters {
         return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
     }
@@ -241,7 +242,7 @@ fn compare_code(
     let stated = statement.dependencies().iter().find(|input| input.name == "code");
     let found = work_tree(recipe)?;
     let read = |work_tree: &WorkTree| {
-        work_tree.read(&exempt(recipe, &options.data, written)).map_err(inputs::Error::from)
+        work_tree.read(&exempt(recipe, &options.data, written), &options.context).map_err(inputs::Error::from)
     };
     let differs = |what: &str, stated: Option<&str>, found: Option<&str>| {
         let shown = |text: Option<&str>| text.map_or("none".to_string(), modelseal_format::text::name);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Error;
 use crate::run;
+use modelseal_format::context::Cancel;
 
 /// Between two looks at whether another build has ended.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -13,7 +14,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Lets one build at a time work in a work tree: each moves the artifact aside or reads it, and covers what is not
 /// there.
 /// `None` where the file system has no locks.
-pub(super) fn lock(root: &Path, listener: &dyn run::Listener) -> Result<Option<File>, Error> {
+pub(super) fn lock(
+    root: &Path,
+    listener: &dyn run::Listener,
+    cancel: &Cancel,
+) -> Result<Option<File>, Error> {
     let failed = |source| Error::Directory { path: root.to_path_buf(), source };
     let directory = File::open(root).map_err(failed)?;
     let mut is_told = false;
@@ -21,7 +26,7 @@ pub(super) fn lock(root: &Path, listener: &dyn run::Listener) -> Result<Option<F
         match directory.try_lock() {
             Ok(()) => return Ok(Some(directory)),
             Err(TryLockError::Error(_)) => return Ok(None),
-            Err(TryLockError::WouldBlock) if modelseal_format::interrupt::requested() => {
+            Err(TryLockError::WouldBlock) if cancel.is_requested() => {
                 return Err(Error::run(run::Error::Interrupted));
             }
             Err(TryLockError::WouldBlock) => {}

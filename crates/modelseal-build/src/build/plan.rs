@@ -17,7 +17,7 @@ use crate::checkout::declared;
 use crate::inputs::{self, Artifact, Contents, Inputs};
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
-use modelseal_format::interrupt::Busy;
+use modelseal_format::context::Context;
 use modelseal_format::manifest::{
     Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
     Subject, Value, check_predicate,
@@ -52,9 +52,9 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             written: &written,
             allow_dirty: options.allow_dirty,
             profile: true,
-            now: Some(options.now),
+            judges_age: true,
             cache: options.cache,
-            progress: options.progress,
+            context: &options.context,
         },
     )?;
     let epoch = match (options.source_date_epoch, inputs.commit_time) {
@@ -81,8 +81,8 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         return Err(Error::Redirected(changed.directory().to_path_buf()));
     }
     let listed = match product.recipe() {
-        Some(recipe) => inputs::list_artifact(recipe, &[]),
-        None => inputs::list_artifact(recipe, &written),
+        Some(recipe) => inputs::list_artifact(recipe, &[], &options.context),
+        None => inputs::list_artifact(recipe, &written, &options.context),
     };
     let checked = listed.map_err(Error::from).and_then(|artifact| {
         let old = product.old();
@@ -241,21 +241,21 @@ impl Plan {
             return Err(Error::Guarded(place));
         }
         check_alone(recipe, options, &place)?;
-        let _lock = lock(&root, options.listener)?;
+        let _lock = lock(&root, options.listener, options.context.cancel())?;
         let failed = |source| Error::Directory { path: place.clone(), source };
         std::fs::create_dir_all(belongs.directory()).map_err(failed)?;
         // Whole, before the one that is there is touched.
-        let scratch = Scratch::new_in(belongs.directory()).map_err(failed)?;
+        let scratch = Scratch::new_in(belongs.directory(), options.context.cancel()).map_err(failed)?;
         let whole = scratch.path().join("artifact");
-        self.copy_artifact(&whole)?;
+        self.copy_artifact(&whole, &options.context)?;
         if let Some(Error::Planted { repository, .. }) = set_planted_aside(&whole, &Contents::default(), &[])
         {
             let path = place.join(repository.strip_prefix(&whole).unwrap_or(&repository));
             let kind = "a git repository: git would run what it configures in your work tree";
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
-        go_on()?;
-        let _busy = Busy::new();
+        go_on(&options.context)?;
+        let _busy = options.context.cancel().busy();
         let aside =
             Aside::take(belongs, &root, None).map_err(|(path, source)| Error::Aside { path, source })?;
         std::fs::rename(&whole, &place).map_err(failed)?;
@@ -263,9 +263,9 @@ impl Plan {
         Ok(())
     }
 
-    fn copy_artifact(&self, target: &Path) -> Result<(), Error> {
+    fn copy_artifact(&self, target: &Path, context: &Context) -> Result<(), Error> {
         for file in &self.artifact.files {
-            go_on()?;
+            go_on(context)?;
             let from = self.artifact.location(&file.path);
             let to = if self.artifact.is_one_file() { target.to_path_buf() } else { target.join(&file.path) };
             let copied = match to.parent() {
@@ -317,6 +317,6 @@ pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
 }
 
 /// An error if somebody asked to stop.
-fn go_on() -> Result<(), Error> {
-    modelseal_format::interrupt::check().map_err(|_| Error::run(run::Error::Interrupted))
+fn go_on(context: &Context) -> Result<(), Error> {
+    context.check().map_err(|_| Error::run(run::Error::Interrupted))
 }

@@ -17,7 +17,7 @@ use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
 use crate::recipe::Recipe;
 use crate::run::{self, Scratch};
-use modelseal_format::interrupt::Busy;
+use modelseal_format::context::Busy;
 use modelseal_format::manifest::{CommandOutput, Origin};
 
 /// What the command has made, or what was there.
@@ -138,7 +138,7 @@ impl Task<'_> {
 
     /// What describes the environment says nothing about where an adopted artifact was made.
     fn adopt(&self) -> Result<Product, Error> {
-        let lock = lock(&self.work_tree()?.0, self.options.listener)?;
+        let lock = lock(&self.work_tree()?.0, self.options.listener, self.options.context.cancel())?;
         let (environment, left, place) = (Vec::new(), Vec::new(), Whereabouts::There { lock });
         Ok(Product { origin: Origin::Adopted, environment, seconds: None, left, place })
     }
@@ -149,8 +149,9 @@ impl Task<'_> {
         check_data(self.recipe, self.options)?;
         let belongs = Place::of(&artifact);
         let (root, repository) = self.work_tree()?;
-        let lock = lock(&root, self.options.listener)?;
-        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let lock = lock(&root, self.options.listener, self.options.context.cancel())?;
+        let scratch =
+            Scratch::new(self.options.context.cancel()).map_err(run::Error::Scratch).map_err(Error::run)?;
         let directory = |name| scratch.directory(name).map_err(run::Error::Scratch).map_err(Error::run);
         let (home, temporary) = (directory("home")?, directory("tmp")?);
         let inputs = declared(self.recipe, self.recipe.directory(), &self.options.data);
@@ -177,7 +178,7 @@ impl Task<'_> {
             return Err(Error::Guarded(artifact));
         }
         // From here on the tree has to be put back before the process ends.
-        let busy = Busy::new();
+        let busy = self.options.context.cancel().busy();
         let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref());
         let own = [home.as_path(), &temporary].map(Path::to_path_buf);
         let apart = [&setting.reach.hidden[..], &own].concat();
@@ -241,7 +242,8 @@ impl Task<'_> {
     }
 
     fn run_in_clone(&self) -> Result<Product, Error> {
-        let scratch = Scratch::new().map_err(run::Error::Scratch).map_err(Error::run)?;
+        let scratch =
+            Scratch::new(self.options.context.cancel()).map_err(run::Error::Scratch).map_err(Error::run)?;
         let checkout = self.checkout(scratch.path())?;
         let recipe = checkout.recipe();
         let (home, temporary) = (checkout.home()?, checkout.temporary()?);
@@ -294,8 +296,14 @@ impl Task<'_> {
             find("code").and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
         let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
         let repository = Repository::Directory { root: work_tree.root(), remote };
-        let checkout =
-            Checkout::new(self.options.confinement.programs(), directory, &repository, commit, path)?;
+        let checkout = Checkout::new(
+            self.options.confinement.programs(),
+            directory,
+            &repository,
+            commit,
+            path,
+            &self.options.context,
+        )?;
         for input in declared(self.recipe, self.recipe.directory(), &self.options.data) {
             checkout.place(&input, find(&input.name).map(|input| &input.digest))?;
         }
@@ -318,6 +326,7 @@ impl Task<'_> {
             reach,
             confinement: self.options.confinement,
             listener: self.options.listener,
+            context: &self.options.context,
         };
         Ok((setting, contents))
     }
@@ -362,9 +371,9 @@ impl Task<'_> {
                 written: self.written,
                 allow_dirty: true,
                 profile: false,
-                now: None,
+                judges_age: false,
                 cache: None,
-                progress: self.options.progress,
+                context: &self.options.context,
             },
         )?;
         Ok(left.into_iter().map(|change| change.path).collect())

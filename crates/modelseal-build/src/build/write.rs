@@ -12,7 +12,8 @@ use super::plan::Plan;
 use crate::content::has_content;
 use crate::inputs::{self, Artifact, ListedFile};
 use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError, least_length};
-use modelseal_format::digest::{Consumer, Digest, Memory, Progress, map_files};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{Consumer, Digest, Memory, map_files};
 use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
     ContentHash, FileFacts, LONGEST_SEAL, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
@@ -52,7 +53,7 @@ pub(super) fn in_one_pass(
     plan: &mut Plan,
     key: &Signer,
     file: ArchiveFile,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
@@ -72,8 +73,9 @@ pub(super) fn in_one_pass(
     let rooms = Rooms::reserve(&mut archive, seal, signature);
     let rooms = rooms.map_err(failed)?;
 
+    context.expect(release::total_size(statement.files()));
     for batch in batches(statement.files()) {
-        append_batch(&mut archive, &plan.artifact, &mut statement.files_mut()[batch], progress)
+        append_batch(&mut archive, &plan.artifact, &mut statement.files_mut()[batch], context)
             .map_err(|error| error.at(&path))?;
     }
     statement.files_are_known();
@@ -90,7 +92,7 @@ pub(super) fn sealed(
     artifact: &Artifact,
     seals: Seals<'_>,
     file: ArchiveFile,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Written, Error> {
     let path = file.path().to_path_buf();
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
@@ -101,6 +103,7 @@ pub(super) fn sealed(
     check_seal(seal)?;
     preallocate(&archive, statement, [seal].into_iter().chain(signature))?;
     seals.append(&mut archive).map_err(failed)?;
+    context.expect(release::total_size(statement.files()));
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);
@@ -108,7 +111,7 @@ pub(super) fn sealed(
             Some(error) => Error::Input(error.into()),
             None => failed(source),
         })?;
-        progress(copied);
+        context.advance(copied);
         content.finish(sealed).map_err(inputs::Error::from)?;
     }
     Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
@@ -234,11 +237,11 @@ fn append_batch(
     archive: &mut ArchiveWriter<ArchiveFile>,
     artifact: &Artifact,
     batch: &mut [Subject],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<(), Failure> {
     let read = |file: &Subject, content: &mut dyn Consumer| {
         let listed = FileFacts { size: file.size(), executable: file.executable(), content: None };
-        artifact.read(&file.name, listed, content, progress)
+        artifact.read(&file.name, listed, content, context)
     };
     if let [file] = batch {
         let entry = release::entry(file);
@@ -247,7 +250,7 @@ fn append_batch(
         (file.digest, file.annotations) = (digest, Some(facts));
         return Ok(());
     }
-    let found = map_files(batch, |file| {
+    let found = map_files(batch, context, |file| {
         let mut content = Memory(Vec::with_capacity(file.size() as usize));
         Ok::<_, inputs::Error>((read(file, &mut content)?, content.0))
     });

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::Error;
 use crate::inputs::{WorkTree, lfs_pointer};
 use crate::run::Programs;
+use modelseal_format::context::Context;
 use modelseal_format::digest::{Algorithms, Symlinks, hash_file};
 
 /// Variables that git and ssh need to reach others; nothing in them configures git.
@@ -68,6 +69,7 @@ const CONFIGURATION: &str = "gitconfig";
 pub(super) struct Git<'a> {
     pub(super) programs: &'a Programs,
     pub(super) home: &'a Path,
+    pub(super) context: &'a Context,
 }
 
 /// Writes git's configuration: which protocols it may use, and that a directory may belong to another user,
@@ -156,7 +158,7 @@ pub(super) fn clone(
             }
             .map_err(failed)?;
             clone_submodules(git, root, target)?;
-            fill_pointers(root, target)?;
+            fill_pointers(git, root, target)?;
         }
         Repository::Address(_) if target.join(".gitmodules").is_file() => {
             let update = ["submodule", "update", "--quiet", "--init", "--recursive"];
@@ -183,7 +185,7 @@ fn clone_submodules(git: &Git<'_>, original: &Path, target: &Path) -> Result<(),
 }
 
 /// Where the original has the content of a Git LFS pointer, so has the clone.
-fn fill_pointers(original: &Path, target: &Path) -> Result<(), Error> {
+fn fill_pointers(git: &Git<'_>, original: &Path, target: &Path) -> Result<(), Error> {
     let walk = walkdir::WalkDir::new(target).into_iter();
     let entries = walk.filter_entry(|entry| entry.file_name() != ".git").flatten();
     for entry in entries.filter(|entry| entry.file_type().is_file()) {
@@ -194,7 +196,13 @@ fn fill_pointers(original: &Path, target: &Path) -> Result<(), Error> {
         let Some((sha256, size)) = lfs_pointer(&bytes) else { continue };
         let Ok(relative) = entry.path().strip_prefix(target) else { continue };
         let source = original.join(relative);
-        let read = hash_file(&source, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {});
+        let read = hash_file(
+            &source,
+            Algorithms::SHA256,
+            Symlinks::Refuse,
+            &mut [],
+            &git.context.without_progress(),
+        );
         if read.is_ok_and(|read| read.digests.sha256 == Some(sha256) && read.digests.size == size) {
             fs::copy(&source, entry.path()).map_err(|error| Error::io(entry.path(), error))?;
         }
@@ -250,7 +258,7 @@ impl Git<'_> {
             let succeeded = loop {
                 match child.try_wait() {
                     Ok(Some(status)) => break Ok(status.success()),
-                    Ok(None) if modelseal_format::interrupt::requested() => {
+                    Ok(None) if self.context.cancel().is_requested() => {
                         // Its helpers, too: they wait for a server that may never answer.
                         let _ = kill_process_group(group, Signal::TERM);
                         let _ = child.wait();
@@ -264,7 +272,7 @@ impl Git<'_> {
             let said = reader.map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
             (succeeded, said)
         });
-        if modelseal_format::interrupt::requested() {
+        if self.context.cancel().is_requested() {
             return Err(Error::Interrupted);
         }
         Ok(if succeeded? { Ok(()) } else { Err(last_line(&said)) })

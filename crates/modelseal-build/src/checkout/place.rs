@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{Checkout, Error};
 use crate::inputs;
 use crate::recipe::Recipe;
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
     self, Algorithms, Consumer, Digest, EntryKind, Symlinks, directory_hash, hash_file, walk,
 };
@@ -81,7 +82,7 @@ impl Checkout {
         let (kind, name) = input.name.split_once('/').unwrap_or((&input.name, ""));
         let what = || format!("{kind} {}", modelseal_format::text::name(name));
         if Path::new(input.path).is_absolute() {
-            return check_absolute(input, expected, what());
+            return check_absolute(input, expected, what(), &self.context);
         }
         let target = self.recipe.directory().join(input.path);
         if target.symlink_metadata().is_ok() {
@@ -94,9 +95,9 @@ impl Checkout {
             fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
         }
         let copied = if metadata.is_dir() {
-            DependencyDigest::directory(copy_directory(&input.from, &target, input.symlinks)?)
+            DependencyDigest::directory(copy_directory(&input.from, &target, input.symlinks, &self.context)?)
         } else {
-            DependencyDigest::file(copy_file(&input.from, &target, Symlinks::Follow)?)
+            DependencyDigest::file(copy_file(&input.from, &target, Symlinks::Follow, &self.context)?)
         };
         match expected.filter(|_| input.is_plain) {
             Some(expected) if expected.tagged() != copied.tagged() => Err(Error::Differs {
@@ -115,6 +116,7 @@ fn check_absolute(
     input: &Declared<'_>,
     expected: Option<&DependencyDigest>,
     what: String,
+    context: &Context,
 ) -> Result<(), Error> {
     let path = PathBuf::from(input.path);
     if input.from != path {
@@ -124,16 +126,16 @@ fn check_absolute(
         return Err(Error::Absent { what, path });
     }
     let Some(expected) = expected.filter(|_| input.is_plain) else { return Ok(()) };
-    let found = inputs::read_source(&path, input.symlinks, None, None, &|_| {})?.digest.tagged();
+    let found = inputs::read_source(&path, input.symlinks, None, None, context)?.digest.tagged();
     if found == expected.tagged() {
         return Ok(());
     }
     Err(Error::Differs { what, path, expected: expected.tagged(), actual: found })
 }
 
-fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {
+fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks, context: &Context) -> Result<Digest, Error> {
     let is_git = |path: &str, _: bool| path == ".git";
-    let tree = walk(from, symlinks, &is_git).map_err(inputs::Error::from)?;
+    let tree = walk(from, symlinks, &is_git, context).map_err(inputs::Error::from)?;
     fs::create_dir(to).map_err(|source| Error::io(to, source))?;
     let mut digests = Vec::new();
     let mut directories = vec![to.to_path_buf()];
@@ -155,7 +157,7 @@ fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, 
             directories.extend(directory.ancestors().take_while(|above| *above != to).map(Path::to_path_buf));
         }
         if entry.kind == EntryKind::File {
-            digests.push((path, copy_file(&from.join(path), &target, symlinks)?));
+            digests.push((path, copy_file(&from.join(path), &target, symlinks, context)?));
         }
     }
     for directory in directories {
@@ -165,10 +167,10 @@ fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, 
     Ok(directory_hash(digests))
 }
 
-fn copy_file(from: &Path, to: &Path, symlinks: Symlinks) -> Result<Digest, Error> {
+fn copy_file(from: &Path, to: &Path, symlinks: Symlinks, context: &Context) -> Result<Digest, Error> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o444).open(to);
     let mut copy = Copy(opened.map_err(|source| Error::io(to, source))?);
-    let read = hash_file(from, Algorithms::SHA256, symlinks, &mut [&mut copy], &|_| {});
+    let read = hash_file(from, Algorithms::SHA256, symlinks, &mut [&mut copy], context);
     let digests = read.map_err(inputs::Error::from)?.digests;
     let lost =
         || digest::Error::Io { path: from.to_path_buf(), source: io::Error::other("nothing was hashed") };

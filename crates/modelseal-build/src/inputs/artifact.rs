@@ -11,9 +11,9 @@ use super::Error;
 use super::data_set::Head;
 use crate::content::ContentReader;
 use crate::recipe::Recipe;
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
-    self, Algorithms, Consumer, EntryKind, Hasher, Progress, Stamp, Symlinks, hash_file, map_files,
-    open_regular, walk,
+    self, Algorithms, Consumer, EntryKind, Hasher, Stamp, Symlinks, hash_file, map_files, open_regular, walk,
 };
 use modelseal_format::manifest::{self, FileFacts, PathError, Subject, SubjectDigest};
 
@@ -45,7 +45,7 @@ pub struct ListedFile {
 ///
 /// # Errors
 /// [`Error`]: a name, link or special file that cannot ship, no file at all.
-pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, Error> {
+pub fn list_artifact(recipe: &Recipe, written: &[PathBuf], context: &Context) -> Result<Artifact, Error> {
     let table = &recipe.tables.artifact;
     let root = recipe.directory().join(table.path.get_ref());
     let metadata = stat(&root, table.symlinks)?;
@@ -68,7 +68,7 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
         root,
     };
     let mut paths = Vec::new();
-    for entry in walk(&artifact.root, table.symlinks, &leave_out)?.entries {
+    for entry in walk(&artifact.root, table.symlinks, &leave_out, context)?.entries {
         let refused = |path: &str, reason| Error::Name { path: artifact.location(path), reason };
         let kind = entry.kind.clone();
         let path = entry.into_path().map_err(|shown| refused(&shown, PathError::NotUtf8))?;
@@ -88,7 +88,7 @@ pub fn list_artifact(recipe: &Recipe, written: &[PathBuf]) -> Result<Artifact, E
     if paths.is_empty() {
         return Err(Error::EmptyArtifact(artifact.root));
     }
-    artifact.files = map_files(&paths, |path| {
+    artifact.files = map_files(&paths, context, |path| {
         let metadata = stat(&artifact.location(path), artifact.symlinks)?;
         let executable = metadata.mode() & OWNER_MAY_EXECUTE != 0;
         let facts = FileFacts { size: metadata.len(), executable, content: None };
@@ -154,7 +154,7 @@ impl Artifact {
         path: &str,
         listed: FileFacts,
         also: &mut dyn Consumer,
-        progress: Progress<'_>,
+        context: &Context,
     ) -> Result<(SubjectDigest, FileFacts), Error> {
         let location = self.location(path);
         let mut head = Head(Vec::new());
@@ -163,7 +163,7 @@ impl Artifact {
         if let Some(content) = &mut content {
             consumers.push(content);
         }
-        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut consumers, progress)?;
+        let read = hash_file(&location, Algorithms::ALL, self.symlinks, &mut consumers, context)?;
         head.check(&location, read.digests.size)?;
         let content = match content {
             None => None,
@@ -185,9 +185,10 @@ impl Artifact {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn hash(&self, progress: Progress<'_>) -> Result<Vec<Subject>, Error> {
-        map_files(&self.files, |ListedFile { path, facts }| {
-            let (digest, facts) = self.read(path, *facts, &mut Nobody, progress)?;
+    pub fn hash(&self, context: &Context) -> Result<Vec<Subject>, Error> {
+        context.expect(self.files.iter().map(|file| file.facts.size).sum());
+        map_files(&self.files, context, |ListedFile { path, facts }| {
+            let (digest, facts) = self.read(path, *facts, &mut Nobody, context)?;
             Ok(Subject { name: path.clone(), digest, annotations: Some(facts) })
         })
     }

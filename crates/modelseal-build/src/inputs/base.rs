@@ -7,7 +7,8 @@ use super::Error;
 use super::source::read_source;
 use crate::cache::Cache;
 use modelseal_format::archive::{ArchiveReader, ReadError};
-use modelseal_format::digest::{self, Algorithms, FileDigests, Progress, Symlinks, open_regular};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{self, Algorithms, FileDigests, Symlinks, open_regular};
 use modelseal_format::manifest::{Annotations, DependencyDigest, Subject};
 use modelseal_format::release::{Discard, Seal, read_contents};
 
@@ -26,24 +27,24 @@ pub fn read_base(
     path: &Path,
     symlinks: Symlinks,
     cache: Option<&Cache>,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<BaseFacts, Error> {
     if path.is_file()
-        && let Some(facts) = read_release(path, progress)?
+        && let Some(facts) = read_release(path, context)?
     {
         return Ok(facts);
     }
-    let facts = read_source(path, symlinks, None, cache, progress)?;
+    let facts = read_source(path, symlinks, None, cache, context)?;
     let annotations =
         Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
     Ok(BaseFacts { digest: facts.digest, annotations })
 }
 
 /// `None`: not one of our archives.
-fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>, Error> {
+fn read_release(path: &Path, context: &Context) -> Result<Option<BaseFacts>, Error> {
     let (file, _) = open_regular(path, Symlinks::Follow)?;
     let io = |source| Error::Digest(digest::Error::io(path, source));
-    let opened = ArchiveReader::new(BufReader::new(file))
+    let opened = ArchiveReader::new(BufReader::new(file), context)
         .and_then(|mut reader| reader.read_seal(Seal::read).map(|(entry, read)| (reader, entry, read)));
     let (reader, entry, read) = match opened {
         Ok(opened) => opened,
@@ -59,7 +60,7 @@ fn read_release(path: &Path, progress: Progress<'_>) -> Result<Option<BaseFacts>
             changed = Some(modelseal_format::text::name(&file.name));
         }
     };
-    let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &mut found, progress);
+    let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &mut found);
     match contents.stopped {
         Some(ReadError::Io(source)) => return Err(io(source)),
         Some(error) => return Err(damaged(error.to_string())),

@@ -18,6 +18,7 @@ pub use contents::Contents;
 pub use guarded::{GitPlaces, git_places};
 
 use super::remote;
+use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest};
 
 /// Why there is no code revision to seal.
@@ -203,7 +204,7 @@ impl WorkTree {
     ///
     /// # Errors
     /// [`CodeError`].
-    pub fn read(&self, exempt: &Exempt) -> Result<Code, CodeError> {
+    pub fn read(&self, exempt: &Exempt, context: &Context) -> Result<Code, CodeError> {
         let git = |source| CodeError::Git { path: self.root.clone(), source };
         let head = self.repository.head().map_err(|source| match source.code() {
             ErrorCode::UnbornBranch | ErrorCode::NotFound => CodeError::NoCommit(self.root.clone()),
@@ -211,7 +212,7 @@ impl WorkTree {
         })?;
         let commit = head.peel_to_commit().map_err(git)?;
         let tree = commit.tree().map_err(git)?;
-        let (files, changes) = compare::compare(&self.repository, &self.root, &tree, exempt)?;
+        let (files, changes) = compare::compare(&self.repository, &self.root, &tree, exempt, context)?;
         let listed = files.iter().map(|(path, digest)| (path.as_str(), *digest));
         Ok(Code {
             commit: commit.id().to_string(),

@@ -7,9 +7,9 @@ use super::Error;
 use super::pointer::{self, LOOK};
 use crate::cache::{Cache, DataSet};
 use crate::profile::{Columns, Profile, ProfileError, Profiler, count_file, is_counted, needs_second_read};
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
-    self, Algorithms, Consumer, Digest, FileRead, Job, Progress, Stamp, Symlinks, hash_files, map_files,
-    open_regular,
+    self, Algorithms, Consumer, Digest, FileRead, Job, Stamp, Symlinks, hash_files, map_files, open_regular,
 };
 
 /// How the files of a source are to be read.
@@ -22,7 +22,7 @@ pub(super) struct Files<'a> {
     pub(super) columns: Option<&'a Columns>,
     /// `None`: every file is read.
     pub(super) cache: Option<&'a Cache>,
-    pub(super) progress: Progress<'a>,
+    pub(super) context: &'a Context,
 }
 
 /// One file, as a part of the whole.
@@ -48,7 +48,7 @@ impl Files<'_> {
         let Some(mut data_set) = known else {
             return self.read(&Vec::from_iter(paths), None);
         };
-        let mut parts = map_files(paths, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
+        let mut parts = map_files(paths, self.context, |path| Ok::<_, Error>(self.find(&data_set, path)))?;
         let unknown =
             Vec::from_iter(paths.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(path, _)| path));
         data_set.prepare_to_remember();
@@ -80,10 +80,17 @@ impl Files<'_> {
         paths: &'p [&'p String],
         data_set: Option<&'p DataSet<'p>>,
     ) -> Result<Vec<Part>, Error> {
+        if paths.len() <= MOST_MEASURED {
+            let size = |path: &&String| self.location(path).metadata().map_or(0, |metadata| metadata.len());
+            self.context.expect(paths.iter().map(size).sum());
+        }
         let begin = |path: &'p &'p String| Reading::new(*self, path, data_set);
-        hash_files(paths, Algorithms::SHA256, self.symlinks, begin, self.progress)
+        hash_files(paths, Algorithms::SHA256, self.symlinks, begin, self.context)
     }
 }
+
+/// Of more files than this it is not found out beforehand how long they are: that would take noticeable time.
+const MOST_MEASURED: usize = 10_000;
 
 /// A file that is hashed, counted and looked at.
 struct Reading<'a> {

@@ -10,7 +10,8 @@ use super::{Change, Code, Error, SourceFacts, WorkTree, read_base, read_source};
 use crate::cache::Cache;
 use crate::profile::{Columns, Profile};
 use crate::recipe::{Data, Recipe};
-use modelseal_format::digest::{Algorithms, Consumer, Digest, Progress, Symlinks, hash_file};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{Algorithms, Consumer, Digest, Symlinks, hash_file};
 use modelseal_format::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
 use modelseal_verify::config::Age;
 
@@ -25,11 +26,11 @@ pub struct Options<'a> {
     /// Whether the records of data are counted; if not, only the digests are those of the data.
     pub profile: bool,
     /// Against which the age of data is judged; `None`: it is not. It is never sealed.
-    pub now: Option<Timestamp>,
+    pub judges_age: bool,
     /// Knows files of data from earlier builds; `None`: every one is read.
     pub cache: Option<&'a Cache>,
     /// Is told how many bytes of an input were read.
-    pub progress: Progress<'a>,
+    pub context: &'a Context,
 }
 
 /// Everything that goes into a manifest besides the artifact.
@@ -64,7 +65,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     stay_inside(recipe, work_tree.as_ref())?;
     let mut inputs = Inputs::default();
     if let Some(work_tree) = &work_tree {
-        let code = work_tree.read(&exempt(recipe, options.data, options.written))?;
+        let code = work_tree.read(&exempt(recipe, options.data, options.written), options.context)?;
         inputs.add_code(code, options.allow_dirty)?;
     }
     inputs.add_recipe(recipe, work_tree.as_ref());
@@ -73,7 +74,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     }
     for base in &recipe.tables.base {
         let path = recipe.directory().join(base.path.get_ref());
-        let facts = read_base(&path, base.symlinks, options.cache, options.progress)?;
+        let facts = read_base(&path, base.symlinks, options.cache, options.context)?;
         inputs.dependencies.push(ResourceDescriptor {
             name: format!("base/{}", base.name.get_ref()),
             uri: Some(base.path.get_ref().clone()),
@@ -81,7 +82,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
             annotations: Some(Box::new(facts.annotations)),
         });
     }
-    inputs.add_settings(recipe)?;
+    inputs.add_settings(recipe, options.context)?;
     inputs.find_missing();
     Ok(inputs)
 }
@@ -91,9 +92,9 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
 ///
 /// # Errors
 /// [`Error`].
-pub fn gather_settings(recipe: &Recipe) -> Result<Inputs, Error> {
+pub fn gather_settings(recipe: &Recipe, context: &Context) -> Result<Inputs, Error> {
     let mut inputs = Inputs::default();
-    inputs.add_settings(recipe)?;
+    inputs.add_settings(recipe, context)?;
     Ok(inputs)
 }
 
@@ -145,14 +146,15 @@ impl Inputs {
         };
         let columns = Columns { label: data.label.clone(), timestamp: data.timestamp.clone() };
         let counted = options.profile.then_some(&columns);
-        let facts = read_source(&path, data.symlinks, counted, options.cache, options.progress)?;
+        let facts = read_source(&path, data.symlinks, counted, options.cache, options.context)?;
         if let Some((path, reason)) = &facts.uncounted {
             let path = modelseal_format::text::path(path);
             self.warnings.push(format!("data `{name}`: the records of {path} are not counted: {reason}"));
         }
         if let Some(profile) = &facts.profile {
             self.warn_about(name, profile, &columns);
-            if let (Some(limit), Some(now)) = (&data.max_age, options.now) {
+            if let Some(limit) = data.max_age.as_ref().filter(|_| options.judges_age) {
+                let now = options.context.now;
                 check_age(name, profile, *limit.get_ref(), now)?;
             }
         }
@@ -187,16 +189,16 @@ impl Inputs {
         }
     }
 
-    fn add_settings(&mut self, recipe: &Recipe) -> Result<(), Error> {
-        self.add_params(recipe)?;
+    fn add_settings(&mut self, recipe: &Recipe, context: &Context) -> Result<(), Error> {
+        self.add_params(recipe, context)?;
         for file in &recipe.tables.environment.files {
-            let (digest, _) = hash_small_file(&recipe.directory().join(file.get_ref()), 0)?;
+            let (digest, _) = hash_small_file(&recipe.directory().join(file.get_ref()), 0, context)?;
             self.add_file("environment", file.get_ref(), digest);
         }
         Ok(())
     }
 
-    fn add_params(&mut self, recipe: &Recipe) -> Result<(), Error> {
+    fn add_params(&mut self, recipe: &Recipe, context: &Context) -> Result<(), Error> {
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
         let mut add = |values: Vec<(String, Value)>, origin: String| {
             for (name, value) in values {
@@ -210,7 +212,7 @@ impl Inputs {
         let mut files = Vec::new();
         for file in &recipe.tables.params.files {
             let path = recipe.directory().join(file.get_ref());
-            let (digest, bytes) = hash_small_file(&path, LONGEST + 1)?;
+            let (digest, bytes) = hash_small_file(&path, LONGEST + 1, context)?;
             let values = params::parse(file.get_ref(), &bytes)
                 .map_err(|reason| Error::Params { path: path.clone(), reason })?;
             add(values.into_iter().collect(), modelseal_format::text::name(file.get_ref()))?;
@@ -297,7 +299,7 @@ fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Resul
 ///
 /// # Errors
 /// [`Error::Digest`].
-pub fn hash_small_file(path: &Path, keep: u64) -> Result<(Digest, Vec<u8>), Error> {
+pub fn hash_small_file(path: &Path, keep: u64, context: &Context) -> Result<(Digest, Vec<u8>), Error> {
     struct Keep(Vec<u8>, u64);
     impl Consumer for Keep {
         fn consume(&mut self, chunk: &[u8]) -> io::Result<()> {
@@ -307,6 +309,6 @@ pub fn hash_small_file(path: &Path, keep: u64) -> Result<(Digest, Vec<u8>), Erro
         }
     }
     let mut kept = Keep(Vec::new(), keep);
-    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], &|_| {})?.digests;
+    let digests = hash_file(path, Algorithms::SHA256, Symlinks::Follow, &mut [&mut kept], context)?.digests;
     Ok((digests.sha256.unwrap_or_else(|| Digest::sha256(b"")), kept.0))
 }

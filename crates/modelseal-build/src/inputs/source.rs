@@ -8,7 +8,8 @@ use super::data_set::{Files, Part};
 use super::pointer::Pointer;
 use crate::cache::Cache;
 use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError};
-use modelseal_format::digest::{self, EntryKind, Progress, Symlinks, directory_hash, walk};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{self, EntryKind, Symlinks, directory_hash, walk};
 use modelseal_format::manifest::{self, DependencyDigest, PathError};
 
 /// What a file or directory turned out to be.
@@ -33,19 +34,19 @@ pub fn read_source(
     symlinks: Symlinks,
     columns: Option<&Columns>,
     cache: Option<&Cache>,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<SourceFacts, Error> {
     let metadata = std::fs::metadata(root).map_err(|source| not_there(root, source))?;
     let facts = if metadata.is_dir() {
-        let files = Files { root, symlinks, columns, cache, progress };
-        let paths = list_files(root, symlinks)?;
+        let files = Files { root, symlinks, columns, cache, context };
+        let paths = list_files(root, symlinks, context)?;
         let parts = files.hash(&paths)?;
         let digests = paths.iter().zip(&parts).map(|(path, part)| (path.as_str(), part.sha256));
         let digest = DependencyDigest::directory(directory_hash(digests));
         facts(digest, columns, parts, &|index| root.join(&paths[index]))?
     } else {
         // The path itself is what the recipe names: a link there is followed.
-        let files = Files { root, symlinks: Symlinks::Follow, columns, cache, progress };
+        let files = Files { root, symlinks: Symlinks::Follow, columns, cache, context };
         let parts = files.hash(&[String::new()])?;
         let digest = parts.first().map(|part| DependencyDigest::file(part.sha256)).unwrap_or_default();
         facts(digest, columns, parts, &|_| root.to_path_buf())?
@@ -100,9 +101,9 @@ fn not_there(root: &Path, source: io::Error) -> Error {
     }
 }
 
-fn list_files(root: &Path, symlinks: Symlinks) -> Result<Vec<String>, Error> {
+fn list_files(root: &Path, symlinks: Symlinks, context: &Context) -> Result<Vec<String>, Error> {
     let is_git = |path: &str, _: bool| path == ".git";
-    let tree = walk(root, symlinks, &is_git)?;
+    let tree = walk(root, symlinks, &is_git, context)?;
     let refused = |path: &str, reason| Error::Name { path: root.join(path), reason };
     let mut paths = Vec::with_capacity(tree.entries.len());
     for entry in tree.entries {

@@ -23,16 +23,16 @@ pub fn check_unchanged(
     }
     let again = Recipe::load(&recipe.path)?;
     // What a command may have touched is read again.
-    let after =
-        gather(&again, &Options { allow_dirty: true, profile: false, now: None, cache: None, ..*options })
-            .map_err(|error| match error {
-                Error::Digest(digest::Error::Io { path, source })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    changed(&path.to_string_lossy())
-                }
-                other => other,
-            })?;
+    let after = gather(
+        &again,
+        &Options { allow_dirty: true, profile: false, judges_age: false, cache: None, ..*options },
+    )
+    .map_err(|error| match error {
+        Error::Digest(digest::Error::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+            changed(&path.to_string_lossy())
+        }
+        other => other,
+    })?;
     if after.commit != before.commit {
         return Err(changed("the commit"));
     }

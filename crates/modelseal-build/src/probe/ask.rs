@@ -15,6 +15,7 @@ use super::statistics::{Answers, Question, statistics};
 use crate::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Trail, Variables,
 };
+use modelseal_format::context::Context;
 use modelseal_format::digest::Stamp;
 use modelseal_format::manifest::{ProbeFacts, Tolerance};
 
@@ -59,6 +60,7 @@ pub struct Asking<'a> {
     pub isolation: Isolation,
     /// Is told what the command prints to standard error.
     pub listener: &'a dyn Listener,
+    pub context: &'a Context,
 }
 
 /// What was found, and what is not as it should be in every release.
@@ -153,6 +155,7 @@ fn session(
         input: input.as_bytes(),
         log: None,
         listener: &collected,
+        context: asking.context,
     });
     let output = collected.lines.into_inner().unwrap_or_default();
     let answers = read(&output, &places, questions.len());

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use modelseal_format::context::Context;
 use modelseal_format::digest::{self, EntryKind, Symlinks, walk};
 use modelseal_format::manifest::{self, is_source_name};
 
@@ -64,13 +65,13 @@ pub struct Discovery {
 ///
 /// # Errors
 /// Those of the walk.
-pub fn discover(directory: &Path) -> Result<Discovery, digest::Error> {
+pub fn discover(directory: &Path, context: &Context) -> Result<Discovery, digest::Error> {
     let leave_out = |path: &str, is_directory: bool| {
         let name = path.rsplit('/').next().unwrap_or(path);
         let hidden = name.starts_with('.');
         hidden || (is_directory && (SKIPPED.contains(&name) || path.split('/').count() > 2))
     };
-    let tree = walk(directory, Symlinks::Refuse, &leave_out)?;
+    let tree = walk(directory, Symlinks::Refuse, &leave_out, context)?;
     let files: Vec<&str> = tree
         .entries
         .iter()
@@ -238,7 +239,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
             std::fs::write(path, "x").expect("writes");
         }
-        let found = discover(&root).expect("walks");
+        let found = discover(&root, &Context::default()).expect("walks");
         (directory, found)
     }
 

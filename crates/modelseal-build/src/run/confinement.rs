@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::cleanup::{Cleanup, Kind};
 use super::homes::{homes, shared_directories};
-use super::mounts::{OtherNames, other_names, parts_elsewhere};
+use super::mounts::{Mounts, OtherNames};
 use super::programs::Programs;
 use super::sandbox::{self, Sandbox};
 use super::sockets::open_sockets;
@@ -41,6 +41,7 @@ pub struct Scope {
 /// How the commands of one build, rebuild or probing are kept in.
 #[derive(Debug, Clone)]
 pub struct Confinement {
+    mounts: Mounts,
     programs: Programs,
     /// Links resolved, under all their names.
     projects: Vec<PathBuf>,
@@ -69,19 +70,21 @@ impl Confinement {
     /// # Errors
     /// [`Error::Hidden`]: something that is to be hidden cannot be.
     pub fn new(scope: Scope) -> Result<Self, Error> {
+        let mounts = Mounts::read();
         let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
             paths.iter().filter_map(|path| path.canonicalize().ok()).collect()
         };
         let allowed: Vec<Trail> = scope.allowed.iter().flat_map(|path| Trail::of(path)).collect();
         let ends = allowed.iter().map(|trail| trail.end().to_path_buf());
         let mut untrusted: Vec<PathBuf> = resolve(&scope.projects).into_iter().chain(ends).collect();
-        untrusted.extend(untrusted.iter().flat_map(|path| other_names(path)).collect::<Vec<_>>());
+        untrusted.extend(untrusted.iter().flat_map(|path| mounts.other_names(path)).collect::<Vec<_>>());
         let mut homes = homes(&untrusted);
-        homes.extend(homes.iter().flat_map(|home| other_names(home)).collect::<Vec<_>>());
+        homes.extend(homes.iter().flat_map(|home| mounts.other_names(home)).collect::<Vec<_>>());
         // Whatever name a mount gives to a key.
         let resolved = resolve(&scope.hidden);
         let emptied = resolve(&scope.emptied);
-        let others = resolved.iter().chain(&emptied).flat_map(|path| other_names(path)).collect::<Vec<_>>();
+        let others =
+            resolved.iter().chain(&emptied).flat_map(|path| mounts.other_names(path)).collect::<Vec<_>>();
         let given = scope.hidden.iter().chain(&scope.emptied);
         let hidden = given.chain(&others).chain(&homes).map(|path| follow(path));
         let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
@@ -95,10 +98,16 @@ impl Confinement {
             allowed,
             withheld: scope.withheld,
             insecure_no_isolation: scope.insecure_no_isolation,
-            home_parts: homes.iter().flat_map(|home| parts_elsewhere(home)).collect(),
+            home_parts: homes.iter().flat_map(|home| mounts.parts_elsewhere(home)).collect(),
             homes,
+            mounts,
             works: OnceLock::new(),
         })
+    }
+
+    /// The mounts as they were before the first command.
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.mounts
     }
 
     /// The programs that are started outside of a sandbox.
@@ -277,10 +286,10 @@ impl Confinement {
     /// [`Error::Hidden`]: it cannot be seen what there is.
     pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Result<Cleanup, Error> {
         let mut cleanup = Cleanup::default();
-        let names = OtherNames::of(sandbox.writable.iter().map(Trail::end));
+        let names = OtherNames::of(&self.mounts, sandbox.writable.iter().map(Trail::end));
         // Their links are resolved: most are plainly out of reach.
         let is_near = |path: &&PathBuf| {
-            let others = || names.of_path(path).into_iter().chain(other_names(path));
+            let others = || names.of_path(path).into_iter().chain(self.mounts.other_names(path));
             view.is_writable(path) || others().any(|other| view.is_writable(&other))
         };
         let programs: Vec<&PathBuf> = self.toolchain.programs.iter().filter(is_near).collect();
@@ -291,7 +300,7 @@ impl Confinement {
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
             cleanup.guard(view, path, kind, &sandbox.writable)?;
             // Under the names by which a command can write there.
-            for path in names.of_path(path).into_iter().chain(other_names(path)) {
+            for path in names.of_path(path).into_iter().chain(self.mounts.other_names(path)) {
                 cleanup.guard(view, &path, kind, &sandbox.writable)?;
             }
         }
@@ -310,7 +319,7 @@ impl Confinement {
         cleanup.places.extend(places.filter(|place| view.is_writable(place)).map(Path::to_path_buf));
         cleanup.writable.extend(sandbox.writable.iter().map(|trail| trail.end().to_path_buf()));
         let is_allowed = |path: &Path| self.allowed.iter().any(|allowed| path.starts_with(allowed.end()));
-        let sockets = open_sockets(|directory| {
+        let sockets = open_sockets(&self.mounts, |directory| {
             view.shows(directory) && (!view.is_writable(directory) || is_allowed(directory))
         });
         sockets.into_iter().for_each(|path| view.add(path, Access::Hidden));

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
-
-static ADOPTING: AtomicBool = AtomicBool::new(false);
 
 /// How long what is ending anyway may take for it.
 const GRACE: Duration = Duration::from_millis(500);
@@ -22,14 +19,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// leave any behind by giving them away. For programs that start no other processes at the same time.
 pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
-    if rustix::process::set_child_subreaper(Some(getpid())).is_ok() {
-        ADOPTING.store(true, Ordering::Relaxed);
-    }
+    let _ = rustix::process::set_child_subreaper(Some(getpid()));
+}
+
+/// Whether [`adopt_orphans`] was called, and the system does it.
+fn is_adopting() -> bool {
+    #[cfg(target_os = "linux")]
+    return matches!(rustix::process::child_subreaper(), Ok(Some(_)));
+    #[cfg(not(target_os = "linux"))]
+    return false;
 }
 
 /// The children that this process has before a command is started.
 pub(super) fn children() -> BTreeSet<i32> {
-    if !ADOPTING.load(Ordering::Relaxed) {
+    if !is_adopting() {
         return BTreeSet::new();
     }
     let me = getpid().as_raw_nonzero().get();
@@ -80,7 +83,7 @@ fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
 
 /// What is there now, and whether something had ended and was asked how.
 fn look(group: Pid, before: &BTreeSet<i32>) -> (Vec<i32>, bool) {
-    if !ADOPTING.load(Ordering::Relaxed) {
+    if !is_adopting() {
         let _ = waitpid(Some(group), WaitOptions::NOHANG);
         let alive = rustix::process::test_kill_process_group(group).is_ok();
         return (if alive { vec![group.as_raw_nonzero().get()] } else { Vec::new() }, false);

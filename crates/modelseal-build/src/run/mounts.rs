@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// One line of the list of mounts (`proc_pid_mountinfo(5)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,26 +18,54 @@ struct Mount {
     layers: Vec<PathBuf>,
 }
 
-/// Where else the same file or directory can be found, because a directory above it is mounted twice. `path` has
-/// its links resolved.
-pub(super) fn other_names(path: &Path) -> Vec<PathBuf> {
-    let identity =
-        |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let names = names_in(own_mounts(), path);
-    let mut layers = in_layers(own_mounts(), path);
-    layers.retain(|name| identity(name).is_some());
-    if names.is_empty() {
-        return layers;
-    }
-    let own = identity(path);
-    // What another mount covers is not there.
-    names.into_iter().filter(|name| own.is_some() && identity(name) == own).chain(layers).collect()
-}
+/// The mounts of this process.
+#[derive(Debug, Clone)]
+pub struct Mounts(Vec<Mount>);
 
-/// Where else parts of a directory can be found: because they are mounted there, or are mounted into it from there.
-pub(super) fn parts_elsewhere(directory: &Path) -> Vec<PathBuf> {
-    let elsewhere = |path: &PathBuf| !path.starts_with(directory) && !directory.starts_with(path);
-    parts_in(own_mounts(), directory).into_iter().filter(elsewhere).collect()
+impl Mounts {
+    /// As they are now. No command can change them.
+    pub fn read() -> Self {
+        Self(mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
+    }
+
+    /// Where else the same file or directory can be found, because a directory above it is mounted twice. `path` has
+    /// its links resolved.
+    pub(super) fn other_names(&self, path: &Path) -> Vec<PathBuf> {
+        let identity =
+            |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        let names = names_in(&self.0, path);
+        let mut layers = in_layers(&self.0, path);
+        layers.retain(|name| identity(name).is_some());
+        if names.is_empty() {
+            return layers;
+        }
+        let own = identity(path);
+        // What another mount covers is not there.
+        names.into_iter().filter(|name| own.is_some() && identity(name) == own).chain(layers).collect()
+    }
+
+    /// Where else parts of a directory can be found: because they are mounted there, or are mounted into it from
+    /// there.
+    pub(super) fn parts_elsewhere(&self, directory: &Path) -> Vec<PathBuf> {
+        let elsewhere = |path: &PathBuf| !path.starts_with(directory) && !directory.starts_with(path);
+        parts_in(&self.0, directory).into_iter().filter(elsewhere).collect()
+    }
+
+    /// The innermost mount that holds a path.
+    pub fn around(&self, path: &Path) -> Option<PathBuf> {
+        let path = path.canonicalize().ok()?;
+        Some(inside_of(&self.0, &path)?.0.point.clone())
+    }
+
+    /// Where something is mounted on a path, or below it. `path` has its links resolved.
+    pub fn within(&self, path: &Path) -> Option<PathBuf> {
+        self.points().find(|point| point.starts_with(path)).map(Path::to_path_buf)
+    }
+
+    /// Places at which something is mounted.
+    pub(super) fn points(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|mount| mount.point.as_path())
+    }
 }
 
 fn parts_in(mounts: &[Mount], directory: &Path) -> Vec<PathBuf> {
@@ -69,20 +96,14 @@ fn inside_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<(&'a Mount, PathBuf
     Some((own, join(&own.root, path.strip_prefix(&own.point).ok()?)))
 }
 
-/// The mounts of this process, as they were when they were first asked for: no command can change them.
-fn own_mounts() -> &'static [Mount] {
-    static MOUNTS: OnceLock<Vec<Mount>> = OnceLock::new();
-    MOUNTS.get_or_init(|| mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
-}
-
 /// Under which other names directories can be found.
 pub(super) struct OtherNames(Vec<(PathBuf, PathBuf)>);
 
 impl OtherNames {
     /// Of directories with their links resolved.
-    pub(super) fn of<'a>(directories: impl Iterator<Item = &'a Path>) -> Self {
-        let pairs =
-            directories.flat_map(|own| other_names(own).into_iter().map(|other| (other, own.to_path_buf())));
+    pub(super) fn of<'a>(mounts: &Mounts, directories: impl Iterator<Item = &'a Path>) -> Self {
+        let pairs = directories
+            .flat_map(|own| mounts.other_names(own).into_iter().map(|other| (other, own.to_path_buf())));
         Self(pairs.collect())
     }
 
@@ -91,22 +112,6 @@ impl OtherNames {
         let own = |(other, own): &(PathBuf, PathBuf)| Some(join(own, path.strip_prefix(other).ok()?));
         self.0.iter().filter_map(own).collect()
     }
-}
-
-/// The innermost mount that holds a path.
-pub fn mount_around(path: &Path) -> Option<PathBuf> {
-    let path = path.canonicalize().ok()?;
-    Some(inside_of(own_mounts(), &path)?.0.point.clone())
-}
-
-/// Where something is mounted on a path, or below it. `path` has its links resolved.
-pub fn mount_within(path: &Path) -> Option<PathBuf> {
-    own_mounts().iter().map(|mount| &mount.point).find(|point| point.starts_with(path)).cloned()
-}
-
-/// Places at which something is mounted.
-pub(super) fn mount_points() -> Vec<PathBuf> {
-    own_mounts().iter().map(|mount| mount.point.clone()).collect()
 }
 
 fn mounts(list: &str) -> Vec<Mount> {

@@ -15,7 +15,7 @@ use super::confinement::Confinement;
 use super::output::Output;
 use super::sandbox::{Wrapped, inherit};
 use super::{Error, Sandbox, Variables, leftovers};
-use modelseal_format::interrupt;
+use modelseal_format::context::{Cancel, Context};
 
 /// How long a command may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ pub struct Job<'a> {
     /// Keeps everything that is printed.
     pub log: Option<&'a File>,
     pub listener: &'a dyn Listener,
+    pub context: &'a Context,
 }
 
 /// A command that has ended well, and nothing of it is left.
@@ -143,7 +144,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     // What isolates a command gets the variables as options, and starts where nobody can put anything.
     let variables = if wrapped.isolated { Default::default() } else { job.variables.all() };
     let directory = if wrapped.isolated { Path::new("/") } else { job.directory };
-    let _busy = interrupt::Busy::new();
+    let _busy = job.context.cancel().busy();
     let before = leftovers::children();
     let begun = Instant::now();
     let mut starting = Command::new(&wrapped.command[0]);
@@ -183,7 +184,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
             Err(_) => Some(PATIENCE),
         };
         if let Some(patience) = patience {
-            end_child(&mut child, group, patience);
+            end_child(&mut child, group, patience, job.context.cancel());
         }
         let names = leftovers::end(group, &before);
         output.ended();
@@ -268,7 +269,7 @@ fn wait(
             Err(error) => return Err(Stopped::Lost(error)),
         }
         let elapsed = begun.elapsed();
-        if interrupt::requested() {
+        if job.context.cancel().is_requested() {
             return Err(Stopped::Interrupted);
         }
         if let Some(limit) = job.limits.time.filter(|limit| elapsed > *limit) {
@@ -287,10 +288,10 @@ fn wait(
 }
 
 /// Asks a command to end, and ends it if it does not. Without a parent its descendants are swept up later.
-fn end_child(child: &mut Child, group: Pid, patience: Duration) {
+fn end_child(child: &mut Child, group: Pid, patience: Duration, cancel: &Cancel) {
     let begun = Instant::now();
     let _ = rustix::process::kill_process_group(group, Signal::TERM);
-    while begun.elapsed() < patience && !interrupt::is_impatient() {
+    while begun.elapsed() < patience && !cancel.is_repeated() {
         if matches!(child.try_wait(), Ok(Some(_))) {
             return;
         }
@@ -344,6 +345,7 @@ mod tests {
             input: &[],
             log: None,
             listener: &collect,
+            context: &Context::default(),
         });
         let output = collect.0.into_inner().expect("unlocks");
         (ended, String::from_utf8_lossy(&output).into_owned())

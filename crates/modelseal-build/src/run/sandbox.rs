@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use super::cleanup::Cleanup;
 use super::confinement::Confinement;
 use super::filter::filter;
-use super::mounts::other_names;
 use super::trail::Trail;
 use super::{Error, NoProgram, Variables};
 
@@ -185,7 +184,8 @@ impl Sandbox {
             arguments.extend(paths.iter().map(|path| path.into()));
         };
         let covered: Vec<&Path> = self.covered.iter().map(Trail::end).collect();
-        let others: Vec<PathBuf> = covered.iter().flat_map(|path| other_names(path)).collect();
+        let others: Vec<PathBuf> =
+            covered.iter().flat_map(|path| confinement.mounts().other_names(path)).collect();
         let covered = || covered.iter().copied().chain(others.iter().map(PathBuf::as_path));
         covered().for_each(|path| add("--tmpfs", &[path]));
         // Commands could neither read nor change what is hidden from them.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use modelseal_format::interrupt::Unfinished;
+use modelseal_format::context::{Cancel, Unfinished};
 
 /// A temporary directory for what a command makes. It goes away, whatever the command did to its
 /// permissions.
@@ -20,20 +20,20 @@ impl Scratch {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn new() -> io::Result<Self> {
-        Self::new_in(&std::env::temp_dir())
+    pub fn new(cancel: &Cancel) -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir(), cancel)
     }
 
     /// Makes one for this user alone, below `parent`.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn new_in(parent: &Path) -> io::Result<Self> {
+    pub fn new_in(parent: &Path, cancel: &Cancel) -> io::Result<Self> {
         let own = fs::Permissions::from_mode(0o700);
         let directory = tempfile::Builder::new().prefix("modelseal-").permissions(own).tempdir_in(parent)?;
         // Links resolved, so that a sandbox and the command agree on the name.
         let path = directory.keep().canonicalize()?;
-        Ok(Self { _unfinished: Unfinished::new(&path), path })
+        Ok(Self { _unfinished: cancel.unfinished(&path), path })
     }
 
     pub fn path(&self) -> &Path {
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn directories_without_permissions_do_not_stay_behind() {
-        let scratch = Scratch::new().expect("makes");
+        let scratch = Scratch::new(&Cancel::default()).expect("makes");
         let path = scratch.path().to_path_buf();
         let deep = scratch.directory("a/b/c").expect("makes");
         fs::write(deep.join("file"), "x").expect("writes");
@@ -124,7 +124,7 @@ mod tests {
     /// Deeper than a path can name, and than files may be open.
     #[test]
     fn a_tree_of_long_names_does_not_stay_behind_however_deep_it_is() {
-        let scratch = Scratch::new().expect("makes");
+        let scratch = Scratch::new(&Cancel::default()).expect("makes");
         let path = scratch.path().to_path_buf();
         let name = "x".repeat(200);
         // Built from its end, because a path to the whole of it would be too long.

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::mounts::{mount_points, other_names};
+use super::mounts::Mounts;
 
 /// Sockets that are open on this machine, in directories that a command can see.
 ///
 /// A service may have moved its socket after it was bound, as HAProxy does, and the kernel goes on saying the first
 /// name: so every socket in the directory is listed.
-pub(super) fn open_sockets(is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
+pub(super) fn open_sockets(mounts: &Mounts, is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
     let names = bound_names(&fs::read("/proc/net/unix").unwrap_or_default());
     let (absolute, relative): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_absolute());
     // Whose working directory a relative name begins in is not said. Only directories of this user's processes can
@@ -25,18 +25,22 @@ pub(super) fn open_sockets(is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf>
     let directory = |path: PathBuf| path.parent()?.canonicalize().ok();
     let directories = absolute.into_iter().chain(relative).filter_map(directory);
     let directories: BTreeSet<PathBuf> =
-        directories.flat_map(with_other_names).filter(|path| is_seen(path)).collect();
+        directories.flat_map(|path| with_other_names(mounts, path)).filter(|path| is_seen(path)).collect();
     let found = directories.iter().flat_map(|directory| sockets_in(directory));
     // Those of another network namespace are not listed. A container gets them by a mount, and is told where they are.
-    let named =
-        mount_points().into_iter().chain(std::env::vars_os().filter_map(|(_, value)| path_in(&value)));
+    let named = mounts
+        .points()
+        .map(Path::to_path_buf)
+        .chain(std::env::vars_os().filter_map(|(_, value)| path_in(&value)));
     let named = named.filter_map(|path| path.canonicalize().ok()).filter(|path| is_socket(path));
-    let named = named.flat_map(with_other_names).filter(|path| path.parent().is_some_and(&is_seen));
+    let named = named
+        .flat_map(|path| with_other_names(mounts, path))
+        .filter(|path| path.parent().is_some_and(&is_seen));
     found.chain(named.collect::<Vec<_>>()).collect()
 }
 
-fn with_other_names(path: PathBuf) -> impl Iterator<Item = PathBuf> {
-    let others = other_names(&path);
+fn with_other_names(mounts: &Mounts, path: PathBuf) -> impl Iterator<Item = PathBuf> + use<> {
+    let others = mounts.other_names(&path);
     std::iter::once(path).chain(others)
 }
 
@@ -138,7 +142,7 @@ mod tests {
         let root = directory.path().canonicalize().expect("resolves");
         let _listener = UnixListener::bind(root.join("first")).expect("binds");
         fs::rename(root.join("first"), root.join("second")).expect("moves");
-        assert!(open_sockets(|_| true).contains(&root.join("second")));
-        assert!(!open_sockets(|path| path != root).contains(&root.join("second")));
+        assert!(open_sockets(&Mounts::read(), |_| true).contains(&root.join("second")));
+        assert!(!open_sockets(&Mounts::read(), |path| path != root).contains(&root.join("second")));
     }
 }

@@ -11,11 +11,9 @@ use super::flushing::Flushing;
 use super::gzip::{self, GzipWriter};
 use super::source::Source;
 use super::{Compression, WriteError};
-use crate::digest::{
-    self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through, threads,
-};
+use crate::context::{Context, Unfinished, threads};
+use crate::digest::{self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through};
 use crate::document::Document;
-use crate::interrupt::{self, Unfinished};
 
 /// How much is compared at a time.
 const CHUNK: usize = 1 << 20;
@@ -42,6 +40,7 @@ pub struct ArchiveFile {
     path: PathBuf,
     temporary: TempPath,
     unfinished: Unfinished,
+    context: Context,
     sink: Sink,
 }
 
@@ -68,7 +67,7 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// [`WriteError::Io`], [`WriteError::NoDirectory`].
-    pub fn create(path: &Path, compression: Compression) -> Result<Self, WriteError> {
+    pub fn create(path: &Path, compression: Compression, context: &Context) -> Result<Self, WriteError> {
         let failed = |source| WriteError::io(path, source);
         if !directory_of(path).is_dir() {
             return Err(WriteError::NoDirectory(directory_of(path).to_path_buf()));
@@ -81,9 +80,9 @@ impl ArchiveFile {
             .tempfile_in(directory_of(path))
             .map_err(failed)?
             .into_parts();
-        let unfinished = Unfinished::new(&temporary);
+        let unfinished = context.cancel().unfinished(&temporary);
         let sink = Sink::new(Flushing::new(file), compression).map_err(failed)?;
-        Ok(Self { path: path.to_path_buf(), temporary, unfinished, sink })
+        Ok(Self { path: path.to_path_buf(), temporary, unfinished, context: context.clone(), sink })
     }
 
     /// Finds room on the disk for an archive that has so many bytes before it is compressed, if it is not.
@@ -166,9 +165,9 @@ impl ArchiveFile {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
         let mut file = self.sink.finish().map_err(failed)?;
-        let digest = if digest { Some(hash_tar(&mut file).map_err(failed)?) } else { None };
+        let digest = if digest { Some(hash_tar(&mut file, &self.context).map_err(failed)?) } else { None };
         file.sync_all().map_err(failed)?;
-        interrupt::check().map_err(failed)?;
+        self.context.check().map_err(failed)?;
 
         let temporary = NamedTempFile::from_parts(file, self.temporary);
         let outcome = if force {
@@ -178,7 +177,7 @@ impl ArchiveFile {
             match temporary.persist_noclobber(&path) {
                 Ok(_) => Outcome::Written,
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    if !same_content(error.file.path(), &path).map_err(failed)? {
+                    if !same_content(error.file.path(), &path, &self.context).map_err(failed)? {
                         return Err(WriteError::Exists(path));
                     }
                     Outcome::Identical
@@ -305,16 +304,16 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// The SHA-256 of the tar, of which the first bytes were known last.
-fn hash_tar(file: &mut File) -> io::Result<Digest> {
+fn hash_tar(file: &mut File, context: &Context) -> io::Result<Digest> {
     file.seek(SeekFrom::Start(0))?;
-    let mut tar = Source::new(file).map_err(io::Error::other)?;
+    let mut tar = Source::new(file, context.cancel()).map_err(io::Error::other)?;
     let mut hasher = Hasher::new(Algorithms::SHA256);
-    read_through(&mut tar, u64::MAX, &mut hasher.consumers(), &|_| {})?;
+    read_through(&mut tar, u64::MAX, &mut hasher.consumers(), context)?;
     hasher.finish().sha256.ok_or_else(|| io::Error::other("nothing was hashed"))
 }
 
 /// Whether two files hold the same bytes. What is not a regular file never does.
-fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
+fn same_content(left: &Path, right: &Path, context: &Context) -> io::Result<bool> {
     let open = |path: &Path| match open_regular(path, Symlinks::Follow) {
         Ok(opened) => Ok(Some(opened)),
         Err(digest::Error::NotRegular { .. }) => Ok(None),
@@ -333,8 +332,8 @@ fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
     let (mut left, mut right) = (io::BufReader::new(left), io::BufReader::new(right));
     let (mut left_chunk, mut right_chunk) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
-        let left_length = fill(&mut left, &mut left_chunk)?;
-        let right_length = fill(&mut right, &mut right_chunk)?;
+        let left_length = fill(&mut left, &mut left_chunk, context)?;
+        let right_length = fill(&mut right, &mut right_chunk, context)?;
         if left_chunk[..left_length] != right_chunk[..right_length] {
             return Ok(false);
         }

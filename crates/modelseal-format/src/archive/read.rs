@@ -3,12 +3,14 @@ use std::io::{self, Read};
 use super::header::{BLOCK, decode, encode, name_of, padding};
 use super::source::Source;
 use super::{Entry, Found, Frame, ReadError};
-use crate::digest::{Consumer, Digest, Progress, hash_stream, read_through};
+use crate::context::Context;
+use crate::digest::{Consumer, Digest, hash_stream, read_through};
 use crate::manifest::{LONGEST_SEAL, SEAL_PATH};
 
 /// Reads an archive front to back, and only as far as it is what [`super::ArchiveWriter`] writes.
 pub struct ArchiveReader<R: Read> {
     source: Source<R>,
+    context: Context,
     /// In the uncompressed tar.
     offset: u64,
 }
@@ -24,8 +26,12 @@ impl<R: Read> ArchiveReader<R> {
     ///
     /// # Errors
     /// [`ReadError::Compression`] where the header is not ours, [`ReadError::Io`].
-    pub fn new(inner: R) -> Result<Self, ReadError> {
-        Ok(Self { source: Source::new(inner)?, offset: 0 })
+    pub fn new(inner: R, context: &Context) -> Result<Self, ReadError> {
+        Ok(Self { source: Source::new(inner, context.cancel())?, context: context.clone(), offset: 0 })
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Hands the seal's bytes to `read`, which may leave the rest of them if it does not like the first ones, and
@@ -78,11 +84,10 @@ impl<R: Read> ArchiveReader<R> {
         frame: &Frame,
         entry: &Entry<'_>,
         consumers: &mut [&mut dyn Consumer],
-        progress: Progress<'_>,
     ) -> Result<(), ReadError> {
         self.begin_entry(frame, entry)?;
         let mut body = (&mut self.source).take(entry.size);
-        let read = read_through(&mut body, entry.size, consumers, progress);
+        let read = read_through(&mut body, entry.size, consumers, &self.context);
         self.end_entry(entry, read)
     }
 
@@ -90,18 +95,13 @@ impl<R: Read> ArchiveReader<R> {
     ///
     /// # Errors
     /// As [`Self::read_entry`].
-    pub fn hash_entry(
-        &mut self,
-        frame: &Frame,
-        entry: &Entry<'_>,
-        progress: Progress<'_>,
-    ) -> Result<Digest, ReadError>
+    pub fn hash_entry(&mut self, frame: &Frame, entry: &Entry<'_>) -> Result<Digest, ReadError>
     where
         R: Send,
     {
         self.begin_entry(frame, entry)?;
         let body = (&mut self.source).take(entry.size);
-        let read = hash_stream(body, entry.size, progress);
+        let read = hash_stream(body, entry.size, &self.context);
         let (length, digest) = match read {
             Ok((length, digest)) => (Ok(length), digest),
             Err(error) => (Err(error), None),
@@ -186,7 +186,7 @@ impl<R: Read> ArchiveReader<R> {
     }
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), ReadError> {
-        crate::interrupt::check().map_err(ReadError::Io)?;
+        self.context.check().map_err(ReadError::Io)?;
         match self.source.read_exact(buffer) {
             Ok(()) => {
                 self.offset += buffer.len() as u64;

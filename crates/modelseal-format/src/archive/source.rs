@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::context::Cancel;
+
 use super::{Compression, ReadError, gzip};
 
 /// A reader holds at most this much history: 8 MiB, four times what our level uses.
@@ -30,12 +32,13 @@ enum Decoder<R: Read> {
 /// Remembers whether the underlying reader itself failed.
 struct Watched<R> {
     inner: R,
+    cancel: Cancel,
     failed: Arc<AtomicBool>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = crate::interrupt::check().and_then(|()| self.inner.read(buffer));
+        let result = self.cancel.check().and_then(|()| self.inner.read(buffer));
         if let Err(error) = &result {
             self.failed.store(error.kind() != io::ErrorKind::Interrupted, Ordering::Relaxed);
         }
@@ -45,9 +48,9 @@ impl<R: Read> Read for Watched<R> {
 
 impl<R: Read> Source<R> {
     /// Looks at the first bytes to see how the rest is compressed.
-    pub(super) fn new(inner: R) -> Result<Self, ReadError> {
+    pub(super) fn new(inner: R, cancel: &Cancel) -> Result<Self, ReadError> {
         let system_error = Arc::new(AtomicBool::new(false));
-        let mut watched = Watched { inner, failed: system_error.clone() };
+        let mut watched = Watched { inner, cancel: cancel.clone(), failed: system_error.clone() };
         let mut start = Vec::with_capacity(BUFFER);
         (&mut watched).take(BUFFER as u64).read_to_end(&mut start).map_err(ReadError::Io)?;
         let compression = match start.as_slice() {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::parallel::spawn_spare;
 use super::pieces::PIECE;
-use super::{Algorithms, EntryKind, Error, FileRead, Progress, Symlinks, Tree, hash_file, walk};
+use super::{Algorithms, EntryKind, Error, FileRead, Symlinks, Tree, hash_file, walk};
+use crate::context::Context;
 
 /// No more results are kept until somebody wants them.
 const MOST: usize = 16 << 10;
@@ -29,13 +29,13 @@ pub fn walk_meanwhile(
     root: &Path,
     own: &[&str],
     algorithms: Algorithms,
-    progress: Progress<'_>,
+    context: &Context,
     meanwhile: impl FnOnce() -> bool,
 ) -> Result<Option<Walked>, Error> {
     let (is_over, is_unwanted) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
-        let helper = spawn_spare(scope, || {
-            Walked::new(root, &is_unwanted)?.hash_until(root, own, algorithms, progress, &is_over)
+        let helper = context.threads().spawn(scope, || {
+            Walked::new(root, &is_unwanted, context)?.hash_until(root, own, algorithms, context, &is_over)
         });
         let is_wanted = meanwhile();
         is_unwanted.store(!is_wanted, Ordering::Relaxed);
@@ -43,7 +43,7 @@ pub fn walk_meanwhile(
         let walked = match helper.map(thread::ScopedJoinHandle::join) {
             Some(Ok(walked)) => walked,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None if is_wanted => Walked::new(root, &is_unwanted),
+            None if is_wanted => Walked::new(root, &is_unwanted, context),
             None => return Ok(None),
         };
         if is_wanted { walked.map(Some) } else { Ok(None) }
@@ -52,8 +52,8 @@ pub fn walk_meanwhile(
 
 impl Walked {
     /// What nobody wants to know any more is left out.
-    fn new(root: &Path, is_unwanted: &AtomicBool) -> Result<Self, Error> {
-        let tree = walk(root, Symlinks::Refuse, &|_, _| is_unwanted.load(Ordering::Relaxed))?;
+    fn new(root: &Path, is_unwanted: &AtomicBool, context: &Context) -> Result<Self, Error> {
+        let tree = walk(root, Symlinks::Refuse, &|_, _| is_unwanted.load(Ordering::Relaxed), context)?;
         Ok(Self { tree, files: Vec::new() })
     }
 
@@ -62,7 +62,7 @@ impl Walked {
         root: &Path,
         own: &[&str],
         algorithms: Algorithms,
-        progress: Progress<'_>,
+        context: &Context,
         is_over: &AtomicBool,
     ) -> Result<Self, Error> {
         let files = self.tree.entries.iter().enumerate().filter(|(_, entry)| entry.kind == EntryKind::File);
@@ -75,7 +75,7 @@ impl Walked {
             // A large one is for all threads together.
             let is_small = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.len() <= PIECE);
             if is_small(&path)
-                && let Ok(read) = hash_file(&path, algorithms, Symlinks::Refuse, &mut [], progress)
+                && let Ok(read) = hash_file(&path, algorithms, Symlinks::Refuse, &mut [], context)
             {
                 self.files.push((index, read));
             }
@@ -101,9 +101,9 @@ mod tests {
         std::os::unix::fs::symlink("a", at("link")).expect("links");
 
         let hash = |is_over| {
-            let walked = Walked::new(root, &AtomicBool::new(false)).expect("walks");
+            let walked = Walked::new(root, &AtomicBool::new(false), &Context::default()).expect("walks");
             let is_over = AtomicBool::new(is_over);
-            walked.hash_until(root, &["own"], Algorithms::ALL, &|_| {}, &is_over).expect("hashes")
+            walked.hash_until(root, &["own"], Algorithms::ALL, &Context::default(), &is_over).expect("hashes")
         };
         let Walked { tree, files } = hash(false);
         let names = Vec::from_iter(tree.entries.iter().map(|entry| entry.shown()));
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(Vec::from_iter(found), [("a", sha256("a")), ("sub/b", sha256("sub/b"))]);
         assert_eq!(hash(true).files.len(), 0);
 
-        let walked = Walked::new(root, &AtomicBool::new(true)).expect("walks");
+        let walked = Walked::new(root, &AtomicBool::new(true), &Context::default()).expect("walks");
         assert_eq!(walked.tree.entries.len(), 0);
     }
 
@@ -121,7 +121,8 @@ mod tests {
     fn what_cannot_be_walked_is_an_error_only_for_who_wants_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let walk = |root: &Path, is_wanted| {
-            walk_meanwhile(root, &[], Algorithms::ALL, &|_| {}, || is_wanted).map(|walked| walked.is_some())
+            walk_meanwhile(root, &[], Algorithms::ALL, &Context::default(), || is_wanted)
+                .map(|walked| walked.is_some())
         };
         assert!(matches!(walk(directory.path(), true), Ok(true)));
         for root in [directory.path(), Path::new("absent")] {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::buffer::{Buffer, with_buffer};
-use crate::interrupt;
+use crate::context::Context;
 
 /// How much is read at a time. Large enough to hide the hand-over between threads, small enough to
 /// stay in a core's cache.
@@ -34,9 +34,6 @@ impl Consumer for Memory {
     }
 }
 
-/// Is told how many bytes were read since the last time.
-pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
-
 /// Reads `source` once and shows every byte to each consumer; returns the number of bytes.
 ///
 /// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
@@ -50,11 +47,11 @@ pub fn read_through(
     source: &mut dyn Read,
     size: u64,
     consumers: &mut [&mut dyn Consumer],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<u64> {
     if size < CHUNK as u64 {
         return with_buffer(size as usize + 1, |buffer| {
-            read_inline(source, size, buffer, consumers, progress)
+            read_inline(source, size, buffer, consumers, context)
         });
     }
     thread::scope(|scope| {
@@ -71,7 +68,7 @@ pub fn read_through(
                 others.push(consumer);
             }
         }
-        let outcome = distribute(source, &senders, &mut others, progress);
+        let outcome = distribute(source, &senders, &mut others, context);
         drop(senders);
         for worker in workers {
             match worker.join() {
@@ -94,7 +91,7 @@ fn distribute(
     source: &mut dyn Read,
     senders: &[SyncSender<Shared>],
     others: &mut [&mut &mut dyn Consumer],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<u64> {
     // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
     let mut ring: [Arc<Buffer>; WAITING + 2] = Default::default();
@@ -104,12 +101,12 @@ fn distribute(
             ring[turn] = Arc::new(Buffer::new(CHUNK));
         }
         let Some(chunk) = Arc::get_mut(&mut ring[turn]) else { continue };
-        let length = fill(source, chunk)?;
+        let length = fill(source, chunk, context)?;
         if length == 0 {
             break;
         }
         total += length as u64;
-        progress(length as u64);
+        context.advance(length as u64);
         // A consumer that has failed no longer listens; its error is collected by the caller.
         if senders.iter().any(|sender| sender.send((ring[turn].clone(), length)).is_err()) {
             break;
@@ -126,17 +123,17 @@ fn read_inline(
     size: u64,
     buffer: &mut [u8],
     consumers: &mut [&mut dyn Consumer],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<u64> {
     let mut total = 0;
     loop {
-        interrupt::check()?;
+        context.check()?;
         let length = read_some(source, buffer)?;
         if length == 0 {
             return Ok(total);
         }
         total += length as u64;
-        progress(length as u64);
+        context.advance(length as u64);
         for consumer in consumers.iter_mut() {
             consumer.consume(&buffer[..length])?;
         }
@@ -156,8 +153,8 @@ fn read_some(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Fills one chunk; it is not full only at the end of the source.
-pub fn fill(source: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
-    interrupt::check()?;
+pub fn fill(source: &mut dyn Read, chunk: &mut [u8], context: &Context) -> io::Result<usize> {
+    context.check()?;
     let mut filled = 0;
     while filled < chunk.len() {
         match read_some(source, &mut chunk[filled..])? {
@@ -226,7 +223,7 @@ mod tests {
                 {
                     let (mut one, mut two) = (Collect::new(is_one_slow), Collect::new(is_two_slow));
                     let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
-                    let total = read_through(&mut bytes.as_slice(), expected, consumers, &|_| {});
+                    let total = read_through(&mut bytes.as_slice(), expected, consumers, &Context::default());
                     assert_eq!(total.expect("reads"), length as u64);
                     assert!(one.bytes == bytes && two.bytes == bytes, "{length} {expected}");
                 }
@@ -240,7 +237,8 @@ mod tests {
         for (slow, of_their_own) in [([false, true], [false, true]), ([false, false], [true, false])] {
             let [mut one, mut two] = slow.map(Collect::new);
             let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
-            read_through(&mut bytes.as_slice(), bytes.len() as u64, consumers, &|_| {}).expect("reads");
+            read_through(&mut bytes.as_slice(), bytes.len() as u64, consumers, &Context::default())
+                .expect("reads");
             let found = [one, two].map(|consumer| consumer.thread != Some(thread::current().id()));
             assert_eq!(found, of_their_own);
         }
@@ -252,7 +250,8 @@ mod tests {
             let (mut one, mut two) = (Collect::new(false), Refuse(is_slow));
             let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];
             let source = &mut io::repeat(7).take(size as u64);
-            let error = read_through(source, size as u64, consumers, &|_| {}).expect_err("is refused");
+            let error =
+                read_through(source, size as u64, consumers, &Context::default()).expect_err("is refused");
             assert_eq!(error.to_string(), "no more");
         }
     }

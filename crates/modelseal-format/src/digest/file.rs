@@ -7,7 +7,8 @@ use rustix::fs::OFlags;
 use sha2::Digest as _;
 
 use super::pieces::{PIECE, hash_positioned};
-use super::{Algorithms, Consumer, Digest, Error, Progress, Symlinks, read_through};
+use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
+use crate::context::Context;
 
 /// What one read of a file gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,10 +201,10 @@ pub fn hash_file(
     algorithms: Algorithms,
     symlinks: Symlinks,
     also: &mut [&mut dyn Consumer],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<FileRead, Error> {
     let (file, before) = open_regular(path, symlinks)?;
-    let read = read_file(file, before.len(), algorithms, also, progress);
+    let read = read_file(file, before.len(), algorithms, also, context);
     let digests = read.map_err(|source| Error::io(path, source))?;
     FileRead::end(path, symlinks, &before, digests)
 }
@@ -236,10 +237,10 @@ fn read_file(
     size: u64,
     algorithms: Algorithms,
     also: &mut [&mut dyn Consumer],
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<FileDigests> {
     if algorithms == Algorithms::BLAKE3 && also.is_empty() && size > PIECE {
-        let (size, blake3) = hash_positioned(&file, size, progress)?;
+        let (size, blake3) = hash_positioned(&file, size, context)?;
         return Ok(FileDigests { size, sha256: None, blake3 });
     }
     let mut hasher = Hasher::new(algorithms);
@@ -247,7 +248,7 @@ fn read_file(
     for consumer in also {
         consumers.push(*consumer);
     }
-    let size = read_through(&mut file, size, &mut consumers, progress)?;
+    let size = read_through(&mut file, size, &mut consumers, context)?;
     Ok(FileDigests { size, ..hasher.finish() })
 }
 
@@ -262,7 +263,7 @@ mod tests {
         for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 253) as u8).collect();
             std::fs::write(&path, &bytes).expect("writes");
-            let read = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &|_| {});
+            let read = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [], &Context::default());
             let digests = read.expect("hashes").digests;
             assert_eq!(digests.size, length as u64);
             assert_eq!(digests.sha256, Some(Digest::sha256(&bytes)));
@@ -315,7 +316,13 @@ mod tests {
         let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
         let file = File::options().write(true).open(&path).expect("opens");
         file.set_times(times).expect("sets the time");
-        let outcome = hash_file(&path, Algorithms::ALL, Symlinks::Refuse, &mut [&mut Meddle(&path)], &|_| {});
+        let outcome = hash_file(
+            &path,
+            Algorithms::ALL,
+            Symlinks::Refuse,
+            &mut [&mut Meddle(&path)],
+            &Context::default(),
+        );
         assert!(matches!(outcome, Err(Error::Changed { .. })), "{outcome:?}");
     }
 }

@@ -1,50 +1,7 @@
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// How many threads work at a time: what the process may use, affinity and cgroup limits included.
-pub fn threads() -> usize {
-    static THREADS: OnceLock<usize> = OnceLock::new();
-    // The system is asked once: it answers with three files.
-    *THREADS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// A thread that may be started: with those that work already there are not more than [`threads`].
-///
-/// Whoever has work that can be shared takes one at any time, and nobody waits for one.
-struct Spare;
-
-/// Lets another thread work, if there is one to spare; `None` also where the system starts no more of them.
-pub(super) fn spawn_spare<'scope, R: Send + 'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    work: impl FnOnce() -> R + Send + 'scope,
-) -> Option<thread::ScopedJoinHandle<'scope, R>> {
-    let spare = Spare::take()?;
-    let work = move || {
-        let _spare = spare;
-        work()
-    };
-    thread::Builder::new().spawn_scoped(scope, work).ok()
-}
-
-impl Spare {
-    fn take() -> Option<Self> {
-        let one_less = |spare: usize| spare.checked_sub(1);
-        Self::count().fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok().map(|_| Self)
-    }
-
-    fn count() -> &'static AtomicUsize {
-        static SPARE: OnceLock<AtomicUsize> = OnceLock::new();
-        // The thread that asks first is at work already.
-        SPARE.get_or_init(|| AtomicUsize::new(threads() - 1))
-    }
-}
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        Self::count().fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::context::{Context, threads};
 
 /// The items that nobody has begun, by their index.
 pub(super) struct Queue {
@@ -115,13 +72,15 @@ impl<R, E> Done<R, E> {
 /// The error of the earliest item that failed among those that were tried.
 pub(super) fn distribute<R: Send, E: Send>(
     count: usize,
+    context: &Context,
     worker: impl Fn(&Queue) -> Done<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     let queue = Queue { count, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
     let done = thread::scope(|scope| {
         // This thread works, too.
-        let helpers: Vec<_> =
-            (1..threads().min(count)).map_while(|_| spawn_spare(scope, || worker(&queue))).collect();
+        let helpers: Vec<_> = (1..threads().min(count))
+            .map_while(|_| context.threads().spawn(scope, || worker(&queue)))
+            .collect();
         let mut done = worker(&queue);
         for helper in helpers {
             match helper.join() {
@@ -140,9 +99,10 @@ pub(super) fn distribute<R: Send, E: Send>(
 /// The error of the earliest item that failed among those that were tried; nothing new is begun after one.
 pub fn map_files<'a, T: Sync, R: Send, E: Send>(
     items: &'a [T],
+    context: &Context,
     work: impl Fn(&'a T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    distribute(items.len(), |queue| {
+    distribute(items.len(), context, |queue| {
         let mut done = Done::new();
         while let Some(index) = queue.next() {
             done.add(queue, index, work(&items[index]));
@@ -158,14 +118,15 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_items() {
         let items: Vec<u32> = (0..1000).collect();
-        let doubled = map_files(&items, |item| Ok::<_, ()>(item * 2)).expect("works");
+        let doubled = map_files(&items, &Context::default(), |item| Ok::<_, ()>(item * 2)).expect("works");
         assert!(doubled.iter().enumerate().all(|(index, value)| *value == 2 * index as u32));
     }
 
     #[test]
     fn an_error_ends_the_work() {
         let items: Vec<u32> = (0..1000).collect();
-        let error = map_files(&items, |item| if *item == 3 { Err(*item) } else { Ok(()) });
+        let error =
+            map_files(&items, &Context::default(), |item| if *item == 3 { Err(*item) } else { Ok(()) });
         assert_eq!(error, Err(3));
     }
 }

@@ -14,10 +14,10 @@ use std::thread;
 use blake3::CHUNK_LEN;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
+use super::Digest;
 use super::buffer::with_buffer;
 use super::fan_out::fill;
-use super::parallel::spawn_spare;
-use super::{Digest, Progress};
+use crate::context::Context;
 
 /// A power of two of BLAKE3's chunks; large enough to hide what a system call costs, small enough for a
 /// core's cache.
@@ -35,7 +35,7 @@ trait Pieces: Sync {
     ///
     /// # Errors
     /// Those of the source.
-    fn read_next(&self, buffer: &mut [u8]) -> io::Result<(usize, usize)>;
+    fn read_next(&self, buffer: &mut [u8], context: &Context) -> io::Result<(usize, usize)>;
 }
 
 /// Pieces of a file, each read from its place, by several threads at once.
@@ -46,12 +46,12 @@ struct Positioned<'a> {
 }
 
 impl Pieces for Positioned<'_> {
-    fn read_next(&self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+    fn read_next(&self, buffer: &mut [u8], context: &Context) -> io::Result<(usize, usize)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let start = number as u64 * buffer.len() as u64;
         let length = self.size.saturating_sub(start).min(buffer.len() as u64) as usize;
         let mut place = Place { file: self.file, offset: start };
-        Ok((number, fill(&mut place, &mut buffer[..length])?))
+        Ok((number, fill(&mut place, &mut buffer[..length], context)?))
     }
 }
 
@@ -73,9 +73,9 @@ impl Read for Place<'_> {
 struct Serial<R>(Mutex<(R, usize)>);
 
 impl<R: Read + Send> Pieces for Serial<R> {
-    fn read_next(&self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+    fn read_next(&self, buffer: &mut [u8], context: &Context) -> io::Result<(usize, usize)> {
         let mut source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = fill(&mut source.0, buffer)?;
+        let length = fill(&mut source.0, buffer, context)?;
         let number = source.1;
         source.1 += 1;
         Ok((number, length))
@@ -86,9 +86,9 @@ impl<R: Read + Send> Pieces for Serial<R> {
 pub(super) fn hash_positioned(
     file: &File,
     size: u64,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<(u64, Option<Digest>)> {
-    hash_pieces(&Positioned { file, size, next: AtomicUsize::new(0) }, size, progress)
+    hash_pieces(&Positioned { file, size, next: AtomicUsize::new(0) }, size, context)
 }
 
 /// BLAKE3 of what can only be read from front to back, and should have `size` bytes, more than
@@ -99,18 +99,18 @@ pub(super) fn hash_positioned(
 pub(crate) fn hash_stream(
     source: impl Read + Send,
     size: u64,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> io::Result<(u64, Option<Digest>)> {
-    hash_pieces(&Serial(Mutex::new((source, 0))), size, progress)
+    hash_pieces(&Serial(Mutex::new((source, 0))), size, context)
 }
 
-fn hash_pieces(source: &dyn Pieces, size: u64, progress: Progress<'_>) -> io::Result<(u64, Option<Digest>)> {
+fn hash_pieces(source: &dyn Pieces, size: u64, context: &Context) -> io::Result<(u64, Option<Digest>)> {
     let count = size.div_ceil(PIECE) as usize;
     let begun = AtomicUsize::new(0);
     let ended = AtomicBool::new(false);
     let work = || {
         let mut found = Vec::new();
-        let result = hash_some(source, &begun, &ended, progress, &mut found, &mut || {});
+        let result = hash_some(source, &begun, &ended, context, &mut found, &mut || {});
         result.map(|()| found)
     };
     // The size is what somebody says of the source: nothing is allocated by it.
@@ -120,10 +120,10 @@ fn hash_pieces(source: &dyn Pieces, size: u64, progress: Progress<'_>) -> io::Re
         // Whoever ends its own work elsewhere leaves a core for this: it may happen at any time.
         let mut call_for_help = || {
             if begun.load(Ordering::Relaxed) + 1 < count {
-                helpers.extend(spawn_spare(scope, work));
+                helpers.extend(context.threads().spawn(scope, work));
             }
         };
-        let mut outcome = hash_some(source, &begun, &ended, progress, &mut found, &mut call_for_help);
+        let mut outcome = hash_some(source, &begun, &ended, context, &mut found, &mut call_for_help);
         for helper in helpers {
             match helper.join() {
                 Ok(Ok(more)) => found.extend(more),
@@ -154,7 +154,7 @@ fn hash_some(
     source: &dyn Pieces,
     begun: &AtomicUsize,
     ended: &AtomicBool,
-    progress: Progress<'_>,
+    context: &Context,
     found: &mut Vec<Hashed>,
     between: &mut dyn FnMut(),
 ) -> io::Result<()> {
@@ -163,11 +163,11 @@ fn hash_some(
             begun.fetch_add(1, Ordering::Relaxed);
             between();
             let (number, length) =
-                source.read_next(buffer).inspect_err(|_| ended.store(true, Ordering::Relaxed))?;
+                source.read_next(buffer, context).inspect_err(|_| ended.store(true, Ordering::Relaxed))?;
             if length == 0 {
                 break;
             }
-            progress(length as u64);
+            context.advance(length as u64);
             let mut hasher = blake3::Hasher::new();
             hasher.set_input_offset(number as u64 * PIECE);
             hasher.update(&buffer[..length]);
@@ -219,16 +219,16 @@ mod tests {
             let mut file = tempfile::tempfile().expect("a file");
             io::Write::write_all(&mut file, &bytes).expect("writes");
             let expected = (length as u64, Some(Digest::blake3(&bytes)));
-            let found = hash_positioned(&file, length as u64, &|_| {});
+            let found = hash_positioned(&file, length as u64, &Context::default());
             assert_eq!(found.expect("hashes"), expected);
-            let found = hash_stream(bytes.as_slice(), length as u64, &|_| {});
+            let found = hash_stream(bytes.as_slice(), length as u64, &Context::default());
             assert_eq!(found.expect("hashes"), expected);
         }
     }
 
     #[test]
     fn a_size_that_somebody_made_up_allocates_nothing() {
-        let found = hash_stream(bytes(PIECE + 1).as_slice(), 1 << 62, &|_| {});
+        let found = hash_stream(bytes(PIECE + 1).as_slice(), 1 << 62, &Context::default());
         assert_eq!(found.expect("hashes"), (PIECE as u64 + 1, None));
     }
 
@@ -236,12 +236,13 @@ mod tests {
     fn a_source_of_another_size_has_no_digest() {
         for (length, expected) in [(0, 2 * PIECE), (PIECE, 2 * PIECE), (2 * PIECE, 2 * PIECE + 1)] {
             let bytes = bytes(length);
-            let found = hash_stream(bytes.as_slice(), expected as u64, &|_| {});
+            let found = hash_stream(bytes.as_slice(), expected as u64, &Context::default());
             assert_eq!(found.expect("reads"), (length as u64, None));
         }
         // One that is longer is read to its end; its last piece is beyond what was expected.
         let longer = bytes(3 * PIECE);
-        let (total, digest) = hash_stream(longer.as_slice(), 2 * PIECE as u64, &|_| {}).expect("reads");
+        let (total, digest) =
+            hash_stream(longer.as_slice(), 2 * PIECE as u64, &Context::default()).expect("reads");
         assert!(total > 2 * PIECE as u64);
         assert_eq!(digest, None);
     }
@@ -256,7 +257,7 @@ mod tests {
         }
         let bytes = bytes(3 * PIECE);
         let source = bytes.as_slice().chain(Broken);
-        let error = hash_stream(source, 9 * PIECE as u64, &|_| {}).expect_err("fails");
+        let error = hash_stream(source, 9 * PIECE as u64, &Context::default()).expect_err("fails");
         assert_eq!(error.to_string(), "the disk is gone");
     }
 }

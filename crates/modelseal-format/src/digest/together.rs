@@ -8,10 +8,9 @@ use std::path::Path;
 use super::buffer::Buffer;
 use super::fan_out::fill;
 use super::lanes::{Block, Chain};
-use super::parallel::{Done, Queue, distribute, map_files, threads};
-use super::{
-    Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Progress, Symlinks, hash_file, open_regular,
-};
+use super::parallel::{Done, Queue, distribute, map_files};
+use super::{Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Symlinks, hash_file, open_regular};
+use crate::context::{Context, threads};
 
 /// How much is read of a file at a time: whole blocks of SHA-256. For two files it stays in a core's cache.
 const CHUNK: usize = 64 << 10;
@@ -42,22 +41,22 @@ pub fn hash_files<'a, T: Sync, J: Job>(
     algorithms: Algorithms,
     symlinks: Symlinks,
     begin: impl Fn(&'a T) -> J + Sync,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Vec<J::Output>, J::Error> {
     // BLAKE3 has no chain, and where there are fewer files than threads, several work on one file.
     if !algorithms.sha256 || items.len() < threads() {
-        return map_files(items, |item| {
+        return map_files(items, context, |item| {
             let mut job = begin(item);
             // Copied, because the job lends its consumer meanwhile.
             let path = job.path().to_path_buf();
             let mut also = Vec::from_iter(job.consumer());
-            let read = hash_file(&path, algorithms, symlinks, &mut also, progress);
+            let read = hash_file(&path, algorithms, symlinks, &mut also, context);
             job.finish(read)
         });
     }
-    distribute(items.len(), |queue| {
+    distribute(items.len(), context, |queue| {
         let begin = |index: usize| begin(&items[index]);
-        let worker = Worker { queue, begin: &begin, algorithms, symlinks, progress };
+        let worker = Worker { queue, begin: &begin, algorithms, symlinks, context };
         // With a file for every thread, none takes another one's.
         worker.run(if items.len() == threads() { 1 } else { 2 })
     })
@@ -75,7 +74,7 @@ struct Worker<'a, J> {
     begin: &'a dyn Fn(usize) -> J,
     algorithms: Algorithms,
     symlinks: Symlinks,
-    progress: Progress<'a>,
+    context: &'a Context,
 }
 
 impl<J: Job> Worker<'_, J> {
@@ -112,7 +111,7 @@ impl<J: Job> Worker<'_, J> {
                     }
                 }
                 Some(mut reading) if !reading.has_ended => {
-                    match reading.read_chunk(&mut lane.buffer, self.progress) {
+                    match reading.read_chunk(&mut lane.buffer, self.context) {
                         Ok(length) => {
                             lane.rest = 0..length;
                             lane.reading = Some(reading);
@@ -188,12 +187,12 @@ impl<J: Job> Reading<J> {
     }
 
     /// Reads the next bytes and shows them to everyone but SHA-256; returns how many they are.
-    fn read_chunk(&mut self, buffer: &mut [u8], progress: Progress<'_>) -> io::Result<usize> {
-        let length = fill(&mut self.file, buffer)?;
+    fn read_chunk(&mut self, buffer: &mut [u8], context: &Context) -> io::Result<usize> {
+        let length = fill(&mut self.file, buffer, context)?;
         self.size += length as u64;
         // A file that gave what it should have is not asked again.
         self.has_ended = length < buffer.len() || self.size == self.before.len();
-        progress(length as u64);
+        context.advance(length as u64);
         let chunk = &buffer[..length];
         self.beside.update(chunk);
         if let Some(consumer) = self.job.consumer() {
@@ -251,7 +250,7 @@ mod tests {
 
     fn hash_all(paths: &[PathBuf], algorithms: Algorithms) -> Result<Vec<(FileRead, Vec<u8>)>, Error> {
         let begin = |path: &PathBuf| Keep { path: path.clone(), bytes: Vec::new() };
-        hash_files(paths, algorithms, Symlinks::Refuse, begin, &|_| {})
+        hash_files(paths, algorithms, Symlinks::Refuse, begin, &Context::default())
     }
 
     /// Files of lengths around the borders of blocks and chunks, in several orders, so that each runs beside
@@ -336,7 +335,13 @@ mod tests {
         for count in [threads(), 3 * threads()] {
             let untouched = vec![&paths[0]; count];
             let hash = |paths: &[&PathBuf]| {
-                hash_files(paths, Algorithms::SHA256, Symlinks::Refuse, |path| Meddle { path }, &|_| {})
+                hash_files(
+                    paths,
+                    Algorithms::SHA256,
+                    Symlinks::Refuse,
+                    |path| Meddle { path },
+                    &Context::default(),
+                )
             };
             hash(&untouched).expect("hashes");
             let error = hash(&[&untouched[1..], &[&paths[1]]].concat()).expect_err("one changes");

@@ -10,6 +10,7 @@ use sha2::Digest as _;
 use super::file::kind_of;
 use super::parallel::map_files;
 use super::{Digest, Error};
+use crate::context::Context;
 
 /// What to do with symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,7 +85,12 @@ pub struct Tree {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Loop`]. Links and special files are entries, not errors: the caller decides.
-pub fn walk(root: &Path, symlinks: Symlinks, leave_out: &dyn Fn(&str, bool) -> bool) -> Result<Tree, Error> {
+pub fn walk(
+    root: &Path,
+    symlinks: Symlinks,
+    leave_out: &dyn Fn(&str, bool) -> bool,
+    context: &Context,
+) -> Result<Tree, Error> {
     let is_left_out =
         |entry: &TreeEntry, is_directory| entry.path().is_some_and(|path| leave_out(path, is_directory));
     let metadata = std::fs::metadata(root).map_err(|source| why_not_entered(root, source))?;
@@ -96,7 +102,7 @@ pub fn walk(root: &Path, symlinks: Symlinks, leave_out: &dyn Fn(&str, bool) -> b
     let mut entries = Vec::new();
     let mut level = vec![Directory::root(root, symlinks, &metadata)];
     while !level.is_empty() {
-        let listings = map_files(&level, Directory::list)?;
+        let listings = map_files(&level, context, |directory| directory.list(context))?;
         let mut next = Vec::new();
         for (directory, mut listing) in level.into_iter().zip(listings) {
             listing.entries.retain(|entry| !is_left_out(entry, false));
@@ -144,11 +150,11 @@ impl Directory {
     }
 
     /// What it holds, each in byte order.
-    fn list(&self) -> Result<Listing, Error> {
+    fn list(&self, context: &Context) -> Result<Listing, Error> {
         let io = |source| Error::io(&self.location, source);
         let mut listing = Listing::default();
         for found in std::fs::read_dir(&self.location).map_err(io)? {
-            crate::interrupt::check().map_err(io)?;
+            context.check().map_err(io)?;
             let found = found.map_err(io)?;
             let kind_there = found.file_type().map_err(io)?;
             match &self.follow {
@@ -265,12 +271,12 @@ mod tests {
         std::os::unix::fs::symlink("..", at("sub/up")).expect("links");
 
         let leave_out = |path: &str, is_directory: bool| is_directory && path == "left";
-        let tree = walk(directory.path(), Symlinks::Refuse, &leave_out).expect("walks");
+        let tree = walk(directory.path(), Symlinks::Refuse, &leave_out, &Context::default()).expect("walks");
         assert_eq!(
             shown(&tree),
             ["empty/nested/", "sub-x", "sub.bin", "sub/a.bin", "sub/deep/é", "sub/up a symbolic link",]
         );
-        let looped = walk(directory.path(), Symlinks::Follow, &leave_out);
+        let looped = walk(directory.path(), Symlinks::Follow, &leave_out, &Context::default());
         assert!(matches!(looped, Err(Error::Loop { .. })), "{looped:?}");
     }
 
@@ -279,7 +285,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("model.bin");
         std::fs::write(&path, "x").expect("writes");
-        let tree = walk(&path, Symlinks::Refuse, &|_, _| false).expect("walks");
+        let tree = walk(&path, Symlinks::Refuse, &|_, _| false, &Context::default()).expect("walks");
         assert_eq!(shown(&tree), ["model.bin"]);
     }
 
@@ -289,7 +295,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
         std::fs::write(directory.path().join(name), "x").expect("writes");
-        let tree = walk(directory.path(), Symlinks::Refuse, &|_, _| false).expect("walks");
+        let tree =
+            walk(directory.path(), Symlinks::Refuse, &|_, _| false, &Context::default()).expect("walks");
         assert_eq!(tree.entries[0].path(), None);
         assert_eq!(tree.entries[0].shown(), "caf\u{fffd}");
     }

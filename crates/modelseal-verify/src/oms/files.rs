@@ -8,8 +8,9 @@ use blake2::Blake2b512;
 use sha2::Digest as _;
 
 use super::statement::{Hash, ModelStatement, Resource};
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
-    self, Algorithms, Consumer, EntryKind, FileRead, Job, Progress, Symlinks, hash_files, walk,
+    self, Algorithms, Consumer, EntryKind, FileRead, Job, Symlinks, hash_files, walk,
 };
 
 /// What the reference tool leaves out of every model, at its root, unless told otherwise.
@@ -32,7 +33,12 @@ pub struct Listed {
 ///
 /// # Errors
 /// [`digest::Error`].
-pub fn list(root: &Path, ignored: &BTreeSet<String>, allow_symlinks: bool) -> Result<Listed, digest::Error> {
+pub fn list(
+    root: &Path,
+    ignored: &BTreeSet<String>,
+    allow_symlinks: bool,
+    context: &Context,
+) -> Result<Listed, digest::Error> {
     let mut listed = Listed::default();
     if !root.is_dir() {
         digest::open_regular(root, Symlinks::Follow)?;
@@ -47,7 +53,7 @@ pub fn list(root: &Path, ignored: &BTreeSet<String>, allow_symlinks: bool) -> Re
         }
         is_ignored
     };
-    for entry in walk(root, Symlinks::Refuse, &leave_out)?.entries {
+    for entry in walk(root, Symlinks::Refuse, &leave_out, context)?.entries {
         let Some(path) = entry.path().map(str::to_string) else {
             listed.refused.push((entry.shown().to_string(), "its name is not UTF-8"));
             continue;
@@ -86,7 +92,7 @@ pub fn digests(
     files: &[Wanted],
     hash: Hash,
     symlinks: Symlinks,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Vec<FileDigests>, digest::Error> {
     let are_whole = files.iter().all(|file| file.shards.is_none());
     let algorithms = match hash {
@@ -98,7 +104,7 @@ pub fn digests(
         let pieces = (algorithms == Algorithms::NONE).then(|| Pieces::new(hash, file.shards.as_deref()));
         Digesting { path: file.path.clone(), pieces }
     };
-    hash_files(files, algorithms, symlinks, begin, progress)
+    hash_files(files, algorithms, symlinks, begin, context)
 }
 
 struct Digesting {
@@ -258,11 +264,11 @@ pub fn compare(
     root: &Path,
     statement: &ModelStatement,
     ignored: &BTreeSet<String>,
-    progress: Progress<'_>,
+    context: &Context,
 ) -> Result<Compared, digest::Error> {
     let stated = statement.ignore_paths.iter().map(|path| path.trim_end_matches('/').to_string());
     let ignored = ignored.iter().cloned().chain(stated).collect();
-    let listed = list(root, &ignored, statement.allow_symlinks)?;
+    let listed = list(root, &ignored, statement.allow_symlinks, context)?;
     let mut compared = Compared { ignored: listed.ignored, ..Compared::default() };
     for (path, reason) in listed.refused {
         compared.differences.insert(path, Difference::Refused(reason));
@@ -294,7 +300,7 @@ pub fn compare(
             Wanted { path: location(root, path), shards }
         })
         .collect();
-    let found = digests(&wanted, statement.hash, symlinks, progress)?;
+    let found = digests(&wanted, statement.hash, symlinks, context)?;
     for (path, found) in known.iter().zip(found) {
         match difference(&signed[path.as_str()], &found, statement.hash) {
             None => compared.same += 1,

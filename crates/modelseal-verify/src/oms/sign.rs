@@ -7,7 +7,8 @@ use sha2::Digest as _;
 
 use super::files::{Wanted, digests, list, location};
 use super::statement::Hash;
-use modelseal_format::digest::{self, Digest, Progress, Symlinks};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{self, Digest, Symlinks};
 use modelseal_format::document::Document;
 use modelseal_format::manifest::ModelSignature;
 
@@ -48,14 +49,14 @@ impl SignError {
 ///
 /// # Errors
 /// [`SignError`].
-pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) -> Result<Stated, SignError> {
+pub fn state(root: &Path, ignored: &BTreeSet<String>, context: &Context) -> Result<Stated, SignError> {
     let whole = std::fs::canonicalize(root)
         .map_err(|source| digest::Error::Io { path: root.to_path_buf(), source })?;
     let name = whole.file_name().and_then(|name| name.to_str());
     let model = name.ok_or_else(|| SignError::Name(root.to_path_buf()))?;
     let shown = root;
     let root = whole.as_path();
-    let listed = list(root, ignored, false)?;
+    let listed = list(root, ignored, false, context)?;
     if let Some((path, reason)) = listed.refused.into_iter().next() {
         return Err(SignError::Refused { path: shown.join(path), reason });
     }
@@ -64,7 +65,7 @@ pub fn state(root: &Path, ignored: &BTreeSet<String>, progress: Progress<'_>) ->
     }
     let wanted: Vec<Wanted> =
         listed.files.iter().map(|path| Wanted { path: location(root, path), shards: None }).collect();
-    let found = digests(&wanted, Hash::Sha256, Symlinks::Refuse, progress)?;
+    let found = digests(&wanted, Hash::Sha256, Symlinks::Refuse, context)?;
     let hashed = found.iter().map(|found| found.pieces.concat().try_into().map(Digest));
     let hashed: Vec<Digest> =
         hashed.collect::<Result<_, _>>().map_err(|_| SignError::Name(shown.to_path_buf()))?;

@@ -16,7 +16,7 @@ pub(super) fn verify(
     source: Box<dyn Read + Send>,
     receiver: &mut dyn Receiver,
 ) -> Result<(), Error> {
-    let opened = ArchiveReader::new(source).and_then(|mut reader| {
+    let opened = ArchiveReader::new(source, &verification.options.context).and_then(|mut reader| {
         let (entry, read) = reader.read_seal(Seal::read)?;
         Ok((reader, entry, read))
     });
@@ -54,7 +54,7 @@ fn contents(
     let options = verification.options;
     let mut findings = Vec::new();
     let mut found = |file: &Subject, digests: &FileDigests| findings.extend(files::compare(file, digests));
-    let contents = read_contents(reader, &seal, options.hash, receiver, &mut found, options.progress);
+    let contents = read_contents(reader, &seal, options.hash, receiver, &mut found);
     let reached = contents.reached;
     match &contents.stopped {
         None => {

@@ -73,7 +73,7 @@ fn judge<'a>(
 ) -> Result<(Check, Effect<'a>), String> {
     let bundle = read_bundle(&read(path)?).map_err(|error| error.to_string())?;
     let options = verification.options;
-    let signer = trust::accept(options.signers, &bundle, &|key| bundle.verify(key), options.now)
+    let signer = trust::accept(options.signers, &bundle, &|key| bundle.verify(key), options.context.now)
         .map_err(|refusal| refusal.message)?;
     let statement = Attestation::parse(bundle.payload()).map_err(|error| error.to_string())?;
     let role = match statement.claim() {
@@ -81,14 +81,15 @@ fn judge<'a>(
         Claim::Approved => Role::Approve,
         Claim::RolledBack(_) => Role::Rollback,
     };
-    let signer = signer.acting(role, options.now).map_err(|reason| format!("it was signed by {reason}"))?;
+    let signer =
+        signer.acting(role, options.context.now).map_err(|reason| format!("it was signed by {reason}"))?;
     if statement.release() != seal.release {
         return Err("it is about another release".to_string());
     }
     let (message, effect) = match statement.claim().clone() {
         Claim::Reproduced(level) => judge_reproduction(verification, seal, &signer, level)?,
         Claim::Approved => judge_approval(verification, signer)?,
-        Claim::RolledBack(rollback) if rollback.until < options.now => {
+        Claim::RolledBack(rollback) if rollback.until < options.context.now => {
             return Err(format!("going back was meant until {}, which is over", rollback.until));
         }
         Claim::RolledBack(rollback) => {

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::seal::{Opened, open};
 use super::{Error, Target, files};
 use modelseal_format::archive::{ArchiveReader, ReadError};
-use modelseal_format::digest::{Algorithms, FileDigests, Progress};
+use modelseal_format::context::Context;
+use modelseal_format::digest::{Algorithms, FileDigests};
 use modelseal_format::manifest::Subject;
 use modelseal_format::release::{Discard, ModelSignature, Seal, read_contents};
 
@@ -13,12 +14,12 @@ use modelseal_format::release::{Discard, ModelSignature, Seal, read_contents};
 ///
 /// # Errors
 /// [`Error`]: it could not be read. `Ok(Err(_))`: what is wrong with it.
-pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, String>, Error> {
+pub fn read_whole(path: &Path, context: &Context) -> Result<Result<Seal, String>, Error> {
     let source = match open(&Target::Path(path.to_path_buf()))? {
         Opened::Archive(source) => source,
         Opened::Directory(path) => return Err(Error::NotAnArchive(path)),
     };
-    let opened = ArchiveReader::new(source).and_then(|mut reader| {
+    let opened = ArchiveReader::new(source, context).and_then(|mut reader| {
         let (entry, read) = reader.read_seal(Seal::read)?;
         Ok((entry, read, reader))
     });
@@ -35,7 +36,7 @@ pub fn read_whole(path: &Path, progress: Progress<'_>) -> Result<Result<Seal, St
     let mut found = |file: &Subject, digests: &FileDigests| {
         differs = differs.take().or_else(|| files::compare(file, digests));
     };
-    let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, &mut found, progress);
+    let contents = read_contents(reader, &seal, Algorithms::ALL, &mut Discard, &mut found);
     match contents.stopped {
         None => {}
         Some(ReadError::Io(source)) => return Err(Error::io(path, source)),

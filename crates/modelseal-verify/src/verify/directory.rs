@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
 use crate::report::Check;
+use modelseal_format::context::Context;
 use modelseal_format::digest::{
     self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, Walked, hash_files, open_regular,
     read_through, walk_meanwhile,
 };
 use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
-use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError};
+use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError, total_size};
 use modelseal_format::text::name;
 
 /// Permission bits that no archive of ours sets: set-user-ID, set-group-ID, sticky.
@@ -21,12 +22,16 @@ const SPECIAL_BITS: u32 = 0o7000;
 
 /// Verifies what lies below `root`.
 pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result<(), Error> {
-    let (hash, progress) = (verification.options.hash, verification.options.progress);
+    let (hash, context) = (verification.options.hash, &verification.options.context.clone());
     let mut seal = Ok(None);
     // Its own files are read in another way.
-    let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, progress, || {
+    let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, context, || {
         seal = read_seal(verification, root);
-        matches!(seal, Ok(Some(_)))
+        match &seal {
+            Ok(Some(seal)) => context.expect(total_size(seal.manifest.files())),
+            _ => return false,
+        }
+        true
     });
     let Some(seal) = seal? else { return Ok(()) };
     let Some(walked) = walked? else { return Ok(()) };
@@ -36,7 +41,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     };
     let Compared { unread, mut findings } = Compared::new(walked, sealed, &own);
     let begin = |&file| Comparing { file, path: root.join(&file.name) };
-    let compared = hash_files(&unread, hash, Symlinks::Refuse, begin, progress)?;
+    let compared = hash_files(&unread, hash, Symlinks::Refuse, begin, context)?;
     findings.extend(compared.into_iter().flatten());
     findings.sort_by(|left, right| left.path.cmp(&right.path));
     let is_sealed = |path: &str| sealed.binary_search_by(|file| file.name.as_str().cmp(path)).is_ok();
@@ -167,7 +172,7 @@ fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<ModelSignatur
     let mut content = ModelSignatureReader::new(seal);
     // One byte more than belongs there shows that it is another file; more is not read.
     let most = content.expected() + 1;
-    read_through(&mut file.take(most), most.min(metadata.len()), &mut [&mut content], &|_| {})
+    read_through(&mut file.take(most), most.min(metadata.len()), &mut [&mut content], &Context::default())
         .map_err(|source| Error::io(&path, source))?;
     Ok(Some(content.finish()))
 }

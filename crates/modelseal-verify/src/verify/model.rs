@@ -139,7 +139,7 @@ fn check_files(
     let git = GIT_PATHS.into_iter().filter(|path| !is_listed(path)).map(str::to_string);
     let own = relative(&model.path, &model.signature).filter(|path| !is_listed(path));
     let ignored = model.ignored.iter().cloned().chain(git).chain(own.clone()).collect();
-    let mut compared = compare(&model.path, statement, &ignored, verification.options.progress)?;
+    let mut compared = compare(&model.path, statement, &ignored, &verification.options.context)?;
     if model.ignore_unsigned {
         let is_unsigned = |difference: &Difference| *difference == Difference::Unsigned;
         let unsigned: Vec<String> = compared
@@ -219,7 +219,7 @@ fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement)
                 "a release that `modelseal build` sealed can show it, or another policy asks for less",
             ));
     }
-    excuse(&mut verification.report.checks, policy, verification.options.now);
+    excuse(&mut verification.report.checks, policy, verification.options.context.now);
     count_warnings(&mut verification.report.checks, policy);
 }
 

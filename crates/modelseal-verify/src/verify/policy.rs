@@ -19,7 +19,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
         manifest: &seal.manifest,
         previous: previous.as_ref().map(|previous| &previous.manifest),
         origin: verification.report.origin.unwrap_or(seal.manifest.internal().origin),
-        now: verification.options.now,
+        now: verification.options.context.now,
     };
     let mut judged = judge(&evidence);
     let checks = &mut verification.report.checks;

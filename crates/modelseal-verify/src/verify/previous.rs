@@ -57,15 +57,7 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
     let then =
         |signer: &TrustedSigner| TrustedSigner { rights: signer.rights.without_end(), ..signer.clone() };
     let signers: Vec<TrustedSigner> = options.signers.iter().map(then).collect();
-    let options = Options {
-        signers: &signers,
-        release: None,
-        attestations: &[],
-        outside: &[],
-        policy: None,
-        previous: None,
-        ..*options
-    };
+    let options = Options { hash: options.hash, context: options.context.clone(), ..Options::new(&signers) };
     let mut verification = Verification::new(target, &options)?;
     let seal = match seal::open(target)? {
         seal::Opened::Directory(root) => {

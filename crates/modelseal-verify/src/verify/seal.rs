@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, Target, Verification};
 use crate::report::Check;
 use modelseal_format::archive::{ArchiveReader, ReadError};
+use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Symlinks, open_regular};
 use modelseal_format::manifest::{LONGEST_SEAL, SEAL_PATH};
 use modelseal_format::release::{Seal, SealError};
@@ -105,10 +106,10 @@ pub enum Sealed {
 ///
 /// # Errors
 /// [`Error`]: the target could not be opened or read.
-pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
+pub fn read_sealed(target: &Target, context: &Context) -> Result<Sealed, Error> {
     let read = match open(target)? {
         Opened::Directory(root) => read_file(&root)?,
-        Opened::Archive(source) => read_from_archive(target, source)?,
+        Opened::Archive(source) => read_from_archive(target, source, context)?,
     };
     Ok(match read {
         Ok(seal) => Sealed::Read { seal: Box::new(seal) },
@@ -119,9 +120,10 @@ pub fn read_sealed(target: &Target) -> Result<Sealed, Error> {
 fn read_from_archive(
     target: &Target,
     source: Box<dyn Read + Send>,
+    context: &Context,
 ) -> Result<Result<Seal, SealError>, Error> {
     let absent = |reason| Ok(Err(SealError::Absent(reason)));
-    let read = ArchiveReader::new(source).and_then(|mut reader| reader.read_seal(Seal::read));
+    let read = ArchiveReader::new(source, context).and_then(|mut reader| reader.read_seal(Seal::read));
     match (read, target) {
         (Ok((_, read)), _) => Ok(read),
         (Err(ReadError::Io(source)), _) => Err(Error::io(target.path(), source)),

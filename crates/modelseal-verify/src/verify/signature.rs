@@ -18,7 +18,7 @@ pub(super) fn check_by<'a>(
     check: trust::Check<'_>,
 ) -> Option<Accepted<'a>> {
     let options = verification.options;
-    let accepted = match trust::accept(options.signers, bundle, check, options.now) {
+    let accepted = match trust::accept(options.signers, bundle, check, options.context.now) {
         Ok(accepted) => accepted,
         Err(refusal) => {
             let mut check = Check::fail("signature", refusal.message);
@@ -28,7 +28,7 @@ pub(super) fn check_by<'a>(
             return None;
         }
     };
-    let accepted = match accepted.acting(Role::Build, options.now) {
+    let accepted = match accepted.acting(Role::Build, options.context.now) {
         Ok(accepted) => accepted,
         Err(reason) => {
             let check = Check::fail("signature", format!("signed by {reason}"));

@@ -10,7 +10,6 @@ use super::{Error, Options, Target, Verification, Verified, archive, seal, verif
 use crate::report::Verdict;
 use modelseal_format::archive::{Entry, Flushing, Frame};
 use modelseal_format::digest::Consumer;
-use modelseal_format::interrupt::Unfinished;
 use modelseal_format::release::Receiver;
 
 /// Extracts an archive to `destination`, which must not exist, or be an empty directory.
@@ -76,7 +75,7 @@ fn extract(
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(written)?;
-    let _unfinished = Unfinished::new(temporary.path());
+    let _unfinished = verification.options.context.cancel().unfinished(temporary.path());
     let root = temporary.path().join("artifact");
     DirBuilder::new().create(&root).map_err(written)?;
 
@@ -102,7 +101,7 @@ fn extract(
         if purpose == Purpose::Deploy {
             make_durable(&root).map_err(written)?;
         }
-        modelseal_format::interrupt::check().map_err(|_| Error::Interrupted)?;
+        verification.options.context.check().map_err(|_| Error::Interrupted)?;
         // An empty directory is replaced; anything that appeared meanwhile is not.
         fs::rename(&root, destination).map_err(written)?;
         if purpose == Purpose::Deploy {

@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 use super::super::pointer::parse_lfs;
 use super::guarded::{is_special, special_file_around};
 use super::{Change, ChangeKind, CodeError, Exempt};
+use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Algorithms, Digest, Symlinks, hash_file};
 
 /// git's file modes, as they stand in a tree.
@@ -33,11 +34,13 @@ pub(super) fn compare(
     root: &Path,
     tree: &Tree<'_>,
     exempt: &Exempt,
+    context: &Context,
 ) -> Result<Comparison, CodeError> {
     let mut comparer = Comparer {
         repository,
         root,
         exempt,
+        context,
         tracked: BTreeMap::new(),
         files: BTreeMap::new(),
         changes: BTreeMap::new(),
@@ -54,6 +57,7 @@ struct Comparer<'a> {
     repository: &'a Repository,
     root: &'a Path,
     exempt: &'a Exempt,
+    context: &'a Context,
     tracked: BTreeMap<String, Tracked>,
     files: BTreeMap<String, Digest>,
     changes: BTreeMap<String, ChangeKind>,
@@ -101,7 +105,7 @@ impl Comparer<'_> {
     fn compare_tracked(&mut self) -> Result<(), CodeError> {
         let tracked = std::mem::take(&mut self.tracked);
         for (path, entry) in &tracked {
-            modelseal_format::interrupt::check().map_err(|_| digest::Error::Interrupted)?;
+            self.context.check().map_err(|_| digest::Error::Interrupted)?;
             let location = self.root.join(path);
             if is_below(&location, &self.exempt.declared) {
                 continue;
@@ -149,7 +153,14 @@ impl Comparer<'_> {
         }
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let right_mode = entry.mode != LINK && executable == (entry.mode == EXECUTABLE);
-        let digests = hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {})?.digests;
+        let digests = hash_file(
+            location,
+            Algorithms::SHA256,
+            Symlinks::Refuse,
+            &mut [],
+            &self.context.without_progress(),
+        )?
+        .digests;
         let Some(found) = digests.sha256 else {
             return Ok(OnDisk::Nothing);
         };
@@ -174,7 +185,7 @@ impl Comparer<'_> {
         let repository = Repository::open(location).map_err(git)?;
         let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(git)?;
         let tree = commit.tree().map_err(git)?;
-        let (files, changes) = compare(&repository, location, &tree, self.exempt)?;
+        let (files, changes) = compare(&repository, location, &tree, self.exempt, self.context)?;
         if commit.id() == id && changes.is_empty() {
             return Ok(same);
         }
@@ -221,7 +232,7 @@ impl Comparer<'_> {
         check_ignore_file(self.root)?;
         let mut walker = WalkDir::new(self.root).min_depth(1).into_iter();
         while let Some(found) = walker.next() {
-            modelseal_format::interrupt::check().map_err(|_| digest::Error::Interrupted)?;
+            self.context.check().map_err(|_| digest::Error::Interrupted)?;
             let found = found.map_err(|error| {
                 let path = error.path().unwrap_or(self.root).to_path_buf();
                 let failed = || io::Error::other("the walk failed");
@@ -270,7 +281,13 @@ impl Comparer<'_> {
     }
 
     fn add_untracked(&mut self, path: String, location: &Path) -> Result<(), CodeError> {
-        match hash_file(location, Algorithms::SHA256, Symlinks::Refuse, &mut [], &|_| {}) {
+        match hash_file(
+            location,
+            Algorithms::SHA256,
+            Symlinks::Refuse,
+            &mut [],
+            &self.context.without_progress(),
+        ) {
             Ok(read) => self.files.extend(read.digests.sha256.map(|digest| (path.clone(), digest))),
             Err(digest::Error::NotRegular { .. }) => {}
             Err(other) => return Err(other.into()),
