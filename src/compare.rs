@@ -21,7 +21,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use manifests::{Changed, Changes, Facts, changed_answers, compare_manifests, shared_rows};
+pub use manifests::{Changed, Changes, Source, changed_answers, compare_manifests, shared_rows};
 
 use modelseal_format::context::Context;
 use modelseal_format::digest::{Symlinks, open_regular};

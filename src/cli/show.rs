@@ -9,7 +9,7 @@ use super::output::{complain, print};
 use super::progress::context;
 use super::verify::target;
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::{ResourceDescriptor, Statement};
+use modelseal_format::manifest::{DataEvidence, Evidence, Model, ResourceDescriptor, Statement};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::Material;
 use modelseal_format::text::{Escaped, count, number};
@@ -92,8 +92,7 @@ fn environment(seal: &Seal) -> String {
     let release = format!("sha256:{}", seal.release);
     let mut label = release.replace(':', "-");
     label.truncate(LABEL_LENGTH);
-    let code = manifest.dependencies().iter().find(|input| input.name == "code");
-    let commit = code.and_then(|code| code.digest.git_commit.as_deref());
+    let commit = manifest.code().map(|code| code.commit());
     let origin = manifest.internal().origin.name();
     let mut lines = vec![
         ("MODELSEAL_MODEL", model.name.clone()),
@@ -183,32 +182,43 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
     let mut details = Vec::new();
     details.extend(input.digest.git_commit.as_ref().map(|commit| format!("gitCommit:{commit}")));
     details.push(input.digest.tagged());
-    let Some(facts) = &input.annotations else {
-        return details;
-    };
-    if let Some(model) = &facts.model {
-        details.push(format!("release of {}", Escaped(&model.directory())));
+    match input.evidence.as_deref() {
+        None => {}
+        Some(Evidence::Code(code)) => details.push(match &code.dirty[..] {
+            [] => "as committed".to_string(),
+            paths => {
+                let paths: Vec<String> =
+                    paths.iter().map(|path| modelseal_format::text::name(path)).collect();
+                format!("not as committed: {}", paths.join(", "))
+            }
+        }),
+        Some(Evidence::Base(base)) => {
+            let model = base.model.as_ref().map(Model::directory);
+            details.extend(model.map(|model| format!("release of {}", Escaped(&model))));
+            details.extend(size(base.files, base.bytes));
+        }
+        Some(Evidence::Data(data)) => details.extend(data_details(data)),
     }
-    if let (Some(files), Some(bytes)) = (facts.files, facts.bytes) {
-        details.push(format!("{}, {} bytes", count(files, "file", "files"), number(bytes)));
-    }
-    details.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
-    if let Some(labels) = &facts.labels {
+    details
+}
+
+fn size(files: Option<u64>, bytes: Option<u64>) -> Option<String> {
+    let (files, bytes) = (files?, bytes?);
+    Some(format!("{}, {} bytes", count(files, "file", "files"), number(bytes)))
+}
+
+fn data_details(data: &DataEvidence) -> Vec<String> {
+    let mut details = Vec::new();
+    details.extend(size(data.files, data.bytes));
+    details.extend(data.rows.map(|rows| count(rows, "row", "rows")));
+    if let Some(labels) = &data.labels {
         let counts = labels
             .iter()
             .map(|(label, rows)| format!("{}: {}", modelseal_format::text::name(label), number(*rows)));
         details.push(format!("labels {}", counts.collect::<Vec<_>>().join(", ")));
     }
-    if let (Some(oldest), Some(newest)) = (&facts.oldest, &facts.newest) {
+    if let (Some(oldest), Some(newest)) = (&data.oldest, &data.newest) {
         details.push(format!("records from {} to {}", Escaped(oldest), Escaped(newest)));
-    }
-    match facts.dirty.as_deref() {
-        Some([]) => details.push("as committed".to_string()),
-        Some(paths) => {
-            let paths: Vec<String> = paths.iter().map(|path| modelseal_format::text::name(path)).collect();
-            details.push(format!("not as committed: {}", paths.join(", ")));
-        }
-        None => {}
     }
     details
 }

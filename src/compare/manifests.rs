@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use modelseal_build::profile::{Overlap, overlap};
 use modelseal_format::manifest::{
-    Annotations, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs,
+    BaseEvidence, DataEvidence, Evidence, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs,
 };
 
 /// Two values under one name; `None`: there was none.
@@ -19,8 +19,8 @@ pub struct Changed<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Data sources, with what is known about each.
-    pub data: Vec<Changed<Facts>>,
-    pub base: Vec<Changed<Facts>>,
+    pub data: Vec<Changed<Source>>,
+    pub base: Vec<Changed<Source>>,
     /// `dirHash` of the code, if it is not the same.
     pub code: Option<Changed<String>>,
     /// The command, if it is not the same.
@@ -39,14 +39,39 @@ pub struct Changes {
 
 /// A data set or base model: its digest, and what was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct Source {
     pub digest: String,
-    pub annotations: Annotations,
+    pub evidence: Option<Evidence>,
+}
+
+impl Source {
+    pub fn data(&self) -> Option<&DataEvidence> {
+        match &self.evidence {
+            Some(Evidence::Data(data)) => Some(data),
+            _ => None,
+        }
+    }
+
+    pub fn base(&self) -> Option<&BaseEvidence> {
+        match &self.evidence {
+            Some(Evidence::Base(base)) => Some(base),
+            _ => None,
+        }
+    }
+
+    /// How many bytes and files it has.
+    pub fn size(&self) -> (Option<u64>, Option<u64>) {
+        match &self.evidence {
+            Some(Evidence::Data(data)) => (data.bytes, data.files),
+            Some(Evidence::Base(base)) => (base.bytes, base.files),
+            _ => (None, None),
+        }
+    }
 }
 
 /// How much of their rows the two sides of a data source share; `None` where that was not sealed.
-pub fn shared_rows(change: &Changed<Facts>) -> Option<Overlap> {
-    let sketch = |facts: &Option<Facts>| facts.as_ref()?.annotations.sketch.clone();
+pub fn shared_rows(change: &Changed<Source>) -> Option<Overlap> {
+    let sketch = |source: &Option<Source>| source.as_ref()?.data()?.sketch.clone();
     overlap(&sketch(&change.old)?, &sketch(&change.new)?)
 }
 
@@ -68,16 +93,15 @@ pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
             .filter(|change| change.name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/')))
             .collect()
     };
-    let facts = |statement: &Statement, name: &str| {
-        let input = statement.dependencies().iter().find(|input| input.name == name)?;
-        let annotations = input.annotations.as_deref().cloned().unwrap_or_default();
-        Some(Facts { digest: input.digest.tagged(), annotations })
+    let source = |statement: &Statement, name: &str| {
+        let input = statement.input(name)?;
+        Some(Source { digest: input.digest.tagged(), evidence: input.evidence.as_deref().cloned() })
     };
     let sources = |kind: &str| {
         let change = |change: &&InputChange| Changed {
             name: change.name[kind.len() + 1..].to_string(),
-            old: facts(old, &change.name),
-            new: facts(new, &change.name),
+            old: source(old, &change.name),
+            new: source(new, &change.name),
         };
         of_kind(kind).iter().map(change).collect()
     };

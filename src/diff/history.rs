@@ -21,8 +21,7 @@ pub struct History {
 
 /// The sealed commit of a release.
 pub(super) fn commit(statement: &Statement) -> Option<&str> {
-    let code = statement.dependencies().iter().find(|input| input.name == "code")?;
-    code.digest.git_commit.as_deref()
+    statement.code().map(|code| code.commit())
 }
 
 /// The repository around a directory, if it holds the commits of both.

@@ -55,9 +55,8 @@ pub(super) fn compare(
 
 /// A lock file as the commit of a release holds it, if it is the sealed one.
 fn content(repository: &Repository, statement: &Statement, file: &str) -> Option<String> {
-    let find = |name: &str| statement.dependencies().iter().find(|input| input.name == name);
-    let sealed = find(&format!("environment/{file}"))?.digest.sha256?;
-    let directory = Path::new(find("recipe")?.uri.as_deref()?).parent()?.to_path_buf();
+    let sealed = statement.input(&format!("environment/{file}"))?.digest.sha256?;
+    let directory = Path::new(statement.recipe()?.uri.as_deref()?).parent()?.to_path_buf();
     let tree = repository.find_commit(Oid::from_str(commit(statement)?).ok()?).ok()?.tree().ok()?;
     let entry = tree.get_path(&directory.join(file)).ok()?;
     let blob = repository.find_blob(entry.id()).ok()?;

@@ -1,8 +1,8 @@
 //! The difference in words: one section for each factor, and for what came out.
 
 use super::{Difference, Factor, State};
-use crate::compare::{Changed, Facts, changed_answers, shared_rows};
-use modelseal_format::manifest::ProbeFacts;
+use crate::compare::{Changed, Source, changed_answers, shared_rows};
+use modelseal_format::manifest::{Model, ProbeFacts};
 use modelseal_format::text::{Escaped, name, number, short};
 
 /// A section with its details, a line each.
@@ -145,47 +145,46 @@ fn value(change: &Changed<String>) -> String {
 }
 
 /// A data set or base model.
-fn source(change: &Changed<Facts>) -> Vec<String> {
+fn source(change: &Changed<Source>) -> Vec<String> {
     let (old, new) = match (&change.old, &change.new) {
         (Some(old), Some(new)) => (old, new),
         (None, _) => return vec![format!("{} is new", name(&change.name))],
         (_, None) => return vec![format!("{} is gone", name(&change.name))],
     };
-    let digest = |facts: &Facts| {
-        facts.digest.split_once(':').map_or(String::new(), |(kind, hex)| format!("{kind}:{}", short(hex)))
+    let digest = |source: &Source| {
+        source.digest.split_once(':').map_or(String::new(), |(kind, hex)| format!("{kind}:{}", short(hex)))
     };
     let mut lines = vec![format!("{}  {} → {}", name(&change.name), digest(old), digest(new))];
-    let (left, right) = (&old.annotations, &new.annotations);
-    let mut count = |what: &str, left: Option<u64>, right: Option<u64>| {
-        if let (Some(left), Some(right)) = (left, right)
-            && left != right
-        {
-            lines.push(format!("  {what}  {} → {}", number(left), number(right)));
+    let ((left_bytes, left_files), (right_bytes, right_files)) = (old.size(), new.size());
+    lines.extend(moved("files", left_files, right_files));
+    lines.extend(moved("bytes", left_bytes, right_bytes));
+    if let (Some(left), Some(right)) = (old.data(), new.data()) {
+        lines.extend(moved("rows", left.rows, right.rows));
+        lines.extend(moved("rows without a label", left.nulls, right.nulls));
+        lines.extend(shared_rows(change).map(|overlap| {
+            let about = if overlap.is_exact { "" } else { "about " };
+            format!("  distinct rows in both  {about}{:.1} %", 100.0 * overlap.share)
+        }));
+        if left.newest != right.newest {
+            let shown = |newest: &Option<String>| newest.clone().unwrap_or_else(|| "none".to_string());
+            let (left, right) = (shown(&left.newest), shown(&right.newest));
+            lines.push(format!("  newest record  {} → {}", Escaped(&left), Escaped(&right)));
         }
-    };
-    count("files", left.files, right.files);
-    count("bytes", left.bytes, right.bytes);
-    count("rows", left.rows, right.rows);
-    count("rows without a label", left.nulls, right.nulls);
-    lines.extend(shared_rows(change).map(|overlap| {
-        let about = if overlap.is_exact { "" } else { "about " };
-        format!("  distinct rows in both  {about}{:.1} %", 100.0 * overlap.share)
-    }));
-    if left.newest != right.newest {
-        let shown = |newest: &Option<String>| newest.clone().unwrap_or_else(|| "none".to_string());
-        lines.push(format!(
-            "  newest record  {} → {}",
-            Escaped(&shown(&left.newest)),
-            Escaped(&shown(&right.newest))
-        ));
+        lines.extend(labels(left.labels.as_ref(), right.labels.as_ref()));
     }
-    lines.extend(labels(left.labels.as_ref(), right.labels.as_ref()));
-    if let (Some(left), Some(right)) = (&left.model, &right.model)
+    let model = |source: &Source| source.base().and_then(|base| base.model.as_ref()).map(Model::directory);
+    if let (Some(left), Some(right)) = (model(old), model(new))
         && left != right
     {
-        lines.push(format!("  release  {} → {}", Escaped(&left.directory()), Escaped(&right.directory())));
+        lines.push(format!("  release  {} → {}", Escaped(&left), Escaped(&right)));
     }
     lines
+}
+
+/// A count that is sealed in both releases and differs.
+fn moved(what: &str, left: Option<u64>, right: Option<u64>) -> Option<String> {
+    let (left, right) = (left?, right?);
+    (left != right).then(|| format!("  {what}  {} → {}", number(left), number(right)))
 }
 
 /// How many answers are not the same, and how many different ones there are.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, fault};
-use modelseal_format::manifest::{Annotations, TimeForms, Timeline};
+use modelseal_format::manifest::{DataEvidence, TimeForms, Timeline};
 use modelseal_verify::gate::{self, Evidence};
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::Status;
@@ -66,14 +66,14 @@ impl Source<'_> {
     }
 
     /// The release with other facts about this source; `None`: it has nothing to change.
-    fn changed(&self, change: impl Fn(&mut Annotations) -> bool) -> Result<Option<Attempt>, Error> {
+    fn changed(&self, change: impl Fn(&mut DataEvidence) -> bool) -> Result<Option<Attempt>, Error> {
         self.healthy.changed_data(self.name, change)
     }
 
     fn times(&self) -> Result<Vec<Fault>, Error> {
         let now = self.now;
         let at = |seconds: i64| Timestamp::from_second(now.as_second() + seconds).unwrap_or(now).to_string();
-        let with_times = |change: &dyn Fn(&mut Annotations)| {
+        let with_times = |change: &dyn Fn(&mut DataEvidence)| {
             self.changed(|facts| {
                 let has = facts.newest.is_some();
                 if has {
@@ -84,7 +84,7 @@ impl Source<'_> {
         };
         let before = self.previous.data(self.name).and_then(|facts| facts.newest.clone());
         // Whatever the newest record is, the oldest one is no newer.
-        let newest = |facts: &mut Annotations, time: Option<String>| {
+        let newest = |facts: &mut DataEvidence, time: Option<String>| {
             facts.oldest.clone_from(&time);
             facts.newest = time;
         };
@@ -147,20 +147,17 @@ impl Source<'_> {
 
 fn refresh_faults(healthy: &Draft<'_>, previous: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     let cure = "[refresh] inert = \"fail\"";
-    let old = |name: &str| {
-        let inputs = previous.manifest.dependencies();
-        inputs.iter().find(|input| input.name == name).and_then(|input| input.annotations.clone())
-    };
+    let old = |name: &str| previous.manifest.input(name).and_then(|input| input.data());
     let has_sketch = previous
         .manifest
         .dependencies()
         .iter()
-        .any(|input| input.annotations.as_ref().is_some_and(|facts| facts.sketch.is_some()));
+        .any(|input| input.data().is_some_and(|data| data.sketch.is_some()));
     let same_rows = healthy.changed(|manifest| {
         for input in manifest.dependencies_mut() {
-            let before = old(&input.name).and_then(|facts| facts.sketch);
-            if let (Some(facts), Some(before)) = (&mut input.annotations, before) {
-                facts.sketch = Some(before);
+            let before = old(&input.name).and_then(|data| data.sketch.clone());
+            if let (Some(data), Some(before)) = (input.data_mut(), before) {
+                data.sketch = Some(before);
             }
         }
     })?;
@@ -214,12 +211,12 @@ impl Labels {
 }
 
 /// Counts that can be multiplied without running over.
-fn has_sane_rows(facts: &Annotations) -> bool {
+fn has_sane_rows(facts: &DataEvidence) -> bool {
     facts.rows.is_some_and(|rows| rows < 1 << 50)
 }
 
 /// Other counts of classes and rows, spread evenly over the same time: nothing but the counts is at fault.
-fn spread(facts: &mut Annotations) {
+fn spread(facts: &mut DataEvidence) {
     let rows = facts.rows.unwrap_or(0);
     facts.time_forms = facts.time_forms.map(|_| TimeForms { dates: rows, ..TimeForms::default() });
     let Some(timeline) = &mut facts.timeline else { return };
@@ -263,7 +260,7 @@ fn sort_by_time(timeline: &mut Timeline) -> bool {
     true
 }
 
-fn scale(facts: &mut Annotations, scaled: impl Fn(u64) -> u64) -> bool {
+fn scale(facts: &mut DataEvidence, scaled: impl Fn(u64) -> u64) -> bool {
     let Some(rows) = facts.rows.filter(|_| has_sane_rows(facts)) else { return false };
     facts.rows = Some(scaled(rows));
     if let Some(labels) = &mut facts.labels {

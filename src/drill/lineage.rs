@@ -2,7 +2,7 @@
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, Rebuilt, fault};
-use modelseal_format::manifest::{Missing, Origin, ResourceDescriptor, Statement};
+use modelseal_format::manifest::{CodeEvidence, Evidence, Missing, Origin, ResourceDescriptor, Statement};
 
 const NO_CODE: &str = "no code was sealed";
 
@@ -84,8 +84,8 @@ fn code(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
         Ok::<_, Error>(changed.then_some(attempt))
     };
     let dirty = code(&|code| {
-        let facts = code.annotations.get_or_insert_default();
-        facts.dirty = Some(vec!["train.py".to_string()]);
+        let dirty = vec!["train.py".to_string()];
+        code.evidence = Some(Box::new(Evidence::Code(CodeEvidence { dirty })));
         true
     })?;
     let elsewhere = code(&|code| {

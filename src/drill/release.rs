@@ -12,7 +12,7 @@ use modelseal_format::archive::Entry;
 use modelseal_format::digest::Digest;
 use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
-    Annotations, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
+    DataEvidence, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
     Statement, Subject, model_signature_payload,
 };
 use modelseal_format::release::{entry, frame};
@@ -110,12 +110,12 @@ impl<'a> Draft<'a> {
     pub(super) fn changed_data(
         &self,
         name: &str,
-        change: impl Fn(&mut Annotations) -> bool,
+        change: impl Fn(&mut DataEvidence) -> bool,
     ) -> Result<Option<Attempt>, Error> {
         let mut draft = self.clone();
         let mut sources = draft.manifest.dependencies_mut().iter_mut();
         let source = sources.find(|input| input.name.strip_prefix("data/") == Some(name));
-        if !source.and_then(|input| input.annotations.as_deref_mut()).is_some_and(change) {
+        if !source.and_then(|input| input.data_mut()).is_some_and(change) {
             return Ok(None);
         }
         Ok(Some(Attempt::trusted(draft.archive()?)))
@@ -136,14 +136,12 @@ impl<'a> Draft<'a> {
 
     /// The names of its data sources.
     pub(super) fn sources(&self) -> Vec<String> {
-        let inputs = self.manifest.dependencies().iter();
-        inputs.filter_map(|input| input.name.strip_prefix("data/")).map(str::to_string).collect()
+        self.manifest.inputs("data").map(|(name, _)| name.to_string()).collect()
     }
 
     /// What is sealed about a data source.
-    pub(super) fn data(&self, name: &str) -> Option<&Annotations> {
-        let mut inputs = self.manifest.dependencies().iter();
-        inputs.find(|input| input.name.strip_prefix("data/") == Some(name))?.annotations.as_deref()
+    pub(super) fn data(&self, name: &str) -> Option<&DataEvidence> {
+        self.manifest.data(name)
     }
 
     /// A fault with the name of what it breaks, where there are several.
@@ -163,7 +161,7 @@ fn refresh(input: &mut ResourceDescriptor, now: Timestamp) {
         Some(_) => input.digest.sha256 = Some(other),
         None => input.digest.dir_hash = Some(other),
     }
-    let Some(facts) = &mut input.annotations else { return };
+    let Some(facts) = input.data_mut() else { return };
     if let Some(sketch) = &mut facts.sketch {
         for hash in sketch.hashes.iter_mut().step_by(2) {
             *hash ^= 1;

@@ -33,15 +33,14 @@ impl OutsideCheck for RemoteCommit {
 }
 
 fn look(manifest: &Statement, context: &Context) -> Result<Check, Error> {
-    let Some(code) = manifest.dependencies().iter().find(|input| input.name == "code") else {
+    let Some(code) = manifest.code() else {
         return Ok(Check::unknown(ID, "no commit was sealed"));
     };
-    let Some(remote) = code.uri.as_deref().and_then(|uri| uri.strip_prefix("git+")) else {
+    let Some(remote) = code.remote() else {
         let message = format!("no remote was sealed: {NOBODY}");
         return Ok(Check::fail(ID, message).hint("push the commit, and build from a clone of that remote"));
     };
-    let commit = code.digest.git_commit.as_deref().unwrap_or_default();
-    match ask(manifest, remote, commit, context) {
+    match ask(manifest, remote, code.commit(), context) {
         Ok(check) => Ok(check),
         Err(Stopped::Scratch(source)) => Err(Error::Io { path: std::env::temp_dir(), source }),
         Err(Stopped::Input(error)) => Err(Error::Outside(Box::new(error))),
@@ -67,8 +66,7 @@ impl From<checkout::Error> for Stopped {
 
 fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> Result<Check, Stopped> {
     let scratch = Scratch::new(context.cancel()).map_err(Stopped::Scratch)?;
-    let recipe = manifest.dependencies().iter().find(|input| input.name == "recipe");
-    let recipe = recipe.and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+    let recipe = manifest.recipe().and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
     let checkout = Checkout::new(
         &Programs::new(&[]),
         scratch.path(),

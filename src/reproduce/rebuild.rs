@@ -118,12 +118,11 @@ impl Rebuilder<'_> {
             let reason = "the artifact was adopted: the manifest does not say which command made it";
             return Err(not_tried(reason, "seal it with a `[run]` in the recipe"));
         }
-        let code = self.manifest.dependencies().iter().find(|input| input.name == "code");
-        let Some(commit) = code.and_then(|code| code.digest.git_commit.as_deref()) else {
+        let Some(code) = self.manifest.code() else {
             return Err(not_tried("no code revision was sealed", ""));
         };
-        let dirty = code.and_then(|code| code.annotations.as_ref()).and_then(|facts| facts.dirty.as_ref());
-        if let Some(path) = dirty.and_then(|paths| paths.first()) {
+        let commit = code.commit();
+        if let Some(path) = code.dirty().first() {
             let reason = format!(
                 "the work tree was not what the commit holds: {}",
                 modelseal_format::text::name(path)
@@ -272,8 +271,8 @@ impl Rebuilder<'_> {
 
     /// A clone of the commit with every input in its place, all of it what was sealed.
     fn checkout(&self, source: &Source, commit: &str, place: &Path) -> Result<Checkout, Stopped> {
-        let find = |name: &str| self.manifest.dependencies().iter().find(|input| input.name == name);
-        let path = find("recipe").and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
+        let find = |name: &str| self.manifest.input(name);
+        let path = self.manifest.recipe().and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
         let checkout = Checkout::new(
             self.options.confinement.programs(),
             place,

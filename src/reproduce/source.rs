@@ -31,8 +31,7 @@ impl Source {
         commit: &str,
         notes: &mut Vec<String>,
     ) -> Result<Self, Stopped> {
-        let sealed = manifest.dependencies().iter().find(|input| input.name == "code");
-        let remote = sealed.and_then(|code| code.uri.as_deref()).and_then(|uri| uri.strip_prefix("git+"));
+        let remote = manifest.code().and_then(|code| code.remote());
         let remote = remote.map(str::to_string);
         match named {
             Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),

@@ -6,6 +6,7 @@
 mod attestation;
 mod behaviour;
 mod canonical;
+mod descriptor;
 mod evidence;
 mod inputs;
 mod model_signature;
@@ -24,6 +25,9 @@ pub use attestation::{
 };
 pub use behaviour::{Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally};
 use canonical::{serialises_to, to_json, write_json};
+pub use descriptor::{
+    BaseEvidence, CodeEvidence, DataEvidence, DependencyDigest, Evidence, ResourceDescriptor,
+};
 pub use evidence::{
     LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
@@ -33,12 +37,11 @@ pub use object::Object;
 pub use parse::{ParseError, parse};
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
 pub use provenance::{
-    Annotations, Builder, BuilderVersion, CommandOutput, Demand, DependencyDigest, ExternalParameters,
-    InternalParameters, LAST_RELEASE, Missing, Model, Origin, Provenance, ResourceDescriptor, RunDetails,
-    Rung,
+    Builder, BuilderVersion, CommandOutput, Demand, ExternalParameters, InternalParameters, LAST_RELEASE,
+    Missing, Model, Origin, Provenance, RunDetails, Rung,
 };
 pub use reader::{ManifestReader, ReadManifest, check_predicate};
-pub use statement::{ContentHash, FileFacts, Statement, Subject, SubjectDigest};
+pub use statement::{Code, ContentHash, FileFacts, Statement, Subject, SubjectDigest};
 pub use tolerance::Tolerance;
 pub use validate::InvalidManifest;
 pub use value::Value;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::policy::{Policy, Warnings};
 use crate::report::{Check, Status};
-use modelseal_format::manifest::{Annotations, Origin, ResourceDescriptor, Statement};
+use modelseal_format::manifest::{DataEvidence, Origin, Statement};
 
 pub use behaviour::judge_probe;
 
@@ -107,8 +107,7 @@ fn origin(check: &mut Check, evidence: &Evidence<'_>) {
 
 fn code(check: &mut Check, evidence: &Evidence<'_>) {
     let Some(demand) = &evidence.policy.tables.code else { return };
-    let sealed = evidence.manifest.dependencies().iter().find(|input| input.name == "code");
-    let Some(sealed) = sealed else {
+    let Some(sealed) = evidence.manifest.code() else {
         check.status = Status::Fail;
         check.message = "no code revision was sealed, and the policy demands one".to_string();
         return;
@@ -118,7 +117,7 @@ fn code(check: &mut Check, evidence: &Evidence<'_>) {
         check.message = message;
     };
     if let Some(remote) = &demand.remote {
-        let found = sealed.uri.as_deref().map(|uri| uri.trim_start_matches("git+"));
+        let found = sealed.remote();
         if found != Some(remote.as_str()) {
             let found = found.map_or("no remote".to_string(), modelseal_format::text::name);
             fail(
@@ -131,8 +130,7 @@ fn code(check: &mut Check, evidence: &Evidence<'_>) {
             return;
         }
     }
-    let dirty = sealed.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
-    if let (Some(false), Some(path)) = (demand.dirty, dirty.and_then(|dirty| dirty.first())) {
+    if let (Some(false), Some(path)) = (demand.dirty, sealed.dirty().first()) {
         fail(
             check,
             format!(
@@ -172,37 +170,31 @@ pub fn count_warnings(checks: &mut [Check], policy: &Policy) {
 }
 
 impl<'a> Evidence<'a> {
-    fn data(&self, name: &str) -> Option<&'a Annotations> {
-        data(self.manifest, name)
+    fn data(&self, name: &str) -> Option<&'a DataEvidence> {
+        self.manifest.data(name)
     }
 
-    fn previous_data(&self, name: &str) -> Option<&'a Annotations> {
-        data(self.previous?, name)
+    fn previous_data(&self, name: &str) -> Option<&'a DataEvidence> {
+        self.previous?.data(name)
     }
-}
-
-fn data<'a>(manifest: &'a Statement, name: &str) -> Option<&'a Annotations> {
-    source(manifest, name)?.annotations.as_deref()
-}
-
-fn source<'a>(manifest: &'a Statement, name: &str) -> Option<&'a ResourceDescriptor> {
-    let is_it = |input: &&ResourceDescriptor| input.name.strip_prefix("data/") == Some(name);
-    manifest.dependencies().iter().find(is_it)
 }
 
 /// One data source under judgement.
 struct Source<'a> {
     name: &'a str,
-    facts: &'a Annotations,
+    facts: &'a DataEvidence,
     /// The same source of the previous release.
-    previous: Option<&'a Annotations>,
+    previous: Option<&'a DataEvidence>,
     evidence: &'a Evidence<'a>,
 }
 
 impl Source<'_> {
     /// Whether the previous release has the very same data.
     fn is_same_as_before(&self) -> bool {
-        let digest = |manifest: &Statement| source(manifest, self.name).map(|input| input.digest.tagged());
+        let digest = |manifest: &Statement| {
+            let mut sources = manifest.inputs("data");
+            sources.find(|(name, _)| *name == self.name).map(|(_, input)| input.digest.tagged())
+        };
         self.evidence.previous.and_then(digest) == digest(self.evidence.manifest)
     }
 

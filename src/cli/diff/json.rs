@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::compare::{Changed, Facts, changed_answers, shared_rows};
+use crate::compare::{Changed, Source, changed_answers, shared_rows};
 use crate::diff::{Difference, Side, State};
-use modelseal_format::manifest::ProbeFacts;
+use modelseal_format::manifest::{DataEvidence, Evidence, ProbeFacts};
 
 #[derive(Serialize)]
 struct Wire<'a> {
@@ -61,7 +61,7 @@ struct WireOverlap {
 struct WireFacts<'a> {
     digest: &'a str,
     /// Without what only programs read: the sketch and the timeline.
-    facts: modelseal_format::manifest::Annotations,
+    facts: Evidence,
 }
 
 #[derive(Serialize)]
@@ -201,14 +201,16 @@ fn side(side: &Side) -> WireSide<'_> {
     }
 }
 
-fn source(change: &Changed<Facts>) -> WireSource<'_> {
-    fn facts(facts: &Facts) -> WireFacts<'_> {
-        let annotations = modelseal_format::manifest::Annotations {
-            sketch: None,
-            timeline: None,
-            ..facts.annotations.clone()
+fn source(change: &Changed<Source>) -> WireSource<'_> {
+    fn facts(source: &Source) -> WireFacts<'_> {
+        let evidence = match &source.evidence {
+            Some(Evidence::Data(data)) => {
+                Evidence::Data(DataEvidence { sketch: None, timeline: None, ..data.clone() })
+            }
+            Some(other) => other.clone(),
+            None => Evidence::Data(DataEvidence::default()),
         };
-        WireFacts { digest: &facts.digest, facts: annotations }
+        WireFacts { digest: &source.digest, facts: evidence }
     }
     WireSource {
         name: &change.name,

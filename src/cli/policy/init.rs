@@ -15,7 +15,7 @@ use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::cli::arguments::Format;
 use modelseal_format::archive::write_new;
-use modelseal_format::manifest::{Annotations, Basis, Byproduct, Statement};
+use modelseal_format::manifest::{Basis, Byproduct, DataEvidence, Statement};
 use modelseal_verify::config::Age;
 use modelseal_verify::gate::{self, Evidence};
 use modelseal_verify::policy::Policy;
@@ -148,10 +148,9 @@ impl Writer<'_> {
             )),
         );
         self.code(&mut text);
-        for input in self.manifest.dependencies() {
-            let name = input.name.strip_prefix("data/");
-            if let (Some(name), Some(facts)) = (name, &input.annotations) {
-                self.data(&mut text, name, facts)?;
+        for (name, input) in self.manifest.inputs("data") {
+            if let Some(data) = input.data() {
+                self.data(&mut text, name, data)?;
             }
         }
         text += "\n[refresh]                   # against --previous\n\
@@ -165,11 +164,9 @@ impl Writer<'_> {
     }
 
     fn code(&self, text: &mut String) {
-        let Some(code) = self.manifest.dependencies().iter().find(|input| input.name == "code") else {
-            return;
-        };
+        let Some(code) = self.manifest.code() else { return };
         *text += "\n[code]\n";
-        match code.uri.as_deref().and_then(|uri| uri.strip_prefix("git+")) {
+        match code.remote() {
             Some(remote) => {
                 let _ = writeln!(text, "remote = {}", quoted(remote));
             }
@@ -177,14 +174,13 @@ impl Writer<'_> {
                 *text += "# remote = \"https://…\"       # none was sealed: nobody else can fetch this code\n"
             }
         }
-        let dirty = code.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
-        *text += match dirty.is_some_and(|paths| !paths.is_empty()) {
-            true => "# dirty = false             # this release was not as committed\n",
-            false => "dirty = false\n",
+        *text += match code.dirty().is_empty() {
+            false => "# dirty = false             # this release was not as committed\n",
+            true => "dirty = false\n",
         };
     }
 
-    fn data(&self, text: &mut String, name: &str, facts: &Annotations) -> anyhow::Result<()> {
+    fn data(&self, text: &mut String, name: &str, facts: &DataEvidence) -> anyhow::Result<()> {
         let _ = writeln!(text, "\n[data.{name}]");
         match facts.newest.as_ref().and_then(|time| time.parse::<Timestamp>().ok()) {
             Some(newest) => {

@@ -201,7 +201,7 @@ fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Mat
 
 fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
     let digest = Digest::sha256(recipe.text.as_bytes());
-    let sealed = statement.dependencies().iter().find(|input| input.name == "recipe");
+    let sealed = statement.recipe();
     if sealed.is_some_and(|sealed| sealed.digest.sha256 == Some(digest)) {
         return Ok(());
     }
@@ -239,7 +239,7 @@ fn compare_code(
     options: &Options<'_>,
     written: &[std::path::PathBuf],
 ) -> Result<(), Error> {
-    let stated = statement.dependencies().iter().find(|input| input.name == "code");
+    let stated = statement.code();
     let found = work_tree(recipe)?;
     let read = |work_tree: &WorkTree| {
         work_tree.read(&exempt(recipe, &options.data, written), &options.context).map_err(inputs::Error::from)
@@ -253,28 +253,26 @@ fn compare_code(
         (None, None) => return Ok(()),
         (Some(stated), Some(found)) => (stated, found),
         (None, Some(found)) => return differs("commit", None, Some(&found.commit)),
-        (Some(stated), None) => return differs("commit", stated.digest.git_commit.as_deref(), None),
+        (Some(stated), None) => return differs("commit", Some(stated.commit()), None),
     };
-    let remote = stated.uri.as_deref().map(|uri| uri.strip_prefix("git+").unwrap_or(uri));
     for (what, stated, found) in [
-        ("remote", remote, found.remote.as_deref()),
-        ("commit", stated.digest.git_commit.as_deref(), Some(found.commit.as_str())),
-        ("tree", stated.digest.git_tree.as_deref(), Some(found.tree.as_str())),
+        ("remote", stated.remote(), found.remote.as_deref()),
+        ("commit", Some(stated.commit()), Some(found.commit.as_str())),
+        ("tree", Some(stated.tree()), Some(found.tree.as_str())),
     ] {
         if stated != found {
             return differs(what, stated, found);
         }
     }
     // Files that a command has left are new; what the commit holds has to be as it holds it, or was stated not to be.
-    let dirty = stated.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
-    let is_stated = |change: &inputs::Change| dirty.is_some_and(|dirty| dirty.contains(&change.path));
+    let is_stated = |change: &inputs::Change| stated.dirty().contains(&change.path);
     let mut tracked = found.changes.iter().filter(|change| change.kind != inputs::ChangeKind::Untracked);
     if let Some(change) = tracked.find(|change| !is_stated(change)) {
         let name = modelseal_format::text::name(&change.path);
         let message = format!("{name} of this work tree is not as committed, and it does not state that");
         return Err(Error::Statement(message));
     }
-    if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.digest.dir_hash) {
+    if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.directory_hash()) {
         return Ok(());
     }
     Err(Error::Statement("the code of this work tree is not the one that it states".to_string()))

@@ -9,13 +9,13 @@ use crate::cache::Cache;
 use modelseal_format::archive::{ArchiveReader, ReadError};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Algorithms, FileDigests, Symlinks, open_regular};
-use modelseal_format::manifest::{Annotations, DependencyDigest, Subject};
+use modelseal_format::manifest::{BaseEvidence, DependencyDigest, Subject};
 use modelseal_format::release::{Discard, Seal, read_contents};
 
 /// What a base model turned out to be.
 pub struct BaseFacts {
     pub digest: DependencyDigest,
-    pub annotations: Annotations,
+    pub evidence: BaseEvidence,
 }
 
 /// Reads a base model. A sealed archive must be whole; who signed it is not looked at, because its release
@@ -35,9 +35,9 @@ pub fn read_base(
         return Ok(facts);
     }
     let facts = read_source(path, symlinks, None, cache, context)?;
-    let annotations =
-        Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
-    Ok(BaseFacts { digest: facts.digest, annotations })
+    let evidence =
+        BaseEvidence { bytes: Some(facts.bytes), files: Some(facts.files), ..BaseEvidence::default() };
+    Ok(BaseFacts { digest: facts.digest, evidence })
 }
 
 /// `None`: not one of our archives.
@@ -72,11 +72,10 @@ fn read_release(path: &Path, context: &Context) -> Result<Option<BaseFacts>, Err
     let files = seal.manifest.files();
     Ok(Some(BaseFacts {
         digest: DependencyDigest::file(seal.release),
-        annotations: Annotations {
+        evidence: BaseEvidence {
             model: Some(seal.manifest.model().clone()),
             files: Some(files.len() as u64),
             bytes: Some(files.iter().map(Subject::size).sum()),
-            ..Annotations::default()
         },
     }))
 }

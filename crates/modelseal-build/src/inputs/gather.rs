@@ -12,7 +12,9 @@ use crate::profile::{Columns, Profile};
 use crate::recipe::{Data, Recipe};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{Algorithms, Consumer, Digest, Symlinks, hash_file};
-use modelseal_format::manifest::{Annotations, DependencyDigest, Missing, ResourceDescriptor, Value};
+use modelseal_format::manifest::{
+    CodeEvidence, DataEvidence, DependencyDigest, Evidence, Missing, ResourceDescriptor, Value,
+};
 use modelseal_verify::config::Age;
 
 /// How the inputs are to be read.
@@ -79,7 +81,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
             name: format!("base/{}", base.name.get_ref()),
             uri: Some(base.path.get_ref().clone()),
             digest: facts.digest,
-            annotations: Some(Box::new(facts.annotations)),
+            evidence: Some(Box::new(Evidence::Base(facts.evidence))),
         });
     }
     inputs.add_settings(recipe, options.context)?;
@@ -116,7 +118,7 @@ impl Inputs {
                 dir_hash: Some(code.dir_hash),
                 sha256: None,
             },
-            annotations: Some(Box::new(Annotations { dirty: Some(dirty), ..Annotations::default() })),
+            evidence: Some(Box::new(Evidence::Code(CodeEvidence { dirty }))),
         });
         self.changes = code.changes;
         Ok(())
@@ -134,7 +136,7 @@ impl Inputs {
             name: "recipe".to_string(),
             uri: Some(path.to_string_lossy().into_owned()),
             digest: DependencyDigest::file(Digest::sha256(recipe.text.as_bytes())),
-            annotations: None,
+            evidence: None,
         });
     }
 
@@ -161,7 +163,7 @@ impl Inputs {
         self.dependencies.push(ResourceDescriptor {
             name: format!("data/{name}"),
             uri: Some(data.path.get_ref().clone()),
-            annotations: Some(Box::new(annotations(&facts, &columns))),
+            evidence: Some(Box::new(Evidence::Data(data_evidence(&facts, &columns)))),
             digest: facts.digest,
         });
         Ok(())
@@ -234,7 +236,7 @@ impl Inputs {
             name: format!("{kind}/{path}"),
             uri: None,
             digest: DependencyDigest::file(digest),
-            annotations: None,
+            evidence: None,
         });
     }
 
@@ -249,30 +251,30 @@ impl Inputs {
     }
 }
 
-fn annotations(facts: &SourceFacts, columns: &Columns) -> Annotations {
-    let mut annotations =
-        Annotations { bytes: Some(facts.bytes), files: Some(facts.files), ..Annotations::default() };
+fn data_evidence(facts: &SourceFacts, columns: &Columns) -> DataEvidence {
+    let mut evidence =
+        DataEvidence { bytes: Some(facts.bytes), files: Some(facts.files), ..DataEvidence::default() };
     let Some(profile) = &facts.profile else {
-        return annotations;
+        return evidence;
     };
-    annotations.rows = Some(profile.rows);
-    annotations.sketch = Some(profile.sketch());
+    evidence.rows = Some(profile.rows);
+    evidence.sketch = Some(profile.sketch());
     if columns.label.is_some() {
-        annotations.label = columns.label.clone();
-        annotations.labels = profile.labels();
-        annotations.labels_uncounted = annotations.labels.is_none().then_some(true);
-        annotations.nulls = Some(profile.nulls);
+        evidence.label = columns.label.clone();
+        evidence.labels = profile.labels();
+        evidence.labels_uncounted = evidence.labels.is_none().then_some(true);
+        evidence.nulls = Some(profile.nulls);
     }
     if columns.timestamp.is_some() {
-        annotations.timestamp = columns.timestamp.clone();
-        annotations.oldest = profile.oldest.map(|time| time.to_string());
-        annotations.newest = profile.newest.map(|time| time.to_string());
-        annotations.unparsed = Some(profile.unparsed);
-        annotations.unparsed_examples = profile.unparsed_examples.clone();
-        annotations.time_forms = Some(profile.time_forms);
-        annotations.timeline = profile.timeline();
+        evidence.timestamp = columns.timestamp.clone();
+        evidence.oldest = profile.oldest.map(|time| time.to_string());
+        evidence.newest = profile.newest.map(|time| time.to_string());
+        evidence.unparsed = Some(profile.unparsed);
+        evidence.unparsed_examples = profile.unparsed_examples.clone();
+        evidence.time_forms = Some(profile.time_forms);
+        evidence.timeline = profile.timeline();
     }
-    annotations
+    evidence
 }
 
 /// A clock that is a little wrong, or a zone that was left out, does not make a record one of the future.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::Annotations;
+use super::DataEvidence;
 
 /// How many row hashes a sketch keeps.
 pub const SKETCH_SIZE: usize = 1024;
@@ -106,7 +106,7 @@ impl TimeForms {
 
 /// Whether the counts of a data set fit together. What was counted by a builder that we trust fits; sums that
 /// overflow, or shares above one, would make the judgement at deploy time say anything.
-pub(super) fn fits(facts: &Annotations) -> bool {
+pub(super) fn fits(facts: &DataEvidence) -> bool {
     let Some(rows) = facts.rows else {
         let counted = facts.labels.is_some() || facts.nulls.is_some() || facts.unparsed.is_some();
         return !counted && facts.timeline.is_none() && facts.sketch.is_none() && facts.time_forms.is_none();
@@ -126,7 +126,7 @@ pub(super) fn fits(facts: &Annotations) -> bool {
 }
 
 /// Whether what is said of the times of so many rows fits together.
-fn times_fit(facts: &Annotations, rows: u64) -> bool {
+fn times_fit(facts: &DataEvidence, rows: u64) -> bool {
     let time = |text: &Option<String>| text.as_deref().map(str::parse::<jiff::Timestamp>).transpose();
     let ordered = match (time(&facts.oldest), time(&facts.newest)) {
         (Ok(oldest), Ok(newest)) => oldest.is_some() == newest.is_some() && oldest <= newest,

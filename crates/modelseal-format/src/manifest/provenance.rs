@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Byproduct, RowSketch, TimeForms, Timeline, Value};
-use crate::digest::Digest;
+use super::{Byproduct, ResourceDescriptor, Value};
 
 /// The predicate of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,112 +228,6 @@ impl Missing {
         let verb = if self == Missing::Params { "were" } else { "was" };
         format!("{} {verb}", self.description())
     }
-}
-
-/// One input: what it is called, where it came from, what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResourceDescriptor {
-    /// `code`, `recipe`, `data/NAME`, `base/NAME`, `params/PATH` or `environment/PATH`.
-    pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uri: Option<String>,
-    pub digest: DependencyDigest,
-    /// Elsewhere, because they take much more memory than what every input has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<Box<Annotations>>,
-}
-
-/// The digests of one input; at least one is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct DependencyDigest {
-    /// Of a file; of a sealed archive, its release digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Digest>,
-    /// The commit, in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub git_commit: Option<String>,
-    /// The commit's tree, in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub git_tree: Option<String>,
-    /// Of a directory, or of the code: see [`crate::digest::directory_hash`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dir_hash: Option<Digest>,
-}
-
-impl DependencyDigest {
-    pub fn file(sha256: Digest) -> Self {
-        Self { sha256: Some(sha256), ..Self::default() }
-    }
-
-    pub fn directory(dir_hash: Digest) -> Self {
-        Self { dir_hash: Some(dir_hash), ..Self::default() }
-    }
-
-    /// `algorithm:hex` of what the content is compared by.
-    pub fn tagged(&self) -> String {
-        match (self.sha256, self.dir_hash) {
-            (Some(sha256), _) => format!("sha256:{sha256}"),
-            (None, Some(dir_hash)) => format!("dirHash:{dir_hash}"),
-            (None, None) => String::new(),
-        }
-    }
-}
-
-/// Facts about an input beyond its digest. Which of them are there depends on the input.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Annotations {
-    /// Code: paths that were not as the commit has them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dirty: Option<Vec<String>>,
-    /// A base model that is itself a sealed archive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<Model>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files: Option<u64>,
-    /// Records, without a header line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    /// The column of the label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Rows by class; absent where there were too many classes to count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, u64>>,
-    /// True where counting stopped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels_uncounted: Option<bool>,
-    /// Rows without a label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nulls: Option<u64>,
-    /// The column of the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<String>,
-    /// RFC 3339, UTC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<String>,
-    /// RFC 3339, UTC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest: Option<String>,
-    /// Rows without a time that could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unparsed: Option<u64>,
-    /// The first few of those, cut to 40 characters.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unparsed_examples: Vec<String>,
-    /// In how many rows the time was written in which way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_forms: Option<TimeForms>,
-    /// Rows and classes by stretch of time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<Timeline>,
-    /// Which rows these are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sketch: Option<RowSketch>,
 }
 
 /// Who built, and with which version.

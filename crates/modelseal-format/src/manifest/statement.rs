@@ -9,8 +9,8 @@ use super::{
     write_json,
 };
 use super::{
-    Builder, BuilderVersion, Byproduct, InternalParameters, Model, ResourceDescriptor, RunDetails,
-    provenance::BuildDefinition,
+    Builder, BuilderVersion, Byproduct, DataEvidence, InternalParameters, Model, ResourceDescriptor,
+    RunDetails, provenance::BuildDefinition,
 };
 use crate::digest::Digest;
 use crate::document::Document;
@@ -166,6 +166,39 @@ impl Statement {
         &self.predicate.build_definition.resolved_dependencies
     }
 
+    /// The input with this name, such as `data/train`.
+    pub fn input(&self, name: &str) -> Option<&ResourceDescriptor> {
+        self.dependencies().iter().find(|input| input.name == name)
+    }
+
+    /// The inputs of a kind, such as `data`, with their own names.
+    pub fn inputs<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a ResourceDescriptor)> {
+        let inputs = self.dependencies().iter().map(|input| (input.kind_and_name(), input));
+        inputs
+            .filter(move |((other, name), _)| *other == kind && !name.is_empty())
+            .map(|((_, name), input)| (name, input))
+    }
+
+    /// The code revision, if one was sealed.
+    pub fn code(&self) -> Option<Code<'_>> {
+        self.input("code").map(Code)
+    }
+
+    /// The recipe, if one was sealed.
+    pub fn recipe(&self) -> Option<&ResourceDescriptor> {
+        self.input("recipe")
+    }
+
+    /// The evidence about the data source with this name.
+    pub fn data(&self, name: &str) -> Option<&DataEvidence> {
+        self.inputs("data").find(|(other, _)| *other == name)?.1.data()
+    }
+
+    /// The results of the probe with this name.
+    pub fn probe(&self, name: &str) -> Option<&Byproduct> {
+        self.probes().iter().find(|probe| probe.probe() == name)
+    }
+
     /// To change what a statement says before it is signed.
     pub fn internal_mut(&mut self) -> &mut InternalParameters {
         &mut self.predicate.build_definition.internal_parameters
@@ -194,6 +227,37 @@ impl Statement {
     /// The version of modelseal that made this manifest.
     pub fn made_by(&self) -> &str {
         &self.predicate.run_details.builder.version.modelseal
+    }
+}
+
+/// The code revision of a release.
+#[derive(Debug, Clone, Copy)]
+pub struct Code<'a>(&'a ResourceDescriptor);
+
+impl<'a> Code<'a> {
+    /// In hex.
+    pub fn commit(&self) -> &'a str {
+        self.0.digest.git_commit.as_deref().unwrap_or_default()
+    }
+
+    /// The commit's tree, in hex.
+    pub fn tree(&self) -> &'a str {
+        self.0.digest.git_tree.as_deref().unwrap_or_default()
+    }
+
+    /// Over the files of the code, see [`crate::digest::directory_hash`].
+    pub fn directory_hash(&self) -> Option<Digest> {
+        self.0.digest.dir_hash
+    }
+
+    /// The address that others can fetch the commit from, if there is one.
+    pub fn remote(&self) -> Option<&'a str> {
+        self.0.uri.as_deref()?.strip_prefix("git+")
+    }
+
+    /// Paths that differed from the commit.
+    pub fn dirty(&self) -> &'a [String] {
+        self.0.code().map_or(&[], |code| &code.dirty)
     }
 }
 

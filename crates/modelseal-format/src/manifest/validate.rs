@@ -40,6 +40,8 @@ pub enum InvalidManifest {
     Digest(String),
     #[error("the byproduct {} is not one that this version knows, or its counts do not fit together", crate::text::name(.0))]
     Byproduct(String),
+    #[error("the address of the input {} is not one of git", crate::text::name(.0))]
+    Address(String),
     #[error("the counts of the input {} do not fit together", crate::text::name(.0))]
     Counts(String),
     #[error("what it lists as missing is not what is missing")]
@@ -179,7 +181,11 @@ fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManife
     if !fits {
         return Err(InvalidManifest::Digest(name.clone()));
     }
-    match &dependency.annotations {
+    let is_git = |uri: &String| uri.starts_with("git+");
+    if kind == "code" && !dependency.uri.as_ref().is_none_or(is_git) {
+        return Err(InvalidManifest::Address(name.clone()));
+    }
+    match dependency.data() {
         Some(facts) if !evidence::fits(facts) => Err(InvalidManifest::Counts(name.clone())),
         _ => Ok(()),
     }

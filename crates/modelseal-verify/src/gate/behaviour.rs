@@ -3,13 +3,13 @@
 use super::Evidence;
 use crate::policy::{Probe, Verdict, judge_answers};
 use crate::report::{Check, Status};
-use modelseal_format::manifest::{Byproduct, ProbeFacts, Statement};
+use modelseal_format::manifest::{Byproduct, ProbeFacts};
 use modelseal_format::text;
 
 pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, demand) in &evidence.policy.tables.probe {
-        let Some(sealed) = find(evidence.manifest, name) else {
+        let Some(sealed) = evidence.manifest.probe(name) else {
             let message = format!("no results of the probe `{name}` were sealed");
             let status = if demand.required { Status::Fail } else { Status::Skip };
             checks.push(
@@ -18,7 +18,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Check> {
             );
             continue;
         };
-        let previous = evidence.previous.and_then(|previous| find(previous, name));
+        let previous = evidence.previous.and_then(|previous| previous.probe(name));
         checks.extend(previous.map(|previous| questions(name, sealed, previous)));
         // Other questions get other answers.
         let previous = previous.filter(|previous| previous.digest == sealed.digest);
@@ -91,8 +91,4 @@ pub fn judge_probe(
         Check::new(id(finding.aspect.name()), status, finding.message)
     }));
     checks
-}
-
-fn find<'a>(manifest: &'a Statement, name: &str) -> Option<&'a Byproduct> {
-    manifest.probes().iter().find(|probe| probe.probe() == name)
 }

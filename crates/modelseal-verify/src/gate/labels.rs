@@ -3,7 +3,7 @@
 use super::Source;
 use super::statistics::{Class, Counts, Judged, Moved, compare_counts};
 use crate::report::Check;
-use modelseal_format::manifest::{Annotations, Timeline};
+use modelseal_format::manifest::{DataEvidence, Timeline};
 use modelseal_format::text::{name, number};
 
 /// Labels against those of the previous release.
@@ -19,7 +19,7 @@ pub(super) fn against_previous(source: &Source<'_>, limit: f64) -> Check {
         Err(reason) => return Check::unknown(id, format!("in the previous release {reason}")),
     };
     if source.facts.label != previous.label {
-        let column = |facts: &Annotations| facts.label.as_deref().map_or("none".to_string(), name);
+        let column = |facts: &DataEvidence| facts.label.as_deref().map_or("none".to_string(), name);
         let message = format!(
             "the labels were those of {}, and are those of {}",
             column(previous),
@@ -51,7 +51,7 @@ pub(super) fn over_time(source: &Source<'_>, limit: f64) -> Check {
 }
 
 /// Rows by class, those without a label as a class of their own.
-fn counts(facts: &Annotations) -> Result<Counts, String> {
+fn counts(facts: &DataEvidence) -> Result<Counts, String> {
     let Some(labels) = &facts.labels else {
         return Err(match facts.labels_uncounted {
             Some(true) => {

@@ -3,7 +3,7 @@
 use super::Evidence;
 use crate::policy::Inert;
 use crate::report::Check;
-use modelseal_format::manifest::{Annotations, InputChange, Statement, compare_inputs};
+use modelseal_format::manifest::{DataEvidence, InputChange, Statement, compare_inputs};
 use modelseal_format::text::{enumerate, name};
 
 const ID: &str = "gate.refresh";
@@ -24,8 +24,7 @@ pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
         Inert::Warn => Check::warn(ID, message),
     };
     let sources: Vec<&str> = changes.iter().filter_map(|change| change.strip_prefix("data/")).collect();
-    let has_nothing_new =
-        |source: &&&str| has_nothing_new(super::data(previous, source), super::data(manifest, source));
+    let has_nothing_new = |source: &&&str| has_nothing_new(previous.data(source), manifest.data(source));
     let stale: Vec<String> = sources.iter().filter(has_nothing_new).map(|source| name(source)).collect();
     // One source that was only written again beside another that has something new is no fault.
     if !sources.is_empty() && stale.len() == sources.len() {
@@ -79,7 +78,7 @@ fn is_same_model(previous: &Statement, manifest: &Statement) -> bool {
 }
 
 /// Whether the rows of two data sets are the same, whatever their order and however often they stand there.
-fn has_nothing_new(before: Option<&Annotations>, after: Option<&Annotations>) -> bool {
+fn has_nothing_new(before: Option<&DataEvidence>, after: Option<&DataEvidence>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return false };
     let (Some(left), Some(right)) = (&before.sketch, &after.sketch) else { return false };
     if left.hashes != right.hashes || left.hashes.is_empty() {

@@ -1,7 +1,7 @@
 //! Step 6: what the release was made from, as far as it was sealed.
 
 use crate::report::Check;
-use modelseal_format::manifest::{Missing, ResourceDescriptor, Statement, Value};
+use modelseal_format::manifest::{Code, Missing, Model, ResourceDescriptor, Statement, Value};
 use modelseal_format::text::{count, name, number, short};
 
 /// Names every input.
@@ -13,26 +13,19 @@ pub(super) fn checks(manifest: &Statement) -> Vec<Check> {
         if nothing { Check::unknown(id, message) } else { Check::warn(id, message) }
     };
     let mut checks = Vec::new();
-    let find = |wanted: &'static str| {
-        manifest.dependencies().iter().filter(move |input| {
-            input.name == wanted || input.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
-    match find("code").next() {
-        Some(code) => checks.push(check_code(code)),
+    match manifest.code() {
+        Some(code) => checks.push(check_code(&code)),
         None => checks.push(not_sealed(Missing::Code, "lineage.code")),
     }
-    for recipe in find("recipe") {
-        checks.push(Check::pass("lineage.recipe", described(recipe)));
-    }
+    checks.extend(manifest.recipe().map(|recipe| Check::pass("lineage.recipe", described(recipe))));
     if missing.contains(&Missing::Data) {
         checks.push(not_sealed(Missing::Data, "lineage.data"));
     }
     for kind in ["data", "base"] {
-        for input in find(kind) {
-            checks
-                .push(Check::pass(format!("lineage.{}", input.name.replacen('/', ".", 1)), described(input)));
-        }
+        let inputs = manifest.inputs(kind);
+        checks.extend(
+            inputs.map(|(name, input)| Check::pass(format!("lineage.{kind}.{name}"), described(input))),
+        );
     }
     if missing.contains(&Missing::Params) {
         checks.push(not_sealed(Missing::Params, "lineage.params"));
@@ -40,8 +33,7 @@ pub(super) fn checks(manifest: &Statement) -> Vec<Check> {
         let values = manifest.external().hyperparameters.values().map(Value::count).sum();
         checks.push(Check::pass("lineage.params", count(values, "value", "values")));
     }
-    let environment: Vec<String> =
-        find("environment").map(|input| name(input.name.trim_start_matches("environment/"))).collect();
+    let environment: Vec<String> = manifest.inputs("environment").map(|(path, _)| name(path)).collect();
     checks.push(if environment.is_empty() {
         Check::skip("lineage.environment", "nothing was sealed about the environment")
     } else {
@@ -51,17 +43,16 @@ pub(super) fn checks(manifest: &Statement) -> Vec<Check> {
     checks
 }
 
-fn check_code(code: &ResourceDescriptor) -> Check {
-    let commit = short(code.digest.git_commit.as_deref().unwrap_or_default());
-    let place = match &code.uri {
-        Some(uri) => {
-            let address = uri.split_once("://").map_or(uri.as_str(), |(_, address)| address);
+fn check_code(code: &Code<'_>) -> Check {
+    let commit = short(code.commit());
+    let place = match code.remote() {
+        Some(remote) => {
+            let address = remote.split_once("://").map_or(remote, |(_, address)| address);
             format!("at {}", modelseal_format::text::Escaped(address))
         }
         None => "at no remote".to_string(),
     };
-    let dirty = code.annotations.as_ref().and_then(|facts| facts.dirty.as_ref());
-    match dirty.map_or(0, Vec::len) {
+    match code.dirty().len() {
         0 => Check::pass("lineage.code", format!("git {commit} {place}")),
         changed => {
             let files = count(changed as u64, "path was", "paths were");
@@ -73,15 +64,18 @@ fn check_code(code: &ResourceDescriptor) -> Check {
 /// An input in a few words.
 fn described(input: &ResourceDescriptor) -> String {
     let mut parts = Vec::new();
-    if let Some(facts) = &input.annotations {
-        if let Some(model) = &facts.model {
-            parts.push(format!("release of {}", modelseal_format::text::Escaped(&model.directory())));
-        }
-        parts.extend(facts.rows.map(|rows| count(rows, "row", "rows")));
-        parts.extend(facts.bytes.map(|bytes| format!("{} bytes", number(bytes))));
-        parts.extend(
-            facts.newest.as_ref().map(|newest| format!("newest {}", modelseal_format::text::Escaped(newest))),
-        );
+    let bytes = |bytes: u64| format!("{} bytes", number(bytes));
+    if let Some(base) = input.base() {
+        let directory = base.model.as_ref().map(Model::directory);
+        parts
+            .extend(directory.map(|model| format!("release of {}", modelseal_format::text::Escaped(&model))));
+        parts.extend(base.bytes.map(bytes));
+    }
+    if let Some(data) = input.data() {
+        parts.extend(data.rows.map(|rows| count(rows, "row", "rows")));
+        parts.extend(data.bytes.map(bytes));
+        let newest = data.newest.as_ref();
+        parts.extend(newest.map(|newest| format!("newest {}", modelseal_format::text::Escaped(newest))));
     }
     let (algorithm, hex) = input.digest.tagged().split_once(':').map_or_else(
         || (String::new(), String::new()),
