@@ -137,6 +137,7 @@ fn statement(files: usize) -> Statement {
         model_signature: true,
         missing: Missing::ALL.to_vec(),
         environment: Vec::new(),
+        outside: Vec::new(),
     };
     Statement::new((0..files).map(file).collect(), external, internal, Vec::new(), Vec::new(), "0.1.0")
 }

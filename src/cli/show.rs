@@ -145,6 +145,11 @@ fn text(seal: &Seal) -> String {
             internal.excluded.iter().map(|glob| modelseal_format::text::name(glob)).collect();
         line("left out", &excluded.join(", "));
     }
+    if !internal.outside.is_empty() {
+        let outside: Vec<String> =
+            internal.outside.iter().map(|path| modelseal_format::text::name(path)).collect();
+        line("by links", &outside.join(", "));
+    }
     inputs(&mut text, manifest);
     let _ = writeln!(text, "\nfiles");
     for file in manifest.files() {

@@ -25,7 +25,7 @@ mod view;
 use std::time::Duration;
 
 pub use aside::{make_accessible, set_aside};
-pub use confinement::{Confinement, Scope, leads_into};
+pub use confinement::{Confinement, Scope, leads_into, link_of_commands};
 pub use environment::{Variables, variables};
 pub use leftovers::adopt_orphans;
 pub use mounts::Mounts;

@@ -121,7 +121,7 @@ pub fn seal(
         excluded: internal.excluded.clone(),
         empty_directories: artifact.empty_directories,
         changes: Vec::new(),
-        warnings: Vec::new(),
+        warnings: plan::warn_of_outside(&internal.outside).into_iter().collect(),
         model_signature: internal.model_signature,
         command_seconds: None,
         left: Vec::new(),

@@ -27,6 +27,9 @@ use modelseal_format::manifest::{
 /// that every archive format can hold.
 const DEFAULT_EPOCH: u64 = 315_532_800;
 
+/// How many names a warning shows.
+const SHOWN: usize = 5;
+
 /// What is going to be sealed.
 pub(super) struct Plan {
     pub(super) artifact: Artifact,
@@ -90,10 +93,12 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             Some(root) => check_links(&artifact, root, old.as_deref(), options.confinement)?,
             None => check_adopted_links(&artifact, options.confinement)?,
         }
-        Ok(artifact)
+        let outside =
+            if product.root().is_none() { linked_from_outside(recipe, &artifact)? } else { Vec::new() };
+        Ok((artifact, outside))
     });
-    let artifact = match checked {
-        Ok(artifact) => artifact,
+    let (artifact, outside) = match checked {
+        Ok(checked) => checked,
         Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
     };
     let lies_with = product.recipe().unwrap_or(recipe);
@@ -102,6 +107,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         Ok(behaviour) => behaviour,
         Err(error) => return Err(product.reject(error, Some(&with_ending(output, "rejected")))),
     };
+    inputs.warnings.extend(warn_of_outside(&outside));
     inputs.warnings.extend(behaviour.warnings);
     let (origin, command_seconds) = (product.origin, product.seconds);
     let (environment, left) = (product.environment.clone(), product.left.clone());
@@ -116,6 +122,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             model_signature: true,
             missing: inputs.missing.clone(),
             environment,
+            outside,
         },
         artifact,
         inputs,
@@ -159,6 +166,57 @@ fn check_links(
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
     let kind = "a link to what belongs to you and not to the project";
     refuse_links(artifact, &|leads| confinement.is_private(leads).then_some(kind))
+}
+
+/// Files that links bring into the artifact from outside of the work tree; `.` if the artifact is there by a link.
+fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<String>, Error> {
+    let resolve = |path: &Path| {
+        path.canonicalize().map_err(|source| Error::Directory { path: path.to_path_buf(), source })
+    };
+    let work_tree = inputs::work_tree(recipe)?;
+    let work_tree = resolve(work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root()))?;
+    let root = resolve(artifact.root())?;
+    // If the recipe itself names a place elsewhere, no link leads there.
+    let named = without_dots(&resolve(recipe.directory())?.join(recipe.tables.artifact.path.get_ref()));
+    if named.starts_with(&work_tree) && !root.starts_with(&work_tree) {
+        return Ok(vec![".".to_string()]);
+    }
+    let mut outside = Vec::new();
+    for file in &artifact.files {
+        let leads = resolve(&artifact.location(&file.path))?;
+        if !leads.starts_with(&root) && !leads.starts_with(&work_tree) {
+            outside.push(file.path.clone());
+        }
+    }
+    Ok(outside)
+}
+
+/// What to say of files that links bring in.
+pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
+    let from = "from outside of the work tree by links, and ships";
+    let shown = outside.iter().take(SHOWN).map(|path| modelseal_format::text::name(path)).collect::<Vec<_>>();
+    let more = if outside.len() > SHOWN { ", …" } else { "" };
+    match outside {
+        [] => None,
+        [only] if only == "." => Some(format!("the artifact comes {from}")),
+        [_] => Some(format!("{} comes {from}", shown[0])),
+        several => {
+            let shown = shown.join(", ");
+            Some(format!("{} files come {}: {shown}{more}", several.len(), from.replace("ships", "ship")))
+        }
+    }
+}
+
+/// The path that is written, whatever links lie on it.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => _ = plain.pop(),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Refuses a file that leads to something for which `refusal` has a reason.

@@ -93,6 +93,10 @@ pub struct InternalParameters {
     /// What commands said about the environment, in the recipe's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<CommandOutput>,
+    /// Files that links brought into the artifact from outside of the work tree, in byte order; `.` alone if a link
+    /// brought the whole artifact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<String>,
 }
 
 /// A command of the recipe that describes the environment, and what it printed.

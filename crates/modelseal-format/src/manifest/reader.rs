@@ -205,6 +205,7 @@ mod tests {
             origin: Origin::Adopted,
             source_date_epoch: 0,
             excluded: Vec::new(),
+            outside: Vec::new(),
             model_signature: true,
             missing: Missing::ALL.to_vec(),
             environment: Vec::new(),

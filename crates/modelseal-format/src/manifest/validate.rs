@@ -48,6 +48,8 @@ pub enum InvalidManifest {
     Missing,
     #[error("its origin is `{0}`, which does not go with what it says about a command")]
     Origin(&'static str),
+    #[error("{} is not a file that a link can have brought in", crate::text::name(.0))]
+    Outside(String),
     #[error("a tolerance is not a number of zero or more")]
     Tolerance,
 }
@@ -74,6 +76,7 @@ pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
     }
     command(statement)?;
     subjects(statement)?;
+    outside(statement)?;
     let mut names = HashSet::new();
     for dependency in statement.dependencies() {
         if !names.insert(dependency.name.as_str()) {
@@ -156,6 +159,22 @@ fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
         return Err(InvalidManifest::Root);
     }
     Ok(())
+}
+
+/// What links brought in is the whole artifact or some of its files, each named once, in order.
+fn outside(statement: &Statement) -> Result<(), InvalidManifest> {
+    let (files, outside) = (statement.files(), &statement.internal().outside);
+    let is_file = |name: &str| files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
+    let before = [None].into_iter().chain(outside.iter().map(Some));
+    let mut pairs = before.zip(outside);
+    let is_wrong = |(before, name): &(Option<&String>, &String)| match (before, name.as_str()) {
+        (None, ".") => outside.len() > 1,
+        (before, name) => before.is_some_and(|before| before.as_str() >= name) || !is_file(name),
+    };
+    match pairs.find(is_wrong) {
+        Some((_, name)) => Err(InvalidManifest::Outside(name.clone())),
+        None => Ok(()),
+    }
 }
 
 fn check_dependency(dependency: &ResourceDescriptor) -> Result<(), InvalidManifest> {
