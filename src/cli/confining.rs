@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::Talk;
 use super::arguments::writable;
+use super::failure::Hinted;
 use super::output::warn;
 use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
 use modelseal_build::recipe::Recipe;
-use modelseal_build::run::{Confinement, Scope, leads_into};
+use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
 use modelseal_format::sign::{local_cache_directory, local_key_directory};
 
 /// Keeps the commands of a project away from keys, whoever signs.
@@ -35,6 +36,13 @@ pub(super) fn confine(
     // What builds remember lies in a directory that a command must not make first either, if it could.
     let places =
         projects.iter().chain(&allowed).filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
+    for path in &allowed {
+        check_links(path, &places, |_| false)?;
+    }
+    // A file is renamed to its place: a link there is replaced, and one to its directory is followed.
+    for directory in written.iter().filter_map(|path| path.parent()) {
+        check_links(directory, &places, |target| places.iter().any(|place| target.starts_with(place)))?;
+    }
     let is_theirs = |path: &Path| leads_into(path, &places);
     let is_there = |path: &PathBuf| match path.ancestors().find(|above| above.exists()) {
         Some(above) if is_theirs(above) => DirBuilder::new().recursive(true).mode(0o700).create(path).is_ok(),
@@ -50,6 +58,20 @@ pub(super) fn confine(
         withheld: signer.map(SigningKey::variables).unwrap_or_default(),
         insecure_no_isolation,
     })?)
+}
+
+/// A link where commands can write was perhaps made by a command of an earlier build. Nothing is opened or written by
+/// it that lies elsewhere, or that commands must not change.
+fn check_links(path: &Path, places: &[PathBuf], is_allowed: impl Fn(&Path) -> bool) -> anyhow::Result<()> {
+    let Some((link, target)) = link_of_commands(path, places) else { return Ok(()) };
+    if is_allowed(&target) {
+        return Ok(());
+    }
+    let (shown, link) = (modelseal_format::text::path(path), modelseal_format::text::path(&link));
+    let message =
+        format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
+    let hint = format!("if that is what you mean, name {}", modelseal_format::text::path(&target));
+    Err(Hinted { message, hint }.into())
 }
 
 /// The working directory, as a place of a project; `None`: it holds the system's programs, as `/` does.

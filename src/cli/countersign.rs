@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         }
     };
     let statement = Attestation::about(&seal.manifest, seal.release, Claim::Approved);
-    let statement = SignedStatement::new(&statement, &key.open_alone()?)?;
+    let statement = SignedStatement::new(&statement, &key.open_alone(&arguments.archive)?)?;
     if let Some((policy, signers)) = &policy {
         counts(signers, seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
             let policy = modelseal_format::text::path(&policy.path);

@@ -53,7 +53,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     let claim = Claim::RolledBack(Rollback { reason: reason.to_string(), until });
     let statement = Attestation::about(&seal.manifest, seal.release, claim);
-    let path = SignedStatement::new(&statement, &key.open_alone()?)?.write_beside(&arguments.archive)?;
+    let path = SignedStatement::new(&statement, &key.open_alone(&arguments.archive)?)?
+        .write_beside(&arguments.archive)?;
     print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }

@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         warn(talk, "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out");
     }
     // Whatever is wrong with the key is said before a large model is hashed.
-    let signer = key.open_alone()?;
+    let signer = key.open_alone(model)?;
     if !signer.public_key().is_elliptic_curve() {
         let message =
             "an Ed25519 key cannot sign a model: the format knows ECDSA with P-256, P-384 and P-521";

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use super::progress::context;
 use super::signals::cancel;
 use modelseal_build::inputs::WorkTree;
+use modelseal_build::recipe::FILE_NAME;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
     leads_into,
@@ -45,13 +46,24 @@ pub(super) struct SignerStart {
 }
 
 impl SignerStart {
-    /// Where no command of a project runs.
-    pub(super) fn alone() -> Result<Self, run::Error> {
-        // An earlier build's commands may have left something in the work tree.
-        let around = WorkTree::discover(Path::new(".")).ok().map(|work_tree| work_tree.root().to_path_buf());
-        let projects: Vec<PathBuf> = around.into_iter().collect();
+    /// Signs something about `target` when no command of a project runs.
+    pub(super) fn alone(target: &Path) -> Result<Self, run::Error> {
+        // Commands of an earlier build can have left files in the project that this directory or the target is in.
+        let directory = if target.is_dir() { Some(target) } else { target.parent() };
+        let directory = directory.filter(|directory| !directory.as_os_str().is_empty());
+        let directories = [Some(Path::new(".")), directory].into_iter().flatten();
+        let projects: Vec<PathBuf> = directories.filter_map(project_around).collect();
         let scope = Scope { projects: projects.clone(), ..Scope::default() };
         Ok(Self { confinement: Confinement::new(scope)?, writable: projects, caches: None })
+    }
+}
+
+/// The work tree that holds a directory, or the directory of the recipe that is found from there.
+fn project_around(directory: &Path) -> Option<PathBuf> {
+    let directory = directory.canonicalize().ok()?;
+    match WorkTree::discover(&directory) {
+        Ok(work_tree) => Some(work_tree.root().to_path_buf()),
+        Err(_) => directory.ancestors().find(|above| above.join(FILE_NAME).is_file()).map(Path::to_path_buf),
     }
 }
 

@@ -113,12 +113,35 @@ impl Signing {
         let timeout = self.signer_timeout.unwrap_or(PATIENCE);
         let command = SignerCommand { line: command.to_string(), timeout };
         Ok(SigningKey {
-            source: Source::Command { public: Box::new(public), command, hidden: self.signer_hide.clone() },
+            source: Source::Command {
+                public: Box::new(public),
+                command,
+                hidden: self.signer_hide.iter().cloned().map(own_name).collect(),
+            },
             certificates: Vec::new(),
             name: source.name(),
             public: key.to_string(),
             subject: None,
         })
+    }
+}
+
+/// Whether a path names what this process has open, or has around it, and no place of its own.
+fn is_descriptor(path: &Path) -> bool {
+    ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|descriptors| path.starts_with(descriptors))
+}
+
+/// The file behind a path such as `/dev/fd/3` or `/proc/self/cwd/key`: commands can reach it by its own name.
+/// `None`: it is a pipe, which has no name.
+fn behind_descriptor(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().filter(|path| !is_descriptor(path) && path.is_file())
+}
+
+/// A path, or that of the file behind it.
+fn own_name(path: PathBuf) -> PathBuf {
+    match is_descriptor(&path) {
+        true => behind_descriptor(&path).unwrap_or(path),
+        false => path,
     }
 }
 
@@ -128,7 +151,10 @@ pub(super) fn signing_key(
     password_file: Option<&Path>,
     talk: Talk,
 ) -> Result<SigningKey, KeyError> {
-    let source = KeySource::from(given.unwrap_or("local"));
+    let source = match KeySource::from(given.unwrap_or("local")) {
+        KeySource::File(path) => KeySource::File(own_name(path)),
+        other => other,
+    };
     if source == KeySource::Local {
         if given.is_none() && std::env::var_os("CI").is_some() {
             warn(
@@ -148,7 +174,8 @@ pub(super) fn signing_key(
         _ => "KEY.pub".to_string(),
     };
     let name = source.name();
-    let source = Source::Key { source, password_file: password_file.map(Path::to_path_buf) };
+    let source =
+        Source::Key { source, password_file: password_file.map(|path| own_name(path.to_path_buf())) };
     Ok(SigningKey { source, certificates: Vec::new(), name, public, subject: None })
 }
 
@@ -179,9 +206,9 @@ impl SigningKey {
         }
     }
 
-    /// The same where no command of a project runs.
-    pub(super) fn open_alone(&self) -> anyhow::Result<Signer> {
-        let start = SignerStart::alone()?;
+    /// The same when no command of a project runs. `target` is what the signature is about.
+    pub(super) fn open_alone(&self, target: &Path) -> anyhow::Result<Signer> {
+        let start = SignerStart::alone(target)?;
         if let Some(command) = self.command() {
             command.check_named(&start)?;
         }
@@ -228,13 +255,14 @@ impl SigningKey {
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
         match &self.source {
             Source::Key { source, password_file } => {
-                let file = if let KeySource::File(path) = source { Some(path.clone()) } else { None };
-                // What a shell hands over in a descriptor, no command inherits.
-                let is_descriptor = |path: &PathBuf| {
-                    ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|descriptors| path.starts_with(descriptors))
+                let file = match source {
+                    KeySource::File(path) => Some(path.clone()),
+                    KeySource::StandardInput => behind_descriptor(Path::new("/dev/stdin")),
+                    KeySource::Variable(_) | KeySource::Local => None,
                 };
-                let files = file.into_iter().chain(password_file.clone());
-                files.filter(|path| !is_descriptor(path)).collect()
+                // No command inherits a pipe.
+                let is_pipe = |path: &PathBuf| is_descriptor(path);
+                file.into_iter().chain(password_file.clone()).filter(|path| !is_pipe(path)).collect()
             }
             Source::Command { hidden, .. } => hidden.clone(),
         }

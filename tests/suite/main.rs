@@ -23,6 +23,7 @@ mod hostile_endings;
 mod hostile_inputs;
 mod hostile_later;
 mod hostile_model;
+mod hostile_names;
 mod hostile_places;
 mod hostile_projects;
 mod hostile_repositories;

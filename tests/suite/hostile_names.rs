@@ -1,0 +1,160 @@
+//! Files of the user that have another name than the one by which they are kept away: a descriptor, a path through
+//! `/proc`, a link that an earlier build left.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::hostile_projects::{RUN, project};
+use crate::support::project::Project;
+use crate::support::run::Outcome;
+
+/// Builds with a key on standard input, which arguments name.
+fn with_key_on_stdin(project: &Project, key: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = project.modelseal(&[&["build", "--force"], arguments].concat()).into_command();
+    command.stdin(File::open(key).expect("opens"));
+    let output = command.output().expect("runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A key in the work tree, where commands would see it.
+fn key_in(project: &Project) -> PathBuf {
+    let key = project.at("ignored/ci.key");
+    fs::create_dir(project.at("ignored")).expect("creates");
+    fs::copy(project.key(), &key).expect("copies");
+    key
+}
+
+#[test]
+fn a_key_that_is_named_by_a_descriptor_is_out_of_reach() {
+    let reads = "mkdir model; echo a > model/w; cat ignored/ci.key > model/key 2>/dev/null\n";
+    let changes = "cat evil > ignored/ci.key 2>/dev/null; true\n";
+    let project = project(RUN, &format!("{reads}{changes}"));
+    project.write("evil", "another key\n");
+    project.commit();
+    let key = key_in(&project);
+    let content = fs::read_to_string(&key).expect("reads");
+    let through_root = format!("/proc/self/root{}", key.display());
+    for name in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/cwd/ignored/ci.key", &through_root] {
+        let outcome = with_key_on_stdin(&project, &key, &["--key", name]);
+        assert_eq!(outcome.code, Some(0), "{name}: {}", outcome.all());
+        assert_eq!(fs::read_to_string(project.at("model/key")).expect("reads"), "", "{name}");
+        assert_eq!(fs::read_to_string(&key).expect("reads"), content, "{name}");
+    }
+}
+
+#[test]
+fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
+    let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
+    let project = project(follow, "");
+    fs::create_dir(project.at("model")).expect("creates");
+    let key = key_in(&project);
+    symlink(&key, project.at("model/w")).expect("links");
+    let outcome = with_key_on_stdin(&project, &key, &["--key", "-"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    fs::remove_file(project.at("model/w")).expect("removes");
+    project.write("model/w", "a");
+    symlink(&key, project.at("k.csv")).expect("links");
+    project.append_recipe("[[data]]\nname = \"d\"\npath = \"k.csv\"\nlabel = \"x\"\nstatic = true\n");
+    project.commit();
+    let outcome = with_key_on_stdin(&project, &key, &["--key", "-"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("which commands and archives must not have");
+}
+
+#[test]
+fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
+    for target in [".git/hooks", "../home"] {
+        let project = project(RUN, "mkdir model; echo a > model/w; echo evil > ignored/post-commit; true\n");
+        symlink(target, project.at("ignored")).expect("links");
+        let outcome =
+            project.modelseal(&["build", "--key", &project.key(), "--allow-write", "ignored"]).run();
+        assert_eq!(outcome.code, Some(2), "{target}: {}", outcome.all());
+        outcome.says("a link that a command of the project can have made").says("hint: ");
+        assert!(!project.at(target).join("post-commit").exists(), "{target}");
+    }
+}
+
+#[test]
+fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    symlink("../home/.local/bin", project.at("ignored")).expect("links");
+    for arguments in [["-o", "ignored/x.tar"], ["--statement", "ignored/x.json"]] {
+        let key = project.key();
+        let key: &[&str] = if arguments[0] == "-o" { &["--key", &key] } else { &[] };
+        let outcome = project.modelseal(&[&["build"], &arguments[..], key].concat()).run();
+        assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+        outcome.says("a link that a command of the project can have made");
+    }
+    assert_eq!(fs::read_dir(project.home().join(".local/bin")).expect("reads").count(), 1);
+    // Within the project, a link is followed.
+    fs::remove_file(project.at("ignored")).expect("removes");
+    fs::create_dir(project.at("out")).expect("creates");
+    symlink("out", project.at("ignored")).expect("links");
+    project.modelseal(&["build", "--key", &project.key(), "-o", "ignored/x.tar"]).expect(0);
+    assert!(project.at("out/x.tar").is_file());
+}
+
+#[test]
+fn a_signer_away_from_the_project_is_kept_apart_from_it_as_well() {
+    let project = project(
+        RUN,
+        "mkdir -p model bin; echo a > model/w; printf '#!/bin/sh\\necho evil >&2\\n' > bin/openssl; chmod +x bin/openssl\n",
+    );
+    project.modelseal(&["build", "--key", &project.key()]).expect(0);
+    let (archive, key) = (project.at("dist/m-1.tar"), project.key());
+    let (archive, bin) = (archive.to_string_lossy(), project.at("bin"));
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let signing = |verb: &[&str], signer: &str| {
+        let public = project.public_key();
+        let arguments = [verb, &["--key", &public, "--signer", signer]].concat();
+        project.modelseal(&arguments).current_dir(elsewhere.path()).env("PATH", &path).run()
+    };
+    let rollback = ["rollback", &archive, "--reason", "r", "--until", "7d"];
+    let (model, signature) = (project.at("model"), elsewhere.path().join("s"));
+    let sign = ["sign", &model.to_string_lossy(), "--signature", &signature.to_string_lossy()];
+    for verb in [&["countersign", &archive][..], &rollback, &sign] {
+        let outcome = signing(verb, &format!("openssl dgst -sha256 -sign {key}"));
+        assert_eq!(outcome.code, Some(0), "{verb:?}: {}", outcome.all());
+        assert!(!outcome.all().contains("evil"), "{verb:?}: {}", outcome.all());
+        let outcome = signing(verb, &format!("{}/openssl", bin.display()));
+        assert_eq!(outcome.code, Some(2), "{verb:?}: {}", outcome.all());
+        outcome.says("which commands of a recipe can change");
+    }
+}
+
+#[test]
+fn files_that_links_bring_in_from_outside_are_named() {
+    let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
+    let project = project(follow, "");
+    let shared = project.root().join("shared");
+    fs::create_dir_all(shared.join("deep")).expect("creates");
+    for name in ["deep/a", "deep/b", "c"] {
+        fs::write(shared.join(name), name).expect("writes");
+    }
+    fs::create_dir(project.at("model")).expect("creates");
+    project.write("model/own", "own");
+    symlink("own", project.at("model/inside")).expect("links");
+    symlink(shared.join("deep"), project.at("model/deep")).expect("links");
+    symlink(shared.join("c"), project.at("model/c")).expect("links");
+    let outside = || {
+        let outcome = project.modelseal(&["build", "--force", "--key", &project.key()]).expect(0);
+        let show = project.modelseal(&["show", "dist/m-1.tar", "--format", "json"]).expect(0).json();
+        let internal = &show["statement"]["predicate"]["buildDefinition"]["internalParameters"];
+        (outcome, internal["outside"].clone())
+    };
+    let (outcome, named) = outside();
+    outcome.says("3 files come from outside of the work tree by links, and ship: `c`, `deep/a`, `deep/b`");
+    assert_eq!(named, serde_json::json!(["c", "deep/a", "deep/b"]));
+    project.modelseal(&["show", "dist/m-1.tar"]).expect(0).says("`c`, `deep/a`, `deep/b`");
+    fs::remove_dir_all(project.at("model")).expect("removes");
+    symlink(&shared, project.at("model")).expect("links");
+    let (outcome, named) = outside();
+    outcome.says("the artifact comes from outside of the work tree by links, and ships");
+    assert_eq!(named, serde_json::json!(["."]));
+    fs::remove_file(project.at("model")).expect("removes");
+    project.write("model/own", "own");
+    assert_eq!(outside().1, serde_json::Value::Null);
+}
