@@ -10,9 +10,9 @@ use modelseal_build::probe::{self, Asking, Goldens, agree, ask};
 use modelseal_build::run::{self, Confinement, Isolation, Listener, Scratch, variables};
 use modelseal_format::context::Context;
 use modelseal_format::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
-use modelseal_verify::gate::{count_warnings, excuse, judge_probe};
 use modelseal_verify::policy::{Policy, Probe};
-use modelseal_verify::report::{Check, Report, Status};
+use modelseal_verify::report::{Check, CheckId, Report, Status};
+use modelseal_verify::rules::probes::{ANSWERS, judge_probe};
 use modelseal_verify::trust::TrustedSigner;
 use modelseal_verify::verify::{self, Target, materialize};
 
@@ -66,8 +66,8 @@ impl Error {
 /// # Errors
 /// [`Error`]; whatever is wrong with the release or its answers is in the report.
 pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
-    let probes = &options.policy.tables.probe;
-    if probes.values().all(|probe| probe.command.is_none()) {
+    let probes = &options.policy.probes;
+    if probes.iter().all(|probe| probe.command.is_none()) {
         return Err(Error::NoCommand(options.policy.path.clone()));
     }
     let scratch = Scratch::new(options.context.cancel()).map_err(Error::Scratch)?;
@@ -87,7 +87,8 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
             Target::StandardInput => None,
         })
         .collect();
-    for (name, demand) in probes {
+    for demand in probes {
+        let name = &demand.name;
         let Some(command) = &demand.command else {
             report.not_checked.push(format!("probe {name} (the policy names no command)"));
             continue;
@@ -96,9 +97,8 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         let manifest = release.manifest();
         let acceptance = Acceptance { name, demand, artifact, archives: &archives, manifest, options };
         let mut found = acceptance.run(command.get_ref(), scratch.path())?;
-        excuse(&mut found, options.policy, options.context.now);
-        count_warnings(&mut found, options.policy);
-        // What it answers now stands in the place of what it answered when it was built.
+        options.policy.settle(&mut found, options.context.now);
+        // The live answers replace the sealed ones, and whether they are the same comes first.
         report.checks.retain(|check| found.iter().all(|other| other.id != check.id));
         report.checks.append(&mut found);
     }
@@ -116,8 +116,8 @@ struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    fn id(&self, aspect: &str) -> String {
-        format!("probe.{}.{aspect}", self.name)
+    fn id(&self) -> CheckId {
+        ANSWERS.of(self.name)
     }
 
     fn run(&self, command: &[String], scratch: &Path) -> Result<Vec<Check>, Error> {
@@ -131,7 +131,7 @@ impl Acceptance<'_> {
         if let Some(other) = sealed.filter(|sealed| sealed.digest.sha256 != goldens.sha256) {
             let message = "the questions are not those that were asked when it was built";
             return Ok(vec![
-                Check::fail(self.id("answers"), message)
+                Check::fail(self.id(), message)
                     .differs(format!("sha256:{}", other.digest.sha256), format!("sha256:{}", goldens.sha256)),
             ]);
         }
@@ -183,7 +183,7 @@ impl Acceptance<'_> {
                 // What did not run to its end has not answered otherwise.
                 let status =
                     if matches!(error, probe::Error::Run(_)) { Status::Unknown } else { Status::Fail };
-                let mut check = Check::new(self.id("answers"), status, error.to_string());
+                let mut check = Check::new(self.id(), status, error.to_string());
                 check.hint = error.hint();
                 Ok(vec![check])
             }
@@ -192,20 +192,20 @@ impl Acceptance<'_> {
 
     fn judge(&self, sealed: Option<&Byproduct>, asked: &probe::Asked) -> Vec<Check> {
         let mut checks = vec![match sealed.map(|sealed| agree(&sealed.annotations, &asked.facts)) {
-            None => Check::unknown(self.id("answers"), "no answers were sealed to compare with")
+            None => Check::unknown(self.id(), "no answers were sealed to compare with")
                 .hint("`[[probe]]` in the recipe asks the model when it is built"),
             Some(Ok(())) => {
                 let inputs = modelseal_format::text::count(asked.facts.inputs(), "input", "inputs");
-                Check::pass(self.id("answers"), format!("{inputs}, answered as it was sealed"))
+                Check::pass(self.id(), format!("{inputs}, answered as it was sealed"))
             }
-            Some(Err(reason)) => Check::fail(
-                self.id("answers"),
-                format!("it does not answer as it was sealed: {reason}"),
-            )
-            .hint("what answers is not what was built: the artifact, its code or its environment differ"),
+            Some(Err(reason)) => {
+                Check::fail(self.id(), format!("it does not answer as it was sealed: {reason}")).hint(
+                    "what answers is not what was built: the artifact, its code or its environment differ",
+                )
+            }
         }];
         let sealed = sealed.map(|sealed| &sealed.annotations);
-        checks.extend(judge_probe(self.name, self.demand, &asked.facts, sealed));
+        checks.extend(judge_probe(self.name, &self.demand.limits, &asked.facts, sealed));
         checks
     }
 }

@@ -4,11 +4,10 @@
 //! against what it signs. Large files are stood in for by their first bytes: what a policy judges is what is
 //! sealed about them. The original is only read.
 
-mod behaviour;
 mod bytes;
-mod data;
 mod lineage;
 mod release;
+mod rules;
 mod succession;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +21,7 @@ use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
 use modelseal_format::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::{Report, Status, Verdict};
+use modelseal_verify::rule::Rebuilt;
 use modelseal_verify::trust::{Role, TrustedSigner};
 use modelseal_verify::verify::{self, Sealed, Target, materialize, read_sealed, verify};
 
@@ -126,14 +126,6 @@ impl Attempt {
     }
 }
 
-/// Who says that it was rebuilt.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rebuilt {
-    Nobody,
-    Another,
-    Builder,
-}
-
 /// What is known about the key that signed a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SignerState {
@@ -174,10 +166,9 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
         return Ok(drilled);
     }
     let mut faults = bytes::faults(&healthy)?;
-    faults.extend(lineage::faults(&healthy, options.policy.tables.origin)?);
+    faults.extend(lineage::faults(&healthy)?);
     faults.extend(succession::faults(&healthy, &previous, ground.approvers.len())?);
-    faults.extend(data::faults(&healthy, &previous, options.context.now)?);
-    faults.extend(behaviour::faults(&healthy)?);
+    faults.extend(rules::faults(&healthy, &previous, options)?);
     for fault in faults {
         let fate = match &fault.attempt {
             Err(reason) => Fate::NotApplicable { reason: reason.clone() },
@@ -190,7 +181,7 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
 
 /// One beside the builder for each signature that the policy demands.
 fn approvers(policy: &Policy) -> Result<Vec<Signer>, Error> {
-    let demanded = policy.tables.signatures.as_ref().map_or(1, |signatures| *signatures.get_ref());
+    let demanded = policy.signatures.as_ref().map_or(1, |signatures| *signatures.get_ref());
     // Nobody has so many signers; a policy that says so is not healthy.
     let keys = (1..demanded.min(64)).map(|_| PrivateKey::generate(KeyAlgorithm::P256).map(Signer::from));
     Ok(keys.collect::<Result<_, _>>()?)
@@ -202,7 +193,7 @@ fn fate(report: &Report, cure: String) -> Fate {
     }
     let first = |status| report.checks.iter().find(|check| check.status == status);
     match first(Status::Fail).or_else(|| first(Status::Unknown)) {
-        Some(check) => Fate::Caught { check: check.id.clone(), message: check.message.clone() },
+        Some(check) => Fate::Caught { check: check.id.to_string(), message: check.message.clone() },
         None => Fate::Caught { check: "files".to_string(), message: report.summary() },
     }
 }
@@ -255,7 +246,7 @@ impl Ground<'_> {
     /// What the policy demands of others: statements about the copy, as far as it can be read.
     fn attest(&self, copy: &Path, attempt: &Attempt) -> Result<Vec<PathBuf>, Error> {
         let rebuilder = match attempt.rebuilt {
-            _ if self.options.policy.tables.origin != Some(Origin::Reproduced) => None,
+            _ if self.options.policy.origin != Some(Origin::Reproduced) => None,
             Rebuilt::Nobody => None,
             Rebuilt::Another => Some(&self.rebuilder),
             Rebuilt::Builder => Some(self.key),

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let mut policy = arguments.policy.as_ref().map(|path| trusting.with_policy(path)).transpose()?;
     if let Some((policy, _)) = &mut policy {
         // That others have to sign, too, is no reason not to.
-        policy.tables.signatures = None;
+        policy.signatures = None;
     }
     let (verified, whole);
     let seal = match &policy {

@@ -50,7 +50,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let signers = policy.signers()?;
     let mut lines = vec![format!("{} can be used", modelseal_format::text::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
-    for (signer, trusted) in policy.tables.signer.iter().zip(&signers) {
+    for (signer, trusted) in policy.signer.iter().zip(&signers) {
         let roles: Vec<&str> = signer.may.get_ref().iter().map(|role| role.name()).collect();
         let ended = trusted.rights.valid(now).err().map(|reason| format!("; {reason}")).unwrap_or_default();
         let who = match &trusted.trust {
@@ -62,7 +62,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     if signers.is_empty() {
         lines.push("  signer   none: `--key` has to name one".to_string());
     }
-    for waiver in &policy.tables.waiver {
+    for waiver in &policy.waiver {
         let state = if waiver.until < now { "ended" } else { "until" };
         let reason = modelseal_format::text::Escaped(waiver.reason.get_ref()).to_string();
         lines.push(format!("  waived   {} {state} {}: {reason}", waiver.check.get_ref(), waiver.until));

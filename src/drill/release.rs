@@ -12,8 +12,8 @@ use modelseal_format::archive::Entry;
 use modelseal_format::digest::Digest;
 use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
-    DataEvidence, FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ProbeFacts, ResourceDescriptor, SEAL_PATH,
-    Statement, Subject, model_signature_payload,
+    FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ResourceDescriptor, SEAL_PATH, Statement, Subject,
+    model_signature_payload,
 };
 use modelseal_format::release::{entry, frame};
 use modelseal_format::sign::{SignedBundle, Signer};
@@ -104,53 +104,6 @@ impl<'a> Draft<'a> {
         let mut draft = self.clone();
         change(&mut draft.manifest);
         Ok(Attempt::trusted(draft.archive()?))
-    }
-
-    /// After a change of one data source; `None`: it does not have what is to be changed.
-    pub(super) fn changed_data(
-        &self,
-        name: &str,
-        change: impl Fn(&mut DataEvidence) -> bool,
-    ) -> Result<Option<Attempt>, Error> {
-        let mut draft = self.clone();
-        let mut sources = draft.manifest.dependencies_mut().iter_mut();
-        let source = sources.find(|input| input.name.strip_prefix("data/") == Some(name));
-        if !source.and_then(|input| input.data_mut()).is_some_and(change) {
-            return Ok(None);
-        }
-        Ok(Some(Attempt::trusted(draft.archive()?)))
-    }
-
-    /// After a change of what one probe found.
-    pub(super) fn changed_probe(
-        &self,
-        name: &str,
-        change: &dyn Fn(&mut ProbeFacts),
-    ) -> Result<Option<Attempt>, Error> {
-        let mut draft = self.clone();
-        let mut probes = draft.manifest.probes_mut().iter_mut();
-        let Some(probe) = probes.find(|probe| probe.probe() == name) else { return Ok(None) };
-        change(&mut probe.annotations);
-        Ok(Some(Attempt::trusted(draft.archive()?)))
-    }
-
-    /// The names of its data sources.
-    pub(super) fn sources(&self) -> Vec<String> {
-        self.manifest.inputs("data").map(|(name, _)| name.to_string()).collect()
-    }
-
-    /// What is sealed about a data source.
-    pub(super) fn data(&self, name: &str) -> Option<&DataEvidence> {
-        self.manifest.data(name)
-    }
-
-    /// A fault with the name of what it breaks, where there are several.
-    pub(super) fn named(&self, fault: &str, kind: &str, name: &str) -> String {
-        let several = match kind {
-            "data" => self.sources().len() > 1,
-            _ => self.manifest.probes().len() > 1,
-        };
-        if several { format!("{fault}, {kind} {name}") } else { fault.to_string() }
     }
 }
 

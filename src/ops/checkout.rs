@@ -8,6 +8,7 @@ use modelseal_build::recipe::Recipe;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest};
 use modelseal_format::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
+use modelseal_verify::report::id::{BASE, CODE, DATA, ENVIRONMENT, PARAMS, RECIPE};
 use modelseal_verify::report::{Check, Report, Status};
 use modelseal_verify::verify::{self, OutsideCheck};
 
@@ -218,16 +219,19 @@ fn describe(name: &str) -> String {
 /// its kind.
 fn merge(checks: &mut Vec<Check>, compared: Vec<(String, Compared)>, not_checked: &mut Vec<String>) {
     for (name, compared) in compared {
-        let id = match name.split_once('/') {
-            Some((kind @ ("data" | "base"), source)) => format!("lineage.{kind}.{source}"),
-            Some((kind, _)) => format!("lineage.{kind}"),
-            None => format!("lineage.{name}"),
+        let id = match name.split_once('/').unwrap_or((&name, "")) {
+            ("data", source) => DATA.of(source),
+            ("base", source) => BASE.of(source),
+            ("params", _) => PARAMS.into(),
+            ("environment", _) => ENVIRONMENT.into(),
+            ("recipe", _) => RECIPE.into(),
+            _ => CODE.into(),
         };
         match compared {
             Compared::Same => {}
             Compared::NotThere(reason) => not_checked.push(format!("{id} against the checkout: {reason}")),
             Compared::Differs { expected, actual, message } => {
-                let check = Check::fail(id.as_str(), message).differs(expected, actual);
+                let check = Check::fail(id.clone(), message).differs(expected, actual);
                 let place = checks.iter().position(|other| other.id == id && other.status != Status::Fail);
                 match place {
                     Some(place) => checks[place] = check,

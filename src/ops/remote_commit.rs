@@ -7,10 +7,9 @@ use modelseal_build::run::{Programs, Scratch};
 use modelseal_format::context::Context;
 use modelseal_format::manifest::Statement;
 use modelseal_format::text::{Escaped, name, short};
+use modelseal_verify::report::id::REACHABLE;
 use modelseal_verify::report::{Check, Report};
 use modelseal_verify::verify::{Error, OutsideCheck};
-
-const ID: &str = "lineage.reachable";
 
 const NOBODY: &str = "nobody else can rebuild this model";
 
@@ -34,11 +33,13 @@ impl OutsideCheck for RemoteCommit {
 
 fn look(manifest: &Statement, context: &Context) -> Result<Check, Error> {
     let Some(code) = manifest.code() else {
-        return Ok(Check::unknown(ID, "no commit was sealed"));
+        return Ok(Check::unknown(REACHABLE, "no commit was sealed"));
     };
     let Some(remote) = code.remote() else {
         let message = format!("no remote was sealed: {NOBODY}");
-        return Ok(Check::fail(ID, message).hint("push the commit, and build from a clone of that remote"));
+        return Ok(
+            Check::fail(REACHABLE, message).hint("push the commit, and build from a clone of that remote")
+        );
     };
     match ask(manifest, remote, code.commit(), context) {
         Ok(check) => Ok(check),
@@ -46,9 +47,9 @@ fn look(manifest: &Statement, context: &Context) -> Result<Check, Error> {
         Err(Stopped::Input(error)) => Err(Error::Outside(Box::new(error))),
         Err(Stopped::Checkout(checkout::Error::Interrupted)) => Err(Error::Interrupted),
         Err(Stopped::Checkout(error @ (checkout::Error::NoCommit { .. } | checkout::Error::NoRecipe(_)))) => {
-            Ok(Check::fail(ID, format!("{error}: {NOBODY}")))
+            Ok(Check::fail(REACHABLE, format!("{error}: {NOBODY}")))
         }
-        Err(Stopped::Checkout(error)) => Ok(Check::unknown(ID, error.to_string())),
+        Err(Stopped::Checkout(error)) => Ok(Check::unknown(REACHABLE, error.to_string())),
     }
 }
 
@@ -78,7 +79,7 @@ fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> R
     let (commit, address) = (short(commit), Escaped(remote));
     if !checkout.is_on_a_branch() {
         let message = format!("the commit {commit} is on no branch and no tag of {address}: {NOBODY}");
-        return Ok(Check::fail(ID, message).hint("push it to a branch that stays"));
+        return Ok(Check::fail(REACHABLE, message).hint("push it to a branch that stays"));
     }
     let directory = checkout.recipe().directory().to_path_buf();
     let here = LocalCheckout { directory, data: Default::default() };
@@ -92,7 +93,7 @@ fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> R
                     "{} of the commit {commit} at {address} is not the sealed one: {NOBODY}",
                     name(&input)
                 );
-                return Ok(Check::fail(ID, message).differs(expected, actual));
+                return Ok(Check::fail(REACHABLE, message).differs(expected, actual));
             }
             Compared::NotThere(_) => elsewhere.push(name(&input)),
         }
@@ -101,5 +102,5 @@ fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> R
     if !elsewhere.is_empty() {
         message += &format!("; git does not hold {}", elsewhere.join(", "));
     }
-    Ok(Check::pass(ID, message))
+    Ok(Check::pass(REACHABLE, message))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
-const ROOMS: [&str; 31] = [
+const ROOMS: [&str; 32] = [
     "text",
     "context",
     "digest",
@@ -17,8 +17,9 @@ const ROOMS: [&str; 31] = [
     "trust",
     "oms",
     "report",
+    "rule",
+    "rules",
     "policy",
-    "gate",
     "verify",
     "recipe",
     "run",

@@ -143,6 +143,21 @@ pub fn short(hex: &str) -> String {
     }
 }
 
+/// A string of TOML.
+pub fn toml_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            character if is_unsafe(character) => {
+                quoted.push_str(&format!("\\U{:08X}", u32::from(character)));
+            }
+            character => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,9 +19,10 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
-pub mod gate;
 pub mod oms;
 pub mod policy;
 pub mod report;
+pub mod rule;
+pub mod rules;
 pub mod trust;
 pub mod verify;

@@ -1,22 +1,26 @@
 //! The policy, `gate.toml`: what a deployment demands. The deployer's file, never taken from an archive.
 
-mod answers;
-mod check;
+mod parse;
+mod settle;
 mod signers;
 mod tables;
 
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub use answers::{Aspect, Bounds, Finding, Verdict, judge_answers};
-pub use tables::{
-    Code, Data, Distance, Inert, Previous, Probe, Ratio, Refresh, Signer, Tables, Waiver, Warnings,
-};
+pub(crate) use settle::merge;
+pub use tables::{Previous, Probe, Signer, Waiver, Warnings};
+
+use toml::Spanned;
 
 use crate::config::Mistake;
+use crate::report::{About, Check, CheckId};
+use crate::rule::{Demand, Evidence, Rule, Table};
 use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Origin, Rung};
 
 /// No policy is longer.
 const LONGEST: u64 = 1 << 20;
@@ -39,13 +43,45 @@ pub enum Error {
     SignerKey { name: String, source: modelseal_format::sign::KeyError },
 }
 
-/// A policy, and where it stands.
+/// A policy: whom it trusts, which questions it asks of a release, and what it excuses.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Policy {
     pub path: PathBuf,
     /// Its text, byte for byte.
     pub text: String,
-    pub tables: Tables,
+    /// The name of the only model that this policy is for.
+    pub model: Spanned<String>,
+    /// The weakest origin that is accepted.
+    pub origin: Option<Origin>,
+    /// The weakest level at which a rebuild makes a release `reproduced`; R2 by default, because answers alone do not.
+    pub reproduced_level: Option<Rung>,
+    /// How many distinct signers must have signed.
+    pub signatures: Option<Spanned<i64>>,
+    /// The lowest `release` number that is accepted.
+    pub min_release: Option<u64>,
+    pub previous: Option<Previous>,
+    pub warnings: Warnings,
+    pub signer: Vec<Signer>,
+    pub waiver: Vec<Waiver>,
+    /// How live models are asked, in the order of the names.
+    pub probes: Vec<Probe>,
+    asked: Vec<Asked>,
+}
+
+/// A question that the policy asks.
+#[derive(Debug)]
+struct Asked {
+    rule: &'static dyn Rule,
+    /// The data source or probe; empty for the release.
+    subject: String,
+    demand: Box<dyn Demand>,
+}
+
+impl fmt::Debug for dyn Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kinds().first().map_or("rule", |kind| kind.rule()))
+    }
 }
 
 impl Policy {
@@ -72,18 +108,6 @@ impl Policy {
         Self::parse(path.to_path_buf(), text)
     }
 
-    /// Reads a policy from its text.
-    ///
-    /// # Errors
-    /// [`Error::Mistake`].
-    pub fn parse(path: PathBuf, text: String) -> Result<Self, Error> {
-        let tables: Tables = toml::from_str(&text)
-            .map_err(|error| Error::Mistake(Box::new(Mistake::from_toml(&path, &text, &error))))?;
-        let policy = Self { path, text, tables };
-        policy.check()?;
-        Ok(policy)
-    }
-
     /// The directory that every path of the policy is relative to.
     pub fn directory(&self) -> &Path {
         match self.path.parent() {
@@ -96,48 +120,74 @@ impl Policy {
         Digest::sha256(self.text.as_bytes())
     }
 
-    /// What it demands, a phrase each, in the order of the file's sections.
+    /// What it demands, a phrase each.
     pub fn demands(&self) -> Vec<String> {
-        let tables = &self.tables;
-        let mut demands = vec![format!("model {}", tables.model.get_ref())];
-        if let Some(count) =
-            tables.signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1)
-        {
+        let mut demands = vec![format!("model {}", self.model.get_ref())];
+        if let Some(count) = self.signatures.as_ref().map(Spanned::get_ref).filter(|count| **count > 1) {
             demands.push(format!("{count} signatures"));
         }
-        demands.extend(tables.min_release.map(|number| format!("release number {number} or higher")));
-        demands.extend(tables.origin.map(|origin| format!("origin at least {}", origin.name())));
-        demands.extend(tables.reproduced_level.map(|level| format!("rebuilt at least as {}", level.name())));
-        if let Some(code) = &tables.code {
-            demands.extend(
-                code.remote
-                    .as_ref()
-                    .map(|remote| format!("code at {}", modelseal_format::text::name(remote))),
-            );
-            demands.extend((code.dirty == Some(false)).then(|| "code as committed".to_string()));
+        demands.extend(self.min_release.map(|number| format!("release number {number} or higher")));
+        demands.extend(self.reproduced_level.map(|level| format!("rebuilt at least as {}", level.name())));
+        let is_same =
+            |left: &Asked, right: &Asked| left.group() == right.group() && left.subject == right.subject;
+        for asked in self.asked.chunk_by(is_same) {
+            let words = asked.iter().filter_map(|asked| asked.demand.words());
+            match asked[0].group() {
+                None => demands.extend(words),
+                Some(group) => {
+                    let words: Vec<String> = words.collect();
+                    let words =
+                        if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
+                    demands.push(format!("{group} {}{words}", asked[0].subject));
+                }
+            }
         }
-        for (name, data) in &tables.data {
-            let mut parts = Vec::new();
-            parts.extend(data.max_age.as_ref().map(|age| format!("at most {} old", age.get_ref())));
-            parts.extend(data.labels.as_ref().map(|_| "labels as before".to_string()));
-            parts.extend(data.slices.as_ref().map(|_| "labels stable over time".to_string()));
-            parts.extend(data.rows.as_ref().map(|_| "about as many rows as before".to_string()));
-            let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-            demands.push(format!("data {name}{parts}"));
-        }
-        demands.extend(tables.refresh.as_ref().map(|_| "something new in it".to_string()));
-        demands.extend(tables.probe.keys().map(|name| format!("probe {name}")));
-        if tables.previous == Some(Previous::Required) {
+        if self.previous == Some(Previous::Required) {
             demands.push("the previous release".to_string());
         }
-        if tables.warnings == Warnings::Fail {
+        if self.warnings == Warnings::Fail {
             demands.push("no warnings".to_string());
         }
         demands
     }
 
+    /// Answers every question from the evidence.
+    pub fn judge(&self, evidence: &Evidence<'_>) -> Vec<Check> {
+        self.asked.iter().flat_map(|asked| asked.demand.judge(evidence)).collect()
+    }
+
+    /// What the questions need that only a manifest has: the id of the check, and what is needed.
+    pub fn needs(&self) -> Vec<(CheckId, String)> {
+        let mut needs: Vec<(CheckId, String)> = Vec::new();
+        for asked in self.asked.iter().filter(|asked| !asked.demand.is_optional()) {
+            let Some(kind) = asked.rule.kinds().first() else { continue };
+            let id =
+                if kind.about() == About::Release { CheckId::from(*kind) } else { kind.of(&asked.subject) };
+            match asked.group() {
+                None => needs.extend(asked.demand.words().map(|words| (id, words))),
+                // The first rule of a group needs the subject itself.
+                Some(group) => {
+                    let needed = format!("the {group} `{}`", asked.subject);
+                    if !needs.iter().any(|(_, other)| *other == needed) {
+                        needs.push((id, needed));
+                    }
+                }
+            }
+        }
+        needs
+    }
+
     /// A mistake at a place in this policy.
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
+    }
+}
+
+impl Asked {
+    fn group(&self) -> Option<&'static str> {
+        match self.rule.table() {
+            Table::Top => None,
+            Table::Each(group) => Some(group),
+        }
     }
 }

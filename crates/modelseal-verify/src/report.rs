@@ -2,12 +2,14 @@
 //!
 //! A report says what was asked and what came out. It knows nothing of how a check was made.
 
+pub mod id;
 mod json;
 mod text;
 
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{Missing, Model, Origin};
 
+pub use id::{About, CheckId, CheckKind};
 pub use json::to_json;
 pub use text::{Style, to_text};
 
@@ -37,10 +39,9 @@ impl Status {
 }
 
 /// One question and its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// Stable: `seal`, `signature`, `lineage.data.NAME` …
-    pub id: String,
+    pub id: CheckId,
     pub status: Status,
     pub message: String,
     /// Which file it is about, not escaped.
@@ -48,12 +49,15 @@ pub struct Check {
     pub expected: Option<String>,
     pub actual: Option<String>,
     pub hint: Option<String>,
+    /// What was measured, and the limit that it was compared with, in the unit of the rule.
+    pub measured: Option<f64>,
+    pub limit: Option<f64>,
     /// It did not pass, and the policy excuses that for now.
     pub is_waived: bool,
 }
 
 impl Check {
-    pub fn new(id: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<CheckId>, status: Status, message: impl Into<String>) -> Self {
         Self {
             id: id.into(),
             status,
@@ -62,27 +66,29 @@ impl Check {
             expected: None,
             actual: None,
             hint: None,
+            measured: None,
+            limit: None,
             is_waived: false,
         }
     }
 
-    pub fn pass(id: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn pass(id: impl Into<CheckId>, message: impl Into<String>) -> Self {
         Self::new(id, Status::Pass, message)
     }
 
-    pub fn warn(id: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn warn(id: impl Into<CheckId>, message: impl Into<String>) -> Self {
         Self::new(id, Status::Warn, message)
     }
 
-    pub fn fail(id: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn fail(id: impl Into<CheckId>, message: impl Into<String>) -> Self {
         Self::new(id, Status::Fail, message)
     }
 
-    pub fn skip(id: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn skip(id: impl Into<CheckId>, message: impl Into<String>) -> Self {
         Self::new(id, Status::Skip, message)
     }
 
-    pub fn unknown(id: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn unknown(id: impl Into<CheckId>, message: impl Into<String>) -> Self {
         Self::new(id, Status::Unknown, message)
     }
 
@@ -99,6 +105,13 @@ impl Check {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// What was measured, and the limit that it was compared with. A number that is not finite is left out.
+    pub fn measured(mut self, measured: f64, limit: f64) -> Self {
+        (self.measured, self.limit) =
+            (Some(measured).filter(|n| n.is_finite()), Some(limit).filter(|n| n.is_finite()));
         self
     }
 }
@@ -189,15 +202,16 @@ pub struct Report {
 }
 
 /// Without these nothing passes, whatever else a report holds.
-const DECISIVE: [&str; 3] = ["seal", "signature", "files"];
+const DECISIVE: [CheckKind; 3] = [id::SEAL, id::SIGNATURE, id::FILES];
 
 impl Report {
     /// Fail if anything failed or a decisive check did not pass; inconclusive if something demanded could not
     /// be decided; else pass.
     pub fn verdict(&self) -> Verdict {
         let any = |status| self.checks.iter().any(|check| check.status == status);
-        let passed =
-            |id: &&str| self.checks.iter().any(|check| check.id == *id && check.status == Status::Pass);
+        let passed = |kind: &CheckKind| {
+            self.checks.iter().any(|check| check.id == *kind && check.status == Status::Pass)
+        };
         if any(Status::Fail) || !DECISIVE.iter().all(passed) {
             Verdict::Fail
         } else if any(Status::Unknown) {

@@ -15,11 +15,13 @@ use super::super::trusting::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::cli::arguments::Format;
 use modelseal_format::archive::write_new;
-use modelseal_format::manifest::{Basis, Byproduct, DataEvidence, Statement};
-use modelseal_verify::config::Age;
-use modelseal_verify::gate::{self, Evidence};
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::Statement;
+use modelseal_format::text::toml_string;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::{Signer, Status};
+use modelseal_verify::rule::{Evidence, Previous, Proposal, Table};
+use modelseal_verify::rules::RULES;
 use modelseal_verify::verify::{Options, Target, verify};
 
 /// Write a strict, commented policy from a good release; never overwrites
@@ -58,7 +60,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     };
     let Some(accepted) = verified.report().signers.first() else { bail!("nobody signed it") };
     let signer = signer_table(&named, accepted, &arguments.output)?;
-    let text = Writer { manifest: release.manifest(), signer: &signer, now }.text()?;
+    let text =
+        Writer { manifest: release.manifest(), signer: &signer, release: release.digest(), now }.text()?;
     write_new(&arguments.output, text.as_bytes())
         .with_context(|| format!("cannot write {}", modelseal_format::text::path(&arguments.output)))?;
     let file = modelseal_format::text::Escaped(&arguments.output.to_string_lossy()).to_string();
@@ -100,7 +103,7 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
     if !is_key || !modelseal_format::manifest::is_name(&lines[0].1) {
         lines[0].1 = "builder".to_string();
     }
-    Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect())
+    Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", toml_string(value))).collect())
 }
 
 /// A file's path as the policy's directory sees it: whoever clones both together finds it.
@@ -121,6 +124,7 @@ struct Writer<'a> {
     manifest: &'a Statement,
     /// The lines of its table.
     signer: &'a str,
+    release: Digest,
     now: Timestamp,
 }
 
@@ -128,158 +132,69 @@ impl Writer<'_> {
     fn text(&self) -> anyhow::Result<String> {
         let mut text = String::new();
         let model = self.manifest.model();
-        let origin = self.manifest.internal().origin;
+        // Keys come before the first table.
+        let is_table = |proposal: &String| proposal.trim_start().starts_with('[');
+        let (tables, keys): (Vec<String>, Vec<String>) = self.proposals().into_iter().partition(is_table);
         let _ = write!(
             text,
             "# What a deployment of {0} demands. Written from {0} {1}; loosen what is too strict, and say why.\n\n\
              model = {2}\n\
-             origin = {3}             # at least: adopted < executed < clean < reproduced\n\
+             {3}\
              previous = \"required\"      # `--previous` names the release that is deployed now\n\
              warnings = \"allow\"         # or \"fail\"\n\n\
              {5}[[signer]]\n{4}\
              may = [\"build\"]           # also \"approve\", \"reproduce\", \"rollback\"\n",
             model.name,
             model.version,
-            quoted(&model.name),
-            quoted(origin.name()),
+            toml_string(&model.name),
+            keys.concat(),
             self.signer,
             model.release.map_or(String::new(), |number| format!(
                 "min_release = {number}             # the lowest number that is accepted\n\n"
             )),
         );
-        self.code(&mut text);
-        for (name, input) in self.manifest.inputs("data") {
-            if let Some(data) = input.data() {
-                self.data(&mut text, name, data)?;
-            }
-        }
-        text += "\n[refresh]                   # against --previous\n\
-                 inert = \"fail\"            # inputs changed and the model did not, or the data has nothing new\n";
-        for probe in self.manifest.probes() {
-            probe_table(&mut text, probe);
-        }
+        text += &tables.concat();
         // What is written has to be readable.
         Policy::parse(PathBuf::from("gate.toml"), text.clone())?;
         Ok(text)
     }
 
-    fn code(&self, text: &mut String) {
-        let Some(code) = self.manifest.code() else { return };
-        *text += "\n[code]\n";
-        match code.remote() {
-            Some(remote) => {
-                let _ = writeln!(text, "remote = {}", quoted(remote));
-            }
-            None => {
-                *text += "# remote = \"https://…\"       # none was sealed: nobody else can fetch this code\n"
+    /// What the rules propose, each for the release, or for each data source and probe.
+    fn proposals(&self) -> Vec<String> {
+        let mut proposals = Vec::new();
+        for rules in RULES.chunk_by(|left, right| left.table() == right.table()) {
+            let propose = |subject: &str, holds: &dyn Fn(&str) -> bool| -> Vec<String> {
+                let proposal = Proposal { manifest: self.manifest, subject, now: self.now, holds };
+                rules.iter().map(|rule| rule.propose(&proposal)).collect()
+            };
+            match rules[0].table() {
+                Table::Top => proposals.extend(propose("", &|_| false)),
+                Table::Each(group) => proposals.extend(self.subjects(group).iter().map(|subject| {
+                    let holds = |demand: &str| self.holds(group, subject, demand);
+                    format!("\n[{group}.{subject}]\n{}", propose(subject, &holds).concat())
+                })),
             }
         }
-        *text += match code.dirty().is_empty() {
-            false => "# dirty = false             # this release was not as committed\n",
-            true => "dirty = false\n",
-        };
+        proposals
     }
 
-    fn data(&self, text: &mut String, name: &str, facts: &DataEvidence) -> anyhow::Result<()> {
-        let _ = writeln!(text, "\n[data.{name}]");
-        match facts.newest.as_ref().and_then(|time| time.parse::<Timestamp>().ok()) {
-            Some(newest) => {
-                let age = (self.now.as_second() - newest.as_second()).max(0).unsigned_abs();
-                let days = (2 * age).div_ceil(86_400).max(1);
-                let shown = Age(std::time::Duration::from_secs(age));
-                let _ = writeln!(
-                    text,
-                    "max_age = \"{days}d\"            # of the newest record, when it is deployed; now it is {shown} old"
-                );
-            }
-            None => {
-                *text += "# max_age = \"30d\"          # no times were sealed: name the `timestamp` in the recipe\n"
+    fn subjects(&self, group: &str) -> Vec<String> {
+        match group {
+            "probe" => self.manifest.probes().iter().map(|probe| probe.probe().to_string()).collect(),
+            kind => {
+                let inputs = self.manifest.inputs(kind).filter(|(_, input)| input.evidence.is_some());
+                inputs.map(|(name, _)| name.to_string()).collect()
             }
         }
-        if facts.rows.is_some() {
-            *text += "rows = { min_ratio = 0.5, max_ratio = 2.0 }   # against --previous\n";
-        }
-        if facts.labels.is_none() {
-            *text += "# labels = {}               # no labels were sealed: name the `label` in the recipe\n";
-            return Ok(());
-        }
-        self.distance(text, name, "labels", &[0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5], "against --previous")?;
-        if facts.timeline.is_some() {
-            let meaning = "the oldest quarter of the rows against the newest";
-            self.distance(text, name, "slices", &[0.2, 0.25, 0.3, 0.4, 0.5], meaning)?;
-        }
-        Ok(())
     }
 
-    /// The strictest of these limits that this release holds against itself: below that it has too few rows
-    /// for anything to be judged.
-    fn distance(
-        &self,
-        text: &mut String,
-        name: &str,
-        key: &str,
-        limits: &[f64],
-        meaning: &str,
-    ) -> anyhow::Result<()> {
-        for limit in limits {
-            let demand = format!("{key} = {{ max_js_distance = {limit} }}");
-            if self.holds(name, &demand)? {
-                let _ = writeln!(text, "{demand:<45} # {meaning}");
-                return Ok(());
-            }
-        }
-        let demand = format!("# {key} = {{ max_js_distance = {} }}", limits[0]);
-        let _ = writeln!(text, "{demand:<45} # {meaning}: this release does not hold it");
-        Ok(())
+    /// Whether the release itself meets a demand in the table of a data source or probe.
+    fn holds(&self, group: &str, subject: &str, demand: &str) -> bool {
+        let model = toml_string(&self.manifest.model().name);
+        let text = format!("model = {model}\n[{group}.{subject}]\n{demand}\n");
+        let Ok(policy) = Policy::parse(PathBuf::from("gate.toml"), text) else { return false };
+        let previous = Previous { manifest: self.manifest, release: self.release };
+        let evidence = Evidence { previous: Some(previous), ..Evidence::new(self.manifest, self.now) };
+        policy.judge(&evidence).iter().all(|check| matches!(check.status, Status::Pass | Status::Warn))
     }
-
-    /// Whether the release itself meets a demand on its data.
-    fn holds(&self, name: &str, demand: &str) -> anyhow::Result<bool> {
-        let text = format!("model = {}\n[data.{name}]\n{demand}\n", quoted(&self.manifest.model().name));
-        let policy = Policy::parse(PathBuf::from("gate.toml"), text)?;
-        let checks = gate::judge(&Evidence {
-            policy: &policy,
-            manifest: self.manifest,
-            previous: Some(self.manifest),
-            origin: self.manifest.internal().origin,
-            now: self.now,
-        });
-        Ok(checks.iter().all(|check| matches!(check.status, Status::Pass | Status::Warn)))
-    }
-}
-
-fn probe_table(text: &mut String, probe: &Byproduct) {
-    let facts = &probe.annotations;
-    let _ = write!(
-        text,
-        "\n[probe.{}]\nrequired = true             # the sealed result must be there and good\nisolated = {}\n",
-        probe.probe(),
-        facts.isolated
-    );
-    for (key, value) in [("max_atol", facts.tolerance.atol), ("max_rtol", facts.tolerance.rtol)] {
-        let _ =
-            writeln!(text, "{:<27} # answers further apart are different ones", format!("{key} = {value:?}"));
-    }
-    if let (Basis::Outputs, Some(share)) = (facts.basis, facts.swapped.share().filter(|share| *share > 0.0)) {
-        let _ = writeln!(
-            text,
-            "min_sensitivity = {:.2}      # labels without scores: half of what this release has",
-            (share / 2.0).max(0.01)
-        );
-    }
-}
-
-/// A string of TOML.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            character if modelseal_format::text::is_unsafe(character) => {
-                let _ = write!(quoted, "\\U{:08X}", u32::from(character));
-            }
-            character => quoted.push(character),
-        }
-    }
-    quoted + "\""
 }

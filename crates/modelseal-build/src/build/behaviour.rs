@@ -10,7 +10,7 @@ use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
 use modelseal_format::context::Context;
 use modelseal_format::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
-use modelseal_verify::policy::{Bounds, Finding, Verdict, judge_answers};
+use modelseal_verify::rules::answers::{Bounds, Finding, Verdict, judge_answers};
 
 /// What was found, and what a person should know about it.
 pub(super) struct Behaviour {

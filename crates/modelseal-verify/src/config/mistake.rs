@@ -49,15 +49,28 @@ impl Mistake {
             Some((unknown, known)) => {
                 let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
                 let what = if message.starts_with("unknown field") { "key" } else { "value" };
-                mistake.message = format!("unknown {what} {}", modelseal_format::text::name(unknown));
-                mistake.nearest = nearest(unknown, &known);
-                if mistake.nearest.is_none() {
-                    mistake.message.push_str(&format!("; known are {}", list(&known)));
-                }
+                mistake.set_unknown(what, unknown, &known);
             }
             None => mistake.message = Escaped(&message.replace('\n', " ")).to_string(),
         }
         mistake
+    }
+}
+
+impl Mistake {
+    /// A key that nobody knows in this place, where these are known.
+    pub fn unknown_key(path: &Path, text: &str, span: Range<usize>, key: &str, known: &[&str]) -> Self {
+        let mut mistake = Self::new(path, text, Some(span), String::new());
+        mistake.set_unknown("key", key, known);
+        mistake
+    }
+
+    fn set_unknown(&mut self, what: &str, unknown: &str, known: &[&str]) {
+        self.message = format!("unknown {what} {}", modelseal_format::text::name(unknown));
+        self.nearest = nearest(unknown, known);
+        if self.nearest.is_none() {
+            self.message.push_str(&format!("; known are {}", list(known)));
+        }
     }
 }
 

@@ -23,7 +23,7 @@ impl Policy {
     /// [`Error`].
     pub fn signers(&self) -> Result<Vec<TrustedSigner>, Error> {
         let mut signers: Vec<TrustedSigner> = Vec::new();
-        for signer in &self.tables.signer {
+        for signer in &self.signer {
             let name = signer.name.get_ref().clone();
             let trust = self.trust(signer)?;
             if let Trust::Key(key) = &trust {
@@ -67,7 +67,7 @@ impl Policy {
     }
 
     pub(super) fn check_signers(&self) -> Result<(), Error> {
-        let signers = &self.tables.signer;
+        let signers = &self.signer;
         for (index, signer) in signers.iter().enumerate() {
             let name = signer.name.get_ref();
             if !manifest::is_name(name) {
@@ -90,7 +90,7 @@ impl Policy {
             }
             _ => {}
         }
-        let Some(signatures) = &self.tables.signatures else { return Ok(()) };
+        let Some(signatures) = &self.signatures else { return Ok(()) };
         let count = |role| signers.iter().filter(|signer| may(signer, role)).count();
         let message = match *signatures.get_ref() {
             ..1 => "at least one signature is needed",

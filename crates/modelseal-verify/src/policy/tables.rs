@@ -1,45 +1,13 @@
-//! The tables of a policy, as written: types and defaults.
-
-use std::collections::BTreeMap;
+//! What a policy says besides its rules: whom it trusts, what it excuses, and how live models are asked.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::Bounds;
 use crate::config::Age;
+use crate::rule::{Section, SectionError};
+use crate::rules::probes::ProbeLimits;
 use crate::trust::{Rights, Role};
-use modelseal_format::manifest::{Origin, Rung};
-
-/// The tables of a policy, as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tables {
-    /// The name of the only model that this policy is for.
-    pub model: Spanned<String>,
-    /// The weakest origin that is accepted.
-    pub origin: Option<Origin>,
-    /// The weakest level at which a rebuild makes a release `reproduced`; without it R2: answers alone do
-    /// not.
-    pub reproduced_level: Option<Rung>,
-    /// How many distinct signers must have signed.
-    pub signatures: Option<Spanned<i64>>,
-    /// The lowest `release` number that is accepted.
-    pub min_release: Option<u64>,
-    pub previous: Option<Previous>,
-    #[serde(default)]
-    pub warnings: Warnings,
-    #[serde(default)]
-    pub signer: Vec<Signer>,
-    pub code: Option<Code>,
-    #[serde(default)]
-    pub data: BTreeMap<String, Data>,
-    pub refresh: Option<Refresh>,
-    #[serde(default)]
-    pub probe: BTreeMap<String, Probe>,
-    #[serde(default)]
-    pub waiver: Vec<Waiver>,
-}
 
 /// `previous`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -110,90 +78,14 @@ fn may_build() -> Spanned<Vec<Role>> {
     Spanned::new(0..0, vec![Role::Build])
 }
 
-/// `[code]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Code {
-    /// Where the code must have come from.
-    pub remote: Option<String>,
-    /// `false`: everything was as committed.
-    pub dirty: Option<bool>,
-}
-
-/// `[data.NAME]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// Of the newest record, judged when the release is verified.
-    pub max_age: Option<Spanned<Age>>,
-    /// Labels against those of the previous release.
-    pub labels: Option<Distance>,
-    /// Labels of the oldest quarter against those of the newest.
-    pub slices: Option<Distance>,
-    /// Rows against those of the previous release.
-    pub rows: Option<Spanned<Ratio>>,
-}
-
-/// How far two distributions of labels may be apart.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Distance {
-    /// Jensen-Shannon distance with the natural logarithm, 0 to 0.83; by default 0.1.
-    pub max_js_distance: Option<Spanned<f64>>,
-}
-
-impl Distance {
-    pub fn limit(&self) -> f64 {
-        self.max_js_distance.as_ref().map_or(0.1, |limit| *limit.get_ref())
-    }
-}
-
-/// How many times the rows of the previous release.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ratio {
-    pub min_ratio: Option<Spanned<f64>>,
-    pub max_ratio: Option<Spanned<f64>>,
-}
-
-/// `[refresh]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refresh {
-    /// What becomes of a release whose inputs changed while the model did not, or whose data has nothing new.
-    pub inert: Inert,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Inert {
-    Fail,
-    Warn,
-}
-
-/// `[probe.NAME]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How `modelseal probe` asks a release, and what the policy demands of the answers: `[probe.NAME]`.
+#[derive(Debug)]
 pub struct Probe {
-    /// Whether the sealed result must be there.
-    #[serde(default = "yes")]
-    pub required: bool,
-    /// Whether it must have been isolated.
-    #[serde(default)]
-    pub isolated: bool,
-    /// What share the commonest answer may be.
-    pub max_commonest: Option<Spanned<f64>>,
-    /// What share the fallback may be.
-    pub max_fallback: Option<Spanned<f64>>,
-    /// What share of answers must change with the input.
-    pub min_sensitivity: Option<Spanned<f64>>,
-    /// Within which numbers of answers may count as the same.
-    pub max_atol: Option<Spanned<f64>>,
-    pub max_rtol: Option<Spanned<f64>>,
-    /// Answers to `modelseal probe` that mean that the model did not answer.
-    #[serde(default)]
+    pub name: String,
+    pub limits: ProbeLimits,
+    /// Answers that mean that the model did not answer.
     pub fallback: Vec<Spanned<serde_json::Value>>,
-    /// The argument vector by which `modelseal probe` asks a release.
+    /// The argument vector.
     pub command: Option<Spanned<Vec<String>>>,
     /// The questions, relative to the policy: the same that were asked when it was built.
     pub inputs: Option<Spanned<String>>,
@@ -204,19 +96,31 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub fn bounds(&self) -> Bounds {
-        let value = |limit: &Option<Spanned<f64>>| limit.as_ref().map(|limit| *limit.get_ref());
-        let standard = Bounds::default();
-        Bounds {
-            max_commonest: value(&self.max_commonest),
-            max_fallback: value(&self.max_fallback).unwrap_or(standard.max_fallback),
-            min_sensitivity: value(&self.min_sensitivity),
+    /// The keys that it reads besides those of the rule.
+    pub(super) const KEYS: [&'static str; 5] = ["fallback", "command", "inputs", "cwd", "timeout"];
+
+    /// Takes its keys out of a section that the rule has read.
+    pub(super) fn read(section: &mut Section<'_>, limits: ProbeLimits) -> Result<Self, SectionError> {
+        let probe = Self {
+            name: section.subject().to_string(),
+            limits,
+            fallback: section.take("fallback")?.unwrap_or_default(),
+            command: section.take("command")?,
+            inputs: section.take("inputs")?,
+            cwd: section.take("cwd")?,
+            timeout: section.take("timeout")?,
+        };
+        match (&probe.command, &probe.inputs) {
+            (Some(command), None) => {
+                Err(SectionError::at(command.span(), "a `command` needs `inputs`: what it is asked"))
+            }
+            (Some(command), _) if command.get_ref().first().is_none_or(String::is_empty) => {
+                let message = "a command is a list of a program and its arguments";
+                Err(SectionError::at(command.span(), message))
+            }
+            _ => Ok(probe),
         }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// `[[waiver]]`

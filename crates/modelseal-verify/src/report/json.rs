@@ -91,7 +91,10 @@ struct WireSigner<'a> {
 
 #[derive(Serialize)]
 struct WireCheck<'a> {
-    id: &'a str,
+    id: String,
+    rule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
@@ -99,6 +102,10 @@ struct WireCheck<'a> {
     expected: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actual: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<f64>,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
@@ -109,11 +116,15 @@ struct WireCheck<'a> {
 impl<'a> From<&'a Check> for WireCheck<'a> {
     fn from(check: &'a Check) -> Self {
         Self {
-            id: &check.id,
+            id: check.id.to_string(),
+            rule: check.id.rule(),
+            subject: check.id.subject(),
             status: check.status.name(),
             path: check.path.as_deref(),
             expected: check.expected.as_deref(),
             actual: check.actual.as_deref(),
+            measured: check.measured,
+            limit: check.limit,
             message: &check.message,
             hint: check.hint.as_deref(),
             waived: check.is_waived,

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use super::id::{BASE, DATA, SIGNATURE};
 use super::{Check, Report, Status, Verdict};
 use modelseal_format::text::name;
 
@@ -78,9 +79,8 @@ struct Line {
 fn lines(checks: &[Check]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for check in checks.iter().filter(|check| check.path.is_none() || check.status != Status::Fail) {
-        let source = ["lineage.data.", "lineage.base."]
-            .into_iter()
-            .find_map(|kind| Some((kind.trim_end_matches('.'), check.id.strip_prefix(kind)?)));
+        let is_input = [DATA.rule(), BASE.rule()].contains(&check.id.rule());
+        let source = check.id.subject().filter(|_| is_input).map(|source| (check.id.rule(), source));
         match (source, lines.last_mut()) {
             (Some((kind, source)), Some(last))
                 if check.status == Status::Pass && last.id == kind && last.status == Status::Pass =>
@@ -92,7 +92,7 @@ fn lines(checks: &[Check]) -> Vec<Line> {
                 lines.push(Line { id, status: check.status, message });
             }
             _ => lines.push(Line {
-                id: check.id.clone(),
+                id: check.id.to_string(),
                 status: check.status,
                 message: check.message.clone(),
             }),
@@ -111,15 +111,13 @@ fn details(text: &mut String, check: &Check, style: Style) {
             let _ = writeln!(text, "{}", style.paint("1", &name(path)));
         }
         None => {
-            let _ = writeln!(text, "{}", style.paint("1", &check.id));
+            let _ = writeln!(text, "{}", style.paint("1", &check.id.to_string()));
         }
     }
     match (&check.expected, &check.actual) {
         (Some(expected), Some(actual)) => {
-            let (left, right) = match check.id.as_str() {
-                "signature" => (" trusted", "signed by"),
-                _ => ("sealed", " found"),
-            };
+            let is_signature = check.id == SIGNATURE;
+            let (left, right) = if is_signature { (" trusted", "signed by") } else { ("sealed", " found") };
             let _ = writeln!(text, "  {left}: {expected}");
             let _ = writeln!(text, "  {right}: {actual}");
         }

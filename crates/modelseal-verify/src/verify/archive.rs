@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::{Error, Verification, files};
+use crate::report::id::{ARCHIVE, FILES, SEAL};
 use crate::report::{Check, Status};
 use modelseal_format::archive::{ArchiveReader, Entry, Found, ReadError};
 use modelseal_format::digest::FileDigests;
@@ -24,7 +25,7 @@ pub(super) fn verify(
         Ok(opened) => opened,
         Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
         Err(error) => {
-            verification.add(Check::fail("seal", error.to_string()));
+            verification.add(Check::fail(SEAL, error.to_string()));
             verification.not_reached("anything: there is no seal to go by");
             return Ok(());
         }
@@ -61,7 +62,7 @@ fn contents(
             let bytes: u64 = sealed.iter().map(|file| file.size()).sum();
             let files = count(sealed.len() as u64, "file", "files");
             let message = format!("{files}, {} bytes", modelseal_format::text::number(bytes));
-            verification.add(Check::pass("archive", message));
+            verification.add(Check::pass(ARCHIVE, message));
         }
         Some(ReadError::Io(_)) => {}
         Some(error) => verification.add(stopped(error)),
@@ -74,8 +75,8 @@ fn contents(
         let rest = count((sealed.len() - reached) as u64, "file", "files");
         verification.not_reached(&format!("{rest} behind the place where the reading ended"));
         // Not all files matched, whatever those did that were reached.
-        verification.report.checks.retain(|check| check.id != "files" || check.status != Status::Pass);
-        verification.add(Check::skip("files", format!("{rest} not reached")));
+        verification.report.checks.retain(|check| check.id != FILES || check.status != Status::Pass);
+        verification.add(Check::skip(FILES, format!("{rest} not reached")));
     }
     verification.finish(seal, contents.model_signature.as_ref())
 }
@@ -104,7 +105,7 @@ impl io::Write for Shown<'_> {
 
 /// The first thing that is not as it was sealed.
 fn stopped(error: &ReadError) -> Check {
-    let check = Check::fail("archive", error.to_string());
+    let check = Check::fail(ARCHIVE, error.to_string());
     match error {
         ReadError::Header { found: Found::Name(found), expected, .. } => {
             check.differs(modelseal_format::text::name(expected), modelseal_format::text::name(found))

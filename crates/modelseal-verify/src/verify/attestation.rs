@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::rollback::Meant;
 use super::{Error, Target, Verification};
+use crate::report::id::{ATTESTATION, ORIGIN};
 use crate::report::{Check, Signer, Status};
 use crate::trust::{self, Accepted, Role};
 use modelseal_format::digest::{Symlinks, open_regular};
@@ -23,8 +24,6 @@ const MOST: usize = 64;
 
 /// No statement is longer than this, nor are all of them together than 64 MiB.
 const LONGEST: u64 = 1 << 20;
-
-const ID: &str = "attestation";
 
 /// Reads the statements beside the target and those that the caller named, and lets them add to the report.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
@@ -50,7 +49,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
             Err(reason) => {
                 let message = format!("{} does not count: {reason}", name(&file_name(&path)));
                 let status = if is_named { Status::Warn } else { Status::Skip };
-                verification.add(Check::new(ID, status, message).path(shown));
+                verification.add(Check::new(ATTESTATION, status, message).path(shown));
             }
         }
     }
@@ -98,7 +97,7 @@ fn judge<'a>(
             (message, Effect::Meant(Meant { rollback, signer: shown }))
         }
     };
-    Ok((Check::pass(ID, message).path(path.to_string_lossy().into_owned()), effect))
+    Ok((Check::pass(ATTESTATION, message).path(path.to_string_lossy().into_owned()), effect))
 }
 
 fn judge_reproduction<'a>(
@@ -115,7 +114,7 @@ fn judge_reproduction<'a>(
         return Err("the artifact was adopted: there is nothing to rebuild it with".to_string());
     }
     if let Some(policy) = verification.options.policy {
-        let weakest = policy.tables.reproduced_level.unwrap_or(Rung::R2);
+        let weakest = policy.reproduced_level.unwrap_or(Rung::R2);
         if level > weakest {
             let (found, weakest) = (level.name(), weakest.name());
             return Err(format!("it was rebuilt as {found}, and the policy demands {weakest}"));
@@ -158,7 +157,7 @@ fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {
     let report = &mut verification.report;
     let is_first = report.origin.replace(Origin::Reproduced) != Some(Origin::Reproduced);
     // Several may have rebuilt it: the first is named here, and each has a check of its own.
-    if is_first && let Some(check) = report.checks.iter_mut().find(|check| check.id == "lineage.origin") {
+    if is_first && let Some(check) = report.checks.iter_mut().find(|check| check.id == ORIGIN) {
         check.message = message.to_string();
     }
     if !report.signers.contains(&signer) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, HINT};
 use super::{Error, Verification, seal};
 use crate::report::Check;
+use crate::report::id::{FILES, SEAL};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{
     self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, Walked, hash_files, open_regular,
@@ -55,7 +56,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
 fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<Seal>, Error> {
     match seal::read_file(root)? {
         Err(SealError::Absent(reason)) => {
-            let mut check = Check::fail("seal", reason);
+            let mut check = Check::fail(SEAL, reason);
             if root.join(MODEL_SIGNATURE_PATH).is_file() {
                 let signature = root.join(MODEL_SIGNATURE_PATH);
                 let signature = modelseal_format::text::Escaped(&signature.to_string_lossy()).to_string();
@@ -131,7 +132,7 @@ impl Job for Comparing<'_> {
             Ok(read) => Ok(compare(self.file, &read)),
             Err(digest::Error::Io { path, source }) => Err(Error::io(&path, source)),
             Err(digest::Error::Interrupted) => Err(Error::Interrupted),
-            Err(error) => Ok(vec![Check::fail("files", error.to_string()).path(&self.file.name)]),
+            Err(error) => Ok(vec![Check::fail(FILES, error.to_string()).path(&self.file.name)]),
         }
     }
 }
@@ -143,7 +144,7 @@ fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {
     }
     let expected = if file.executable() { "mode 0755" } else { "mode 0644" };
     Some(
-        Check::fail("files", format!("{} has another mode than was sealed", name(&file.name)))
+        Check::fail(FILES, format!("{} has another mode than was sealed", name(&file.name)))
             .path(&file.name)
             .differs(expected, format!("mode {:04o}", mode & 0o7777)),
     )
@@ -156,11 +157,11 @@ fn extra(entry: &TreeEntry) -> Check {
         EntryKind::Special(kind) => kind,
     };
     let path = entry.shown();
-    Check::fail("files", format!("{} is {what} that was not sealed", name(path))).path(path)
+    Check::fail(FILES, format!("{} is {what} that was not sealed", name(path))).path(path)
 }
 
 fn missing(file: &Subject) -> Check {
-    Check::fail("files", format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
+    Check::fail(FILES, format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
 }
 
 /// What lies in the place of `model.sig`; `None` if nothing does, or nothing that could be it.

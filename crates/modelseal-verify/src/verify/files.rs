@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Verification;
 use crate::report::Check;
+use crate::report::id::FILES;
 use modelseal_format::digest::{Algorithm, FileDigests};
 use modelseal_format::manifest::Subject;
 use modelseal_format::text::{count, name, number};
@@ -20,7 +21,7 @@ pub(super) fn add(
 ) {
     let sealed = count(total as u64, "file", "files");
     if findings.is_empty() {
-        verification.add(Check::pass("files", sealed));
+        verification.add(Check::pass(FILES, sealed));
         return;
     }
     let paths: BTreeSet<&str> = findings.iter().filter_map(|check| check.path.as_deref()).collect();
@@ -35,7 +36,7 @@ pub(super) fn add(
         1 => format!("{of_sealed}, and 1 entry that was not sealed"),
         more => format!("{of_sealed}, and {} entries that were not sealed", number(more as u64)),
     };
-    verification.add(Check::fail("files", message));
+    verification.add(Check::fail(FILES, message));
     verification.report.checks.extend(findings);
 }
 
@@ -58,7 +59,7 @@ pub(super) fn compare(file: &Subject, found: &FileDigests) -> Option<Check> {
         None => return None,
     };
     Some(
-        Check::fail("files", format!("{} is not the file that was sealed", name(&file.name)))
+        Check::fail(FILES, format!("{} is not the file that was sealed", name(&file.name)))
             .path(&file.name)
             .differs(expected, actual)
             .hint(HINT),

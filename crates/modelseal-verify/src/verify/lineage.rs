@@ -1,6 +1,7 @@
 //! Step 6: what the release was made from, as far as it was sealed.
 
-use crate::report::Check;
+use crate::report::id::{BASE, CODE, DATA, ENVIRONMENT, NO_DATA, ORIGIN, PARAMS, RECIPE};
+use crate::report::{Check, CheckKind};
 use modelseal_format::manifest::{Code, Missing, Model, ResourceDescriptor, Statement, Value};
 use modelseal_format::text::{count, name, number, short};
 
@@ -8,38 +9,36 @@ use modelseal_format::text::{count, name, number, short};
 pub(super) fn checks(manifest: &Statement) -> Vec<Check> {
     let missing = &manifest.internal().missing;
     let nothing = missing.len() == Missing::ALL.len();
-    let not_sealed = |part: Missing, id: &str| {
+    let not_sealed = |part: Missing, kind: CheckKind| {
         let message = format!("{} not sealed", part.was());
-        if nothing { Check::unknown(id, message) } else { Check::warn(id, message) }
+        if nothing { Check::unknown(kind, message) } else { Check::warn(kind, message) }
     };
     let mut checks = Vec::new();
     match manifest.code() {
         Some(code) => checks.push(check_code(&code)),
-        None => checks.push(not_sealed(Missing::Code, "lineage.code")),
+        None => checks.push(not_sealed(Missing::Code, CODE)),
     }
-    checks.extend(manifest.recipe().map(|recipe| Check::pass("lineage.recipe", described(recipe))));
+    checks.extend(manifest.recipe().map(|recipe| Check::pass(RECIPE, described(recipe))));
     if missing.contains(&Missing::Data) {
-        checks.push(not_sealed(Missing::Data, "lineage.data"));
+        checks.push(not_sealed(Missing::Data, NO_DATA));
     }
-    for kind in ["data", "base"] {
-        let inputs = manifest.inputs(kind);
-        checks.extend(
-            inputs.map(|(name, input)| Check::pass(format!("lineage.{kind}.{name}"), described(input))),
-        );
+    for (group, kind) in [("data", DATA), ("base", BASE)] {
+        let inputs = manifest.inputs(group);
+        checks.extend(inputs.map(|(name, input)| Check::pass(kind.of(name), described(input))));
     }
     if missing.contains(&Missing::Params) {
-        checks.push(not_sealed(Missing::Params, "lineage.params"));
+        checks.push(not_sealed(Missing::Params, PARAMS));
     } else {
         let values = manifest.external().hyperparameters.values().map(Value::count).sum();
-        checks.push(Check::pass("lineage.params", count(values, "value", "values")));
+        checks.push(Check::pass(PARAMS, count(values, "value", "values")));
     }
     let environment: Vec<String> = manifest.inputs("environment").map(|(path, _)| name(path)).collect();
     checks.push(if environment.is_empty() {
-        Check::skip("lineage.environment", "nothing was sealed about the environment")
+        Check::skip(ENVIRONMENT, "nothing was sealed about the environment")
     } else {
-        Check::pass("lineage.environment", environment.join(", "))
+        Check::pass(ENVIRONMENT, environment.join(", "))
     });
-    checks.push(Check::pass("lineage.origin", manifest.internal().origin.name()));
+    checks.push(Check::pass(ORIGIN, manifest.internal().origin.name()));
     checks
 }
 
@@ -53,10 +52,10 @@ fn check_code(code: &Code<'_>) -> Check {
         None => "at no remote".to_string(),
     };
     match code.dirty().len() {
-        0 => Check::pass("lineage.code", format!("git {commit} {place}")),
+        0 => Check::pass(CODE, format!("git {commit} {place}")),
         changed => {
             let files = count(changed as u64, "path was", "paths were");
-            Check::warn("lineage.code", format!("git {commit} {place}; {files} not as committed"))
+            Check::warn(CODE, format!("git {commit} {place}; {files} not as committed"))
         }
     }
 }

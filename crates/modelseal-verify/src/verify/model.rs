@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Error, Options, Target, Verification, files, signature, signer};
-use crate::gate::{count_warnings, excuse};
 use crate::oms::{self, Compared, Difference, GIT_PATHS, ModelStatement, Order, compare};
-use crate::policy::{Policy, Previous, Tables};
-use crate::report::{Check, Report};
+use crate::policy::{Policy, Previous};
+use crate::report::id::{FILES, LINEAGE, MODEL, PREVIOUS, ROLLBACK, SEAL, SIGNATURES};
+use crate::report::{Check, CheckId, Report};
 use modelseal_format::digest::{self, Symlinks, open_regular};
 use modelseal_format::sign::read_foreign;
 use modelseal_format::text::{count, name};
@@ -77,7 +77,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
     let bundle = match read_foreign(content) {
         Ok(bundle) => bundle,
         Err(error) => {
-            verification.add(Check::fail("seal", format!("the signature cannot be read: {error}")));
+            verification.add(Check::fail(SEAL, format!("the signature cannot be read: {error}")));
             verification.not_reached("anything: there is no signature to go by");
             return None;
         }
@@ -85,15 +85,15 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
     verification.accepted = signature::check_by(verification, &bundle, &|key| oms::verify(&bundle, key));
     // What a signature says stands first in a report, and is read last.
     let Some(accepted) = &verification.accepted else {
-        let skipped = Check::skip("seal", "what it says was not read: nobody who is trusted signed it");
+        let skipped = Check::skip(SEAL, "what it says was not read: nobody who is trusted signed it");
         verification.report.checks.insert(0, skipped);
         verification.not_reached("the files: the signature was not accepted");
         return None;
     };
     let signer = signer(accepted);
     let (check, statement) = match ModelStatement::read(bundle.payload()) {
-        Ok(statement) => (Check::pass("seal", describe(&statement)), Some(statement)),
-        Err(error) => (Check::fail("seal", error.to_string()), None),
+        Ok(statement) => (Check::pass(SEAL, describe(&statement)), Some(statement)),
+        Err(error) => (Check::fail(SEAL, error.to_string()), None),
     };
     let report = &mut verification.report;
     report.signers.push(signer);
@@ -179,7 +179,7 @@ fn findings(compared: &Compared) -> Vec<Check> {
             Difference::Content { .. } => format!("{} is not the file that was signed", name(path)),
             Difference::Refused(reason) => format!("{}: {reason}", name(path)),
         };
-        let check = Check::fail("files", message).path(path);
+        let check = Check::fail(FILES, message).path(path);
         match difference {
             Difference::Content { expected, actual } => check.differs(expected, actual).hint(hint),
             Difference::Unsigned => check.hint(
@@ -200,85 +200,50 @@ fn relative(model: &Path, path: &Path) -> Option<String> {
 
 /// Step 7: what a policy demands beyond the signature, no model signature can show.
 fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement) {
-    verification.add(Check::skip(
-        "lineage",
-        "none: a model signature names files, and nothing that they are made of",
-    ));
+    verification
+        .add(Check::skip(LINEAGE, "none: a model signature names files, and nothing that they are made of"));
     let Some(policy) = verification.options.policy else {
         verification.not_reached("policy (none given)");
         return;
     };
     verification.add(model_name(policy, statement));
-    for (id, what) in lineage_demands(policy) {
-        let message = match id.as_str() {
-            "signatures" => format!("the policy demands {what}, and a model signature has one"),
-            _ => format!("the policy demands {what}, and a model signature has no lineage"),
+    for (id, what) in needs(policy) {
+        let message = match id == SIGNATURES {
+            true => format!("the policy demands {what}, and a model signature has one"),
+            false => format!("the policy demands {what}, and a model signature has no lineage"),
         };
         verification
             .add(Check::fail(id, message).hint(
                 "a release that `modelseal build` sealed can show it, or another policy asks for less",
             ));
     }
-    excuse(&mut verification.report.checks, policy, verification.options.context.now);
-    count_warnings(&mut verification.report.checks, policy);
+    policy.settle(&mut verification.report.checks, verification.options.context.now);
 }
 
 fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
-    let demanded = policy.tables.model.get_ref();
+    let demanded = policy.model.get_ref();
     match &statement.model {
-        Some(found) if found == demanded => Check::pass("model", found.clone()),
+        Some(found) if found == demanded => Check::pass(MODEL, found.clone()),
         Some(found) => {
             let found = name(found);
-            Check::fail("model", format!("this is the model {found}, and the policy is for `{demanded}`"))
+            Check::fail(MODEL, format!("this is the model {found}, and the policy is for `{demanded}`"))
                 .hint("the wrong model, or the wrong policy")
         }
-        None => Check::fail("model", format!("it names no model, and the policy is for `{demanded}`")),
+        None => Check::fail(MODEL, format!("it names no model, and the policy is for `{demanded}`")),
     }
 }
 
-/// The ids of what a policy demands of a release's lineage, and what that is.
-fn lineage_demands(policy: &Policy) -> Vec<(String, String)> {
-    // Taken apart, so that whatever a policy can demand some day is thought of here.
-    let Tables {
-        model: _,
-        origin,
-        reproduced_level: _,
-        signatures,
-        min_release,
-        previous,
-        warnings: _,
-        signer: _,
-        code,
-        data,
-        refresh,
-        probe,
-        waiver: _,
-    } = &policy.tables;
-    let mut demands: Vec<(String, String)> = Vec::new();
-    let mut demand = |id: &str, what: String| demands.push((id.to_string(), what));
-    if let Some(origin) = origin {
-        demand("lineage.origin", format!("the origin {}", origin.name()));
+/// What a policy demands that only a manifest can show, and the ids of its checks.
+fn needs(policy: &Policy) -> Vec<(CheckId, String)> {
+    let mut needs = policy.needs();
+    if policy.previous == Some(Previous::Required) {
+        needs.push((PREVIOUS.into(), "the previous release".to_string()));
     }
-    if code.is_some() {
-        demand("lineage.code", "a code revision".to_string());
+    if policy.min_release.is_some() {
+        needs.push((ROLLBACK.into(), "a release number".to_string()));
     }
-    for source in data.keys() {
-        demand(&format!("lineage.data.{source}"), format!("the data `{source}`"));
+    if let Some(count) = policy.signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
+        needs.push((SIGNATURES.into(), format!("{count} signatures")));
     }
-    if refresh.is_some() {
-        demand("gate.refresh", "something new in it".to_string());
-    }
-    for (probe, _) in probe.iter().filter(|(_, probe)| probe.required) {
-        demand(&format!("probe.{probe}"), format!("the probe `{probe}`"));
-    }
-    if *previous == Some(Previous::Required) {
-        demand("previous", "the previous release".to_string());
-    }
-    if min_release.is_some() {
-        demand("gate.rollback", "a release number".to_string());
-    }
-    if let Some(count) = signatures.as_ref().map(toml::Spanned::get_ref).filter(|count| **count > 1) {
-        demand("signatures", format!("{count} signatures"));
-    }
-    demands
+    needs
 }

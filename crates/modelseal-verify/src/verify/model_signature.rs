@@ -2,38 +2,39 @@
 
 use super::Verification;
 use crate::report::Check;
+use crate::report::id::MODEL_SIGNATURE;
 use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
 use modelseal_format::release::{ModelSignature, Seal};
 use modelseal_format::sign::{Material, read_bundle};
 
-const ID: &str = "model_signature";
-
 /// Its content is a pure function of the manifest, so it is written again and compared.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, found: Option<&ModelSignature>) {
     let check = match (seal.manifest.internal().model_signature, found) {
-        (false, None) => Check::pass(ID, "none, as sealed"),
-        (false, Some(_)) => {
-            Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"))
-        }
-        (true, None) => Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
+        (false, None) => Check::pass(MODEL_SIGNATURE, "none, as sealed"),
+        (false, Some(_)) => Check::fail(
+            MODEL_SIGNATURE,
+            format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"),
+        ),
+        (true, None) => Check::fail(MODEL_SIGNATURE, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
         (true, Some(ModelSignature::Own { signature, payload })) => {
             verify(verification, seal, *payload, signature)
         }
         (true, Some(ModelSignature::Other { text: Some(text) })) => explain(seal, text),
-        (true, Some(ModelSignature::Other { text: None })) => {
-            Check::fail(ID, "it lists other files than the manifest, or was signed by another key")
-        }
+        (true, Some(ModelSignature::Other { text: None })) => Check::fail(
+            MODEL_SIGNATURE,
+            "it lists other files than the manifest, or was signed by another key",
+        ),
     };
     verification.add(check);
 }
 
 fn verify(verification: &Verification<'_>, seal: &Seal, payload: u64, signature: &[u8]) -> Check {
     let Some(signer) = &verification.accepted else {
-        return Check::fail(ID, "the seal has no accepted signer");
+        return Check::fail(MODEL_SIGNATURE, "the seal has no accepted signer");
     };
     match signer.key.verify(&seal.model_signature_payload(payload), signature) {
-        Ok(()) => Check::pass(ID, "OMS, same key, same files"),
-        Err(error) => Check::fail(ID, format!("its signature is not accepted: {error}")),
+        Ok(()) => Check::pass(MODEL_SIGNATURE, "OMS, same key, same files"),
+        Err(error) => Check::fail(MODEL_SIGNATURE, format!("its signature is not accepted: {error}")),
     }
 }
 
@@ -42,11 +43,11 @@ fn explain(seal: &Seal, text: &[u8]) -> Check {
     let bundle = match read_bundle(text) {
         Ok(bundle) => bundle,
         Err(error) => {
-            return Check::fail(ID, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
+            return Check::fail(MODEL_SIGNATURE, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
         }
     };
     if seal.bundle.material != bundle.material {
-        let check = Check::fail(ID, "it was signed by another key than the seal");
+        let check = Check::fail(MODEL_SIGNATURE, "it was signed by another key than the seal");
         return match (&seal.bundle.material, &bundle.material) {
             (Material::Key { hint: Some(expected) }, Material::Key { hint: Some(found) }) => {
                 check.differs(format!("sha256:{expected}"), format!("sha256:{found}"))
@@ -55,8 +56,8 @@ fn explain(seal: &Seal, text: &[u8]) -> Check {
         };
     }
     match sealed_release(bundle.payload()) {
-        Some(other) if other != seal.release => Check::fail(ID, "it belongs to another release")
+        Some(other) if other != seal.release => Check::fail(MODEL_SIGNATURE, "it belongs to another release")
             .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
-        _ => Check::fail(ID, "it lists other files than the manifest"),
+        _ => Check::fail(MODEL_SIGNATURE, "it lists other files than the manifest"),
     }
 }

@@ -4,16 +4,15 @@ use std::io::Read;
 
 use super::{Error, Options, Target, Verification, archive, directory, seal};
 use crate::policy::{Policy, Previous};
-use crate::report::{Check, Status};
+use crate::report::id::{ARCHIVE, FILES, MODEL_SIGNATURE, PREVIOUS, SEAL, SIGNATURE};
+use crate::report::{Check, CheckKind, Status};
 use crate::trust::TrustedSigner;
 use modelseal_format::digest::{Symlinks, open_regular};
 use modelseal_format::manifest::LONGEST_SEAL;
 use modelseal_format::release::{Discard, Seal, SealError};
 
-const ID: &str = "previous";
-
 /// The steps that a previous release has to pass; a bare seal has only the first two.
-const STEPS: [&str; 5] = ["seal", "signature", "archive", "files", "model_signature"];
+const STEPS: [CheckKind; 5] = [SEAL, SIGNATURE, ARCHIVE, FILES, MODEL_SIGNATURE];
 
 /// The previous release, if there is one that is accepted.
 pub(super) fn check(
@@ -23,10 +22,11 @@ pub(super) fn check(
 ) -> Result<Option<Seal>, Error> {
     let options = verification.options;
     let Some(target) = options.previous else {
-        if policy.tables.previous == Some(Previous::Required) {
+        if policy.previous == Some(Previous::Required) {
             let message = "the policy demands a comparison with the previous release";
-            verification
-                .add(Check::unknown(ID, message).hint("`--previous` names the release that is deployed now"));
+            verification.add(
+                Check::unknown(PREVIOUS, message).hint("`--previous` names the release that is deployed now"),
+            );
         }
         return Ok(None);
     };
@@ -35,18 +35,18 @@ pub(super) fn check(
         Ok(previous) => previous,
         Err(reason) => {
             let message = format!("the previous release {shown} is not accepted: {reason}");
-            verification.add(Check::fail(ID, message).hint("name the release that is deployed now"));
+            verification.add(Check::fail(PREVIOUS, message).hint("name the release that is deployed now"));
             return Ok(None);
         }
     };
     let model = previous.manifest.model();
     verification.add(if model.name != seal.manifest.model().name {
-        Check::fail(ID, format!("the previous release {shown} is of the model `{}`", model.name))
+        Check::fail(PREVIOUS, format!("the previous release {shown} is of the model `{}`", model.name))
     } else if previous.release == seal.release {
-        Check::warn(ID, format!("{} {}: the very same release", model.name, model.version))
+        Check::warn(PREVIOUS, format!("{} {}: the very same release", model.name, model.version))
     } else {
         let digest = modelseal_format::text::short(&previous.release.to_string());
-        Check::pass(ID, format!("{} {}, release sha256:{digest}", model.name, model.version))
+        Check::pass(PREVIOUS, format!("{} {}, release sha256:{digest}", model.name, model.version))
     });
     Ok(Some(previous))
 }
@@ -73,7 +73,7 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
         },
     };
     let failed = verification.report.checks.iter().find(|check| {
-        STEPS.contains(&check.id.as_str()) && !matches!(check.status, Status::Pass | Status::Warn)
+        STEPS.iter().any(|kind| check.id == *kind) && !matches!(check.status, Status::Pass | Status::Warn)
     });
     Ok(match (seal, failed) {
         (Some(seal), None) => Ok(seal),

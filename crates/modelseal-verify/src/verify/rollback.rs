@@ -3,12 +3,10 @@
 use super::Verification;
 use crate::policy::Policy;
 use crate::report::Check;
+use crate::report::id::{ROLLBACK, VERSION};
 use modelseal_format::manifest::{Model, Rollback};
 use modelseal_format::release::Seal;
 use modelseal_format::text::{Escaped, short};
-
-const ROLLBACK: &str = "gate.rollback";
-const VERSION: &str = "gate.version";
 
 /// Somebody who may say so says that going back is meant, and the time for it is not over.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ pub(super) fn check(
         verification.add(Check::fail(VERSION, message).hint("give every release a version of its own"));
     }
     let before = previous.map(|previous| previous.manifest.model());
-    if let Some(check) = compare(policy.tables.min_release, model, before) {
+    if let Some(check) = compare(policy.min_release, model, before) {
         let check = excuse(check, verification);
         verification.add(check);
     }

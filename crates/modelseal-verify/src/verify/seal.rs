@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Target, Verification};
 use crate::report::Check;
+use crate::report::id::{RELEASE, SEAL};
 use modelseal_format::archive::{ArchiveReader, ReadError};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Symlinks, open_regular};
@@ -67,7 +68,7 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
     let seal = match read {
         Ok(seal) => seal,
         Err(error) => {
-            verification.add(Check::fail("seal", error.to_string()));
+            verification.add(Check::fail(SEAL, error.to_string()));
             verification.not_reached("anything behind the seal: the seal cannot be read");
             return None;
         }
@@ -80,12 +81,12 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
     report.missing = seal.manifest.internal().missing.clone();
     report.files = Some(seal.manifest.files().len() as u64);
     let release = format!("release sha256:{}", modelseal_format::text::short(&seal.release.to_string()));
-    verification.add(Check::pass("seal", release));
+    verification.add(Check::pass(SEAL, release));
     if let Some(demanded) = verification.options.release {
         verification.add(if demanded == seal.release {
-            Check::pass("release", "the one that is demanded")
+            Check::pass(RELEASE, "the one that is demanded")
         } else {
-            Check::fail("release", "this is not the release that is demanded")
+            Check::fail(RELEASE, "this is not the release that is demanded")
                 .differs(format!("sha256:{demanded}"), format!("sha256:{}", seal.release))
                 .hint("another build of this model arrived: fetch the right one")
         });

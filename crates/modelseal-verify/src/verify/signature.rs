@@ -2,6 +2,7 @@
 
 use super::Verification;
 use crate::report::Check;
+use crate::report::id::SIGNATURE;
 use crate::trust::{self, Accepted, Role};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::Bundle;
@@ -21,7 +22,7 @@ pub(super) fn check_by<'a>(
     let accepted = match trust::accept(options.signers, bundle, check, options.context.now) {
         Ok(accepted) => accepted,
         Err(refusal) => {
-            let mut check = Check::fail("signature", refusal.message);
+            let mut check = Check::fail(SIGNATURE, refusal.message);
             (check.expected, check.actual) = (refusal.expected, refusal.actual);
             check.hint = refusal.hint.map(str::to_string);
             verification.add(check);
@@ -31,11 +32,11 @@ pub(super) fn check_by<'a>(
     let accepted = match accepted.acting(Role::Build, options.context.now) {
         Ok(accepted) => accepted,
         Err(reason) => {
-            let check = Check::fail("signature", format!("signed by {reason}"));
+            let check = Check::fail(SIGNATURE, format!("signed by {reason}"));
             verification.add(check.hint("the policy says who may build; do not deploy what others built"));
             return None;
         }
     };
-    verification.add(Check::pass("signature", accepted.shown()));
+    verification.add(Check::pass(SIGNATURE, accepted.shown()));
     Some(accepted)
 }

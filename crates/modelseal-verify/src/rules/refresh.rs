@@ -1,19 +1,105 @@
-//! `gate.refresh`: did anything new go in, and did it have an effect?
+//! `[refresh]`: did anything new go in, and did it have an effect?
 
-use super::Evidence;
-use crate::policy::Inert;
-use crate::report::Check;
+use serde::Deserialize;
+
+use crate::report::{About, Check, CheckKind};
+use crate::rule::{Demand, Evidence, Fault, Healthy, Plant, Proposal, Rule, Section, SectionError, Table};
 use modelseal_format::manifest::{DataEvidence, InputChange, Statement, compare_inputs};
 use modelseal_format::text::{enumerate, name};
 
-const ID: &str = "gate.refresh";
+pub(super) struct RefreshRule;
+
+const ID: CheckKind = CheckKind::waivable("gate.refresh", About::Release);
+
+/// `[refresh]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refresh {
+    /// What becomes of a release whose inputs changed while the model did not, or whose data has nothing new.
+    inert: Inert,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Inert {
+    Fail,
+    Warn,
+}
+
+impl Rule for RefreshRule {
+    fn kinds(&self) -> &'static [CheckKind] {
+        &[ID]
+    }
+
+    fn table(&self) -> Table {
+        Table::Top
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["refresh"]
+    }
+
+    fn read(&self, section: &mut Section<'_>) -> Result<Option<Box<dyn Demand>>, SectionError> {
+        let refresh: Option<Refresh> = section.take("refresh")?;
+        Ok(refresh.map(|refresh| Box::new(refresh) as Box<dyn Demand>))
+    }
+
+    fn propose(&self, _: &Proposal<'_>) -> String {
+        "\n[refresh]                   # against --previous\n\
+         inert = \"fail\"            # inputs changed and the model did not, or the data has nothing new\n"
+            .to_string()
+    }
+
+    fn faults(&self, healthy: &Healthy<'_>) -> Vec<Fault> {
+        let cure = "[refresh] inert = \"fail\"";
+        let has_sketch = |input: &modelseal_format::manifest::ResourceDescriptor| {
+            input.data().is_some_and(|data| data.sketch.is_some())
+        };
+        let is_sketched = healthy.previous.dependencies().iter().any(has_sketch);
+        let same_rows = healthy.changed(|manifest| {
+            for input in manifest.dependencies_mut() {
+                let before = healthy.previous.input(&input.name).and_then(|input| input.data());
+                let before = before.and_then(|data| data.sketch.clone());
+                if let (Some(data), Some(before)) = (input.data_mut(), before) {
+                    data.sketch = Some(before);
+                }
+            }
+        });
+        let inert = Plant { has_previous_files: true, ..Plant::new(healthy.manifest.clone()) };
+        let has_data = healthy.manifest.inputs("data").next().is_some();
+        vec![
+            Fault::new(
+                "the same rows, written again",
+                cure,
+                is_sketched.then_some(same_rows),
+                "no rows were counted",
+            ),
+            Fault::new(
+                "a training that had no effect",
+                cure,
+                has_data.then_some(inert),
+                "no data was sealed",
+            ),
+        ]
+    }
+}
+
+impl Demand for Refresh {
+    fn words(&self) -> Option<String> {
+        Some("something new in it".to_string())
+    }
+
+    fn judge(&self, evidence: &Evidence<'_>) -> Vec<Check> {
+        vec![judge(evidence, self.inert)]
+    }
+}
 
 /// A data set that grew by a share s keeps its sketch of 1,024 hashes with the probability exp(-1024 s):
 /// beyond this share times 1,024 that happens once in ten thousand times.
 const NOTICED: f64 = 9.21;
 
-pub(super) fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
-    let Some(previous) = evidence.previous else {
+fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
+    let Some(previous) = evidence.before() else {
         return Check::unknown(ID, "there is no previous release to compare with")
             .hint("`--previous` names the release that is deployed now");
     };

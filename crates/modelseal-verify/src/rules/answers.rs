@@ -43,11 +43,13 @@ pub enum Verdict {
 }
 
 /// One aspect, judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub aspect: Aspect,
     pub verdict: Verdict,
     pub message: String,
+    /// The share that was measured, and its limit, 0 to 1 each.
+    pub measured: Option<(f64, f64)>,
 }
 
 /// Which limits hold. Shares are 0 to 1.
@@ -82,7 +84,8 @@ const MIN_SENSITIVITY: f64 = 0.20;
 
 /// Judges a probe, against the one of the previous release if there is one.
 pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
-    let finding = |aspect, (verdict, message)| Finding { aspect, verdict, message };
+    let finding =
+        |aspect, Judged { verdict, message, measured }| Finding { aspect, verdict, message, measured };
     vec![
         finding(Aspect::Golden, golden(facts)),
         finding(Aspect::Diversity, diversity(facts, previous, bounds)),
@@ -92,28 +95,42 @@ pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: 
     ]
 }
 
-type Judged = (Verdict, String);
+struct Judged {
+    verdict: Verdict,
+    message: String,
+    measured: Option<(f64, f64)>,
+}
+
+impl Judged {
+    fn new(verdict: Verdict, message: String) -> Self {
+        Self { verdict, message, measured: None }
+    }
+
+    fn measured(verdict: Verdict, message: String, share: f64, limit: f64) -> Self {
+        Self { verdict, message, measured: Some((share, limit)) }
+    }
+}
 
 fn golden(facts: &ProbeFacts) -> Judged {
     let expected = facts.expected;
     let answers = count(expected.tried, "expected answer", "expected answers");
-    match expected.tried - expected.hit {
+    let (verdict, message) = match expected.tried - expected.hit {
         0 if expected.tried == 0 => (Verdict::Pass, "no answer is expected".to_string()),
         0 => (Verdict::Pass, format!("all {answers} came")),
         wrong => (Verdict::Fail, format!("{wrong} of {answers} did not come")),
-    }
+    };
+    Judged::new(verdict, message)
 }
 
 fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {
     let (inputs, commonest) = (facts.inputs(), facts.commonest);
     if inputs < 2 {
-        return (Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
+        return Judged::new(Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
     }
     if facts.distinct == 1 {
-        return (
-            Verdict::Fail,
-            format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts)),
-        );
+        let message =
+            format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts));
+        return Judged::new(Verdict::Fail, message);
     }
     let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
     let before = before.map(|previous| previous.commonest as f64 / previous.inputs() as f64);
@@ -126,7 +143,7 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
         times => format!("{answers} to {inputs} inputs, the commonest {times} times"),
     };
     let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
-    (verdict, format!("{message}{}", beyond(verdict, share, limit)))
+    Judged::measured(verdict, format!("{message}{}", beyond(verdict, share, limit)), share, limit)
 }
 
 /// Within what answers count as the same, if they are not.
@@ -147,7 +164,7 @@ fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -
     });
     let message = format!("{} of {} inputs get the fallback", facts.fallbacks, facts.inputs());
     let verdict = if found > limit { Verdict::Fail } else { Verdict::Pass };
-    (verdict, format!("{message}{}", beyond(verdict, found, limit)))
+    Judged::measured(verdict, format!("{message}{}", beyond(verdict, found, limit)), found, limit)
 }
 
 fn beyond(verdict: Verdict, share: f64, limit: f64) -> String {
@@ -161,36 +178,38 @@ fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judged {
     for (feature, tally) in &facts.influence {
         if tally.tried == 0 {
             let message = format!("no two inputs differ in {}, which must make a difference", name(feature));
-            return (Verdict::Unknown, message);
+            return Judged::new(Verdict::Unknown, message);
         }
         if tally.hit == 0 {
             let message =
                 format!("changing {} changes none of {} answers: it is ignored", name(feature), tally.tried);
-            return (Verdict::Fail, message);
+            return Judged::new(Verdict::Fail, message);
         }
     }
     let tally = facts.swapped;
     let Some(share) = tally.share() else {
-        return (Verdict::Unknown, "no two inputs differ".to_string());
+        return Judged::new(Verdict::Unknown, "no two inputs differ".to_string());
     };
     let limit = match (bounds.min_sensitivity, facts.basis) {
         (Some(limit), _) => limit,
         (None, Basis::Scores) => MIN_SENSITIVITY,
         (None, Basis::Outputs) => {
             let message = "the answers are labels without scores: a policy has to say how many must change";
-            return (Verdict::Unknown, message.to_string());
+            return Judged::new(Verdict::Unknown, message.to_string());
         }
     };
     let message = format!("{} of {} answers change with the input", tally.hit, tally.tried);
-    match share < limit {
+    let (verdict, message) = match share < limit {
         true => (Verdict::Fail, format!("{message} (at least {:.0} %): inputs are ignored", limit * 100.0)),
         false => (Verdict::Pass, message),
-    }
+    };
+    Judged::measured(verdict, message, share, limit)
 }
 
 fn determinism(facts: &ProbeFacts) -> Judged {
-    match facts.deterministic {
-        true => (Verdict::Pass, "asked again, it answers the same".to_string()),
-        false => (Verdict::Fail, "asked again, it answers otherwise".to_string()),
-    }
+    let (verdict, message) = match facts.deterministic {
+        true => (Verdict::Pass, "asked again, it answers the same"),
+        false => (Verdict::Fail, "asked again, it answers otherwise"),
+    };
+    Judged::new(verdict, message.to_string())
 }

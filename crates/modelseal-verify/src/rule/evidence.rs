@@ -1,0 +1,33 @@
+use jiff::Timestamp;
+
+use modelseal_format::digest::Digest;
+use modelseal_format::manifest::{Origin, Statement};
+
+/// What is judged: the sealed evidence of a release, and of the one before it.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    pub manifest: &'a Statement,
+    pub previous: Option<Previous<'a>>,
+    /// After the attestations of others were counted.
+    pub origin: Origin,
+    pub now: Timestamp,
+}
+
+/// The release that is deployed now, accepted by the same signers.
+#[derive(Clone, Copy)]
+pub struct Previous<'a> {
+    pub manifest: &'a Statement,
+    pub release: Digest,
+}
+
+impl<'a> Evidence<'a> {
+    /// Of a release alone.
+    pub fn new(manifest: &'a Statement, now: Timestamp) -> Self {
+        Self { manifest, previous: None, origin: manifest.internal().origin, now }
+    }
+
+    /// The manifest of the previous release.
+    pub fn before(&self) -> Option<&'a Statement> {
+        self.previous.map(|previous| previous.manifest)
+    }
+}

@@ -1,0 +1,112 @@
+//! The faults that each rule is there to notice: whole, signed by the right key, and wrong.
+
+use std::path::PathBuf;
+
+use super::release::Draft;
+use super::{Attempt, Error, Fault, Options};
+use modelseal_format::document::Document;
+use modelseal_verify::policy::Policy;
+use modelseal_verify::report::Status;
+use modelseal_verify::rule::{self, Evidence, Healthy, Plant, Previous, Rule, Table};
+use modelseal_verify::rules::RULES;
+
+/// Of every rule, and of every data source and probe.
+pub(super) fn faults(
+    healthy: &Draft<'_>,
+    previous: &Draft<'_>,
+    options: &Options<'_>,
+) -> Result<Vec<Fault>, Error> {
+    let planter = Planter { healthy, previous, options };
+    let mut faults = Vec::new();
+    for rules in RULES.chunk_by(|left, right| left.table() == right.table()) {
+        let Table::Each(group) = rules[0].table() else {
+            faults.extend(planter.of(rules, None)?);
+            continue;
+        };
+        let subjects = subjects(healthy, group);
+        if subjects.is_empty() {
+            // One line says that there are none.
+            faults.extend(planter.of(&rules[..1], Some((group, "")))?);
+        }
+        for subject in &subjects {
+            for mut fault in planter.of(rules, Some((group, subject)))? {
+                if subjects.len() > 1 {
+                    fault.name = format!("{}, {group} {subject}", fault.name);
+                }
+                faults.push(fault);
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// What the release has tables of this group for.
+fn subjects(healthy: &Draft<'_>, group: &str) -> Vec<String> {
+    match group {
+        "probe" => healthy.manifest.probes().iter().map(|probe| probe.probe().to_string()).collect(),
+        kind => healthy.manifest.inputs(kind).map(|(name, _)| name.to_string()).collect(),
+    }
+}
+
+struct Planter<'a> {
+    healthy: &'a Draft<'a>,
+    previous: &'a Draft<'a>,
+    options: &'a Options<'a>,
+}
+
+impl Planter<'_> {
+    fn of(&self, rules: &[&dyn Rule], place: Option<(&str, &str)>) -> Result<Vec<Fault>, Error> {
+        let healthy = Healthy {
+            manifest: &self.healthy.manifest,
+            previous: &self.previous.manifest,
+            subject: place.map_or("", |(_, subject)| subject),
+            demanded_origin: self.options.policy.origin,
+            now: self.options.context.now,
+        };
+        let faults = rules.iter().flat_map(|rule| rule.faults(&healthy));
+        faults.map(|fault| self.plant(fault, place)).collect()
+    }
+
+    fn plant(&self, fault: rule::Fault, place: Option<(&str, &str)>) -> Result<Fault, Error> {
+        let cure = match place {
+            None => fault.cure,
+            Some((group, "")) => format!("[{group}.NAME]"),
+            Some((group, subject)) => {
+                let table = format!("[{group}.{subject}]");
+                match self.undecided(&table, &fault.cure) {
+                    // With this line the gate would refuse a healthy successor as well.
+                    Some(reason) => format!("nothing yet, because {reason}"),
+                    None => format!("{table} {}", fault.cure).trim_end().to_string(),
+                }
+            }
+        };
+        let attempt = match fault.plant {
+            Ok(plant) => Ok(self.attempt(plant)?),
+            Err(lacks) => Err(lacks),
+        };
+        Ok(Fault { name: fault.name, cure, attempt })
+    }
+
+    fn attempt(&self, plant: Plant) -> Result<Attempt, Error> {
+        let mut draft = self.healthy.clone();
+        draft.manifest = plant.manifest;
+        if plant.has_previous_files {
+            draft.contents.clone_from(&self.previous.contents);
+            draft.seal_files();
+        }
+        Ok(Attempt { rebuilt: plant.rebuilt, ..Attempt::trusted(draft.archive()?) })
+    }
+
+    /// Why a demand could not be decided for a healthy successor; `None`: it could.
+    fn undecided(&self, table: &str, demand: &str) -> Option<String> {
+        let manifest = &self.healthy.manifest;
+        let text = format!("model = \"{}\"\n{table}\n{demand}\n", manifest.model().name);
+        let policy = Policy::parse(PathBuf::from("gate.toml"), text).ok()?;
+        let previous = &self.previous.manifest;
+        let previous = Previous { manifest: previous, release: previous.sha256() };
+        let evidence =
+            Evidence { previous: Some(previous), ..Evidence::new(manifest, self.options.context.now) };
+        let unknown = policy.judge(&evidence).into_iter().find(|check| check.status == Status::Unknown)?;
+        Some(unknown.message)
+    }
+}
