@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Compression, Entry, Frame};
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{
     Algorithms, Consumer, Digest, Error, FileRead, Job, Symlinks, directory_hash, hash_file, hash_files,
     sha256_of_both, walk,
 };
-use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
-    ExternalParameters, FORMAT, FileFacts, InternalParameters, Missing, Model, Origin, Statement, Subject,
+    ExternalParameters, FORMAT, FileFacts, InternalParameters, Manifest, Missing, Model, Origin, Subject,
     check_collisions, parse,
 };
 use modelseal_format::release::Seal;
@@ -113,7 +113,7 @@ fn files(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn statement(files: usize) -> Statement {
+fn statement(files: usize) -> Manifest {
     let file = |number: usize| {
         let name = format!("part-{:04}/file-{number:06}.bin", number / 100);
         let (sha256, blake3) = (Digest::sha256(name.as_bytes()), Digest::blake3(name.as_bytes()));
@@ -139,7 +139,7 @@ fn statement(files: usize) -> Statement {
         environment: Vec::new(),
         outside: Vec::new(),
     };
-    Statement::new((0..files).map(file).collect(), external, internal, Vec::new(), Vec::new(), "0.1.0")
+    Manifest::new((0..files).map(file).collect(), external, internal, Vec::new(), Vec::new(), "0.1.0")
 }
 
 fn manifests(criterion: &mut Criterion) {

@@ -8,7 +8,7 @@ mod confining;
 mod countersign;
 mod diff;
 mod drill;
-mod failure;
+mod error;
 mod init;
 mod keygen;
 mod keys;
@@ -25,7 +25,7 @@ mod signals;
 mod signer;
 mod signing;
 mod statement;
-mod trusting;
+mod trust_args;
 mod unpack;
 mod verify;
 
@@ -104,7 +104,7 @@ enum Command {
 
 /// How talkative the run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Talk {
+struct Verbosity {
     quiet: bool,
     verbose: bool,
 }
@@ -134,22 +134,22 @@ pub fn main() -> ExitCode {
     close_fds::set_fds_cloexec(3, &[]);
     signals::watch();
     modelseal_build::run::adopt_orphans();
-    let talk = Talk { quiet: cli.quiet, verbose: cli.verbose };
+    let verbosity = Verbosity { quiet: cli.quiet, verbose: cli.verbose };
     let result = match cli.command {
-        Command::Init(arguments) => init::run(&arguments, talk),
-        Command::Keygen(arguments) => keygen::run(&arguments, talk),
-        Command::Build(arguments) => build::run(&arguments, talk),
-        Command::Verify(arguments) => verify::run(&arguments, talk),
-        Command::Unpack(arguments) => unpack::run(&arguments, talk),
+        Command::Init(arguments) => init::run(&arguments, verbosity),
+        Command::Keygen(arguments) => keygen::run(&arguments, verbosity),
+        Command::Build(arguments) => build::run(&arguments, verbosity),
+        Command::Verify(arguments) => verify::run(&arguments, verbosity),
+        Command::Unpack(arguments) => unpack::run(&arguments, verbosity),
         Command::Show(arguments) => show::run(&arguments),
-        Command::Sign(arguments) => sign::run(&arguments, talk),
-        Command::Countersign(arguments) => countersign::run(&arguments, talk),
-        Command::Rollback(arguments) => rollback::run(&arguments, talk),
-        Command::Reproduce(arguments) => reproduce::run(&arguments, talk),
-        Command::Diff(arguments) => diff::run(&arguments, talk),
-        Command::Policy(arguments) => policy::run(&arguments, talk),
-        Command::Probe(arguments) => probe::run(&arguments, talk),
-        Command::Drill(arguments) => drill::run(&arguments, talk),
+        Command::Sign(arguments) => sign::run(&arguments, verbosity),
+        Command::Countersign(arguments) => countersign::run(&arguments, verbosity),
+        Command::Rollback(arguments) => rollback::run(&arguments, verbosity),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, verbosity),
+        Command::Diff(arguments) => diff::run(&arguments, verbosity),
+        Command::Policy(arguments) => policy::run(&arguments, verbosity),
+        Command::Probe(arguments) => probe::run(&arguments, verbosity),
+        Command::Drill(arguments) => drill::run(&arguments, verbosity),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Version => output::print(concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
     };
@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
     }
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(error) => failure::report(&error, talk),
+        Err(error) => error::report(&error, verbosity),
     }
 }
 

@@ -34,7 +34,7 @@ const DEEPEST: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read {}", modelseal_format::text::path(path))]
+    #[error("cannot read {}", modelseal_format::display::path(path))]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot keep what is decompressed for comparing it")]
     Scratch(#[source] io::Error),

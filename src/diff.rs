@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::compare::{self, Changes, compare_manifests};
 use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::{
-    DependencyDigest, InternalParameters, Model, ResourceDescriptor, Statement,
-};
+use modelseal_format::manifest::{DependencyDigest, InternalParameters, Manifest, Model, ResourceDescriptor};
 use modelseal_format::release::Seal;
 use modelseal_verify::verify::{self, Sealed, Target, read_sealed};
 
@@ -28,7 +26,7 @@ pub use sections::Section;
 pub enum Error {
     #[error(transparent)]
     Target(#[from] verify::Error),
-    #[error("{}: {reason}", modelseal_format::text::name(target))]
+    #[error("{}: {reason}", modelseal_format::display::name(target))]
     Unreadable { target: String, reason: String },
     #[error(transparent)]
     Compare(#[from] compare::Error),
@@ -168,7 +166,7 @@ impl Difference {
             ),
             several => {
                 let names: Vec<&str> = several.iter().map(|factor| factor.name()).collect();
-                format!("{} changed{artifact}", modelseal_format::text::enumerate(&names))
+                format!("{} changed{artifact}", modelseal_format::display::enumerate(&names))
             }
         }
     }
@@ -177,10 +175,10 @@ impl Difference {
         let changes = &self.changes;
         match (factor, changes.hyperparameters.as_slice(), changes.data.as_slice()) {
             (Factor::Hyperparameters, [one], _) => {
-                format!("the hyperparameter {}", modelseal_format::text::name(&one.name))
+                format!("the hyperparameter {}", modelseal_format::display::name(&one.name))
             }
             (Factor::Hyperparameters, several, _) => format!("{} hyperparameters", several.len()),
-            (Factor::Data, _, [one]) => format!("data {}", modelseal_format::text::name(&one.name)),
+            (Factor::Data, _, [one]) => format!("data {}", modelseal_format::display::name(&one.name)),
             (Factor::Data, _, several) => format!("{} data sources", several.len()),
             (Factor::Base, ..) => "the base model".to_string(),
             (Factor::Code, ..) => "the code".to_string(),
@@ -265,8 +263,8 @@ fn side(target: &Target, seal: &Seal) -> Side {
 }
 
 /// The time of a build is its commit's.
-fn differ_in_commit_alone(old: &Statement, new: &Statement) -> bool {
-    let inputs = |statement: &Statement| {
+fn differ_in_commit_alone(old: &Manifest, new: &Manifest) -> bool {
+    let inputs = |statement: &Manifest| {
         let without_commit = |input: &ResourceDescriptor| {
             let digest = DependencyDigest { git_commit: None, ..input.digest.clone() };
             ResourceDescriptor { digest, ..input.clone() }
@@ -274,7 +272,7 @@ fn differ_in_commit_alone(old: &Statement, new: &Statement) -> bool {
         statement.dependencies().iter().map(without_commit).collect::<Vec<_>>()
     };
     let internal =
-        |statement: &Statement| InternalParameters { source_date_epoch: 0, ..statement.internal().clone() };
+        |statement: &Manifest| InternalParameters { source_date_epoch: 0, ..statement.internal().clone() };
     history::commit(old) != history::commit(new)
         && old.files() == new.files()
         && old.external() == new.external()
@@ -282,8 +280,8 @@ fn differ_in_commit_alone(old: &Statement, new: &Statement) -> bool {
         && inputs(old) == inputs(new)
 }
 
-fn state(factor: Factor, changes: &Changes, old: &Statement, new: &Statement) -> State {
-    let has = |statement: &Statement, prefix: &str| {
+fn state(factor: Factor, changes: &Changes, old: &Manifest, new: &Manifest) -> State {
+    let has = |statement: &Manifest, prefix: &str| {
         statement.dependencies().iter().any(|input| input.name.starts_with(prefix))
     };
     let both = |prefix: &str| has(old, prefix) || has(new, prefix);
@@ -294,11 +292,11 @@ fn state(factor: Factor, changes: &Changes, old: &Statement, new: &Statement) ->
             (changes.code.is_some() || changes.command.is_some(), has(old, "code") && has(new, "code"))
         }
         Factor::Hyperparameters => {
-            let any = |statement: &Statement| !statement.external().hyperparameters.is_empty();
+            let any = |statement: &Manifest| !statement.external().hyperparameters.is_empty();
             (!changes.hyperparameters.is_empty(), any(old) || any(new))
         }
         Factor::Environment => {
-            let described = |statement: &Statement| !statement.internal().environment.is_empty();
+            let described = |statement: &Manifest| !statement.internal().environment.is_empty();
             let is_sealed = both("environment/") || described(old) || described(new);
             (!changes.lock_files.is_empty() || !changes.environment.is_empty(), is_sealed)
         }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use modelseal_build::run::Scratch;
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::context::Context;
-use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
 use modelseal_format::sign::{KeyAlgorithm, KeyError, PrivateKey, SignedBundle, Signer};
 use modelseal_verify::policy::Policy;

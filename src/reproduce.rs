@@ -205,7 +205,7 @@ impl Reproduction {
 
     fn describe_untrue(&self) -> String {
         let names: Vec<String> =
-            self.untrue.iter().map(|change| modelseal_format::text::name(&change.name)).collect();
+            self.untrue.iter().map(|change| modelseal_format::display::name(&change.name)).collect();
         format!(
             "{} of the commit {} what was sealed",
             names.join(", "),

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use modelseal_format::document::Document;
+use modelseal_format::canonical::Canonical;
 use modelseal_format::manifest::parse;
 use modelseal_format::release::Seal;
 

@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use modelseal_format::digest::{Algorithms, Digest};
+use modelseal_format::display;
 use modelseal_format::manifest;
-use modelseal_format::text;
 
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -73,9 +73,9 @@ pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let resolve = |path: &PathBuf| match path.canonicalize() {
         // As it was given: a link on the way must stay what it is.
         Ok(resolved) if resolved.is_dir() => Ok(path.clone()),
-        Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", text::path(path)),
+        Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", display::path(path)),
         Err(error) => {
-            Err(error).with_context(|| format!("`--allow-write`: {} cannot be used", text::path(path)))
+            Err(error).with_context(|| format!("`--allow-write`: {} cannot be used", display::path(path)))
         }
     };
     given.iter().map(resolve).collect()

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
 use super::confining::{confine, warn_of_path, writable_by_commands};
-use super::failure::Hinted;
+use super::error::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
@@ -24,8 +24,8 @@ use modelseal_build::inputs::{Change, WorkTree, work_tree};
 use modelseal_build::recipe::Recipe;
 use modelseal_format::archive::{self, Outcome};
 use modelseal_format::digest::Digest;
+use modelseal_format::display::{Escaped, shell_word};
 use modelseal_format::sign::{KeySource, local_cache_directory, read_public_key};
-use modelseal_format::text::{Escaped, shell_word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -102,7 +102,7 @@ enum Compression {
     Zstd,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     if arguments.no_model_signature && arguments.statement.is_none() {
         bail!(
             "`--no-model-signature` belongs to `--statement`: an archive has a `model.sig` if its key can make one"
@@ -117,7 +117,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
     let signer = match (&arguments.statement, &arguments.bundle) {
-        (None, None) => Some(arguments.signing.prepare(talk)?),
+        (None, None) => Some(arguments.signing.prepare(verbosity)?),
         _ => None,
     };
     if let Some(signer) = &signer {
@@ -129,10 +129,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         (false, false) => Making::Run,
     };
     let reads_data = arguments.from_statement.is_none() && !arguments.no_cache;
-    let cache = if reads_data { open_cache(&recipe, talk) } else { None };
+    let cache = if reads_data { open_cache(&recipe, verbosity) } else { None };
     let insecure = arguments.insecure_no_isolation;
     // Before it is decided what commands do not see.
-    let caches = caches(&recipe, talk);
+    let caches = caches(&recipe, verbosity);
     let root = match work_tree(&recipe).map_err(build::Error::from)? {
         Some(work_tree) => work_tree.root().to_path_buf(),
         None => recipe.directory().canonicalize()?,
@@ -143,18 +143,18 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, written, insecure)?;
     if arguments.from_statement.is_none() && making == Making::Run {
-        warn_of_path(&recipe, &root, &confinement, talk);
+        warn_of_path(&recipe, &root, &confinement, verbosity);
     }
     let writable = writable_by_commands(root, &confinement);
     let start = SignerStart { confinement: confinement.clone(), writable, caches: caches.clone() };
     if let Some(command) = signer.as_ref().and_then(SigningKey::command) {
         command.check_named(&start)?;
         let inputs = declared(&recipe, recipe.directory(), &data).into_iter().map(|input| input.from);
-        warn_of_shown(command, &start, &inputs.collect::<Vec<_>>(), talk);
+        warn_of_shown(command, &start, &inputs.collect::<Vec<_>>(), verbosity);
     }
-    announce(&recipe, making, arguments.from_statement.is_some(), talk);
-    let progress = Progress::new("sealing", talk);
-    let running = Running::new(talk);
+    announce(&recipe, making, arguments.from_statement.is_some(), verbosity);
+    let progress = Progress::new("sealing", verbosity);
+    let running = Running::new(verbosity);
     let options = Options {
         output: arguments.output.clone(),
         data,
@@ -178,8 +178,8 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if arguments.statement.is_some() {
         let stated = state(&recipe, !arguments.no_model_signature, &options)?;
         drop((running, progress));
-        cache_notes(cache.as_ref(), talk);
-        return statement::finish(arguments.statement.as_deref(), &stated, arguments.format, talk);
+        cache_notes(cache.as_ref(), verbosity);
+        return statement::finish(arguments.statement.as_deref(), &stated, arguments.format, verbosity);
     }
     let built = match (&arguments.from_statement, &signer) {
         (Some(path), Some(signer)) => {
@@ -188,12 +188,12 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         (None, Some(signer)) => build(&recipe, &mut || signer.open(&start), &options)?,
         (path, None) => pack(arguments, path.as_deref(), &recipe, &options)?,
     };
-    if talk.verbose {
-        say(talk, &progress.summary());
+    if verbosity.verbose {
+        say(verbosity, &progress.summary());
     }
     drop((running, progress));
-    cache_notes(cache.as_ref(), talk);
-    notes(&built, signer.is_some(), talk);
+    cache_notes(cache.as_ref(), verbosity);
+    notes(&built, signer.is_some(), verbosity);
     match arguments.format {
         Format::Text => print(&text(&built, signer.as_ref()))?,
         Format::Json => print(&json(&built, cache.as_ref())?)?,
@@ -218,16 +218,19 @@ fn pack(
 }
 
 /// What a signer names should not be commands' to read.
-fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], talk: Talk) {
+fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], verbosity: Verbosity) {
     for file in start.confinement.shown(command.files(), &start.writable, inputs) {
         let message = "which commands of the recipe can read: hide it with `--signer-hide`";
-        warn(talk, &format!("{} names {}, {message}", command.shown(), modelseal_format::text::path(&file)));
+        warn(
+            verbosity,
+            &format!("{} names {}, {message}", command.shown(), modelseal_format::display::path(&file)),
+        );
     }
 }
 
 /// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can
 /// write there. A project is known by where it lies and where it came from.
-fn caches(recipe: &Recipe, talk: Talk) -> Option<PathBuf> {
+fn caches(recipe: &Recipe, verbosity: Verbosity) -> Option<PathBuf> {
     if recipe.tables.run.as_ref().is_none_or(|run| run.caches.is_empty()) {
         return None;
     }
@@ -241,38 +244,40 @@ fn caches(recipe: &Recipe, talk: Talk) -> Option<PathBuf> {
             .recursive(true)
             .mode(0o700)
             .create(&directory)
-            .with_context(|| modelseal_format::text::path(&directory))?;
+            .with_context(|| modelseal_format::display::path(&directory))?;
         Ok(directory)
     });
-    made.map_err(|error| warn(talk, &format!("nothing of `caches` is kept for the next build: {error:#}")))
-        .ok()
+    made.map_err(|error| {
+        warn(verbosity, &format!("nothing of `caches` is kept for the next build: {error:#}"))
+    })
+    .ok()
 }
 
 /// Says which commands are going to run, before they do.
-fn announce(recipe: &Recipe, making: Making, elsewhere: bool, talk: Talk) {
+fn announce(recipe: &Recipe, making: Making, elsewhere: bool, verbosity: Verbosity) {
     if elsewhere {
         return;
     }
     if making != Making::Adopt {
         for command in &recipe.tables.environment.commands {
-            say(talk, &format!("running {}", modelseal_format::text::command(command.get_ref())));
+            say(verbosity, &format!("running {}", modelseal_format::display::command(command.get_ref())));
         }
     }
     if let Some(run) = recipe.tables.run.as_ref().filter(|_| making != Making::Adopt) {
         let place = if making == Making::Clean { " in a fresh clone" } else { "" };
         let is_set = |name: &&str| std::env::var_os(name).is_some();
         let passed = run.pass_env.iter().map(|name| name.get_ref().as_str()).filter(is_set);
-        let passed: Vec<String> = passed.map(modelseal_format::text::name).collect();
+        let passed: Vec<String> = passed.map(modelseal_format::display::name).collect();
         let passed = match passed.is_empty() {
             true => String::new(),
             false => format!(", with {} of your environment", passed.join(", ")),
         };
-        let command = modelseal_format::text::command(run.command.get_ref());
-        say(talk, &format!("running {command}{place}{passed}"));
+        let command = modelseal_format::display::command(run.command.get_ref());
+        say(verbosity, &format!("running {command}{place}{passed}"));
     }
     for probe in &recipe.tables.probe {
-        let command = modelseal_format::text::command(probe.command.get_ref());
-        say(talk, &format!("then asking the model, probe {}: {command}", probe.name.get_ref()));
+        let command = modelseal_format::display::command(probe.command.get_ref());
+        say(verbosity, &format!("then asking the model, probe {}: {command}", probe.name.get_ref()));
     }
 }
 
@@ -303,47 +308,51 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     epoch.map(Some).with_context(|| {
         format!(
             "SOURCE_DATE_EPOCH is {}, not a number of seconds since 1970",
-            modelseal_format::text::name(&text)
+            modelseal_format::display::name(&text)
         )
     })
 }
 
 /// What a person should know beside the result.
-fn notes(built: &Built, signed_here: bool, talk: Talk) {
-    input_notes(&built.warnings, &built.changes, &built.left, talk);
+fn notes(built: &Built, signed_here: bool, verbosity: Verbosity) {
+    input_notes(&built.warnings, &built.changes, &built.left, verbosity);
     if !built.excluded.is_empty() {
         let excluded: Vec<String> =
-            built.excluded.iter().map(|glob| modelseal_format::text::name(glob)).collect();
-        say(talk, &format!("left out of the artifact: {}", excluded.join(", ")));
+            built.excluded.iter().map(|glob| modelseal_format::display::name(glob)).collect();
+        say(verbosity, &format!("left out of the artifact: {}", excluded.join(", ")));
     }
     if !built.empty_directories.is_empty() {
-        let names: Vec<String> =
-            built.empty_directories.iter().take(5).map(|path| modelseal_format::text::name(path)).collect();
+        let names: Vec<String> = built
+            .empty_directories
+            .iter()
+            .take(5)
+            .map(|path| modelseal_format::display::name(path))
+            .collect();
         let more = if built.empty_directories.len() > 5 { ", …" } else { "" };
-        say(talk, &format!("empty directories do not ship: {}{more}", names.join(", ")));
+        say(verbosity, &format!("empty directories do not ship: {}{more}", names.join(", ")));
     }
     if !built.model_signature && signed_here {
-        say(talk, "no model.sig: the OMS format knows no Ed25519 keys");
+        say(verbosity, "no model.sig: the OMS format knows no Ed25519 keys");
     }
 }
 
 /// What a person should know about the inputs and the command.
-pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[String], talk: Talk) {
+pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[String], verbosity: Verbosity) {
     for warning in warnings {
-        warn(talk, warning);
+        warn(verbosity, warning);
     }
     let some = |paths: Vec<&String>| {
         let shown: Vec<String> =
-            paths.iter().take(5).map(|path| modelseal_format::text::name(path)).collect();
+            paths.iter().take(5).map(|path| modelseal_format::display::name(path)).collect();
         shown.join(", ") + if paths.len() > 5 { ", …" } else { "" }
     };
     if !changes.is_empty() {
         let paths = some(changes.iter().map(|change| &change.path).collect());
-        warn(talk, &format!("sealed as dirty, not as committed: {paths}"));
+        warn(verbosity, &format!("sealed as dirty, not as committed: {paths}"));
     }
     if !left.is_empty() {
         let paths = some(left.iter().collect());
-        warn(talk, &format!("the command left files that git neither holds nor ignores: {paths}"));
+        warn(verbosity, &format!("the command left files that git neither holds nor ignores: {paths}"));
     }
 }
 
@@ -352,9 +361,9 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
         format!("sealed {} {}", built.model.name, built.model.version),
         format!(
             "  archive  {} ({}, {} bytes{})",
-            modelseal_format::text::Escaped(&built.archive.to_string_lossy()),
-            modelseal_format::text::count(built.files, "file", "files"),
-            modelseal_format::text::number(built.bytes),
+            modelseal_format::display::Escaped(&built.archive.to_string_lossy()),
+            modelseal_format::display::count(built.files, "file", "files"),
+            modelseal_format::display::number(built.bytes),
             if built.outcome == Outcome::Identical { "; was there already" } else { "" }
         ),
         format!("  release  sha256:{}", built.release),
@@ -365,7 +374,7 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
         format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
     for (probe, inputs) in &built.probes {
-        let inputs = modelseal_format::text::count(*inputs, "input", "inputs");
+        let inputs = modelseal_format::display::count(*inputs, "input", "inputs");
         lines.push(format!("  probe    {probe}: {inputs} answered"));
     }
     if !built.missing.is_empty() {
@@ -399,7 +408,7 @@ struct Wire<'a> {
 }
 
 fn json(built: &Built, cache: Option<&Cache>) -> anyhow::Result<String> {
-    let text = modelseal_format::text::json(&Wire {
+    let text = modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/build/v1",
         archive: built.archive.to_string_lossy().into_owned(),
         release: format!("sha256:{}", built.release),

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
-use super::Talk;
+use super::Verbosity;
 use super::output::{say, warn};
 use modelseal_build::cache::Cache;
 use modelseal_build::recipe::Recipe;
@@ -11,7 +11,7 @@ use modelseal_format::sign::{local_cache_directory, local_key_path};
 
 /// Opens the cache, for a recipe that declares data. It makes the directory of the user's own key, in which
 /// its secret lies, so it comes before a command is kept from that directory.
-pub(super) fn open_cache(recipe: &Recipe, talk: Talk) -> Option<Cache> {
+pub(super) fn open_cache(recipe: &Recipe, verbosity: Verbosity) -> Option<Cache> {
     if recipe.tables.data.is_empty() && recipe.tables.base.is_empty() {
         return None;
     }
@@ -27,21 +27,24 @@ pub(super) fn open_cache(recipe: &Recipe, talk: Talk) -> Option<Cache> {
             None
         }
         Err(error) => {
-            warn(talk, &format!("all data are read, without a cache: {error} (`--no-cache` goes without)"));
+            warn(
+                verbosity,
+                &format!("all data are read, without a cache: {error} (`--no-cache` goes without)"),
+            );
             None
         }
     }
 }
 
 /// Says what the cache saved, and why it may not the next time.
-pub(super) fn cache_notes(cache: Option<&Cache>, talk: Talk) {
+pub(super) fn cache_notes(cache: Option<&Cache>, verbosity: Verbosity) {
     let Some(cache) = cache else { return };
     match cache.found() {
         0 => {}
         count => {
-            let files = modelseal_format::text::count(count, "file", "files");
+            let files = modelseal_format::display::count(count, "file", "files");
             say(
-                talk,
+                verbosity,
                 &format!(
                     "{files} of data not read again, unchanged since an earlier build (see `--no-cache`)"
                 ),
@@ -49,6 +52,6 @@ pub(super) fn cache_notes(cache: Option<&Cache>, talk: Talk) {
         }
     }
     if let Some(error) = cache.failure() {
-        warn(talk, &format!("the digests of the data are not remembered: {error}"));
+        warn(verbosity, &format!("the digests of the data are not remembered: {error}"));
     }
 }

@@ -4,9 +4,9 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::writable;
-use super::failure::Hinted;
+use super::error::Hinted;
 use super::output::warn;
 use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
@@ -67,10 +67,10 @@ fn check_links(path: &Path, places: &[PathBuf], is_allowed: impl Fn(&Path) -> bo
     if is_allowed(&target) {
         return Ok(());
     }
-    let (shown, link) = (modelseal_format::text::path(path), modelseal_format::text::path(&link));
+    let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(&link));
     let message =
         format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
-    let hint = format!("if that is what you mean, name {}", modelseal_format::text::path(&target));
+    let hint = format!("if that is what you mean, name {}", modelseal_format::display::path(&target));
     Err(Hinted { message, hint }.into())
 }
 
@@ -90,20 +90,20 @@ pub(super) fn writable_by_commands(work: PathBuf, confinement: &Confinement) -> 
 }
 
 /// What a command leaves in a directory that PATH names runs when its name is typed.
-pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confinement, talk: Talk) {
+pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confinement, verbosity: Verbosity) {
     if recipe.tables.run.is_none() {
         return;
     }
     for link in confinement.waiting_links(work) {
-        let link = modelseal_format::text::path(&link);
+        let link = modelseal_format::display::path(&link);
         warn(
-            talk,
+            verbosity,
             &format!("{link}, on PATH, leads to what commands can make: it runs when you type its name"),
         );
     }
     if let Some(directory) = directory_of_programs_around(work) {
         let message = "where commands write: what one leaves there runs when you type its name";
-        warn(talk, &format!("PATH names {}, {message}", modelseal_format::text::path(&directory)));
+        warn(verbosity, &format!("PATH names {}, {message}", modelseal_format::display::path(&directory)));
     }
 }
 

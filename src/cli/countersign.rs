@@ -4,14 +4,14 @@ use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::Format;
-use super::failure::Hinted;
+use super::error::Hinted;
 use super::output::{complain, print, say, warn};
 use super::policy::previous;
 use super::progress::Progress;
 use super::signing::Signing;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use super::verify::print_report;
 use modelseal_format::manifest::{Attestation, Claim};
 use modelseal_format::release::{Seal, SignedStatement};
@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     signing: Signing,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
-    let key = arguments.signing.prepare(talk)?;
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
+    let key = arguments.signing.prepare(verbosity)?;
     let trusting = Trusting::default();
     let mut policy = arguments.policy.as_ref().map(|path| trusting.with_policy(path)).transpose()?;
     if let Some((policy, _)) = &mut policy {
@@ -56,16 +56,16 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let (verified, whole);
     let seal = match &policy {
         Some((policy, signers)) => {
-            verified = judge(arguments, policy, signers, talk)?;
+            verified = judge(arguments, policy, signers, verbosity)?;
             let Some(release) = verified.accepted() else {
-                say(talk, "nothing was signed: the policy does not accept this release");
-                return print_report(verified.report(), Format::Text, talk);
+                say(verbosity, "nothing was signed: the policy does not accept this release");
+                return print_report(verified.report(), Format::Text, verbosity);
             };
             release.seal()
         }
         None => {
-            let Some(read) = read_archive(&arguments.archive, talk)? else { return Ok(1) };
-            warn(talk, "nobody asked who built it, or what it is made of: `--policy` does");
+            let Some(read) = read_archive(&arguments.archive, verbosity)? else { return Ok(1) };
+            warn(verbosity, "nobody asked who built it, or what it is made of: `--policy` does");
             whole = read;
             &whole
         }
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let statement = SignedStatement::new(&statement, &key.open_alone(&arguments.archive)?)?;
     if let Some((policy, signers)) = &policy {
         counts(signers, seal, &sign::read_bundle(&statement.bytes)?).map_err(|(reason, hint)| {
-            let policy = modelseal_format::text::path(&policy.path);
+            let policy = modelseal_format::display::path(&policy.path);
             let message = format!("{policy} would not count this approval: {reason}");
             Hinted { message, hint: hint.to_string() }
         })?;
@@ -89,16 +89,16 @@ fn judge(
     arguments: &Arguments,
     policy: &Policy,
     signers: &[TrustedSigner],
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> anyhow::Result<Verified> {
     if signers.is_empty() {
-        bail!("{} names no signers: who may have built it?", modelseal_format::text::path(&policy.path));
+        bail!("{} names no signers: who may have built it?", modelseal_format::display::path(&policy.path));
     }
     if arguments.archive.is_dir() {
         return Err(Error::NotAnArchive(arguments.archive.clone()).into());
     }
     let previous = previous(arguments.previous.as_deref())?;
-    let progress = Progress::new("reading", talk);
+    let progress = Progress::new("reading", verbosity);
     let mut options = Options::new(signers);
     options.policy = Some(policy);
     options.previous = previous.as_ref();
@@ -125,14 +125,14 @@ fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(
 }
 
 /// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
-pub(super) fn read_archive(archive: &Path, talk: Talk) -> anyhow::Result<Option<Seal>> {
-    let progress = Progress::new("reading", talk);
+pub(super) fn read_archive(archive: &Path, verbosity: Verbosity) -> anyhow::Result<Option<Seal>> {
+    let progress = Progress::new("reading", verbosity);
     let read = read_whole(archive, &progress.context())?;
     drop(progress);
     match read {
         Ok(read) => Ok(Some(read)),
         Err(reason) => {
-            complain(&format!("{} was not signed: {reason}", modelseal_format::text::path(archive)));
+            complain(&format!("{} was not signed: {reason}", modelseal_format::display::path(archive)));
             Ok(None)
         }
     }
@@ -146,6 +146,6 @@ pub(super) fn signed(what: &str, seal: &Seal, path: &Path) -> String {
         model.name,
         model.version,
         seal.release,
-        modelseal_format::text::Escaped(&path.to_string_lossy())
+        modelseal_format::display::Escaped(&path.to_string_lossy())
     )
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Talk;
-use super::failure::style;
+use super::Verbosity;
+use super::error::style;
 use super::output::print;
 use super::progress::Progress;
 use super::verify::target;
 use crate::diff::{Difference, Options, Section, State, diff};
-use modelseal_format::text::{Escaped, short};
+use modelseal_format::display::{Escaped, short};
 use modelseal_verify::report::Style;
 
 #[derive(Debug, Args)]
@@ -53,8 +53,8 @@ enum DiffFormat {
     Markdown,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
-    let progress = Progress::new("comparing", talk);
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
+    let progress = Progress::new("comparing", verbosity);
     let difference = diff(
         &target(&arguments.old),
         &target(&arguments.new),
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     )?;
     drop(progress);
     match arguments.format {
-        DiffFormat::Text if talk.quiet => print(&(difference.headline() + "\n"))?,
+        DiffFormat::Text if verbosity.quiet => print(&(difference.headline() + "\n"))?,
         DiffFormat::Text => print(&text(&difference, style(&std::io::stdout())))?,
         DiffFormat::Json => print(&json::json(&difference)?)?,
         DiffFormat::Markdown => print(&markdown(&difference))?,

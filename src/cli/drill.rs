@@ -3,12 +3,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::Format;
-use super::failure::style;
+use super::error::style;
 use super::output::{print, say};
 use super::progress::Progress;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use super::verify::{print_report, target};
 use crate::drill::{Drilled, Fate, Options, Row, drill};
 use modelseal_verify::report::{Report, Style, Verdict};
@@ -35,10 +35,10 @@ pub(super) struct Arguments {
     trusting: Trusting,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     let target = target(&arguments.archive);
-    let progress = Progress::new("drilling", talk);
+    let progress = Progress::new("drilling", verbosity);
     let context = progress.context();
     let options = Options { signers: &signers, policy: &policy, context: &context };
     let drilled = drill(&target, &options)?;
@@ -47,17 +47,17 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         && arguments.format == Format::Text
     {
         say(
-            talk,
+            verbosity,
             match drilled.healthy {
                 None => "a drill needs a release that is good: this one is not accepted",
                 Some(_) => "the policy refuses a healthy successor of this release, so a drill shows nothing",
             },
         );
-        print_report(refused, arguments.format, talk)?;
+        print_report(refused, arguments.format, verbosity)?;
         return Ok(drilled.verdict().exit_code());
     }
     match arguments.format {
-        Format::Text => print(&text(&drilled, talk, style(&std::io::stdout())))?,
+        Format::Text => print(&text(&drilled, verbosity, style(&std::io::stdout())))?,
         Format::Json => print(&json(&drilled, &target.shown())?)?,
     }
     Ok(drilled.verdict().exit_code())
@@ -71,7 +71,7 @@ fn refused(drilled: &Drilled) -> Option<&Report> {
         .find(|report| report.verdict() != Verdict::Pass)
 }
 
-fn text(drilled: &Drilled, talk: Talk, style: Style) -> String {
+fn text(drilled: &Drilled, verbosity: Verbosity, style: Style) -> String {
     let width = drilled.rows.iter().map(|row| row.fault.chars().count()).max().unwrap_or(0);
     let mut lines: Vec<String> = Vec::new();
     for row in &drilled.rows {
@@ -80,7 +80,7 @@ fn text(drilled: &Drilled, talk: Talk, style: Style) -> String {
             Fate::LetThrough { cure } => ("let through", "1;31", format!("this would catch it: {cure}")),
             Fate::NotApplicable { reason } => ("not tried", "33", reason.clone()),
         };
-        if talk.quiet && status == "caught" {
+        if verbosity.quiet && status == "caught" {
             continue;
         }
         let status = style.paint(colour, &format!("{status:<11}"));
@@ -93,14 +93,16 @@ fn text(drilled: &Drilled, talk: Talk, style: Style) -> String {
     let tried = drilled.rows.len() as u64 - not_tried;
     let rest = match not_tried {
         0 => String::new(),
-        count => format!("; {} not tried", modelseal_format::text::count(count, "fault was", "faults were")),
+        count => {
+            format!("; {} not tried", modelseal_format::display::count(count, "fault was", "faults were"))
+        }
     };
     let verdict = match through {
         0 => format!("{} none of {tried} faults got through{rest}", style.paint("1;32", "pass:")),
         through => format!(
             "{} {} of {tried} got through{rest}",
             style.paint("1;31", "fail:"),
-            modelseal_format::text::count(through, "fault", "faults")
+            modelseal_format::display::count(through, "fault", "faults")
         ),
     };
     lines.extend([String::new(), verdict]);
@@ -128,7 +130,7 @@ struct WireFault<'a> {
 }
 
 fn json(drilled: &Drilled, target: &str) -> anyhow::Result<String> {
-    let text = modelseal_format::text::json(&Wire {
+    let text = modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/drill/v1",
         verdict: drilled.verdict().name(),
         target,

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::Talk;
-use super::failure::Hinted;
+use super::Verbosity;
+use super::error::Hinted;
 use super::output::{print, say};
 use super::progress::context;
 use modelseal_build::recipe::{Discovery, FILE_NAME, discover};
-use modelseal_format::text::{Escaped, shell_word};
+use modelseal_format::display::{Escaped, shell_word};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,17 +25,17 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let directory = &arguments.directory;
     let path = match directory.to_str() {
         Some(".") => PathBuf::from(FILE_NAME),
         _ => directory.join(FILE_NAME),
     };
     let found = discover(directory, &context())
-        .with_context(|| format!("cannot look through {}", modelseal_format::text::path(directory)))?;
+        .with_context(|| format!("cannot look through {}", modelseal_format::display::path(directory)))?;
     write_new(&path, &found.to_recipe())?;
-    print(&format!("wrote {}\n", modelseal_format::text::path(&path)))?;
-    say(talk, &next_steps(directory, &found));
+    print(&format!("wrote {}\n", modelseal_format::display::path(&path)))?;
+    say(verbosity, &next_steps(directory, &found));
     Ok(0)
 }
 
@@ -45,16 +45,16 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = match opened {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Hinted {
-                message: format!("{} exists already", modelseal_format::text::path(path)),
+                message: format!("{} exists already", modelseal_format::display::path(path)),
                 hint: "a recipe is never overwritten: edit it, or move it away".to_string(),
             }
             .into());
         }
-        other => other.with_context(|| format!("cannot write {}", modelseal_format::text::path(path)))?,
+        other => other.with_context(|| format!("cannot write {}", modelseal_format::display::path(path)))?,
     };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
         let _ = std::fs::remove_file(path);
-        anyhow::Error::new(error).context(format!("cannot write {}", modelseal_format::text::path(path)))
+        anyhow::Error::new(error).context(format!("cannot write {}", modelseal_format::display::path(path)))
     })
 }
 

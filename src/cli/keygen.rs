@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Talk;
+use super::Verbosity;
 use super::keys::{key_paths, read_password_file};
 use super::output::{print, say, warn};
 use modelseal_build::inputs::WorkTree;
@@ -37,7 +37,7 @@ enum Algorithm {
     Ed25519,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let password = match &arguments.password_file {
         Some(path) => Some(read_password_file(path)?),
         None => std::env::var("MODELSEAL_PASSWORD").ok().map(Password::new),
@@ -58,15 +58,18 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     if WorkTree::discover(directory).is_ok() {
         let message =
             "commands of this project can read it in every build that does not name it: keep it elsewhere";
-        warn(talk, &format!("{} is in a git work tree: {message}", modelseal_format::text::path(&private)));
+        warn(
+            verbosity,
+            &format!("{} is in a git work tree: {message}", modelseal_format::display::path(&private)),
+        );
     }
     let kind = if password.is_some() { "encrypted" } else { "not encrypted" };
     say(
-        talk,
+        verbosity,
         &format!(
             "made {} ({kind}; keep it secret) and {}",
-            modelseal_format::text::path(&private),
-            modelseal_format::text::path(&public)
+            modelseal_format::display::path(&private),
+            modelseal_format::display::path(&public)
         ),
     );
     print(&format!("sha256:{}\n", key.public_key().hint()))?;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use super::Talk;
+use super::Verbosity;
 use super::output::say;
 use modelseal_format::sign::{
     KeyAlgorithm, KeyError, KeySource, Password, PrivateKey, local_key_path, read_public_key, write_key_pair,
@@ -29,14 +29,14 @@ pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     let text = Password::new(std::fs::read_to_string(path).map_err(|error| {
         io::Error::new(
             error.kind(),
-            format!("the password file {}: {error}", modelseal_format::text::path(path)),
+            format!("the password file {}: {error}", modelseal_format::display::path(path)),
         )
     })?);
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
 
 /// Makes the user's own key if there is none, and says so.
-pub(super) fn make_local_key(talk: Talk) -> Result<(), KeyError> {
+pub(super) fn make_local_key(verbosity: Verbosity) -> Result<(), KeyError> {
     let path = local_key_path()?;
     if path.symlink_metadata().is_ok() {
         return Ok(());
@@ -48,11 +48,11 @@ pub(super) fn make_local_key(talk: Talk) -> Result<(), KeyError> {
         other => other?,
     }
     say(
-        talk,
+        verbosity,
         &format!(
             "made a key for you: {}\n  give others {} to verify with",
-            modelseal_format::text::path(&path),
-            modelseal_format::text::path(&path.with_extension("pub"))
+            modelseal_format::display::path(&path),
+            modelseal_format::display::path(&path.with_extension("pub"))
         ),
     );
     Ok(())

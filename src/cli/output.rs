@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-use super::Talk;
-use super::failure::style;
+use super::Verbosity;
+use super::error::style;
 
 /// Writes data to standard output. Whoever reads it may stop reading: that is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -17,8 +17,8 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Says something on standard error, unless the user wants quiet. If nobody listens, nobody is told.
-pub(super) fn say(talk: Talk, text: &str) {
-    if !talk.quiet {
+pub(super) fn say(verbosity: Verbosity, text: &str) {
+    if !verbosity.quiet {
         let _ = writeln!(io::stderr(), "{text}");
     }
 }
@@ -30,8 +30,8 @@ pub(super) fn complain(text: &str) {
 }
 
 /// Warns on standard error.
-pub(super) fn warn(talk: Talk, text: &str) {
-    if !talk.quiet {
+pub(super) fn warn(verbosity: Verbosity, text: &str) {
+    if !verbosity.quiet {
         let warning = style(&io::stderr()).paint("1;33", "warning:");
         let _ = writeln!(io::stderr(), "{warning} {text}");
     }

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::Talk;
+use super::Verbosity;
 use super::output::print;
 use super::verify::target;
 use modelseal_verify::policy::Policy;
@@ -37,9 +37,9 @@ struct CheckArguments {
     file: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     match &arguments.verb {
-        Verb::Init(arguments) => init::run(arguments, talk),
+        Verb::Init(arguments) => init::run(arguments, verbosity),
         Verb::Check(arguments) => check(arguments),
     }
 }
@@ -48,7 +48,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let policy = Policy::load(&arguments.file)?;
     let signers = policy.signers()?;
-    let mut lines = vec![format!("{} can be used", modelseal_format::text::path(&arguments.file))];
+    let mut lines = vec![format!("{} can be used", modelseal_format::display::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
     for (signer, trusted) in policy.signer.iter().zip(&signers) {
         let roles: Vec<&str> = signer.may.get_ref().iter().map(|role| role.name()).collect();
@@ -64,7 +64,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     }
     for waiver in &policy.waiver {
         let state = if waiver.until < now { "ended" } else { "until" };
-        let reason = modelseal_format::text::Escaped(waiver.reason.get_ref()).to_string();
+        let reason = modelseal_format::display::Escaped(waiver.reason.get_ref()).to_string();
         lines.push(format!("  waived   {} {state} {}: {reason}", waiver.check.get_ref(), waiver.until));
     }
     print(&(lines.join("\n") + "\n"))?;

@@ -2,16 +2,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::Format;
 use super::confining::{confine, here};
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
 use super::running::Running;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use super::verify::{check_standard_input, print_report, target};
-use crate::acceptance::{Options, accept};
+use crate::live_probe::{Options, accept};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,15 +42,15 @@ pub(super) struct Arguments {
     trusting: Trusting,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let (policy, signers) = arguments.trusting.with_policy(&arguments.policy)?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let previous = previous(arguments.previous.as_deref())?;
     let projects: Vec<&Path> = [policy.directory()].into_iter().chain(here()).collect();
     let confinement = confine(None, &projects, &[], Vec::new(), arguments.insecure_no_isolation)?;
-    let progress = Progress::new("verifying", talk);
-    let running = Running::new(talk);
+    let progress = Progress::new("verifying", verbosity);
+    let running = Running::new(verbosity);
     let report = accept(
         &target,
         &Options {
@@ -60,8 +60,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             confinement: &confinement,
             announce: &|name, command| {
                 say(
-                    talk,
-                    &format!("asking the model, probe {name}: {}", modelseal_format::text::command(command)),
+                    verbosity,
+                    &format!(
+                        "asking the model, probe {name}: {}",
+                        modelseal_format::display::command(command)
+                    ),
                 );
             },
             listener: &running,
@@ -69,5 +72,5 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         },
     )?;
     drop((running, progress));
-    print_report(&report, arguments.format, talk)
+    print_report(&report, arguments.format, verbosity)
 }

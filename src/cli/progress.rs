@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Talk, signals};
+use super::{Verbosity, signals};
 use modelseal_format::context::{self, Context};
 
 /// Shorter work shows nothing.
@@ -32,8 +32,8 @@ struct Line {
 }
 
 impl Progress {
-    pub(super) fn new(message: &'static str, talk: Talk) -> Self {
-        let bar = (!talk.quiet && std::io::stderr().is_terminal()).then(|| {
+    pub(super) fn new(message: &'static str, verbosity: Verbosity) -> Self {
+        let bar = (!verbosity.quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
             bar.set_message(message);
             with_style(bar, TOTAL_UNKNOWN)
@@ -49,7 +49,7 @@ impl Progress {
 
     /// How long the work took, and how much was read.
     pub(super) fn summary(&self) -> String {
-        let read = modelseal_format::text::number(self.0.read.load(Ordering::Relaxed));
+        let read = modelseal_format::display::number(self.0.read.load(Ordering::Relaxed));
         format!("read {read} bytes in {:.2} s", self.0.begun.elapsed().as_secs_f64())
     }
 }

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::confining::{confine, here};
-use super::failure::style;
+use super::error::style;
 use super::output::{print, say};
 use super::progress::Progress;
 use super::running::Running;
 use super::signer::SignerStart;
 use super::signing::signing_key;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::reproduce::{Circumstance, Options, attest, reproduce};
 use modelseal_format::manifest::Rung;
@@ -103,7 +103,7 @@ fn circumstances(text: &str) -> Result<Vary, String> {
     })
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let signers = arguments.trusting.signers()?;
     check_standard_input(&target, &arguments.trusting.key)?;
@@ -121,15 +121,15 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         Some(_) if target == Target::StandardInput => {
             anyhow::bail!("`--attest` writes beside the archive, and there is none on standard input");
         }
-        Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), talk)?),
+        Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), verbosity)?),
         None => None,
     };
     let source = arguments.source.as_deref().map(Path::new).filter(|path| path.is_dir());
     let projects: Vec<&Path> = here().into_iter().chain(source).collect();
     let insecure = arguments.insecure_no_isolation;
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, Vec::new(), insecure)?;
-    let progress = Progress::new("reading", talk);
-    let running = Running::new(talk);
+    let progress = Progress::new("reading", verbosity);
+    let running = Running::new(verbosity);
     let result = reproduce(
         &target,
         &Options {
@@ -144,13 +144,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
             }),
             vary: &vary,
             confinement: &confinement,
-            announce: &|varied, command| announce(varied, command, talk),
+            announce: &|varied, command| announce(varied, command, verbosity),
             listener: &running,
             context: &progress.context(),
         },
     )?;
-    if talk.verbose {
-        say(talk, &progress.summary());
+    if verbosity.verbose {
+        say(verbosity, &progress.summary());
     }
     drop((running, progress));
     if let (Some(signer), Verdict::Pass) = (&signer, result.verdict()) {
@@ -159,24 +159,24 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         let writable = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()).collect();
         let start = SignerStart { confinement: confinement.clone(), writable, caches: None };
         let path = attest(&arguments.target, &result, &signer.open(&start)?)?;
-        say(talk, &format!("attested in {}", modelseal_format::text::path(&path)));
+        say(verbosity, &format!("attested in {}", modelseal_format::display::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
-        return print_report(&result.report, arguments.format, talk);
+        return print_report(&result.report, arguments.format, verbosity);
     }
     match arguments.format {
         Format::Json => print(&json::json(&result, &target.shown())?)?,
-        Format::Text if talk.quiet => print(&(result.summary() + "\n"))?,
+        Format::Text if verbosity.quiet => print(&(result.summary() + "\n"))?,
         Format::Text => print(&text::text(&result, style(&std::io::stdout())))?,
     }
     Ok(result.verdict().exit_code())
 }
 
-fn announce(varied: Option<Circumstance>, command: &[String], talk: Talk) {
+fn announce(varied: Option<Circumstance>, command: &[String], verbosity: Verbosity) {
     let varying = match varied {
         None => String::new(),
         Some(Circumstance::Nothing) => "once more: ".to_string(),
         Some(varied) => format!("varying {}: ", varied.name()),
     };
-    say(talk, &format!("{varying}running {}", modelseal_format::text::command(command)));
+    say(verbosity, &format!("{varying}running {}", modelseal_format::display::command(command)));
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Talk;
+use super::Verbosity;
 use super::countersign::{read_archive, signed};
 use super::output::{print, warn};
 use super::signing::Signing;
@@ -36,18 +36,18 @@ pub(super) struct Arguments {
     signing: Signing,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let reason = arguments.reason.trim();
     if reason.is_empty() || reason.len() > 1000 {
         bail!("`--reason` needs a reason, in at most 1,000 bytes");
     }
     let until = end(&arguments.until)?;
-    let key = arguments.signing.prepare(talk)?;
-    let Some(seal) = read_archive(&arguments.archive, talk)? else { return Ok(1) };
+    let key = arguments.signing.prepare(verbosity)?;
+    let Some(seal) = read_archive(&arguments.archive, verbosity)? else { return Ok(1) };
     if seal.manifest.model().release.is_none() {
         let advice = "`release = N` under `[model]` of its recipe gives the next one a number";
         warn(
-            talk,
+            verbosity,
             &format!("this release has no number, by which a policy could tell that it is older: {advice}"),
         );
     }

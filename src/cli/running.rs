@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::Talk;
+use super::Verbosity;
 use super::output::{say, warn};
 use modelseal_build::run::{Listener, Stream};
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Passes output on to standard error, and shows the time on a terminal.
 pub(super) struct Running {
-    talk: Talk,
+    verbosity: Verbosity,
     terminal: bool,
     line: Mutex<Line>,
 }
@@ -31,16 +31,16 @@ struct Line {
 const CLEAR: &str = "\r\u{1b}[2K";
 
 impl Running {
-    pub(super) fn new(talk: Talk) -> Self {
+    pub(super) fn new(verbosity: Verbosity) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let terminal = std::io::stderr().is_terminal() && !dumb && !talk.quiet;
-        Self { talk, terminal, line: Mutex::default() }
+        let terminal = std::io::stderr().is_terminal() && !dumb && !verbosity.quiet;
+        Self { verbosity, terminal, line: Mutex::default() }
     }
 }
 
 impl Listener for Running {
     fn output(&self, _: Stream, bytes: &[u8]) {
-        if self.talk.quiet {
+        if self.verbosity.quiet {
             return;
         }
         let Ok(mut line) = self.line.lock() else { return };
@@ -68,15 +68,15 @@ impl Listener for Running {
 
     fn not_isolated(&self, reason: &str) {
         let message = format!("the command runs without isolation ({reason}): it can write wherever you can");
-        warn(self.talk, &message);
+        warn(self.verbosity, &message);
     }
 
     fn blocked(&self, directory: &Path) {
         say(
-            self.talk,
+            self.verbosity,
             &format!(
                 "another build works in {}: waiting for its end",
-                modelseal_format::text::path(directory)
+                modelseal_format::display::path(directory)
             ),
         );
     }

@@ -9,10 +9,10 @@ use super::output::{complain, print};
 use super::progress::context;
 use super::verify::target;
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::{DataEvidence, Evidence, Model, ResourceDescriptor, Statement};
+use modelseal_format::display::{Escaped, count, number};
+use modelseal_format::manifest::{DataEvidence, Evidence, Manifest, Model, ResourceDescriptor};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::Material;
-use modelseal_format::text::{Escaped, count, number};
 use modelseal_verify::trust::certified_key;
 use modelseal_verify::verify::{Sealed, read_sealed};
 
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let seal = match read_sealed(&target, &context())? {
         Sealed::Read { seal, .. } => seal,
         Sealed::Unreadable(reason) => {
-            complain(&format!("{}: {reason}", modelseal_format::text::name(&target.shown())));
+            complain(&format!("{}: {reason}", modelseal_format::display::name(&target.shown())));
             return Ok(1);
         }
     };
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 key: key(&seal),
                 statement: &seal.manifest,
             };
-            print(&(modelseal_format::text::json(&wire)? + "\n"))?;
+            print(&(modelseal_format::display::json(&wire)? + "\n"))?;
         }
         Format::Text => print(&text(&seal))?,
         Format::Env => print(&environment(&seal))?,
@@ -117,7 +117,7 @@ struct Wire<'a> {
     release: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    statement: &'a Statement,
+    statement: &'a Manifest,
 }
 
 fn text(seal: &Seal) -> String {
@@ -142,12 +142,12 @@ fn text(seal: &Seal) -> String {
     }
     if !internal.excluded.is_empty() {
         let excluded: Vec<String> =
-            internal.excluded.iter().map(|glob| modelseal_format::text::name(glob)).collect();
+            internal.excluded.iter().map(|glob| modelseal_format::display::name(glob)).collect();
         line("left out", &excluded.join(", "));
     }
     if !internal.outside.is_empty() {
         let outside: Vec<String> =
-            internal.outside.iter().map(|path| modelseal_format::text::name(path)).collect();
+            internal.outside.iter().map(|path| modelseal_format::display::name(path)).collect();
         line("by links", &outside.join(", "));
     }
     inputs(&mut text, manifest);
@@ -157,7 +157,7 @@ fn text(seal: &Seal) -> String {
         let _ = writeln!(
             text,
             "  {}  {} bytes{executable}  sha256:{}",
-            modelseal_format::text::name(&file.name),
+            modelseal_format::display::name(&file.name),
             number(file.size()),
             file.digest.sha256
         );
@@ -165,7 +165,7 @@ fn text(seal: &Seal) -> String {
     text
 }
 
-fn inputs(text: &mut String, manifest: &Statement) {
+fn inputs(text: &mut String, manifest: &Manifest) {
     let parameters = &manifest.external().hyperparameters;
     if !parameters.is_empty() {
         let _ = writeln!(text, "\nhyperparameters");
@@ -176,7 +176,7 @@ fn inputs(text: &mut String, manifest: &Statement) {
     let _ = writeln!(text, "\ninputs");
     for input in manifest.dependencies() {
         let uri = input.uri.as_deref().map(|uri| format!("  {}", Escaped(uri))).unwrap_or_default();
-        let _ = writeln!(text, "  {}{uri}", modelseal_format::text::name(&input.name));
+        let _ = writeln!(text, "  {}{uri}", modelseal_format::display::name(&input.name));
         for detail in details(input) {
             let _ = writeln!(text, "    {detail}");
         }
@@ -193,7 +193,7 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
             [] => "as committed".to_string(),
             paths => {
                 let paths: Vec<String> =
-                    paths.iter().map(|path| modelseal_format::text::name(path)).collect();
+                    paths.iter().map(|path| modelseal_format::display::name(path)).collect();
                 format!("not as committed: {}", paths.join(", "))
             }
         }),
@@ -219,7 +219,7 @@ fn data_details(data: &DataEvidence) -> Vec<String> {
     if let Some(labels) = &data.labels {
         let counts = labels
             .iter()
-            .map(|(label, rows)| format!("{}: {}", modelseal_format::text::name(label), number(*rows)));
+            .map(|(label, rows)| format!("{}: {}", modelseal_format::display::name(label), number(*rows)));
         details.push(format!("labels {}", counts.collect::<Vec<_>>().join(", ")));
     }
     if let (Some(oldest), Some(newest)) = (&data.oldest, &data.newest) {

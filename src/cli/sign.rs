@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::Talk;
-use super::failure::Hinted;
+use super::Verbosity;
+use super::error::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::signing::Signing;
 use super::verify::ignored;
 use modelseal_format::archive::write_whole;
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::digest::{Symlinks, open_regular};
-use modelseal_format::document::{Counted, Document};
 use modelseal_format::sign::SignedBundle;
 use modelseal_verify::oms::{GIT_PATHS, state};
 
@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     signing: Signing,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
-    let key = arguments.signing.prepare(talk)?;
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
+    let key = arguments.signing.prepare(verbosity)?;
     let model = &arguments.model;
     let signature = match &arguments.signature {
         Some(path) => path.clone(),
@@ -64,7 +64,10 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         leave_out.extend(below(model, &signature));
     }
     if model.is_dir() && model.join("model.sig").exists() && !leave_out.contains("model.sig") {
-        warn(talk, "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out");
+        warn(
+            verbosity,
+            "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out",
+        );
     }
     // Whatever is wrong with the key is said before a large model is hashed.
     let signer = key.open_alone(model)?;
@@ -74,13 +77,13 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         let hint = "`modelseal keygen --algorithm p256` makes one".to_string();
         return Err(Hinted { message: message.to_string(), hint }.into());
     }
-    let progress = Progress::new("signing", talk);
+    let progress = Progress::new("signing", verbosity);
     let stated = state(model, &leave_out, &progress.context())?;
     drop(progress);
     let bundle = SignedBundle::sign(Counted::of(&stated.payload), &signer)?.to_vec();
-    let shown = modelseal_format::text::path(&signature);
+    let shown = modelseal_format::display::path(&signature);
     match there(&signature, bundle.len())? {
-        Some(found) if found == bundle => say(talk, &format!("{shown} was there already")),
+        Some(found) if found == bundle => say(verbosity, &format!("{shown} was there already")),
         Some(_) if !arguments.force => {
             let message = format!("{shown} holds something else");
             return Err(Hinted { message, hint: "`--force` replaces it".to_string() }.into());
@@ -89,12 +92,12 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     }
     if !stated.ignored.is_empty() {
         let paths: Vec<String> =
-            stated.ignored.iter().map(|path| modelseal_format::text::name(path)).collect();
-        say(talk, &format!("left out, and not signed: {}", paths.join(", ")));
+            stated.ignored.iter().map(|path| modelseal_format::display::name(path)).collect();
+        say(verbosity, &format!("left out, and not signed: {}", paths.join(", ")));
     }
-    let files = modelseal_format::text::count(stated.files, "file", "files");
+    let files = modelseal_format::display::count(stated.files, "file", "files");
     let place = signature.to_string_lossy();
-    let place = modelseal_format::text::Escaped(&place);
+    let place = modelseal_format::display::Escaped(&place);
     print(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
     Ok(0)
 }
@@ -108,7 +111,7 @@ fn there(path: &Path, length: usize) -> anyhow::Result<Option<Vec<u8>>> {
     let mut found = Vec::new();
     file.take(length as u64 + 1)
         .read_to_end(&mut found)
-        .with_context(|| format!("cannot read {}", modelseal_format::text::path(path)))?;
+        .with_context(|| format!("cannot read {}", modelseal_format::display::path(path)))?;
     Ok(Some(found))
 }
 

@@ -70,7 +70,7 @@ fn project_around(directory: &Path) -> Option<PathBuf> {
 impl SignerCommand {
     /// How messages name it.
     pub(super) fn shown(&self) -> String {
-        format!("the signer {}", modelseal_format::text::command(std::slice::from_ref(&self.line)))
+        format!("the signer {}", modelseal_format::display::command(std::slice::from_ref(&self.line)))
     }
 
     /// Whether the line names anything that a command of the recipe can change before the signer reads it.
@@ -80,7 +80,7 @@ impl SignerCommand {
     pub(super) fn check_named(&self, start: &SignerStart) -> anyhow::Result<()> {
         let apart = !start.writable.is_empty();
         for path in self.named() {
-            let shown = modelseal_format::text::path(&path);
+            let shown = modelseal_format::display::path(&path);
             if apart && path.is_relative() {
                 bail!(
                     "{} names {shown}: commands of a recipe can write to this directory, so the signer \
@@ -182,7 +182,7 @@ impl SignerCommand {
             Err(run::Error::Timeout { limit, .. }) => {
                 return Err(failed(format!(
                     "it did not end within {}",
-                    modelseal_format::text::duration(limit)
+                    modelseal_format::display::duration(limit)
                 )));
             }
             Err(run::Error::Failed { how, .. }) => return Err(failed(how)),

@@ -7,14 +7,14 @@ use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::Talk;
+use super::Verbosity;
 use super::keys::{make_local_key, password};
 use super::output::warn;
 use super::signer::{SignerCommand, SignerStart};
+use modelseal_format::display::shell_word;
 use modelseal_format::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
-use modelseal_format::text::shell_word;
 use modelseal_verify::config::Age;
 use modelseal_verify::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
 
@@ -72,14 +72,14 @@ enum Source {
 impl Signing {
     /// Finds what signs; without `--key` the user's own key, which is made on first use. A key that is not
     /// there, or that others can read, is an error now: not when a command has run for hours.
-    pub(super) fn prepare(&self, talk: Talk) -> anyhow::Result<SigningKey> {
+    pub(super) fn prepare(&self, verbosity: Verbosity) -> anyhow::Result<SigningKey> {
         let mut certificates = Vec::new();
         for path in self.certificate.iter().chain(&self.certificate_chain) {
-            let found = read_certificates(&read_text(path)?, &modelseal_format::text::path(path))?;
+            let found = read_certificates(&read_text(path)?, &modelseal_format::display::path(path))?;
             if Some(path) == self.certificate.as_ref() && found.len() > 1 {
                 bail!(
                     "{} holds {} certificates: the first names who signs, the others belong to `--certificate-chain`",
-                    modelseal_format::text::path(path),
+                    modelseal_format::display::path(path),
                     found.len()
                 );
             }
@@ -87,15 +87,15 @@ impl Signing {
         }
         let mut key = match (&self.signer, &self.key) {
             (Some(command), Some(key)) => self.elsewhere(command, key)?,
-            (_, key) => signing_key(key.as_deref(), self.password_file.as_deref(), talk)?,
+            (_, key) => signing_key(key.as_deref(), self.password_file.as_deref(), verbosity)?,
         };
         if let (Some(path), Some(leaf)) = (&self.certificate, certificates.first()) {
-            let shown = modelseal_format::text::path(path);
+            let shown = modelseal_format::display::path(path);
             let failed = |reason: String| anyhow::anyhow!("the certificate {shown} cannot be used: {reason}");
             check_chain(&certificates, Some(Timestamp::now())).map_err(failed)?;
             let certified = certified_key(leaf, &shown)?;
             if key.known().is_some_and(|known| known != certified) {
-                let key = modelseal_format::text::name(&key.name);
+                let key = modelseal_format::display::name(&key.name);
                 return Err(failed(format!("it is not of the key {key}")));
             }
             key.subject = Some(certified_subject(leaf));
@@ -108,7 +108,7 @@ impl Signing {
         let source = KeySource::from(key);
         let public = read_public_key(&source)?;
         if let Some(path) = self.signer_hide.iter().find(|path| !path.exists()) {
-            bail!("`--signer-hide`: {} does not exist", modelseal_format::text::path(path));
+            bail!("`--signer-hide`: {} does not exist", modelseal_format::display::path(path));
         }
         let timeout = self.signer_timeout.unwrap_or(PATIENCE);
         let command = SignerCommand { line: command.to_string(), timeout };
@@ -149,7 +149,7 @@ fn own_name(path: PathBuf) -> PathBuf {
 pub(super) fn signing_key(
     given: Option<&str>,
     password_file: Option<&Path>,
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> Result<SigningKey, KeyError> {
     let source = match KeySource::from(given.unwrap_or("local")) {
         KeySource::File(path) => KeySource::File(own_name(path)),
@@ -158,12 +158,12 @@ pub(super) fn signing_key(
     if source == KeySource::Local {
         if given.is_none() && std::env::var_os("CI").is_some() {
             warn(
-                talk,
+                verbosity,
                 "this looks like a CI job (CI is set) and no `--key` was given: the key that is made here dies \
                  with the job, and then nobody can verify what it signed",
             );
         }
-        make_local_key(talk)?;
+        make_local_key(verbosity)?;
     }
     check_private_key(&source)?;
     let public = match &source {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::Format;
 use super::build::input_notes;
 use super::output::print;
@@ -24,23 +24,28 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Reads a statement, or what it was signed with. `what` names it in errors.
 pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("cannot read the {what} {}", modelseal_format::text::path(path));
+    let failed = || format!("cannot read the {what} {}", modelseal_format::display::path(path));
     let mut payload = Vec::new();
     // Opened without waiting: nobody may ever write into a pipe.
     let (file, _) = open_regular(path, Symlinks::Follow).with_context(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
     if payload.len() as u64 > LONGEST {
-        bail!("the {what} {} is longer than {LONGEST} bytes", modelseal_format::text::path(path));
+        bail!("the {what} {} is longer than {LONGEST} bytes", modelseal_format::display::path(path));
     }
     Ok(payload)
 }
 
 /// Writes a statement, complete or not at all, and says what it is.
-pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn finish(
+    path: Option<&Path>,
+    stated: &Stated,
+    format: Format,
+    verbosity: Verbosity,
+) -> anyhow::Result<u8> {
     let path = path.unwrap_or(Path::new("statement.json"));
     write_whole(path, &stated.payload)
-        .with_context(|| format!("cannot write {}", modelseal_format::text::path(path)))?;
-    input_notes(&stated.warnings, &stated.changes, &stated.left, talk);
+        .with_context(|| format!("cannot write {}", modelseal_format::display::path(path)))?;
+    input_notes(&stated.warnings, &stated.changes, &stated.left, verbosity);
     match format {
         Format::Text => print(&text(path, stated))?,
         Format::Json => print(&json(path, stated)?)?,
@@ -49,14 +54,14 @@ pub(super) fn finish(path: Option<&Path>, stated: &Stated, format: Format, talk:
 }
 
 fn text(path: &Path, stated: &Stated) -> String {
-    let shown = modelseal_format::text::Escaped(&path.to_string_lossy()).to_string();
+    let shown = modelseal_format::display::Escaped(&path.to_string_lossy()).to_string();
     format!(
         "stated, not signed\n  statement  {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
          sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {} --key KEY\n",
         stated.release,
         stated.origin.name(),
         stated.origin.description(),
-        modelseal_format::text::shell_word(&path.to_string_lossy())
+        modelseal_format::display::shell_word(&path.to_string_lossy())
     )
 }
 
@@ -72,7 +77,7 @@ struct Wire<'a> {
 }
 
 fn json(path: &Path, stated: &Stated) -> anyhow::Result<String> {
-    let text = modelseal_format::text::json(&Wire {
+    let text = modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/statement/v1",
         statement: path.to_string_lossy().into_owned(),
         release: format!("sha256:{}", stated.release),

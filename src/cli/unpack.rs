@@ -2,12 +2,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::{Format, release};
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use super::verify::{check_standard_input, print_report, target};
 use crate::ops::{CheckoutComparison, RemoteCommit};
 use modelseal_format::digest::{Algorithms, Digest};
@@ -50,13 +50,13 @@ pub(super) struct Arguments {
     trusting: Trusting,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let target = target(&arguments.archive);
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let (checkout, remote) = (CheckoutComparison(None), RemoteCommit { is_asked_for: arguments.online });
-    let progress = Progress::new("unpacking", talk);
+    let progress = Progress::new("unpacking", verbosity);
     let mut options = Options::new(&signers);
     options.release = arguments.release;
     // What stays on the disk is checked with everything there is.
@@ -69,12 +69,12 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     options.context = progress.context();
     let verified = unpack(&target, &arguments.output, &options)?;
     drop(progress);
-    let code = print_report(verified.report(), arguments.format, talk)?;
-    let output = modelseal_format::text::path(&arguments.output);
+    let code = print_report(verified.report(), arguments.format, verbosity)?;
+    let output = modelseal_format::display::path(&arguments.output);
     if verified.accepted().is_some() {
-        say(talk, &format!("unpacked to {output}"));
+        say(verbosity, &format!("unpacked to {output}"));
     } else {
-        say(talk, &format!("nothing was unpacked to {output}"));
+        say(verbosity, &format!("nothing was unpacked to {output}"));
     }
     Ok(code)
 }

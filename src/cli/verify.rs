@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::Talk;
+use super::Verbosity;
 use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
-use super::failure::style;
+use super::error::style;
 use super::output::{print, say};
 use super::policy::previous;
 use super::progress::Progress;
-use super::trusting::Trusting;
+use super::trust_args::Trusting;
 use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
 use modelseal_format::digest::Digest;
 use modelseal_verify::report::{Report, to_json, to_text};
@@ -80,7 +80,7 @@ pub(super) struct Arguments {
     trusting: Trusting,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let target = target(&arguments.target);
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let data = data_paths(&arguments.data)?;
     let checkout = arguments.against.clone().map(|directory| LocalCheckout { directory, data });
     let (checkout, remote) = (CheckoutComparison(checkout), RemoteCommit { is_asked_for: arguments.online });
-    let progress = Progress::new("verifying", talk);
+    let progress = Progress::new("verifying", verbosity);
     let mut options = Options::new(&signers);
     options.release = arguments.release;
     options.hash = arguments.hash.into();
@@ -102,11 +102,11 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
         None => verify(&target, &options)?.into_report(),
         Some(signature) => verify_model(&model(arguments, signature)?, &options)?,
     };
-    if talk.verbose {
-        say(talk, &progress.summary());
+    if verbosity.verbose {
+        say(verbosity, &progress.summary());
     }
     drop(progress);
-    print_report(&report, arguments.format, talk)
+    print_report(&report, arguments.format, verbosity)
 }
 
 /// A model and its signature, as the command line names them.
@@ -123,7 +123,7 @@ fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
 pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     let model = model
         .canonicalize()
-        .with_context(|| format!("cannot find {}", modelseal_format::text::path(model)))?;
+        .with_context(|| format!("cannot find {}", modelseal_format::display::path(model)))?;
     let below = |path: &Path| {
         let whole = path.canonicalize().ok()?;
         let relative = whole.strip_prefix(&model).ok()?.to_str()?.to_string();
@@ -133,7 +133,7 @@ pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSe
         below(path).or_else(|| below(&model.join(path))).with_context(|| {
             format!(
                 "`--ignore-path`: {} is nothing that lies in the model",
-                modelseal_format::text::path(path)
+                modelseal_format::display::path(path)
             )
         })
     };
@@ -155,10 +155,10 @@ pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::
 }
 
 /// Prints a report; its verdict is the exit code. Quiet prints the verdict alone.
-pub(super) fn print_report(report: &Report, format: Format, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn print_report(report: &Report, format: Format, verbosity: Verbosity) -> anyhow::Result<u8> {
     let text = match format {
         Format::Json => to_json(report)? + "\n",
-        Format::Text if talk.quiet => report.summary() + "\n",
+        Format::Text if verbosity.quiet => report.summary() + "\n",
         Format::Text => to_text(report, style(&std::io::stdout())),
     };
     print(&text)?;

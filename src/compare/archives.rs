@@ -7,8 +7,8 @@ use rawzip::{CompressionMethod, ZipArchive};
 
 use super::{Cause, Failed, Likeness, Pair, compare, text};
 use modelseal_build::content::zip::{Member, members};
+use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
-use modelseal_format::text::name;
 
 /// What is decompressed for comparing two files is not longer than this, or this many times the larger one:
 /// whichever is more.

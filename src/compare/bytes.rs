@@ -6,7 +6,7 @@ use std::io;
 use super::{Pair, read_some_at};
 use modelseal_format::context::threads;
 use modelseal_format::digest::map_files;
-use modelseal_format::text::number;
+use modelseal_format::display::number;
 
 /// How much is compared at a time.
 const BLOCK: u64 = 4 << 20;

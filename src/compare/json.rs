@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Cause, Failed, Likeness, Pair, text};
+use modelseal_format::display::name;
 use modelseal_format::manifest::{Demand, Rung};
-use modelseal_format::text::name;
 
 /// Longer documents are compared line by line: in memory they take some twenty times their size.
 const LONGEST: u64 = 32 << 20;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use modelseal_build::profile::{Overlap, overlap};
 use modelseal_format::manifest::{
-    BaseEvidence, DataEvidence, Evidence, InputChange, ProbeFacts, Statement, Subject, Value, compare_inputs,
+    BaseEvidence, DataEvidence, Evidence, InputChange, Manifest, ProbeFacts, Subject, Value, compare_inputs,
 };
 
 /// Two values under one name; `None`: there was none.
@@ -85,7 +85,7 @@ pub fn changed_answers(change: &Changed<ProbeFacts>) -> Option<usize> {
 }
 
 /// Compares two manifests.
-pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
+pub fn compare_manifests(old: &Manifest, new: &Manifest) -> Changes {
     let inputs = compare_inputs(old.dependencies(), new.dependencies());
     let of_kind = |kind: &str| -> Vec<&InputChange> {
         inputs
@@ -93,7 +93,7 @@ pub fn compare_manifests(old: &Statement, new: &Statement) -> Changes {
             .filter(|change| change.name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/')))
             .collect()
     };
-    let source = |statement: &Statement, name: &str| {
+    let source = |statement: &Manifest, name: &str| {
         let input = statement.input(name)?;
         Some(Source { digest: input.digest.tagged(), evidence: input.evidence.as_deref().cloned() })
     };
@@ -156,7 +156,7 @@ fn flat(values: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     result
 }
 
-fn environment(statement: &Statement) -> BTreeMap<String, String> {
+fn environment(statement: &Manifest) -> BTreeMap<String, String> {
     let external = statement.external();
     let variables = external.env.iter().map(|(name, value)| (format!("${name}"), value.clone()));
     let passed = external.pass_env.iter().map(|name| (format!("${name}"), "passed on".to_string()));
@@ -169,8 +169,8 @@ fn environment(statement: &Statement) -> BTreeMap<String, String> {
     variables.chain(passed).chain(caches).chain(network).chain(described).collect()
 }
 
-fn behaviour(old: &Statement, new: &Statement) -> Vec<Changed<ProbeFacts>> {
-    let find = |statement: &Statement, name: &str| {
+fn behaviour(old: &Manifest, new: &Manifest) -> Vec<Changed<ProbeFacts>> {
+    let find = |statement: &Manifest, name: &str| {
         let probe = statement.probes().iter().find(|probe| probe.probe() == name)?;
         Some(probe.annotations.clone())
     };
@@ -182,8 +182,8 @@ fn behaviour(old: &Statement, new: &Statement) -> Vec<Changed<ProbeFacts>> {
         .collect()
 }
 
-fn artifact(old: &Statement, new: &Statement) -> Vec<Changed<Subject>> {
-    let index = |statement: &Statement| -> BTreeMap<String, Subject> {
+fn artifact(old: &Manifest, new: &Manifest) -> Vec<Changed<Subject>> {
+    let index = |statement: &Manifest| -> BTreeMap<String, Subject> {
         statement.files().iter().map(|file| (file.name.clone(), file.clone())).collect()
     };
     changed(&index(old), &index(new))

@@ -5,8 +5,8 @@ use std::io;
 
 use super::numbers::{self, Array, Kind, Number};
 use super::{Failed, Likeness, Pair, read_some_at};
+use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
-use modelseal_format::text::name;
 
 /// No header is longer.
 const LONGEST_HEADER: usize = 1 << 20;

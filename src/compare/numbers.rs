@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use super::Likeness;
 use modelseal_format::context::{Context, threads};
 use modelseal_format::digest::map_files;
+use modelseal_format::display::number;
 use modelseal_format::manifest::{Demand, Rung};
-use modelseal_format::text::number;
 
 /// How many bytes one thread takes at a time. A multiple of the width of every kind of number.
 const BLOCK: u64 = 1 << 20;

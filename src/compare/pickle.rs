@@ -12,8 +12,8 @@ use std::fs::File;
 use super::numbers::{self, Array, Kind, Number};
 use super::{Cause, Failed, Likeness, Pair, bytes, npy, text};
 use machine::{Item, Machine};
+use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
-use modelseal_format::text::name;
 use opcodes::{Argument, Operation, Stream};
 
 /// `None`: one of the two is not a pickle that can be followed.

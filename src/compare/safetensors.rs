@@ -7,8 +7,8 @@ use std::io;
 use super::numbers::{self, Array, Kind, Number};
 use super::{Cause, Failed, Likeness, Pair, bytes, read_some_at};
 use modelseal_build::content::safetensors::{Header, LONGEST_HEADER, Tensor};
+use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
-use modelseal_format::text::name;
 
 struct Tensors {
     header: Header,

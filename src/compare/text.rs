@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use super::{Cause, Failed, Likeness, Pair};
-use modelseal_format::text::{name, number};
+use modelseal_format::display::{name, number};
 
 /// No longer line is compared as one.
 const LONGEST: u64 = 1 << 20;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use git2::{Oid, Repository, Sort};
 
-use modelseal_format::manifest::Statement;
+use modelseal_format::manifest::Manifest;
 
 /// More commits than this are counted, not listed.
 const LISTED: usize = 20;
@@ -20,14 +20,14 @@ pub struct History {
 }
 
 /// The sealed commit of a release.
-pub(super) fn commit(statement: &Statement) -> Option<&str> {
+pub(super) fn commit(statement: &Manifest) -> Option<&str> {
     statement.code().map(|code| code.commit())
 }
 
 /// The repository around a directory, if it holds the commits of both.
-pub(super) fn open(directory: &Path, statements: [&Statement; 2]) -> Option<Repository> {
+pub(super) fn open(directory: &Path, statements: [&Manifest; 2]) -> Option<Repository> {
     let repository = Repository::discover(directory).ok()?;
-    let holds = |statement: &&Statement| {
+    let holds = |statement: &&Manifest| {
         let id = commit(statement).and_then(|commit| Oid::from_str(commit).ok());
         id.is_some_and(|id| repository.find_commit(id).is_ok())
     };
@@ -35,7 +35,7 @@ pub(super) fn open(directory: &Path, statements: [&Statement; 2]) -> Option<Repo
     both.then_some(repository)
 }
 
-pub(super) fn between(repository: &Repository, old: &Statement, new: &Statement) -> Option<History> {
+pub(super) fn between(repository: &Repository, old: &Manifest, new: &Manifest) -> Option<History> {
     let (old, new) = (Oid::from_str(commit(old)?).ok()?, Oid::from_str(commit(new)?).ok()?);
     if old == new {
         return None;

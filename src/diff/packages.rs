@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::history::commit;
 use crate::compare::Changed;
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::Statement;
+use modelseal_format::manifest::Manifest;
 
 /// No longer lock file is read.
 const LONGEST: usize = 16 << 20;
@@ -29,13 +29,13 @@ pub struct PackageChange {
 
 pub(super) fn compare(
     repository: &Repository,
-    old: &Statement,
-    new: &Statement,
+    old: &Manifest,
+    new: &Manifest,
     files: &[Changed<String>],
 ) -> Vec<PackageChange> {
     let mut changes = Vec::new();
     for file in files {
-        let read = |statement: &Statement| packages(&file.name, &content(repository, statement, &file.name)?);
+        let read = |statement: &Manifest| packages(&file.name, &content(repository, statement, &file.name)?);
         let (Some(left), Some(right)) = (read(old), read(new)) else { continue };
         let names = left.keys().chain(right.keys().filter(|name| !left.contains_key(*name)));
         let mut changed: Vec<PackageChange> = names
@@ -54,7 +54,7 @@ pub(super) fn compare(
 }
 
 /// A lock file as the commit of a release holds it, if it is the sealed one.
-fn content(repository: &Repository, statement: &Statement, file: &str) -> Option<String> {
+fn content(repository: &Repository, statement: &Manifest, file: &str) -> Option<String> {
     let sealed = statement.input(&format!("environment/{file}"))?.digest.sha256?;
     let directory = Path::new(statement.recipe()?.uri.as_deref()?).parent()?.to_path_buf();
     let tree = repository.find_commit(Oid::from_str(commit(statement)?).ok()?).ok()?.tree().ok()?;

@@ -2,8 +2,8 @@
 
 use super::{Difference, Factor, State};
 use crate::compare::{Changed, Source, changed_answers, shared_rows};
+use modelseal_format::display::{Escaped, name, number, short};
 use modelseal_format::manifest::{Model, ProbeFacts};
-use modelseal_format::text::{Escaped, name, number, short};
 
 /// A section with its details, a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Difference {
         let mut lines = Vec::new();
         if let Some(command) = &self.changes.command {
             let shown = |command: &Option<Vec<String>>| match command {
-                Some(words) => modelseal_format::text::command(words),
+                Some(words) => modelseal_format::display::command(words),
                 None => "none: the artifact was adopted".to_string(),
             };
             lines.push(format!("command  {} → {}", shown(&command.old), shown(&command.new)));
@@ -72,7 +72,7 @@ impl Difference {
             }
             if history.removed_count > 0 {
                 let commits =
-                    modelseal_format::text::count(history.removed_count as u64, "commit", "commits");
+                    modelseal_format::display::count(history.removed_count as u64, "commit", "commits");
                 lines.push(format!("  without {commits} of the old release"));
             }
         }
@@ -208,7 +208,7 @@ fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
     count("times the commonest answer", old.commonest, new.commonest);
     count("fallback answers", old.fallbacks, new.fallbacks);
     if old.command != new.command {
-        let shown = modelseal_format::text::command;
+        let shown = modelseal_format::display::command;
         lines.push(format!("  command  {} → {}", shown(&old.command), shown(&new.command)));
     }
     lines

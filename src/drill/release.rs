@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::{Attempt, Error};
 use modelseal_format::archive::ArchiveWriter;
 use modelseal_format::archive::Entry;
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::digest::Digest;
-use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
-    FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, ResourceDescriptor, SEAL_PATH, Statement, Subject,
+    FileFacts, LAST_RELEASE, MODEL_SIGNATURE_PATH, Manifest, ResourceDescriptor, SEAL_PATH, Subject,
     model_signature_payload,
 };
 use modelseal_format::release::{entry, frame};
@@ -24,7 +24,7 @@ const LONGEST: u64 = 64 << 10;
 /// A manifest, and the content of its files.
 #[derive(Clone)]
 pub(super) struct Draft<'a> {
-    pub(super) manifest: Statement,
+    pub(super) manifest: Manifest,
     pub(super) contents: Vec<Vec<u8>>,
     key: &'a Signer,
 }
@@ -33,7 +33,7 @@ impl<'a> Draft<'a> {
     /// The original, sealed by the drill's key, and a healthy successor: other data, newer records, another
     /// model.
     pub(super) fn pair(
-        manifest: &Statement,
+        manifest: &Manifest,
         directory: &Path,
         key: &'a Signer,
         now: Timestamp,
@@ -100,7 +100,7 @@ impl<'a> Draft<'a> {
     }
 
     /// This release after a change of its manifest, rightly signed.
-    pub(super) fn changed(&self, change: impl FnOnce(&mut Statement)) -> Result<Attempt, Error> {
+    pub(super) fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Result<Attempt, Error> {
         let mut draft = self.clone();
         change(&mut draft.manifest);
         Ok(Attempt::trusted(draft.archive()?))

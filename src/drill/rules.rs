@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, Options};
-use modelseal_format::document::Document;
+use modelseal_format::canonical::Canonical;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::Status;
 use modelseal_verify::rule::{self, Evidence, Healthy, Plant, Previous, Rule, Table};

@@ -7,7 +7,7 @@ use modelseal_build::inputs::{Error, exempt, hash_small_file, read_base, read_so
 use modelseal_build::recipe::Recipe;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest};
-use modelseal_format::manifest::{DependencyDigest, ResourceDescriptor, Statement, compare_inputs};
+use modelseal_format::manifest::{DependencyDigest, Manifest, ResourceDescriptor, compare_inputs};
 use modelseal_verify::report::id::{BASE, CODE, DATA, ENVIRONMENT, PARAMS, RECIPE};
 use modelseal_verify::report::{Check, Report, Status};
 use modelseal_verify::verify::{self, OutsideCheck};
@@ -28,12 +28,12 @@ impl OutsideCheck for CheckoutComparison {
     fn demand(&self) -> Option<String> {
         self.0
             .as_ref()
-            .map(|checkout| format!("the inputs of {}", modelseal_format::text::path(&checkout.directory)))
+            .map(|checkout| format!("the inputs of {}", modelseal_format::display::path(&checkout.directory)))
     }
 
     fn check(
         &self,
-        manifest: &Statement,
+        manifest: &Manifest,
         report: &mut Report,
         context: &Context,
     ) -> Result<(), verify::Error> {
@@ -65,7 +65,7 @@ pub(super) enum Compared {
 /// The recipe of the checkout says where its code lies and what is declared; that it is the sealed one is
 /// a comparison of its own.
 pub(super) fn compare(
-    manifest: &Statement,
+    manifest: &Manifest,
     checkout: &LocalCheckout,
     context: &Context,
 ) -> Result<Vec<(String, Compared)>, Error> {
@@ -110,13 +110,13 @@ fn compare_code(
     }
     let shown = |commit: &str, hash: Option<Digest>| {
         let hash = hash.map(|hash| format!("dirHash:{hash}")).unwrap_or_default();
-        format!("{hash} (git {})", modelseal_format::text::short(commit))
+        format!("{hash} (git {})", modelseal_format::display::short(commit))
     };
     let sealed_commit = input.digest.git_commit.as_deref().unwrap_or_default();
     let message = match code.changes.first() {
         Some(change) => format!(
             "the code of the checkout is not the sealed one; not as committed: {}{}",
-            modelseal_format::text::name(&change.path),
+            modelseal_format::display::name(&change.path),
             if code.changes.len() > 1 {
                 format!(" and {} more", code.changes.len() - 1)
             } else {
@@ -187,7 +187,7 @@ fn found(read: Result<DependencyDigest, Error>, input: &ResourceDescriptor) -> R
         Err(Error::Digest(digest::Error::Io { path, source }))
             if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
-            Ok(Compared::NotThere(format!("{} is not there", modelseal_format::text::path(&path))))
+            Ok(Compared::NotThere(format!("{} is not there", modelseal_format::display::path(&path))))
         }
         Err(error @ Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
         Err(error) => Err(error),
@@ -210,7 +210,7 @@ fn describe(name: &str) -> String {
     match name.split_once('/') {
         Some(("data", name)) => format!("data `{name}`"),
         Some(("base", name)) => format!("base model `{name}`"),
-        Some((_, path)) => format!("file {}", modelseal_format::text::name(path)),
+        Some((_, path)) => format!("file {}", modelseal_format::display::name(path)),
         None => name.to_string(),
     }
 }

@@ -5,8 +5,8 @@ use modelseal_build::checkout::{self, Checkout, Repository};
 use modelseal_build::inputs;
 use modelseal_build::run::{Programs, Scratch};
 use modelseal_format::context::Context;
-use modelseal_format::manifest::Statement;
-use modelseal_format::text::{Escaped, name, short};
+use modelseal_format::display::{Escaped, name, short};
+use modelseal_format::manifest::Manifest;
 use modelseal_verify::report::id::REACHABLE;
 use modelseal_verify::report::{Check, Report};
 use modelseal_verify::verify::{Error, OutsideCheck};
@@ -21,7 +21,7 @@ pub struct RemoteCommit {
 
 impl OutsideCheck for RemoteCommit {
     /// Clones from the sealed remote, and compares what the commit holds.
-    fn check(&self, manifest: &Statement, report: &mut Report, context: &Context) -> Result<(), Error> {
+    fn check(&self, manifest: &Manifest, report: &mut Report, context: &Context) -> Result<(), Error> {
         if !self.is_asked_for {
             report.not_checked.push("the commit at its remote (no --online)".to_string());
             return Ok(());
@@ -31,7 +31,7 @@ impl OutsideCheck for RemoteCommit {
     }
 }
 
-fn look(manifest: &Statement, context: &Context) -> Result<Check, Error> {
+fn look(manifest: &Manifest, context: &Context) -> Result<Check, Error> {
     let Some(code) = manifest.code() else {
         return Ok(Check::unknown(REACHABLE, "no commit was sealed"));
     };
@@ -65,7 +65,7 @@ impl From<checkout::Error> for Stopped {
     }
 }
 
-fn ask(manifest: &Statement, remote: &str, commit: &str, context: &Context) -> Result<Check, Stopped> {
+fn ask(manifest: &Manifest, remote: &str, commit: &str, context: &Context) -> Result<Check, Stopped> {
     let scratch = Scratch::new(context.cancel()).map_err(Stopped::Scratch)?;
     let recipe = manifest.recipe().and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
     let checkout = Checkout::new(

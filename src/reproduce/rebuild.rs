@@ -14,7 +14,7 @@ use modelseal_build::inputs::{self, Artifact, Inputs, check_unchanged, gather, l
 use modelseal_build::recipe::Recipe;
 use modelseal_build::run::{self, Silent, remove_all};
 use modelseal_format::manifest::{
-    CommandOutput, InputChange, Origin, Rung, Statement, Subject, compare_inputs,
+    CommandOutput, InputChange, Manifest, Origin, Rung, Subject, compare_inputs,
 };
 
 /// Where the first rebuild is kept.
@@ -61,7 +61,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {}", modelseal_format::text::message(&error));
+        text += &format!(": {}", modelseal_format::display::message(&error));
         cause = error.source();
     }
     text
@@ -72,7 +72,7 @@ pub(super) fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
 }
 
 pub(super) struct Rebuilder<'a> {
-    pub(super) manifest: &'a Statement,
+    pub(super) manifest: &'a Manifest,
     /// The files that were sealed.
     pub(super) sealed: &'a Path,
     /// The archive that they came from.
@@ -125,7 +125,7 @@ impl Rebuilder<'_> {
         if let Some(path) = code.dirty().first() {
             let reason = format!(
                 "the work tree was not what the commit holds: {}",
-                modelseal_format::text::name(path)
+                modelseal_format::display::name(path)
             );
             return Err(not_tried(
                 reason,
@@ -144,7 +144,7 @@ impl Rebuilder<'_> {
             if std::env::var_os(name).is_none() {
                 result
                     .notes
-                    .push(format!("the variable {} is not set here", modelseal_format::text::name(name)));
+                    .push(format!("the variable {} is not set here", modelseal_format::display::name(name)));
             }
         }
         let first = self.rebuild(&source, commit, &Conditions::default(), FIRST)?;
@@ -261,7 +261,7 @@ impl Rebuilder<'_> {
         for file in &artifact.files {
             let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
             if !leads.starts_with(&kept) {
-                let name = modelseal_format::text::name(&file.path);
+                let name = modelseal_format::display::name(&file.path);
                 return Err(not_tried(format!("{name} is a link out of the clone"), ""));
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Error;
 use super::rebuild::Stopped;
 use modelseal_build::recipe::Recipe;
-use modelseal_format::manifest::{Statement, Value};
+use modelseal_format::manifest::{Manifest, Value};
 
 /// Names under which a seed is usually found.
 const USUAL: [&str; 5] = ["seed", "random_seed", "random_state", "rng_seed", "SEED"];
@@ -16,7 +16,7 @@ const USUAL: [&str; 5] = ["seed", "random_seed", "random_state", "rng_seed", "SE
 ///
 /// # Errors
 /// [`Stopped::NotTried`]: there is no hyperparameter that is known to be one, or it does not stand in a file.
-pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stopped> {
+pub(super) fn change(recipe: &Recipe, manifest: &Manifest) -> Result<(), Stopped> {
     let not_tried = |reason: String| Stopped::NotTried(reason, None);
     let given = recipe.tables.reproduce.seed.as_ref().map(|seed| seed.get_ref().as_str());
     let hyperparameters = &manifest.external().hyperparameters;
@@ -40,7 +40,7 @@ pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stoppe
             Some(given) => {
                 format!(
                     "{} is not a whole number among the hyperparameters",
-                    modelseal_format::text::name(given)
+                    modelseal_format::display::name(given)
                 )
             }
             None => "no hyperparameter is named `seed`: `seed` under `[reproduce]` says which one it is"
@@ -59,7 +59,7 @@ pub(super) fn change(recipe: &Recipe, manifest: &Statement) -> Result<(), Stoppe
     }
     Err(not_tried(format!(
         "the seed {} does not stand in a parameter file",
-        modelseal_format::text::name(path)
+        modelseal_format::display::name(path)
     )))
 }
 

@@ -7,7 +7,7 @@ use super::rebuild::{Stopped, not_tried};
 use modelseal_build::checkout::Repository;
 use modelseal_build::inputs::{self, WorkTree};
 use modelseal_format::digest;
-use modelseal_format::manifest::Statement;
+use modelseal_format::manifest::Manifest;
 
 /// How the clone around the working directory is called.
 const HERE: &str = "this clone";
@@ -26,7 +26,7 @@ pub(super) enum Source {
 impl Source {
     /// What the caller names, the clone around the working directory if it holds the commit, or the sealed remote.
     pub(super) fn find(
-        manifest: &Statement,
+        manifest: &Manifest,
         named: Option<&str>,
         commit: &str,
         notes: &mut Vec<String>,
@@ -47,7 +47,7 @@ impl Source {
                 // The remote is what others can reach; the clone at hand is what works without a network.
                 notes.push(format!(
                     "the code is taken from the clone that you stand in; others clone {}",
-                    modelseal_format::text::Escaped(&remote)
+                    modelseal_format::display::Escaped(&remote)
                 ));
                 Ok(Source::Directory { root: here, remote: Some(remote), shown: HERE.to_string() })
             }

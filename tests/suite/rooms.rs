@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// In the order in which one may use another, as `src/lib.rs` lists them.
 const ROOMS: [&str; 32] = [
-    "text",
+    "display",
     "context",
     "digest",
-    "document",
+    "canonical",
     "manifest",
     "sign",
     "archive",
@@ -33,7 +33,7 @@ const ROOMS: [&str; 32] = [
     "compare",
     "reproduce",
     "diff",
-    "acceptance",
+    "live_probe",
     "drill",
     "ops",
     "cli",

@@ -3,17 +3,17 @@
 //! The command of the recipe has ended before the key is opened, the statement is complete before the key is
 //! used, and the archive appears under its name only when all of it is on the disk.
 
-mod aside;
+mod backup;
 mod behaviour;
 mod command;
-mod elsewhere;
+mod detached_signing;
+mod execute;
 mod guarded;
+mod guarded_path;
 mod linked;
 mod lock;
-mod place;
 mod plan;
 mod planted;
-mod produce;
 mod reach;
 mod replaced;
 mod write;
@@ -29,15 +29,15 @@ use crate::probe;
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Listener};
 use modelseal_format::archive::{ArchiveFile, Compression, Outcome, WriteError};
+use modelseal_format::canonical::Counted;
 use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
-use modelseal_format::document::Counted;
 use modelseal_format::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
 use modelseal_format::sign::{KeyError, Signer};
 
 pub use behaviour::Observer;
 pub use command::Setting;
-pub use elsewhere::{SealedBy, Stated, seal, state};
+pub use detached_signing::{SealedBy, Stated, seal, state};
 pub use reach::{CommandPlace, ReachError, check_private, reach};
 
 /// Opens the key, when nothing of the recipe's command is left.
@@ -135,44 +135,44 @@ pub enum Error {
     Bundle(String),
     #[error("SOURCE_DATE_EPOCH is {0}, which does not fit into an archive (at most {LAST_EPOCH})")]
     Epoch(u64),
-    #[error("cannot make the directory {}", modelseal_format::text::path(path))]
+    #[error("cannot make the directory {}", modelseal_format::display::path(path))]
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkout(#[from] checkout::Error),
     /// Its output is kept, if there is any.
     #[error(transparent)]
-    Run(Kept<run::Error>),
-    #[error("the command did not make the artifact {}", modelseal_format::text::path(.0))]
+    Run(WithSavedOutput<run::Error>),
+    #[error("the command did not make the artifact {}", modelseal_format::display::path(.0))]
     NotProduced(PathBuf),
-    #[error("the artifact cannot be moved aside to {}", modelseal_format::text::path(path))]
+    #[error("the artifact cannot be moved aside to {}", modelseal_format::display::path(path))]
     Aside { path: PathBuf, source: io::Error },
     /// The command has made something, and it cannot be sealed.
     #[error(transparent)]
-    Rejected(Kept<Box<Error>>),
+    Rejected(WithSavedOutput<Box<Error>>),
     /// The command did not do well, and has put something into the way of the old artifact.
     #[error("{reason}")]
     NotPutBack { reason: Box<Error>, old: PathBuf },
-    #[error("{} leads out of the project by a link: nothing is written there", modelseal_format::text::path(.0))]
+    #[error("{} leads out of the project by a link: nothing is written there", modelseal_format::display::path(.0))]
     LeadsOut(PathBuf),
-    #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::text::path(.0))]
+    #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::display::path(.0))]
     Guarded(PathBuf),
     #[error(
         "the command reads data `{name}` at {}, not at {}",
-        modelseal_format::text::path(expected),
-        modelseal_format::text::path(given)
+        modelseal_format::display::path(expected),
+        modelseal_format::display::path(given)
     )]
     DataElsewhere { name: String, expected: PathBuf, given: PathBuf },
     #[error(
         "{} holds a git repository, {}, which would be removed with the old artifact",
-        modelseal_format::text::path(artifact),
-        modelseal_format::text::path(repository)
+        modelseal_format::display::path(artifact),
+        modelseal_format::display::path(repository)
     )]
     HoldsRepository { artifact: PathBuf, repository: PathBuf },
-    #[error("the command changed where {} leads: nothing is written there", modelseal_format::text::path(.0))]
+    #[error("the command changed where {} leads: nothing is written there", modelseal_format::display::path(.0))]
     Redirected(PathBuf),
     #[error(
         "the command made a git repository, {}: git would run what it configures",
-        modelseal_format::text::path(repository)
+        modelseal_format::display::path(repository)
     )]
     Planted {
         repository: PathBuf,
@@ -216,7 +216,7 @@ pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> R
         plan::make_directory(&output)?;
     }
     let file = ArchiveFile::create(&output, compression, &options.context)?;
-    let written = if file.has_rooms() {
+    let written = if file.can_reserve() {
         write::in_one_pass(&mut plan, &key, file, &options.context)?
     } else {
         let statement = plan.statement(plan.artifact.hash(&options.context)?);
@@ -252,29 +252,29 @@ fn asked(byproduct: &Byproduct) -> (String, u64) {
 
 /// An error, and where something is kept that may explain it or that took long to make.
 #[derive(Debug)]
-pub struct Kept<E> {
+pub struct WithSavedOutput<E> {
     pub reason: E,
     pub kept: Option<PathBuf>,
 }
 
-impl<E> Kept<E> {
+impl<E> WithSavedOutput<E> {
     fn hint(&self, hint: Option<String>, what: &str) -> Option<String> {
         let kept = self
             .kept
             .as_ref()
-            .map(|path| format!("{what} is kept in {}", modelseal_format::text::path(path)));
+            .map(|path| format!("{what} is kept in {}", modelseal_format::display::path(path)));
         let parts = [hint, kept].into_iter().flatten().collect::<Vec<_>>();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
-impl<E: std::fmt::Display> std::fmt::Display for Kept<E> {
+impl<E: std::fmt::Display> std::fmt::Display for WithSavedOutput<E> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.reason.fmt(formatter)
     }
 }
 
-impl<E: std::error::Error> std::error::Error for Kept<E> {
+impl<E: std::error::Error> std::error::Error for WithSavedOutput<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.reason.source()
     }
@@ -291,7 +291,7 @@ impl From<ReachError> for Error {
 
 impl Error {
     fn run(reason: run::Error) -> Self {
-        Error::Run(Kept { reason, kept: None })
+        Error::Run(WithSavedOutput { reason, kept: None })
     }
 
     /// Whether the input was looked at and refused (exit 1), rather than the build not possible (exit 2).
@@ -331,7 +331,7 @@ impl Error {
             }
             Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
             Error::NotPutBack { reason, old } => {
-                let old = modelseal_format::text::path(old);
+                let old = modelseal_format::display::path(old);
                 let message = format!("the old artifact could not be put back: it lies in {old}");
                 Some(reason.hint().map_or(message.clone(), |hint| format!("{message}; {hint}")))
             }
@@ -341,7 +341,7 @@ impl Error {
             Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
             Error::Planted { aside: Some(aside), .. } => Some(format!(
                 "it is set aside as {}; a command can clone to TMPDIR or HOME",
-                modelseal_format::text::path(aside)
+                modelseal_format::display::path(aside)
             )),
             Error::Planted { aside: None, .. } => {
                 Some("remove it before you or your editor use git there".into())

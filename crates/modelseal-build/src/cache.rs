@@ -6,8 +6,8 @@
 //!
 //! This room knows nothing of recipes, manifests or signatures, and not where a user's directories are.
 
+mod mtime_trust;
 mod records;
-mod settled;
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
@@ -67,7 +67,7 @@ impl Cache {
             Err(error) => return Err(named(key_file, error)),
         };
         // Another release may look at files in another way.
-        let validity = [settled::boot()?.as_slice(), env!("CARGO_PKG_VERSION").as_bytes()].concat();
+        let validity = [mtime_trust::boot()?.as_slice(), env!("CARGO_PKG_VERSION").as_bytes()].concat();
         Ok(Self {
             directory: directory.to_path_buf(),
             key: Key::new(&secret, &validity),
@@ -91,7 +91,7 @@ impl Cache {
     /// times cannot be relied on.
     pub fn data_set(&self, root: &Path, files: usize) -> Option<DataSet<'_>> {
         let root = root.canonicalize().ok()?;
-        let device = settled::device(&root)?;
+        let device = mtime_trust::device(&root)?;
         let name = Digest::blake3(root.as_os_str().as_encoded_bytes()).to_string();
         let path = self.directory.join(name);
         let records = match open_regular(&path, Symlinks::Refuse) {
@@ -157,7 +157,7 @@ impl DataSet<'_> {
     }
 
     fn is_settled(&self, stamp: &Stamp) -> bool {
-        stamp.device() == self.device && settled::is_settled(stamp, self.cache.now)
+        stamp.device() == self.device && mtime_trust::is_settled(stamp, self.cache.now)
     }
 
     /// Has to be called before files are read that were not found: a page that is written through a memory mapping
@@ -166,7 +166,7 @@ impl DataSet<'_> {
         if !*self.is_worth_reading.get_mut() {
             return;
         }
-        match settled::write_back(&self.root) {
+        match mtime_trust::write_back(&self.root) {
             Ok(()) => self.is_written_back = true,
             Err(error) => drop(self.cache.failure.set(error)),
         }
@@ -259,5 +259,5 @@ fn refused(path: &Path, reason: &str) -> io::Error {
 }
 
 fn named(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", modelseal_format::text::path(path)))
+    io::Error::new(error.kind(), format!("{}: {error}", modelseal_format::display::path(path)))
 }

@@ -46,49 +46,49 @@ pub enum Error {
     /// The work tree is not as the commit has it.
     #[error(
         "the work tree is not what commit {} holds{}",
-        modelseal_format::text::short(commit),
+        modelseal_format::display::short(commit),
         list_changes(changes)
     )]
     Dirty { commit: String, changes: Vec<Change> },
-    #[error("{} is {}", modelseal_format::text::path(path), pointer.description())]
+    #[error("{} is {}", modelseal_format::display::path(path), pointer.description())]
     Pointer { path: PathBuf, pointer: Pointer },
     #[error(
         "the input {} is, is in or holds {}, which commands and archives must not have",
-        modelseal_format::text::path(path),
-        modelseal_format::text::path(hidden)
+        modelseal_format::display::path(path),
+        modelseal_format::display::path(hidden)
     )]
     Private { path: PathBuf, hidden: PathBuf },
-    #[error("{} is {kind}", modelseal_format::text::path(path))]
+    #[error("{} is {kind}", modelseal_format::display::path(path))]
     Special {
         path: PathBuf,
         kind: &'static str,
         /// Whether `symlinks = "follow"` could help.
         may_follow: bool,
     },
-    #[error("the name {} cannot be sealed: it {reason}", modelseal_format::text::path(path))]
+    #[error("the name {} cannot be sealed: it {reason}", modelseal_format::display::path(path))]
     Name { path: PathBuf, reason: PathError },
-    #[error("the artifact {} holds no files", modelseal_format::text::path(.0))]
+    #[error("the artifact {} holds no files", modelseal_format::display::path(.0))]
     EmptyArtifact(PathBuf),
-    #[error("the records of {} cannot be counted: known are {known}", modelseal_format::text::path(path))]
+    #[error("the records of {} cannot be counted: known are {known}", modelseal_format::display::path(path))]
     NoRecords { path: PathBuf, known: &'static str },
-    #[error("the records of {} cannot be counted: {reason}", modelseal_format::text::path(path))]
+    #[error("the records of {} cannot be counted: {reason}", modelseal_format::display::path(path))]
     Records { path: PathBuf, reason: ProfileError },
     #[error("data `{name}` is stale: its newest record, {newest}, is {age} old (limit {limit})")]
     TooOld { name: String, newest: String, age: Age, limit: Age },
     #[error("the age of data `{name}` cannot be judged: {reason}")]
     NoAge { name: String, reason: String },
-    #[error("the hyperparameters of {} cannot be sealed: {reason}", modelseal_format::text::path(path))]
+    #[error("the hyperparameters of {} cannot be sealed: {reason}", modelseal_format::display::path(path))]
     Params { path: PathBuf, reason: ParamsError },
     #[error(
         "the hyperparameter {} is given twice: in {first} and in {second}",
-        modelseal_format::text::name(name)
+        modelseal_format::display::name(name)
     )]
     TwoValues { name: String, first: String, second: String },
-    #[error("the base model {} is damaged: {reason}", modelseal_format::text::path(path))]
+    #[error("the base model {} is damaged: {reason}", modelseal_format::display::path(path))]
     BadBase { path: PathBuf, reason: String },
     #[error("`--data {0}=…`: the recipe has no data with this name")]
     UnknownData(String),
-    #[error("the command changed {}, which is an input", modelseal_format::text::name(.0))]
+    #[error("the command changed {}, which is an input", modelseal_format::display::name(.0))]
     ChangedByCommand(String),
     #[error("the commit's time, {0} seconds since 1970, does not fit into an archive")]
     Time(i64),
@@ -101,7 +101,7 @@ fn list_changes(changes: &[Change]) -> String {
     let mut text = String::new();
     for change in changes.iter().take(SHOWN_CHANGES) {
         let kind = format!("{}:", change.kind.name());
-        text.push_str(&format!("\n  {kind:<10} {}", modelseal_format::text::name(&change.path)));
+        text.push_str(&format!("\n  {kind:<10} {}", modelseal_format::display::name(&change.path)));
     }
     if changes.len() > SHOWN_CHANGES {
         text.push_str(&format!("\n  and {} more", changes.len() - SHOWN_CHANGES));
@@ -127,7 +127,7 @@ impl Error {
                 let paths: Vec<String> = changes
                     .iter()
                     .take(5)
-                    .map(|change| modelseal_format::text::shell_word(&change.path))
+                    .map(|change| modelseal_format::display::shell_word(&change.path))
                     .collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(format!(

@@ -32,27 +32,27 @@ where
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read the inputs of the probe, {}", modelseal_format::text::path(path))]
+    #[error("cannot read the inputs of the probe, {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("line {line} of {} is not an input of a probe: {reason}", modelseal_format::text::path(path))]
+    #[error("line {line} of {} is not an input of a probe: {reason}", modelseal_format::display::path(path))]
     Golden { path: PathBuf, line: usize, reason: String },
-    #[error("the inputs of the probe, {}, {reason}", modelseal_format::text::path(path))]
+    #[error("the inputs of the probe, {}, {reason}", modelseal_format::display::path(path))]
     Goldens { path: PathBuf, reason: &'static str },
     #[error(
         "the inputs {} and {} of {} are the same",
-        modelseal_format::text::name(first),
-        modelseal_format::text::name(second),
-        modelseal_format::text::path(path)
+        modelseal_format::display::name(first),
+        modelseal_format::display::name(second),
+        modelseal_format::display::path(path)
     )]
     SameInput { path: PathBuf, first: String, second: String },
     #[error(
         "no input of the probe `{probe}` has {}, which must make a difference",
-        modelseal_format::text::name(feature)
+        modelseal_format::display::name(feature)
     )]
     NoFeature { probe: String, feature: String },
     #[error("the probe `{probe}` does not keep to the protocol: {reason}")]
     Protocol { probe: String, reason: String },
-    #[error("the probe `{probe}` gave no answer to {}: {message}", modelseal_format::text::name(id))]
+    #[error("the probe `{probe}` gave no answer to {}: {message}", modelseal_format::display::name(id))]
     NoAnswer { probe: String, id: String, message: String },
     #[error("the probe `{0}` changed the artifact while it ran")]
     Changed(String),

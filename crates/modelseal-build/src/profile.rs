@@ -52,9 +52,9 @@ impl Columns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    #[error("there is no column {}; there are {}", modelseal_format::text::name(name), list(columns))]
+    #[error("there is no column {}; there are {}", modelseal_format::display::name(name), list(columns))]
     NoColumn { name: String, columns: Vec<String> },
-    #[error("there are two columns {}", modelseal_format::text::name(.0))]
+    #[error("there are two columns {}", modelseal_format::display::name(.0))]
     TwoColumns(String),
     #[error("line {line} has {found} fields, the header has {expected}")]
     Ragged { line: u64, found: usize, expected: usize },
@@ -72,7 +72,7 @@ pub enum ProfileError {
     Parquet(String),
     #[error(
         "the column {} is of type {found}, which cannot be counted as {role}",
-        modelseal_format::text::name(name)
+        modelseal_format::display::name(name)
     )]
     ColumnType { name: String, found: String, role: &'static str },
     #[error("the label of row {0} is not UTF-8")]
@@ -80,7 +80,8 @@ pub enum ProfileError {
 }
 
 fn list(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(20).map(|name| modelseal_format::text::name(name)).collect();
+    let shown: Vec<String> =
+        names.iter().take(20).map(|name| modelseal_format::display::name(name)).collect();
     let more = if names.len() > 20 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }
@@ -316,7 +317,7 @@ impl Write for Records {
 fn profile_error(error: &io::Error) -> ProfileError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<ProfileError>()) {
         Some(own) => own.clone(),
-        None => ProfileError::Gzip(modelseal_format::text::message(&error)),
+        None => ProfileError::Gzip(modelseal_format::display::message(&error)),
     }
 }
 

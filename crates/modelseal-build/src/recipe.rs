@@ -36,11 +36,11 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("there is no recipe {}", modelseal_format::text::path(.0))]
+    #[error("there is no recipe {}", modelseal_format::display::path(.0))]
     Missing(PathBuf),
-    #[error("cannot read the recipe {}", modelseal_format::text::path(path))]
+    #[error("cannot read the recipe {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("the recipe {} is not {what}", modelseal_format::text::path(path))]
+    #[error("the recipe {} is not {what}", modelseal_format::display::path(path))]
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Mistake(Box<Mistake>),

@@ -4,19 +4,19 @@
 //! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
 //! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
 
-mod aside;
 mod cleanup;
 mod confinement;
 mod environment;
 mod filter;
 mod homes;
-mod leftovers;
 mod mounts;
+mod orphans;
 mod output;
 mod process;
 mod programs;
 mod sandbox;
 mod scratch;
+mod set_aside;
 mod sockets;
 mod toolchain;
 mod trail;
@@ -24,16 +24,16 @@ mod view;
 
 use std::time::Duration;
 
-pub use aside::{make_accessible, set_aside};
 pub use confinement::{Confinement, Scope, leads_into, link_of_commands};
 pub use environment::{Variables, variables};
-pub use leftovers::adopt_orphans;
 pub use mounts::Mounts;
+pub use orphans::adopt_orphans;
 pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
 pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
 pub use scratch::remove_all;
+pub use set_aside::{make_accessible, set_aside};
 pub use sockets::is_open;
 pub use trail::Trail;
 
@@ -41,38 +41,38 @@ pub use trail::Trail;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("the command {} cannot be started", modelseal_format::text::command(command))]
+    #[error("the command {} cannot be started", modelseal_format::display::command(command))]
     Start { command: Vec<String>, source: std::io::Error },
-    #[error("the command {} failed: {how}", modelseal_format::text::command(command))]
+    #[error("the command {} failed: {how}", modelseal_format::display::command(command))]
     Failed {
         command: Vec<String>,
         how: String,
         /// It said that a file system was read-only, and it ran where most of it is.
         refused_write: bool,
     },
-    #[error("the command {} did not end within {}", modelseal_format::text::command(command), modelseal_format::text::duration(*limit))]
+    #[error("the command {} did not end within {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
     Timeout { command: Vec<String>, limit: Duration },
-    #[error("the command {} said nothing for {}", modelseal_format::text::command(command), modelseal_format::text::duration(*limit))]
+    #[error("the command {} said nothing for {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
     Silent { command: Vec<String>, limit: Duration },
-    #[error("the command {} printed more than {} bytes", modelseal_format::text::command(command), modelseal_format::text::number(*limit))]
+    #[error("the command {} printed more than {} bytes", modelseal_format::display::command(command), modelseal_format::display::number(*limit))]
     TooMuchOutput { command: Vec<String>, limit: u64 },
-    #[error("the command {} ended and left processes running: {}", modelseal_format::text::command(command), names.join(", "))]
+    #[error("the command {} ended and left processes running: {}", modelseal_format::display::command(command), names.join(", "))]
     Leftovers { command: Vec<String>, names: Vec<String> },
     #[error("the command demands isolation from the network, which cannot be had here: {0}")]
     NoIsolation(String),
     /// It worked before the first command.
     #[error(
         "the sandbox of the command {} cannot be made: {reason}",
-        modelseal_format::text::command(command)
+        modelseal_format::display::command(command)
     )]
     Sandbox { command: Vec<String>, reason: String },
-    #[error("{}, which commands must not see, is not what it was before the first command", modelseal_format::text::path(.0))]
+    #[error("{}, which commands must not see, is not what it was before the first command", modelseal_format::display::path(.0))]
     Moved(std::path::PathBuf),
-    #[error("a command has put something else in the place of {}", modelseal_format::text::path(.0))]
+    #[error("a command has put something else in the place of {}", modelseal_format::display::path(.0))]
     Replaced(std::path::PathBuf),
     #[error(
         "the command changed the link {}, which leads to what you run or have named",
-        modelseal_format::text::path(link)
+        modelseal_format::display::path(link)
     )]
     Relinked {
         link: std::path::PathBuf,
@@ -83,7 +83,7 @@ pub enum Error {
     },
     #[error(
         "the command put a link that leads out of the work tree in the place of {}",
-        modelseal_format::text::path(place)
+        modelseal_format::display::path(place)
     )]
     LinkedOut {
         /// A directory or file on the way to an input, or to what the caller lets modelseal write.
@@ -91,19 +91,19 @@ pub enum Error {
         /// What the link is called now; `None`: it is still there.
         aside: Option<std::path::PathBuf>,
     },
-    #[error("{} cannot be hidden from the commands", modelseal_format::text::path(path))]
+    #[error("{} cannot be hidden from the commands", modelseal_format::display::path(path))]
     Hidden { path: std::path::PathBuf, source: std::io::Error },
-    #[error("{} is a home directory: commands must not read it, and would have to work in it", modelseal_format::text::path(.0))]
+    #[error("{} is a home directory: commands must not read it, and would have to work in it", modelseal_format::display::path(.0))]
     Home(std::path::PathBuf),
     #[error(
         "the command {} cannot be started: commands do not see {}",
-        modelseal_format::text::command(command),
-        modelseal_format::text::path(path)
+        modelseal_format::display::command(command),
+        modelseal_format::display::path(path)
     )]
     OutOfSight { command: Vec<String>, path: std::path::PathBuf },
-    #[error("the command cannot run in {}", modelseal_format::text::path(path))]
+    #[error("the command cannot run in {}", modelseal_format::display::path(path))]
     Directory { path: std::path::PathBuf, source: std::io::Error },
-    #[error("the output of the command {} cannot be kept", modelseal_format::text::command(command))]
+    #[error("the output of the command {} cannot be kept", modelseal_format::display::command(command))]
     Output { command: Vec<String>, source: std::io::Error },
     #[error("the command's output cannot be kept")]
     Log(#[source] std::io::Error),
@@ -167,18 +167,18 @@ impl Error {
                 Some("it could not be put back: look at what is there before you run git or a program".into())
             }
             Error::Relinked { aside, .. } => {
-                let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::text::path(aside)));
+                let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::display::path(aside)));
                 Some(format!("it was put back{}", kept.unwrap_or_default()))
             }
             Error::LinkedOut { aside: Some(aside), .. } => {
-                Some(format!("it was set aside as {}", modelseal_format::text::path(aside)))
+                Some(format!("it was set aside as {}", modelseal_format::display::path(aside)))
             }
             Error::LinkedOut { aside: None, .. } => {
                 Some("it could not be set aside: remove it before you build again".into())
             }
             Error::Home(path) => Some(format!(
                 "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
-                modelseal_format::text::shell_word(&path.to_string_lossy())
+                modelseal_format::display::shell_word(&path.to_string_lossy())
             )),
             Error::OutOfSight { .. } => Some(
                 "of home directories, `/tmp` and others that are shared, they see the installations on PATH and \

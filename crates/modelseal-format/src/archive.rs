@@ -7,7 +7,7 @@ mod deflate;
 mod flushing;
 mod gzip;
 mod header;
-mod in_order;
+mod ordered_pool;
 mod output;
 mod read;
 mod source;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 pub use flushing::Flushing;
 pub use header::least_length;
-pub use output::{ArchiveFile, Outcome, Room, write_new, write_whole};
+pub use output::{ArchiveFile, Outcome, Reservation, write_new, write_whole};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;
 
@@ -66,7 +66,7 @@ pub struct Frame {
 pub enum ReadError {
     #[error("it is not a tar archive, nor one compressed with gzip or zstd")]
     NotAnArchive,
-    #[error("it is not sealed: its first entry is {}", crate::text::name(.0))]
+    #[error("it is not sealed: its first entry is {}", crate::display::name(.0))]
     NoSeal(String),
     #[error("the seal says that it is {0} bytes long; no more than {1} are read")]
     SealTooLarge(u64, u64),
@@ -74,7 +74,7 @@ pub enum ReadError {
     Truncated(u64),
     #[error(
         "the header at byte {offset} is not the one of {}: it {}",
-        crate::text::name(expected),
+        crate::display::name(expected),
         describe_found(found)
     )]
     Header { offset: u64, expected: String, found: Found },
@@ -103,7 +103,7 @@ pub enum Found {
 
 fn describe_found(found: &Found) -> String {
     match found {
-        Found::Name(name) => format!("names {}", crate::text::name(name)),
+        Found::Name(name) => format!("names {}", crate::display::name(name)),
         Found::Fields => "has other fields than modelseal writes".to_string(),
         Found::End => "is the end of the archive".to_string(),
     }
@@ -113,11 +113,11 @@ fn describe_found(found: &Found) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    #[error("cannot write {}", crate::text::path(path))]
+    #[error("cannot write {}", crate::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{} exists already and holds something else", crate::text::path(.0))]
+    #[error("{} exists already and holds something else", crate::display::path(.0))]
     Exists(PathBuf),
-    #[error("the directory {} does not exist", crate::text::path(.0))]
+    #[error("the directory {} does not exist", crate::display::path(.0))]
     NoDirectory(PathBuf),
     #[error("interrupted")]
     Interrupted,

@@ -41,7 +41,7 @@ pub use provenance::{
     Missing, Model, Origin, Provenance, RunDetails, Rung,
 };
 pub use reader::{ManifestReader, ReadManifest, check_predicate};
-pub use statement::{Code, ContentHash, FileFacts, Statement, Subject, SubjectDigest};
+pub use statement::{Code, ContentHash, FileFacts, Manifest, Subject, SubjectDigest};
 pub use tolerance::Tolerance;
 pub use validate::InvalidManifest;
 pub use value::Value;

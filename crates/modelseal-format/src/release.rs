@@ -10,9 +10,9 @@ mod signed_statement;
 use std::io::{self, Read, Write};
 
 use crate::archive::{ArchiveReader, Entry, Frame, ReadError};
+use crate::canonical::{Canonical, Counted};
 use crate::digest::{Algorithms, Consumer, Digest, FileDigests, Hasher, PIECE};
-use crate::document::{Counted, Document};
-use crate::manifest::{MODEL_SIGNATURE_PATH, ManifestReader, ParseError, ReadManifest, Statement, Subject};
+use crate::manifest::{MODEL_SIGNATURE_PATH, Manifest, ManifestReader, ParseError, ReadManifest, Subject};
 use crate::sign::{self, Bundle, BundleError, Form, PublicKey, ReadBundle, SignatureError, SignedBundle};
 
 pub use model_signature::{ModelSignature, ModelSignatureReader};
@@ -22,7 +22,7 @@ pub use signed_statement::{SignedStatement, StatementError};
 /// What a seal says, its parts fitting together. Who signed it is not known yet.
 #[derive(Debug)]
 pub struct Seal {
-    pub manifest: Statement,
+    pub manifest: Manifest,
     /// SHA-256 of the payload: the identity of the release.
     pub release: Digest,
     /// What its signature is checked with; what it says about its signer is only ever compared.
@@ -73,7 +73,7 @@ impl Seal {
     }
 
     /// What was signed: the manifest, which is written as it was read.
-    pub fn payload(&self) -> Counted<&Statement> {
+    pub fn payload(&self) -> Counted<&Manifest> {
         Counted { document: &self.manifest, length: self.length }
     }
 
@@ -86,7 +86,7 @@ impl Seal {
     }
 
     /// The seal as it was read, byte for byte.
-    pub fn text(&self) -> Box<dyn Document + '_> {
+    pub fn text(&self) -> Box<dyn Canonical + '_> {
         match &self.foreign {
             Some(text) => Box::new(text),
             None => {
@@ -103,7 +103,7 @@ impl Seal {
 }
 
 /// What every entry of a release's archive shares.
-pub fn frame(manifest: &Statement) -> Frame {
+pub fn frame(manifest: &Manifest) -> Frame {
     Frame { directory: manifest.model().directory(), epoch: manifest.internal().source_date_epoch }
 }
 

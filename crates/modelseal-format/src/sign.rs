@@ -4,32 +4,32 @@
 
 mod bundle;
 mod dsse;
-mod foreign;
 #[cfg(feature = "signing")]
 mod key_file;
 mod key_source;
+mod parse;
 mod pem;
 #[cfg(feature = "signing")]
 mod private_key;
 mod public_key;
-mod reading;
 #[cfg(feature = "signing")]
 mod signer;
+mod third_party;
 
 use std::path::PathBuf;
 
 pub use bundle::{Bundle, BundleError, Form, Material, SignedBundle, bundle_length};
 pub use dsse::pre_authentication_encoding;
-pub use foreign::read_foreign;
 #[cfg(feature = "signing")]
 pub use key_file::{check_private_key, local_key_directory, read_private_key, write_key_pair};
 pub use key_source::{KeySource, local_cache_directory, local_key_path, read_public_key};
+pub use parse::{ReadBundle, read_bundle, read_bundle_from, signature_in_tail, tail_length};
 #[cfg(feature = "signing")]
 pub use private_key::{KeyAlgorithm, PrivateKey};
 pub use public_key::{PublicKey, SignatureError};
-pub use reading::{ReadBundle, read_bundle, read_bundle_from, signature_in_tail, tail_length};
 #[cfg(feature = "signing")]
 pub use signer::{SignElsewhere, Signer};
+pub use third_party::read_foreign;
 
 /// A password, wiped from memory when it is no longer needed.
 pub type Password = zeroize::Zeroizing<String>;
@@ -43,7 +43,7 @@ pub type AskPassword<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<Pas
 pub enum KeyError {
     #[error("cannot read the key {key}")]
     Read { key: String, source: std::io::Error },
-    #[error("cannot write the key {}", crate::text::path(path))]
+    #[error("cannot write the key {}", crate::display::path(path))]
     Write { path: PathBuf, source: std::io::Error },
     #[error("the key {key} is {kind}, not a regular file")]
     NotRegular { key: String, kind: &'static str },
@@ -63,7 +63,7 @@ pub enum KeyError {
     NoPassword(String),
     #[error("the password does not open the private key {0}")]
     WrongPassword(String),
-    #[error("{} exists already", crate::text::path(.0))]
+    #[error("{} exists already", crate::display::path(.0))]
     Exists(PathBuf),
     #[error("the configuration directory of this user cannot be found")]
     NoHome,

@@ -29,17 +29,17 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("there is no policy {}", modelseal_format::text::path(.0))]
+    #[error("there is no policy {}", modelseal_format::display::path(.0))]
     Missing(PathBuf),
-    #[error("cannot read the policy {}", modelseal_format::text::path(path))]
+    #[error("cannot read the policy {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("the policy {} is not {what}", modelseal_format::text::path(path))]
+    #[error("the policy {} is not {what}", modelseal_format::display::path(path))]
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Mistake(Box<Mistake>),
-    #[error("the signer {} of the policy", modelseal_format::text::name(name))]
+    #[error("the signer {} of the policy", modelseal_format::display::name(name))]
     Signer { name: String, source: crate::trust::TrustError },
-    #[error("the signer {} of the policy", modelseal_format::text::name(name))]
+    #[error("the signer {} of the policy", modelseal_format::display::name(name))]
     SignerKey { name: String, source: modelseal_format::sign::KeyError },
 }
 

@@ -165,7 +165,7 @@ impl Signer {
     /// Who it is, for a person.
     fn shown(&self) -> String {
         let who = self.subject.as_ref().or(self.identity.as_ref()).unwrap_or(&self.name);
-        modelseal_format::text::Escaped(who).to_string()
+        modelseal_format::display::Escaped(who).to_string()
     }
 }
 
@@ -227,10 +227,10 @@ impl Report {
         match self.verdict() {
             Verdict::Pass => {
                 let files =
-                    modelseal_format::text::count(self.files.unwrap_or(0), "file matches", "files match");
+                    modelseal_format::display::count(self.files.unwrap_or(0), "file matches", "files match");
                 let what = match self.release {
                     Some(release) => {
-                        format!("release sha256:{}", modelseal_format::text::short(&release.to_string()))
+                        format!("release sha256:{}", modelseal_format::display::short(&release.to_string()))
                     }
                     None => "the model signature".to_string(),
                 };
@@ -241,7 +241,7 @@ impl Report {
                 };
                 let policy = match &self.policy {
                     None => "no policy".to_string(),
-                    Some(policy) => format!("as {} demands", modelseal_format::text::name(&policy.path)),
+                    Some(policy) => format!("as {} demands", modelseal_format::display::name(&policy.path)),
                 };
                 format!("pass: {files} {what} signed by {}; {policy}: {lineage}", signers.join(", "))
             }

@@ -14,7 +14,7 @@ pub use fault::{Fault, Healthy, Plant, Rebuilt};
 pub use section::{Section, SectionError};
 
 use crate::report::{Check, CheckKind};
-use modelseal_format::manifest::Statement;
+use modelseal_format::manifest::Manifest;
 
 /// Where a policy has the keys of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub trait Demand: fmt::Debug + Send + Sync {
 
 /// The good release that a policy is written from.
 pub struct Proposal<'a> {
-    pub manifest: &'a Statement,
+    pub manifest: &'a Manifest,
     /// The data source or probe that the table is about; empty at the top level.
     pub subject: &'a str,
     pub now: jiff::Timestamp,

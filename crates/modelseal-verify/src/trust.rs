@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use authority::CertificatePath;
+use modelseal_format::display::{Escaped, name};
 use modelseal_format::sign::{Bundle, Material, PublicKey, SignatureError};
-use modelseal_format::text::{Escaped, name};
 
 pub use authority::{Authority, Certified};
 pub use certificate::{certified_key, certified_subject, check_chain, read_certificates};
@@ -30,9 +30,9 @@ pub use rights::{Rights, Role};
 pub enum TrustError {
     #[error(transparent)]
     Open(#[from] modelseal_format::digest::Error),
-    #[error("cannot read {}", modelseal_format::text::path(path))]
+    #[error("cannot read {}", modelseal_format::display::path(path))]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{} is longer than 4 MiB", modelseal_format::text::path(.0))]
+    #[error("{} is longer than 4 MiB", modelseal_format::display::path(.0))]
     TooLong(PathBuf),
     #[error("the certificate {shown} cannot be used: {reason}")]
     Certificate { shown: String, reason: String },

@@ -32,7 +32,7 @@ use crate::report::{AppliedPolicy, Check, Report, Signer};
 use crate::trust::{Accepted, Role, TrustedSigner, Who};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Algorithms, Digest};
-use modelseal_format::manifest::Statement;
+use modelseal_format::manifest::Manifest;
 use modelseal_format::release::{Discard, ModelSignature, Seal, SealError};
 
 pub use contents::read_whole;
@@ -53,7 +53,7 @@ pub trait OutsideCheck {
     ///
     /// # Errors
     /// [`Error::Outside`] or [`Error::Interrupted`]: the question could not be asked.
-    fn check(&self, manifest: &Statement, report: &mut Report, context: &Context) -> Result<(), Error>;
+    fn check(&self, manifest: &Manifest, report: &mut Report, context: &Context) -> Result<(), Error>;
 }
 
 /// What the caller demands.
@@ -95,11 +95,11 @@ impl<'a> Options<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read {}", modelseal_format::text::path(path))]
+    #[error("cannot read {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: io::Error },
-    #[error("{} does not exist", modelseal_format::text::path(.0))]
+    #[error("{} does not exist", modelseal_format::display::path(.0))]
     Missing(PathBuf),
-    #[error("{} is {kind}: an archive or a directory is needed", modelseal_format::text::path(path))]
+    #[error("{} is {kind}: an archive or a directory is needed", modelseal_format::display::path(path))]
     Kind { path: PathBuf, kind: &'static str },
     #[error("nobody is trusted to have signed it")]
     NoSigner,
@@ -108,11 +108,11 @@ pub enum Error {
     /// Of an [`OutsideCheck`].
     #[error(transparent)]
     Outside(Box<dyn std::error::Error + Send + Sync>),
-    #[error("{} is a directory: an archive is needed", modelseal_format::text::path(.0))]
+    #[error("{} is a directory: an archive is needed", modelseal_format::display::path(.0))]
     NotAnArchive(PathBuf),
-    #[error("{} cannot be unpacked to: it {reason}", modelseal_format::text::path(path))]
+    #[error("{} cannot be unpacked to: it {reason}", modelseal_format::display::path(path))]
     Destination { path: PathBuf, reason: &'static str },
-    #[error("cannot write {}", modelseal_format::text::path(path))]
+    #[error("cannot write {}", modelseal_format::display::path(path))]
     Write { path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
@@ -193,7 +193,7 @@ struct Verification<'a> {
     /// Who else stands for the release; nobody twice, and not the builder.
     approvals: Vec<Accepted<'a>>,
     /// That going back to the release is meant.
-    meant: Vec<rollback::Meant>,
+    rollbacks: Vec<rollback::ApprovedRollback>,
     /// The seal, when everything has been looked at.
     seal: Option<Seal>,
 }
@@ -240,7 +240,7 @@ impl<'a> Verification<'a> {
             report,
             accepted: None,
             approvals: Vec::new(),
-            meant: Vec::new(),
+            rollbacks: Vec::new(),
             seal: None,
         })
     }

@@ -145,7 +145,7 @@ pub(super) fn json(difference: &Difference) -> anyhow::Result<String> {
         other => other.name(),
     };
     let sections = difference.sections();
-    let text = modelseal_format::text::json(&Wire {
+    let text = modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/diff/v1",
         message: difference.headline(),
         different: difference.is_different(),

@@ -7,17 +7,17 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::super::Talk;
-use super::super::failure::Hinted;
+use super::super::Verbosity;
+use super::super::error::Hinted;
 use super::super::output::{print, say};
 use super::super::progress::context;
-use super::super::trusting::{Named, Trusting};
+use super::super::trust_args::{Named, Trusting};
 use super::super::verify::print_report;
 use crate::cli::arguments::Format;
 use modelseal_format::archive::write_new;
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::Statement;
-use modelseal_format::text::toml_string;
+use modelseal_format::display::toml_string;
+use modelseal_format::manifest::Manifest;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::{Signer, Status};
 use modelseal_verify::rule::{Evidence, Previous, Proposal, Table};
@@ -37,13 +37,13 @@ pub(super) struct Arguments {
     trusting: Trusting,
 }
 
-pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     let target = Target::Path(arguments.archive.clone());
     let named = arguments.trusting.only_one()?;
     if arguments.output.symlink_metadata().is_ok() {
         let message = format!(
             "{} exists already, and is never overwritten",
-            modelseal_format::text::path(&arguments.output)
+            modelseal_format::display::path(&arguments.output)
         );
         return Err(
             Hinted { message, hint: "`-o FILE` writes the policy to another file".to_string() }.into()
@@ -55,16 +55,16 @@ pub(super) fn run(arguments: &Arguments, talk: Talk) -> anyhow::Result<u8> {
     let now = options.context.now;
     let verified = verify(&target, &options)?;
     let Some(release) = verified.accepted() else {
-        say(talk, "a policy is written from a release that passes");
-        return print_report(verified.report(), Format::Text, talk);
+        say(verbosity, "a policy is written from a release that passes");
+        return print_report(verified.report(), Format::Text, verbosity);
     };
     let Some(accepted) = verified.report().signers.first() else { bail!("nobody signed it") };
     let signer = signer_table(&named, accepted, &arguments.output)?;
     let text =
         Writer { manifest: release.manifest(), signer: &signer, release: release.digest(), now }.text()?;
     write_new(&arguments.output, text.as_bytes())
-        .with_context(|| format!("cannot write {}", modelseal_format::text::path(&arguments.output)))?;
-    let file = modelseal_format::text::Escaped(&arguments.output.to_string_lossy()).to_string();
+        .with_context(|| format!("cannot write {}", modelseal_format::display::path(&arguments.output)))?;
+    let file = modelseal_format::display::Escaped(&arguments.output.to_string_lossy()).to_string();
     print(&format!(
         "wrote {file}: read it, keep it with the deployment, and see what it lets through\n  modelseal policy check {file}\n"
     ))?;
@@ -110,7 +110,7 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
 fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let resolve = |path: &Path| {
-        path.canonicalize().with_context(|| format!("cannot find {}", modelseal_format::text::path(path)))
+        path.canonicalize().with_context(|| format!("cannot find {}", modelseal_format::display::path(path)))
     };
     let (path, directory) = (resolve(path)?, resolve(directory)?);
     let shared =
@@ -121,7 +121,7 @@ fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
 }
 
 struct Writer<'a> {
-    manifest: &'a Statement,
+    manifest: &'a Manifest,
     /// The lines of its table.
     signer: &'a str,
     release: Digest,

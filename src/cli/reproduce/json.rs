@@ -86,7 +86,7 @@ struct WireVaried<'a> {
 }
 
 pub(super) fn json(result: &Reproduction, target: &str) -> anyhow::Result<String> {
-    let text = modelseal_format::text::json(&Wire {
+    let text = modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/reproduce/v1",
         verdict: result.verdict().name(),
         message: result.summary(),

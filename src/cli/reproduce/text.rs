@@ -1,8 +1,8 @@
 //! The result of a rebuild for a person.
 
 use crate::reproduce::{Circumstance, Reproduction, Varied, VariedStatus};
+use modelseal_format::display::{Escaped, name};
 use modelseal_format::manifest::Rung;
-use modelseal_format::text::{Escaped, name};
 use modelseal_verify::report::{Style, Verdict};
 
 pub(super) fn text(result: &Reproduction, style: Style) -> String {
@@ -12,12 +12,17 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
     if let Some(model) = &result.model {
         line(
             "release",
-            format!("{} {}, sha256:{}", model.name, model.version, modelseal_format::text::short(&release)),
+            format!(
+                "{} {}, sha256:{}",
+                model.name,
+                model.version,
+                modelseal_format::display::short(&release)
+            ),
         );
     }
     line("demanded", format!("{}, {}", result.demand.level.name(), result.demand.level.description()));
     if !result.command.is_empty() {
-        line("command", modelseal_format::text::command(&result.command));
+        line("command", modelseal_format::display::command(&result.command));
     }
     if let Some(source) = &result.source {
         line("source", Escaped(source).to_string());
@@ -26,7 +31,7 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
         line("note", note.clone());
     }
     for (sealed, found) in &result.environment {
-        let command = modelseal_format::text::command(&sealed.command);
+        let command = modelseal_format::display::command(&sealed.command);
         let first = |text: &str| name(text.lines().next().unwrap_or_default());
         match sealed.output == *found {
             true => line("same", format!("{command}: {}", first(found))),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use modelseal_format::document::{Counted, Document};
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::sign::{PrivateKey, SignedBundle, Signer};
 
 /// One entry: its raw header block or blocks, and its content.

@@ -9,7 +9,7 @@ use crate::probe::{self, Asked, Asking, Goldens, ask, spread};
 use crate::recipe::{Probe, Recipe};
 use crate::run::{self, Confinement, Isolation, Scratch, is_open, variables};
 use modelseal_format::context::Context;
-use modelseal_format::manifest::{Byproduct, InputsDigest, Statement, Tolerance};
+use modelseal_format::manifest::{Byproduct, InputsDigest, Manifest, Tolerance};
 use modelseal_verify::rules::answers::{Bounds, Finding, Verdict, judge_answers};
 
 /// What was found, and what a person should know about it.
@@ -70,9 +70,9 @@ fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> 
     if reasons.is_empty() {
         return Ok(());
     }
-    let shown = |text: &str| modelseal_format::text::name(&text.chars().take(80).collect::<String>());
+    let shown = |text: &str| modelseal_format::display::name(&text.chars().take(80).collect::<String>());
     let pair = |(id, left, right): &(String, String, String), first: &str, second: &str| {
-        format!("{}: {first} {}, {second} {}", modelseal_format::text::name(id), shown(left), shown(right))
+        format!("{}: {first} {}, {second} {}", modelseal_format::display::name(id), shown(left), shown(right))
     };
     reasons.extend(asked.wrong.iter().take(3).map(|wrong| pair(wrong, "expected", "found")));
     reasons.extend(asked.undecided.iter().map(|twice| pair(twice, "once", "then")));
@@ -181,7 +181,7 @@ fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Statement`], or the questions cannot be read.
-pub(super) fn check_probes(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+pub(super) fn check_probes(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
     let sealed = statement.probes();
     let probes = &recipe.tables.probe;
     let mut same = probes.len() == sealed.len();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::place::Place;
+use super::guarded_path::Place;
 use crate::inputs::{self, Contents, git_places};
 use crate::run::Confinement;
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::aside::Aside;
+use super::backup::Aside;
 use super::behaviour::observe;
+use super::execute::{Held, Task, with_ending};
 use super::guarded::Guarded;
+use super::guarded_path::Place;
 use super::lock::lock;
-use super::place::Place;
 use super::planted::set_planted_aside;
-use super::produce::{Held, Task, with_ending};
 use super::reach::check_private;
 use super::replaced::{check_alone, check_repositories};
 use super::{Error, Options};
@@ -19,7 +19,7 @@ use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
 use modelseal_format::context::Context;
 use modelseal_format::manifest::{
-    Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Model, Origin, Statement,
+    Byproduct, Demand, ExternalParameters, FORMAT, InternalParameters, LAST_EPOCH, Manifest, Model, Origin,
     Subject, Value, check_predicate,
 };
 
@@ -194,7 +194,8 @@ fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<Strin
 /// What to say of files that links bring in.
 pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
     let from = "from outside of the work tree by links, and ships";
-    let shown = outside.iter().take(SHOWN).map(|path| modelseal_format::text::name(path)).collect::<Vec<_>>();
+    let shown =
+        outside.iter().take(SHOWN).map(|path| modelseal_format::display::name(path)).collect::<Vec<_>>();
     let more = if outside.len() > SHOWN { ", …" } else { "" };
     match outside {
         [] => None,
@@ -232,7 +233,7 @@ fn refuse_links(artifact: &Artifact, refusal: &dyn Fn(&Path) -> Option<&'static 
 }
 
 /// Whether a statement says what this recipe says; if not, what it says differently.
-pub(super) fn compare_external(recipe: &Recipe, statement: &Statement) -> Result<(), &'static str> {
+pub(super) fn compare_external(recipe: &Recipe, statement: &Manifest) -> Result<(), &'static str> {
     let stated = statement.external();
     let expected = external(recipe, stated.hyperparameters.clone(), statement.internal().origin);
     let run = |external: &ExternalParameters| {
@@ -338,8 +339,8 @@ impl Plan {
     }
 
     /// The manifest of these files.
-    pub(super) fn statement(&self, files: Vec<Subject>) -> Statement {
-        Statement::new(
+    pub(super) fn statement(&self, files: Vec<Subject>) -> Manifest {
+        Manifest::new(
             files,
             self.external.clone(),
             self.internal.clone(),

@@ -29,7 +29,7 @@ pub struct CommandPlace<'a> {
 pub enum ReachError {
     #[error(transparent)]
     Input(#[from] inputs::Error),
-    #[error("cannot make the directory {}", modelseal_format::text::path(path))]
+    #[error("cannot make the directory {}", modelseal_format::display::path(path))]
     Directory { path: PathBuf, source: io::Error },
 }
 

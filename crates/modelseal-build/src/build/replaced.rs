@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::place::Place;
+use super::guarded_path::Place;
 use super::{Error, Options};
 use crate::checkout::declared;
 use crate::inputs::{self, Contents};

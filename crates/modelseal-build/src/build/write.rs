@@ -11,12 +11,12 @@ use super::Error;
 use super::plan::Plan;
 use crate::content::has_content;
 use crate::inputs::{self, Artifact, ListedFile};
-use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Entry, Room, WriteError, least_length};
+use modelseal_format::archive::{ArchiveFile, ArchiveWriter, Entry, Reservation, WriteError, least_length};
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{Consumer, Digest, Memory, map_files};
-use modelseal_format::document::{Counted, Document};
 use modelseal_format::manifest::{
-    ContentHash, FileFacts, LONGEST_SEAL, MODEL_SIGNATURE_PATH, SEAL_PATH, Statement, Subject,
+    ContentHash, FileFacts, LONGEST_SEAL, MODEL_SIGNATURE_PATH, Manifest, SEAL_PATH, Subject,
     model_signature_payload,
 };
 use modelseal_format::release;
@@ -41,7 +41,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    fn new(file: ArchiveFile, release: Digest, statement: &Statement) -> Self {
+    fn new(file: ArchiveFile, release: Digest, statement: &Manifest) -> Self {
         let files = statement.files();
         let bytes = files.iter().map(Subject::size).sum();
         Self { file, release, files: files.len() as u64, bytes }
@@ -70,8 +70,8 @@ pub(super) fn in_one_pass(
     let seal = sign::bundle_length(length, &material);
     check_seal(seal)?;
     preallocate(&archive, &statement, [seal].into_iter().chain(signature))?;
-    let rooms = Rooms::reserve(&mut archive, seal, signature);
-    let rooms = rooms.map_err(failed)?;
+    let reservations = Reservations::reserve(&mut archive, seal, signature);
+    let reservations = reservations.map_err(failed)?;
 
     context.expect(release::total_size(statement.files()));
     for batch in batches(statement.files()) {
@@ -82,13 +82,13 @@ pub(super) fn in_one_pass(
     let mut file = archive.finish().map_err(failed)?;
 
     let seals = Seals::sign(Counted { document: &statement, length }, key)?;
-    rooms.fill(&mut file, &seals).map_err(failed)?;
+    reservations.fill(&mut file, &seals).map_err(failed)?;
     Ok(Written::new(file, seals.release, &statement))
 }
 
 /// Reads every file again for the archive of a statement that is complete.
 pub(super) fn sealed(
-    statement: &Statement,
+    statement: &Manifest,
     artifact: &Artifact,
     seals: Seals<'_>,
     file: ArchiveFile,
@@ -98,7 +98,7 @@ pub(super) fn sealed(
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
     let mut archive = ArchiveWriter::new(file, release::frame(statement));
     let release = seals.release;
-    let signature = seals.model_signature.as_deref().map(Document::length);
+    let signature = seals.model_signature.as_deref().map(Canonical::length);
     let seal = seals.manifest.length();
     check_seal(seal)?;
     preallocate(&archive, statement, [seal].into_iter().chain(signature))?;
@@ -128,7 +128,7 @@ fn check_seal(length: u64) -> Result<(), Error> {
 /// Finds space on the disk for the archive of this statement, with seals of these lengths.
 fn preallocate(
     archive: &ArchiveWriter<ArchiveFile>,
-    statement: &Statement,
+    statement: &Manifest,
     seals: impl Iterator<Item = u64>,
 ) -> Result<(), WriteError> {
     let files = statement.files().iter().map(Subject::size);
@@ -136,12 +136,12 @@ fn preallocate(
 }
 
 /// Where the seals will be.
-struct Rooms {
-    manifest: Room,
-    model_signature: Option<Room>,
+struct Reservations {
+    manifest: Reservation,
+    model_signature: Option<Reservation>,
 }
 
-impl Rooms {
+impl Reservations {
     fn reserve(
         archive: &mut ArchiveWriter<ArchiveFile>,
         manifest: u64,
@@ -158,7 +158,7 @@ impl Rooms {
     fn fill(self, file: &mut ArchiveFile, seals: &Seals<'_>) -> io::Result<()> {
         file.fill(self.manifest, &*seals.manifest)?;
         match self.model_signature.zip(seals.model_signature.as_deref()) {
-            Some((room, signature)) => file.fill(room, signature),
+            Some((reservation, signature)) => file.fill(reservation, signature),
             None => Ok(()),
         }
     }
@@ -167,18 +167,18 @@ impl Rooms {
 /// What is signed of a release.
 pub(super) struct Seals<'a> {
     pub(super) release: Digest,
-    pub(super) manifest: Box<dyn Document + 'a>,
+    pub(super) manifest: Box<dyn Canonical + 'a>,
     /// `model.sig`, where the manifest promises one.
-    pub(super) model_signature: Option<Box<dyn Document + 'a>>,
+    pub(super) model_signature: Option<Box<dyn Canonical + 'a>>,
 }
 
 impl<'a> Seals<'a> {
     /// Signs a statement that is complete.
-    pub(super) fn sign(statement: Counted<&'a Statement>, key: &Signer) -> Result<Self, Error> {
+    pub(super) fn sign(statement: Counted<&'a Manifest>, key: &Signer) -> Result<Self, Error> {
         let manifest = statement.document;
         let release = statement.sha256();
         let sealed = Box::new(SignedBundle::sign(statement, key)?);
-        let model_signature: Option<Box<dyn Document + 'a>> = match manifest.internal().model_signature {
+        let model_signature: Option<Box<dyn Canonical + 'a>> = match manifest.internal().model_signature {
             true => Some(Box::new(SignedBundle::sign(
                 Counted::of(model_signature_payload(manifest, release)),
                 key,
@@ -189,9 +189,9 @@ impl<'a> Seals<'a> {
     }
 
     fn append(self, archive: &mut ArchiveWriter<ArchiveFile>) -> io::Result<()> {
-        archive.append_room(&seal_entry(self.manifest.length()), &*self.manifest)?;
+        archive.append_reserved(&seal_entry(self.manifest.length()), &*self.manifest)?;
         match self.model_signature.as_deref() {
-            Some(signature) => archive.append_room(&signature_entry(signature.length()), signature),
+            Some(signature) => archive.append_reserved(&signature_entry(signature.length()), signature),
             None => Ok(()),
         }
     }

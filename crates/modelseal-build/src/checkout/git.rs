@@ -289,6 +289,6 @@ fn last_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let line = lines.iter().find(|line| line.starts_with("fatal: ")).or(lines.last());
-    modelseal_format::text::Escaped(line.map_or("git failed", |line| line.trim_start_matches("fatal: ")))
+    modelseal_format::display::Escaped(line.map_or("git failed", |line| line.trim_start_matches("fatal: ")))
         .to_string()
 }

@@ -80,7 +80,7 @@ impl Checkout {
     /// [`Error::Absent`], [`Error::Differs`], [`Error::Io`].
     pub fn place(&self, input: &Declared<'_>, expected: Option<&DependencyDigest>) -> Result<(), Error> {
         let (kind, name) = input.name.split_once('/').unwrap_or((&input.name, ""));
-        let what = || format!("{kind} {}", modelseal_format::text::name(name));
+        let what = || format!("{kind} {}", modelseal_format::display::name(name));
         if Path::new(input.path).is_absolute() {
             return check_absolute(input, expected, what(), &self.context);
         }

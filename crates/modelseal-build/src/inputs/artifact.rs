@@ -113,7 +113,7 @@ fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
     builder.allow_unclosed_class(false);
     for glob in &recipe.tables.artifact.exclude {
         builder.add_line(None, glob.get_ref()).map_err(|error| {
-            let reason = modelseal_format::text::message(&error);
+            let reason = modelseal_format::display::message(&error);
             recipe.mistake(glob.span(), format!("this is not a glob: {reason}"))
         })?;
     }

@@ -57,7 +57,7 @@ fn read_release(path: &Path, context: &Context) -> Result<Option<BaseFacts>, Err
     let mut changed = None;
     let mut found = |file: &Subject, digests: &FileDigests| {
         if changed.is_none() && digests.blake3 != file.digest.blake3 {
-            changed = Some(modelseal_format::text::name(&file.name));
+            changed = Some(modelseal_format::display::name(&file.name));
         }
     };
     let contents = read_contents(reader, &seal, Algorithms::BLAKE3, &mut Discard, &mut found);

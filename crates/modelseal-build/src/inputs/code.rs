@@ -25,29 +25,29 @@ use modelseal_format::digest::{self, Digest};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodeError {
-    #[error("{} is not inside a git work tree", modelseal_format::text::path(.0))]
+    #[error("{} is not inside a git work tree", modelseal_format::display::path(.0))]
     NoRepository(PathBuf),
-    #[error("the git repository of {} has no commit yet", modelseal_format::text::path(.0))]
+    #[error("the git repository of {} has no commit yet", modelseal_format::display::path(.0))]
     NoCommit(PathBuf),
-    #[error("the git repository of {} belongs to another user", modelseal_format::text::path(.0))]
+    #[error("the git repository of {} belongs to another user", modelseal_format::display::path(.0))]
     Owner(PathBuf),
-    #[error("the git repository of {} uses an object format that is not supported (SHA-256)", modelseal_format::text::path(.0))]
+    #[error("the git repository of {} uses an object format that is not supported (SHA-256)", modelseal_format::display::path(.0))]
     ObjectFormat(PathBuf),
-    #[error("the git repository of {} is bare: it has no work tree", modelseal_format::text::path(.0))]
+    #[error("the git repository of {} is bare: it has no work tree", modelseal_format::display::path(.0))]
     Bare(PathBuf),
     #[error(
         "the git repository says that its work tree is {}, which does not hold {}",
-        modelseal_format::text::path(work_tree),
-        modelseal_format::text::path(path)
+        modelseal_format::display::path(work_tree),
+        modelseal_format::display::path(path)
     )]
     Elsewhere { work_tree: PathBuf, path: PathBuf },
-    #[error("{}, which git reads, is neither a file nor a directory", modelseal_format::text::path(.0))]
+    #[error("{}, which git reads, is neither a file nor a directory", modelseal_format::display::path(.0))]
     Special(PathBuf),
-    #[error("the commit names {}, which is not UTF-8", modelseal_format::text::name(.0))]
+    #[error("the commit names {}, which is not UTF-8", modelseal_format::display::name(.0))]
     NotUtf8(String),
-    #[error("the commit lacks the content of {}: the clone is not complete", modelseal_format::text::name(.0))]
+    #[error("the commit lacks the content of {}: the clone is not complete", modelseal_format::display::name(.0))]
     Incomplete(String),
-    #[error("cannot read the git repository of {}", modelseal_format::text::path(path))]
+    #[error("cannot read the git repository of {}", modelseal_format::display::path(path))]
     Git { path: PathBuf, source: git2::Error },
     #[error(transparent)]
     Digest(#[from] digest::Error),
@@ -64,7 +64,7 @@ impl CodeError {
             CodeError::NoCommit(_) => Some("`git add` and `git commit` what the model was made with".into()),
             CodeError::Owner(path) => Some(format!(
                 "if you trust it: `git config --global --add safe.directory {}`",
-                modelseal_format::text::shell_word(&path.to_string_lossy())
+                modelseal_format::display::shell_word(&path.to_string_lossy())
             )),
             CodeError::ObjectFormat(_) => {
                 Some("say `none = true` under `[code]` until libgit2 supports it".into())

@@ -150,7 +150,7 @@ impl Inputs {
         let counted = options.profile.then_some(&columns);
         let facts = read_source(&path, data.symlinks, counted, options.cache, options.context)?;
         if let Some((path, reason)) = &facts.uncounted {
-            let path = modelseal_format::text::path(path);
+            let path = modelseal_format::display::path(path);
             self.warnings.push(format!("data `{name}`: the records of {path} are not counted: {reason}"));
         }
         if let Some(profile) = &facts.profile {
@@ -174,7 +174,8 @@ impl Inputs {
             self.warnings.push(format!("data `{name}` has no rows"));
         }
         for (left, right) in profile.lookalikes() {
-            let (left, right) = (modelseal_format::text::name(&left), modelseal_format::text::name(&right));
+            let (left, right) =
+                (modelseal_format::display::name(&left), modelseal_format::display::name(&right));
             self.warnings.push(format!(
                 "data `{name}`: the labels {left} and {right} differ only by case or white space"
             ));
@@ -184,8 +185,8 @@ impl Inputs {
             self.warnings.push(format!("data `{name}` {message}"));
         }
         if columns.timestamp.is_some() && profile.unparsed > 0 {
-            let examples = profile.unparsed_examples.iter().map(|text| modelseal_format::text::name(text));
-            let rows = modelseal_format::text::count(profile.unparsed, "row", "rows");
+            let examples = profile.unparsed_examples.iter().map(|text| modelseal_format::display::name(text));
+            let rows = modelseal_format::display::count(profile.unparsed, "row", "rows");
             let examples = examples.collect::<Vec<_>>().join(", ");
             self.warnings.push(format!("data `{name}`: {rows} without a readable time, such as {examples}"));
         }
@@ -217,7 +218,7 @@ impl Inputs {
             let (digest, bytes) = hash_small_file(&path, LONGEST + 1, context)?;
             let values = params::parse(file.get_ref(), &bytes)
                 .map_err(|reason| Error::Params { path: path.clone(), reason })?;
-            add(values.into_iter().collect(), modelseal_format::text::name(file.get_ref()))?;
+            add(values.into_iter().collect(), modelseal_format::display::name(file.get_ref()))?;
             files.push((file.get_ref(), digest));
         }
         add(recipe.values.clone(), "the recipe's `values`".to_string())?;

@@ -28,9 +28,9 @@ pub enum ParamsError {
     Syntax(String),
     #[error("it is not a table of names and values")]
     NotATable,
-    #[error("{} is not a finite number", modelseal_format::text::name(.0))]
+    #[error("{} is not a finite number", modelseal_format::display::name(.0))]
     NotFinite(String),
-    #[error("the key {} stands twice", modelseal_format::text::name(.0))]
+    #[error("the key {} stands twice", modelseal_format::display::name(.0))]
     Duplicate(String),
     #[error("it is nested deeper than {DEEPEST} levels")]
     TooDeep,

@@ -28,7 +28,7 @@ pub fn work_tree(recipe: &Recipe) -> Result<Option<WorkTree>, Error> {
     if let Some(path) = &code.path
         && !canonical(recipe.directory())?.starts_with(work_tree.root())
     {
-        let root = modelseal_format::text::path(work_tree.root());
+        let root = modelseal_format::display::path(work_tree.root());
         let message = format!("this is in the work tree {root}, which does not hold the recipe");
         return Err(recipe.mistake(path.span(), message).into());
     }
@@ -47,7 +47,7 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
         if inside {
             return Ok(());
         }
-        let message = format!("this path leaves the work tree, {}", modelseal_format::text::path(root));
+        let message = format!("this path leaves the work tree, {}", modelseal_format::display::path(root));
         Err(recipe.mistake(path.span(), message))
     };
     // An artifact that is to be followed through links may lie anywhere: that is what was asked for.

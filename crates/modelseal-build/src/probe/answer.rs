@@ -90,7 +90,7 @@ pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts) -> Result<(), String> {
         if left.digest == right.digest && left.id == right.id {
             continue;
         }
-        let id = modelseal_format::text::name(&left.id);
+        let id = modelseal_format::display::name(&left.id);
         let is_comparable = left.id == right.id
             && left.shape == right.shape
             && !left.scores.is_empty()

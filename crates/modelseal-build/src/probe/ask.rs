@@ -192,7 +192,7 @@ fn read(output: &[u8], places: &HashMap<&str, usize>, count: usize) -> Result<Ve
         let Some(place) = places.get(answer.id.as_str()) else {
             return Err(format!(
                 "nobody asked with the id {}",
-                modelseal_format::text::name(&shorten(&answer.id))
+                modelseal_format::display::name(&shorten(&answer.id))
             ));
         };
         if answer.output.is_some() == answer.error.is_some() {
@@ -216,11 +216,11 @@ fn collect(asking: &Asking<'_>, questions: &[Question], wire: Vec<WireAnswer>) -
         let no_answer =
             |message: String| Error::NoAnswer { probe: asking.name.to_string(), id: id.clone(), message };
         if let Some(error) = wire.error {
-            return Err(no_answer(modelseal_format::text::Escaped(&shorten(&error)).to_string()));
+            return Err(no_answer(modelseal_format::display::Escaped(&shorten(&error)).to_string()));
         }
         let text = wire.output.as_ref().map_or("null", |output| output.get());
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| no_answer(modelseal_format::text::message(&error)))?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| no_answer(modelseal_format::display::message(&error)))?;
         // However its numbers are written.
         let exactly = Tolerance { atol: 0.0, rtol: 0.0 };
         let fallback = wire.fallback || asking.fallback.iter().any(|other| exactly.accepts(other, &value));
@@ -231,7 +231,7 @@ fn collect(asking: &Asking<'_>, questions: &[Question], wire: Vec<WireAnswer>) -
 
 /// The start of a line, for a message.
 fn start(line: &[u8]) -> String {
-    modelseal_format::text::name(&shorten(&String::from_utf8_lossy(&line[..line.len().min(400)])))
+    modelseal_format::display::name(&shorten(&String::from_utf8_lossy(&line[..line.len().min(400)])))
 }
 
 fn shorten(text: &str) -> String {

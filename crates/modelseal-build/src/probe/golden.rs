@@ -84,10 +84,13 @@ impl Goldens {
             if line.len() > LONGEST_LINE {
                 return Err(bad("it is longer than 1 MiB".to_string()));
             }
-            let golden: Golden =
-                serde_json::from_str(line).map_err(|error| bad(modelseal_format::text::message(&error)))?;
+            let golden: Golden = serde_json::from_str(line)
+                .map_err(|error| bad(modelseal_format::display::message(&error)))?;
             if !ids.insert(golden.id.clone()) {
-                return Err(bad(format!("the id {} stands twice", modelseal_format::text::name(&golden.id))));
+                return Err(bad(format!(
+                    "the id {} stands twice",
+                    modelseal_format::display::name(&golden.id)
+                )));
             }
             inputs.push(golden);
         }

@@ -58,7 +58,7 @@ impl JsonRecords {
         let record: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> =
             serde_json::from_str(text).map_err(|error| ProfileError::NotAnObject {
                 line,
-                reason: modelseal_format::text::message(&error),
+                reason: modelseal_format::display::message(&error),
             })?;
         let value = |column: &Option<String>, what| match column {
             None => Ok(None),

@@ -201,7 +201,7 @@ const MOST_ENTRIES: i64 = 1_000_000;
 const UNEVEN: &str = "its columns have different numbers of rows";
 
 fn damaged(reason: &dyn Display) -> ProfileError {
-    ProfileError::Parquet(modelseal_format::text::message(reason))
+    ProfileError::Parquet(modelseal_format::display::message(reason))
 }
 
 impl From<ParquetError> for ProfileError {

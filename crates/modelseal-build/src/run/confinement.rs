@@ -369,7 +369,7 @@ fn check_names(path: &Path) -> Result<(), Error> {
     match files.find(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)) {
         None => Ok(()),
         Some(file) => {
-            let name = modelseal_format::text::path(file.path());
+            let name = modelseal_format::display::path(file.path());
             let message =
                 format!("{name} has a second name (a hard link), under which commands could read it");
             Err(Error::Hidden { path: path.to_path_buf(), source: std::io::Error::other(message) })

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal};
 use super::confinement::Confinement;
 use super::output::Output;
 use super::sandbox::{Wrapped, inherit};
-use super::{Error, Sandbox, Variables, leftovers};
+use super::{Error, Sandbox, Variables, orphans};
 use modelseal_format::context::{Cancel, Context};
 
 /// How long a command may take to end when it is told to.
@@ -145,7 +145,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     let variables = if wrapped.isolated { Default::default() } else { job.variables.all() };
     let directory = if wrapped.isolated { Path::new("/") } else { job.directory };
     let _busy = job.context.cancel().busy();
-    let before = leftovers::children();
+    let before = orphans::children();
     let begun = Instant::now();
     let mut starting = Command::new(&wrapped.command[0]);
     starting
@@ -186,7 +186,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
         if let Some(patience) = patience {
             end_child(&mut child, group, patience, job.context.cancel());
         }
-        let names = leftovers::end(group, &before);
+        let names = orphans::end(group, &before);
         output.ended();
         (stopped, names)
     });
@@ -242,7 +242,7 @@ fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
             Some(path) if !path.starts_with(job.directory) => Error::OutOfSight { command, path },
             _ => Error::Start { command, source: std::io::ErrorKind::NotFound.into() },
         },
-        None => Error::Sandbox { command, reason: modelseal_format::text::Escaped(line).to_string() },
+        None => Error::Sandbox { command, reason: modelseal_format::display::Escaped(line).to_string() },
     }
 }
 

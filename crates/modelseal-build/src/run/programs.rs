@@ -34,7 +34,7 @@ pub enum NoProgram {
     Missing(&'static str),
     #[error(
         "`{name}` is only in {}, where the project's commands can write",
-        modelseal_format::text::path(path)
+        modelseal_format::display::path(path)
     )]
     Untrusted { name: &'static str, path: PathBuf },
 }

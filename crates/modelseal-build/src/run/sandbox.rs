@@ -334,7 +334,7 @@ pub(super) fn try_out(confinement: &Confinement, sandbox: &Sandbox) -> Result<()
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
             let line = text.lines().next_back().unwrap_or("bubblewrap does not work");
-            Err(modelseal_format::text::Escaped(line).to_string())
+            Err(modelseal_format::display::Escaped(line).to_string())
         }
         Err(error) => Err(format!("bubblewrap cannot be started: {error}")),
     }

@@ -4,9 +4,9 @@
 use std::io::{self, Seek, SeekFrom, Write};
 
 use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header};
-use super::in_order::InOrder;
+use super::ordered_pool::InOrder;
 use super::output::Exact;
-use crate::document::Document;
+use crate::canonical::Canonical;
 
 /// The fixed header: no name, no time, no operating system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -29,7 +29,7 @@ type Compressed = io::Result<(Vec<u8>, crc32fast::Hasher)>;
 
 /// A place for bytes that are known later.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Reservation {
     /// Of its first stored block, in the output.
     offset: u64,
     length: u64,
@@ -50,10 +50,10 @@ impl<W: Write + Seek> GzipWriter<W> {
     }
 
     /// Leaves room for `length` bytes.
-    pub(super) fn leave_room(&mut self, length: u64) -> io::Result<Room> {
+    pub(super) fn reserve(&mut self, length: u64) -> io::Result<Reservation> {
         self.write_waiting()?;
         let offset = self.inner.stream_position()?;
-        let room = Room { offset, length, checksum: self.checksums.len() };
+        let reservation = Reservation { offset, length, checksum: self.checksums.len() };
         let zeros = [0; STORED];
         let mut left = length;
         while left > 0 {
@@ -64,18 +64,18 @@ impl<W: Write + Seek> GzipWriter<W> {
         }
         self.length += length;
         self.checksums.extend([crc32fast::Hasher::new(), crc32fast::Hasher::new()]);
-        Ok(room)
+        Ok(reservation)
     }
 
     /// Puts a document into a room that it fills.
-    pub(super) fn fill(&mut self, room: Room, document: &dyn Document) -> io::Result<()> {
+    pub(super) fn fill(&mut self, reservation: Reservation, document: &dyn Canonical) -> io::Result<()> {
         let mut checksum = crc32fast::Hasher::new();
-        let (output, offset) = (&mut self.inner, room.offset);
+        let (output, offset) = (&mut self.inner, reservation.offset);
         let inside = Inside { output, offset, left_in_block: 0, checksum: &mut checksum };
-        let mut exact = Exact { output: inside, left: room.length };
+        let mut exact = Exact { output: inside, left: reservation.length };
         document.write_to(&mut exact)?;
         exact.end()?;
-        self.checksums[room.checksum] = checksum;
+        self.checksums[reservation.checksum] = checksum;
         self.inner.seek(SeekFrom::End(0)).map(drop)
     }
 
@@ -217,20 +217,20 @@ pub(super) mod tests {
         let fillings: [Vec<u8>; 4] = [5, 0, STORED, 2 * STORED + 9].map(|length| vec![b'r'; length]);
         let mut writer = GzipWriter::new(Cursor::new(Vec::new()), 2).expect("begins");
         let mut expected = Vec::new();
-        let mut rooms = Vec::new();
+        let mut reservations = Vec::new();
         for (number, filling) in fillings.iter().enumerate() {
             let before = noise(number * (BLOCK / 2 + 3));
             writer.write_all(&before).expect("writes");
-            rooms.push(writer.leave_room(filling.len() as u64).expect("leaves room"));
+            reservations.push(writer.reserve(filling.len() as u64).expect("leaves reservation"));
             expected.extend([before, filling.clone()].concat());
         }
         writer.write_all(b"the end").expect("writes");
         expected.extend(b"the end");
         for other in ["more than five", "less"] {
-            writer.fill(rooms[0], &other.as_bytes().to_vec()).expect_err("does not fit");
+            writer.fill(reservations[0], &other.as_bytes().to_vec()).expect_err("does not fit");
         }
-        for (room, filling) in rooms.into_iter().zip(&fillings).rev() {
-            writer.fill(room, filling).expect("fills");
+        for (reservation, filling) in reservations.into_iter().zip(&fillings).rev() {
+            writer.fill(reservation, filling).expect("fills");
         }
         let compressed = writer.finish().expect("finishes").into_inner();
         assert!(decompress(&compressed) == expected);

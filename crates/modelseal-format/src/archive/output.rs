@@ -11,9 +11,9 @@ use super::flushing::Flushing;
 use super::gzip::{self, GzipWriter};
 use super::source::Source;
 use super::{Compression, WriteError};
+use crate::canonical::Canonical;
 use crate::context::{Context, Unfinished, threads};
 use crate::digest::{self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through};
-use crate::document::Document;
 
 /// How much is compared at a time.
 const CHUNK: usize = 1 << 20;
@@ -54,12 +54,12 @@ enum Sink {
 
 /// A place in an archive for bytes that are known later.
 #[derive(Debug, Clone, Copy)]
-pub struct Room(Place);
+pub struct Reservation(Place);
 
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Plain { offset: u64, length: u64 },
-    Gzip(gzip::Room),
+    Gzip(gzip::Reservation),
 }
 
 impl ArchiveFile {
@@ -98,7 +98,7 @@ impl ArchiveFile {
     }
 
     /// Whether room can be left for what is known later.
-    pub fn has_rooms(&self) -> bool {
+    pub fn can_reserve(&self) -> bool {
         !matches!(self.sink, Sink::Zstd(_))
     }
 
@@ -106,25 +106,25 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// Those of the system; [`io::ErrorKind::Unsupported`].
-    pub fn leave_room(&mut self, length: u64) -> io::Result<Room> {
+    pub fn reserve(&mut self, length: u64) -> io::Result<Reservation> {
         let place = match &mut self.sink {
             Sink::Plain(file) => {
                 let offset = file.stream_position()?;
                 io::copy(&mut io::repeat(0).take(length), file)?;
                 Place::Plain { offset, length }
             }
-            Sink::Gzip(writer) => Place::Gzip(writer.leave_room(length)?),
+            Sink::Gzip(writer) => Place::Gzip(writer.reserve(length)?),
             Sink::Zstd(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Room(place))
+        Ok(Reservation(place))
     }
 
     /// Puts a document into a room, which it fills.
     ///
     /// # Errors
     /// Those of the system, and if its length is another.
-    pub fn fill(&mut self, room: Room, document: &dyn Document) -> io::Result<()> {
-        match (&mut self.sink, room.0) {
+    pub fn fill(&mut self, reservation: Reservation, document: &dyn Canonical) -> io::Result<()> {
+        match (&mut self.sink, reservation.0) {
             (Sink::Plain(file), Place::Plain { offset, length }) => {
                 file.seek(SeekFrom::Start(offset))?;
                 let mut exact = Exact { output: &mut *file, left: length };
@@ -132,7 +132,7 @@ impl ArchiveFile {
                 exact.end()?;
                 file.seek(SeekFrom::End(0)).map(drop)
             }
-            (Sink::Gzip(writer), Place::Gzip(room)) => writer.fill(room, document),
+            (Sink::Gzip(writer), Place::Gzip(reservation)) => writer.fill(reservation, document),
             _ => Err(does_not_fit()),
         }
     }
@@ -141,11 +141,11 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn write_room(&mut self, document: &dyn Document) -> io::Result<()> {
+    pub fn write_reserved(&mut self, document: &dyn Canonical) -> io::Result<()> {
         match &mut self.sink {
             Sink::Gzip(writer) => {
-                let room = writer.leave_room(document.length())?;
-                writer.fill(room, document)
+                let reservation = writer.reserve(document.length())?;
+                writer.fill(reservation, document)
             }
             Sink::Plain(_) | Sink::Zstd(_) => document.write_to(self),
         }
@@ -286,7 +286,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn staged(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let directory = directory_of(path);
     if !directory.is_dir() {
-        let reason = format!("the directory {} does not exist", crate::text::path(directory));
+        let reason = format!("the directory {} does not exist", crate::display::path(directory));
         return Err(io::Error::new(io::ErrorKind::NotFound, reason));
     }
     let mut file =

@@ -88,7 +88,7 @@ impl<R: Read> Source<R> {
             (Decoder::None(_), io::ErrorKind::UnexpectedEof) => ReadError::Truncated(offset),
             (Decoder::None(_), _) => ReadError::Io(error),
             (_, io::ErrorKind::UnexpectedEof) => ReadError::Compression("it is cut off".into()),
-            _ => ReadError::Compression(crate::text::message(&error)),
+            _ => ReadError::Compression(crate::display::message(&error)),
         }
     }
 

@@ -1,9 +1,9 @@
 use std::io::{self, Read, Write};
 
 use super::header::{BLOCK, encode, padding};
-use super::{ArchiveFile, Entry, Frame, Room};
+use super::{ArchiveFile, Entry, Frame, Reservation};
+use crate::canonical::Canonical;
 use crate::digest::Consumer;
-use crate::document::Document;
 
 /// Writes the canonical tar, entry by entry, to anything that takes bytes.
 pub struct ArchiveWriter<W> {
@@ -96,21 +96,21 @@ impl ArchiveWriter<ArchiveFile> {
     /// Leaves room for a file of which only the size is known.
     ///
     /// # Errors
-    /// Those of [`ArchiveFile::leave_room`].
-    pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<Room> {
+    /// Those of [`ArchiveFile::reserve`].
+    pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<Reservation> {
         self.begin(entry)?;
-        let room = self.output.leave_room(entry.size)?;
+        let reservation = self.output.reserve(entry.size)?;
         self.end(entry)?;
-        Ok(room)
+        Ok(reservation)
     }
 
     /// Adds a file for which room could have been left.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn append_room(&mut self, entry: &Entry<'_>, content: &dyn Document) -> io::Result<()> {
+    pub fn append_reserved(&mut self, entry: &Entry<'_>, content: &dyn Canonical) -> io::Result<()> {
         self.begin(entry)?;
-        self.output.write_room(content)?;
+        self.output.write_reserved(content)?;
         self.end(entry)
     }
 }

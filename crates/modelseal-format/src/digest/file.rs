@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::Digest as _;
 
-use super::pieces::{PIECE, hash_positioned};
+use super::blake3_tree::{PIECE, hash_positioned};
 use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
 use crate::context::Context;
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Model, Rung, STATEMENT_TYPE, Statement, serialises_to, to_json};
+use super::{Manifest, Model, Rung, STATEMENT_TYPE, serialises_to, to_json};
 use crate::digest::Digest;
 
 /// `predicateType` of a reproduction.
@@ -59,7 +59,7 @@ pub struct Rollback {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestationError {
-    #[error("it is {}, which this version of modelseal does not know", crate::text::name(.0))]
+    #[error("it is {}, which this version of modelseal does not know", crate::display::name(.0))]
     OtherPredicate(String),
     #[error("it is not in the form in which modelseal writes it")]
     Malformed,
@@ -71,7 +71,7 @@ impl Attestation {
     }
 
     /// About the release of this manifest, by this version.
-    pub fn about(manifest: &Statement, release: Digest, claim: Claim) -> Self {
+    pub fn about(manifest: &Manifest, release: Digest, claim: Claim) -> Self {
         Self::new(manifest.model(), release, claim, env!("CARGO_PKG_VERSION"))
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
-use crate::document::BUFFER;
+use crate::canonical::BUFFER;
 
 /// Writes a value.
 pub(super) fn write_json(value: &impl Serialize, output: &mut dyn Write) -> io::Result<()> {

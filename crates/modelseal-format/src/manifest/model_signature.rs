@@ -7,9 +7,9 @@ use std::io;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::Digest as _;
 
-use super::{MODEL_SIGNATURE_PATH, SEAL_DIRECTORY, STATEMENT_TYPE, Statement, Subject, write_json};
+use super::{MODEL_SIGNATURE_PATH, Manifest, SEAL_DIRECTORY, STATEMENT_TYPE, Subject, write_json};
+use crate::canonical::Canonical;
 use crate::digest::Digest;
-use crate::document::Document;
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 
@@ -37,7 +37,7 @@ pub struct ModelSignature<'a, F> {
 }
 
 /// The payload of `model.sig` for a release.
-pub fn model_signature_payload(manifest: &Statement, release: Digest) -> impl Document {
+pub fn model_signature_payload(manifest: &Manifest, release: Digest) -> impl Canonical {
     ModelSignature {
         model: &manifest.model().name,
         root: model_root(manifest.files()),
@@ -47,7 +47,7 @@ pub fn model_signature_payload(manifest: &Statement, release: Digest) -> impl Do
     }
 }
 
-impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Document for ModelSignature<'a, F> {
+impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Canonical for ModelSignature<'a, F> {
     fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
         let signature = Signature {
             statement_type: STATEMENT_TYPE,

@@ -3,7 +3,7 @@ use std::io::Write;
 use serde::Deserialize;
 
 use super::{
-    FORMAT, InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, ManifestReader, PROVENANCE_TYPE, Statement,
+    FORMAT, InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, Manifest, ManifestReader, PROVENANCE_TYPE,
     validate,
 };
 
@@ -18,7 +18,7 @@ pub enum ParseError {
         .0.as_ref().map(|version| format!(" ({version})")).unwrap_or_default()
     )]
     Newer(Option<String>),
-    #[error("the signed statement is {}, not a manifest ({PROVENANCE_TYPE})", crate::text::name(.0))]
+    #[error("the signed statement is {}, not a manifest ({PROVENANCE_TYPE})", crate::display::name(.0))]
     OtherPredicate(String),
     #[error("the manifest contradicts itself: {0}")]
     Invalid(#[from] InvalidManifest),
@@ -34,7 +34,7 @@ pub enum ParseError {
 ///
 /// # Errors
 /// [`ParseError`].
-pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
+pub fn parse(payload: &[u8]) -> Result<Manifest, ParseError> {
     let mut reader = ManifestReader::default();
     // It takes everything.
     let _ = reader.write_all(payload);
@@ -42,12 +42,12 @@ pub fn parse(payload: &[u8]) -> Result<Statement, ParseError> {
 }
 
 /// Judges what was read, but for its spelling.
-pub(super) fn judge(statement: &Statement) -> Result<(), ParseError> {
+pub(super) fn judge(statement: &Manifest) -> Result<(), ParseError> {
     if statement.predicate_type != PROVENANCE_TYPE {
         return Err(ParseError::OtherPredicate(statement.predicate_type.clone()));
     }
     if statement.internal().format > FORMAT {
-        return Err(ParseError::Newer(Some(crate::text::name(statement.made_by()))));
+        return Err(ParseError::Newer(Some(crate::display::name(statement.made_by()))));
     }
     Ok(validate::validate(statement)?)
 }
@@ -69,14 +69,14 @@ pub(super) fn explain(payload: &[u8], failed: ParseError) -> ParseError {
     if format.is_some_and(|format| format > FORMAT) || (format.is_some() && unknown) {
         let version = predicate
             .and_then(|predicate| predicate.run_details?.builder?.version?.modelseal)
-            .map(|version| crate::text::name(&version));
+            .map(|version| crate::display::name(&version));
         return ParseError::Newer(version);
     }
     failed
 }
 
 pub(super) fn malformed(error: &serde_json::Error) -> ParseError {
-    ParseError::Malformed(crate::text::message(error))
+    ParseError::Malformed(crate::display::message(error))
 }
 
 #[derive(Deserialize)]

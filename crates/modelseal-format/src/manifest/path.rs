@@ -25,7 +25,7 @@ pub enum PathError {
     #[error("is not valid UTF-8")]
     NotUtf8,
     /// Two names that some file systems cannot tell apart.
-    #[error("differs from {} only by case or by Unicode normalisation", crate::text::name(.0))]
+    #[error("differs from {} only by case or by Unicode normalisation", crate::display::name(.0))]
     Collision(String),
     /// Where modelseal keeps its own files.
     #[error("is where modelseal keeps its own files")]

@@ -6,9 +6,9 @@ use memchr::memmem;
 use sha2::Digest as _;
 
 use super::parse::{explain, judge, malformed};
-use super::{InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, ParseError, Statement, Subject};
+use super::{InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, Manifest, ParseError, Subject};
+use crate::canonical::{Canonical, Hashing};
 use crate::digest::Digest;
-use crate::document::{Document, Hashing};
 
 /// So much text is collected before the files in it are read.
 const WINDOW: usize = 1 << 20;
@@ -39,7 +39,7 @@ pub struct ManifestReader {
 /// A manifest that was read.
 #[derive(Debug)]
 pub struct ReadManifest {
-    pub statement: Statement,
+    pub statement: Manifest,
     /// Of its text, in bytes.
     pub length: u64,
     /// SHA-256 of its text.
@@ -71,7 +71,7 @@ impl ManifestReader {
             None => check_room(predicate),
         };
         checked.map_err(|error| explain(&text, error))?;
-        let mut statement: Statement =
+        let mut statement: Manifest =
             serde_json::from_slice(&text).map_err(|error| explain(&text, malformed(&error)))?;
         drop(text);
         if !files.is_empty() {
@@ -171,7 +171,7 @@ impl Write for ManifestReader {
 ///
 /// # Errors
 /// [`ParseError::TooMuch`].
-pub fn check_predicate(statement: &Statement) -> Result<(), ParseError> {
+pub fn check_predicate(statement: &Manifest) -> Result<(), ParseError> {
     check_room(divide(&statement.to_vec()).1)
 }
 
@@ -183,7 +183,7 @@ mod tests {
     };
 
     /// A manifest of files with these names, which are in byte order.
-    fn statement(names: impl Iterator<Item = String>) -> Statement {
+    fn statement(names: impl Iterator<Item = String>) -> Manifest {
         let facts = FileFacts { size: 5, executable: false, content: None };
         let digests = |name: &str| (Digest::sha256(name.as_bytes()), Digest::blake3(name.as_bytes()));
         let files = names.map(|name| {
@@ -210,7 +210,7 @@ mod tests {
             missing: Missing::ALL.to_vec(),
             environment: Vec::new(),
         };
-        Statement::new(files.collect(), external, internal, Vec::new(), Vec::new(), "0.1.0")
+        Manifest::new(files.collect(), external, internal, Vec::new(), Vec::new(), "0.1.0")
     }
 
     fn read(text: &[u8], piece: usize) -> Result<ReadManifest, ParseError> {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     /// Names with everything that could look like the border between two files.
-    fn long() -> Statement {
+    fn long() -> Manifest {
         let names =
             (0..20_000).map(|number| format!("{number:05} }},{{ \"name\":\" ],\"predicateType\": }},{{"));
         statement(names)

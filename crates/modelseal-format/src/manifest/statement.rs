@@ -12,13 +12,13 @@ use super::{
     Builder, BuilderVersion, Byproduct, DataEvidence, InternalParameters, Model, ResourceDescriptor,
     RunDetails, provenance::BuildDefinition,
 };
+use crate::canonical::Canonical;
 use crate::digest::Digest;
-use crate::document::Document;
 
 /// The manifest. [`super::parse`] gives only those whose parts fit together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Statement {
+pub struct Manifest {
     #[serde(rename = "_type")]
     pub statement_type: String,
     /// The model first, then its files in byte order of their paths.
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for ContentHash {
     }
 }
 
-impl Statement {
+impl Manifest {
     /// Puts a manifest together. `files` are sorted by path.
     pub fn new(
         files: Vec<Subject>,
@@ -262,7 +262,7 @@ impl<'a> Code<'a> {
 }
 
 /// The payload to be signed is the statement itself, byte for byte.
-impl Document for Statement {
+impl Canonical for Manifest {
     fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
         write_json(self, output)
     }

@@ -1,32 +1,31 @@
 use std::collections::HashSet;
 
 use super::{
-    BUILD_TYPE, FORMAT, LAST_EPOCH, LAST_RELEASE, Missing, Origin, PathError, ResourceDescriptor,
-    STATEMENT_TYPE, Statement, behaviour, check_collisions, check_path, evidence, is_name, is_source_name,
-    model_root,
+    BUILD_TYPE, FORMAT, LAST_EPOCH, LAST_RELEASE, Manifest, Missing, Origin, PathError, ResourceDescriptor,
+    STATEMENT_TYPE, behaviour, check_collisions, check_path, evidence, is_name, is_source_name, model_root,
 };
 
 /// Which rule between the parts of a manifest does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
-    #[error("{what} is {}", crate::text::name(found))]
+    #[error("{what} is {}", crate::display::name(found))]
     Constant { what: &'static str, found: String },
     #[error("format {0} does not exist")]
     Format(u32),
-    #[error("{} cannot be the {what} of a model", crate::text::name(name))]
+    #[error("{} cannot be the {what} of a model", crate::display::name(name))]
     Name { what: &'static str, name: String },
     #[error("{0} cannot be the number of a release")]
     Release(u64),
     #[error("the first subject is not the model")]
     NoModel,
-    #[error("{} lacks a digest, its size or its mode", crate::text::name(.0))]
+    #[error("{} lacks a digest, its size or its mode", crate::display::name(.0))]
     Incomplete(String),
     #[error("there are no files")]
     NoFiles,
-    #[error("{} {reason}", crate::text::name(path))]
+    #[error("{} {reason}", crate::display::name(path))]
     Path { path: String, reason: PathError },
-    #[error("{} is not in byte order, or stands twice", crate::text::name(.0))]
+    #[error("{} is not in byte order, or stands twice", crate::display::name(.0))]
     Order(String),
     #[error("the root digest is not that of the files")]
     Root,
@@ -34,27 +33,27 @@ pub enum InvalidManifest {
     Size,
     #[error("the source date epoch {0} does not fit into an archive")]
     Epoch(u64),
-    #[error("the input {} is not one that this version knows, or stands twice", crate::text::name(.0))]
+    #[error("the input {} is not one that this version knows, or stands twice", crate::display::name(.0))]
     Dependency(String),
-    #[error("the input {} has the wrong digests", crate::text::name(.0))]
+    #[error("the input {} has the wrong digests", crate::display::name(.0))]
     Digest(String),
-    #[error("the byproduct {} is not one that this version knows, or its counts do not fit together", crate::text::name(.0))]
+    #[error("the byproduct {} is not one that this version knows, or its counts do not fit together", crate::display::name(.0))]
     Byproduct(String),
-    #[error("the address of the input {} is not one of git", crate::text::name(.0))]
+    #[error("the address of the input {} is not one of git", crate::display::name(.0))]
     Address(String),
-    #[error("the counts of the input {} do not fit together", crate::text::name(.0))]
+    #[error("the counts of the input {} do not fit together", crate::display::name(.0))]
     Counts(String),
     #[error("what it lists as missing is not what is missing")]
     Missing,
     #[error("its origin is `{0}`, which does not go with what it says about a command")]
     Origin(&'static str),
-    #[error("{} is not a file that a link can have brought in", crate::text::name(.0))]
+    #[error("{} is not a file that a link can have brought in", crate::display::name(.0))]
     Outside(String),
     #[error("a tolerance is not a number of zero or more")]
     Tolerance,
 }
 
-pub(super) fn validate(statement: &Statement) -> Result<(), InvalidManifest> {
+pub(super) fn validate(statement: &Manifest) -> Result<(), InvalidManifest> {
     constant("`_type`", &statement.statement_type, STATEMENT_TYPE)?;
     let definition = &statement.predicate.build_definition;
     constant("`buildType`", &definition.build_type, BUILD_TYPE)?;
@@ -99,7 +98,7 @@ fn constant(what: &'static str, found: &str, expected: &str) -> Result<(), Inval
 }
 
 /// What was made by a command says everything about it; what was adopted says nothing.
-fn command(statement: &Statement) -> Result<(), InvalidManifest> {
+fn command(statement: &Manifest) -> Result<(), InvalidManifest> {
     let external = statement.external();
     let origin = statement.internal().origin;
     let fits = match origin {
@@ -126,7 +125,7 @@ fn command(statement: &Statement) -> Result<(), InvalidManifest> {
     }
 }
 
-fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
+fn subjects(statement: &Manifest) -> Result<(), InvalidManifest> {
     let files = statement.files();
     match statement.subject.first() {
         Some(model)
@@ -162,7 +161,7 @@ fn subjects(statement: &Statement) -> Result<(), InvalidManifest> {
 }
 
 /// What links brought in is the whole artifact or some of its files, each named once, in order.
-fn outside(statement: &Statement) -> Result<(), InvalidManifest> {
+fn outside(statement: &Manifest) -> Result<(), InvalidManifest> {
     let (files, outside) = (statement.files(), &statement.internal().outside);
     let is_file = |name: &str| files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
     let before = [None].into_iter().chain(outside.iter().map(Some));
@@ -216,7 +215,7 @@ fn is_object_id(text: &str) -> bool {
 }
 
 /// Which parts of the lineage a manifest does not have.
-fn missing(statement: &Statement) -> Vec<Missing> {
+fn missing(statement: &Manifest) -> Vec<Missing> {
     let has = |prefix: &str| statement.dependencies().iter().any(|input| input.name.starts_with(prefix));
     let missing = |part: &Missing| match part {
         Missing::Code => !has("code"),

@@ -223,7 +223,7 @@ impl fmt::Display for Value {
             Value::Null => formatter.write_str("null"),
             Value::Bool(value) => write!(formatter, "{value}"),
             Value::Integer(text) | Value::Float(text) | Value::Datetime(text) => formatter.write_str(text),
-            Value::String(text) => write!(formatter, "\"{}\"", crate::text::Escaped(text)),
+            Value::String(text) => write!(formatter, "\"{}\"", crate::display::Escaped(text)),
             Value::Array(values) => {
                 formatter.write_str("[")?;
                 for (index, value) in values.iter().enumerate() {
@@ -236,7 +236,7 @@ impl fmt::Display for Value {
                 formatter.write_str("{")?;
                 for (index, (key, value)) in table.iter().enumerate() {
                     let comma = if index == 0 { " " } else { ", " };
-                    write!(formatter, "{comma}{} = {value}", crate::text::Escaped(key))?;
+                    write!(formatter, "{comma}{} = {value}", crate::display::Escaped(key))?;
                 }
                 formatter.write_str(" }")
             }

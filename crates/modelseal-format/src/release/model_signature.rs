@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::Seal;
+use crate::canonical::{Canonical, Counted};
 use crate::digest::{Algorithms, Consumer, Digest, Hasher};
-use crate::document::{Counted, Document};
 use crate::manifest::model_signature_payload;
 use crate::sign::{self, SignedBundle};
 
@@ -99,7 +99,7 @@ impl Consumer for ModelSignatureReader<'_> {
 
 impl Seal {
     /// What `model.sig` must be signed over, which is as long as somebody has counted.
-    pub fn model_signature_payload(&self, length: u64) -> Counted<impl Document> {
+    pub fn model_signature_payload(&self, length: u64) -> Counted<impl Canonical> {
         Counted { document: model_signature_payload(&self.manifest, self.release), length }
     }
 }

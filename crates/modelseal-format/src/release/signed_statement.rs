@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::write_whole;
-use crate::document::{Counted, Document};
+use crate::canonical::{Canonical, Counted};
 use crate::manifest::Attestation;
 use crate::sign::{KeyError, SignedBundle, Signer};
 
@@ -14,7 +14,7 @@ use crate::sign::{KeyError, SignedBundle, Signer};
 pub enum StatementError {
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("cannot write the statement {}", crate::text::path(path))]
+    #[error("cannot write the statement {}", crate::display::path(path))]
     Write { path: PathBuf, source: io::Error },
 }
 

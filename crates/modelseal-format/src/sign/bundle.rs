@@ -12,7 +12,7 @@ use base64::write::EncoderWriter;
 #[cfg(feature = "signing")]
 use super::{KeyError, Signer};
 use super::{PublicKey, SignatureError};
-use crate::document::{BUFFER, Counted, Document};
+use crate::canonical::{BUFFER, Canonical, Counted};
 
 pub(super) const START: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"#;
@@ -95,7 +95,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn verify_over(&self, payload: &impl Document, key: &PublicKey) -> Result<(), SignatureError> {
+    pub fn verify_over(&self, payload: &impl Canonical, key: &PublicKey) -> Result<(), SignatureError> {
         match self.form {
             Form::Canonical => key.verify(payload, &self.signature),
             Form::Foreign => key.verify_foreign(payload, &self.signature),
@@ -116,7 +116,7 @@ pub struct SignedBundle<D> {
     material: Material,
 }
 
-impl<D: Document> SignedBundle<D> {
+impl<D: Canonical> SignedBundle<D> {
     /// Signs a payload.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl<D: Document> SignedBundle<D> {
     }
 }
 
-impl<D: Document> Document for SignedBundle<D> {
+impl<D: Canonical> Canonical for SignedBundle<D> {
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
         // The encoder writes a KiB at a time.
         let mut output = BufWriter::with_capacity(BUFFER, output);

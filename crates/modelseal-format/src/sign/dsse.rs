@@ -4,7 +4,7 @@ use std::io::Write;
 
 use sha2::digest::{FixedOutput, Output, Update};
 
-use crate::document::{Document, Hashing};
+use crate::canonical::{Canonical, Hashing};
 
 /// The start of the pre-authentication encoding; the payload follows.
 fn header(payload_type: &str, payload_length: u64) -> String {
@@ -12,7 +12,7 @@ fn header(payload_type: &str, payload_length: u64) -> String {
 }
 
 /// `DSSEv1 LENGTH TYPE LENGTH BODY`: the bytes that a signature covers.
-pub fn pre_authentication_encoding(payload_type: &str, payload: &impl Document) -> Vec<u8> {
+pub fn pre_authentication_encoding(payload_type: &str, payload: &impl Canonical) -> Vec<u8> {
     let mut encoding = header(payload_type, payload.length()).into_bytes();
     // Writing to memory does not fail.
     let _ = payload.write_to(&mut encoding);
@@ -22,7 +22,7 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &impl Document) 
 /// The hash of the pre-authentication encoding, which is never kept as a whole.
 pub(super) fn hash<H: Default + Update + FixedOutput>(
     payload_type: &str,
-    payload: &impl Document,
+    payload: &impl Canonical,
 ) -> Output<H> {
     let mut hashing = Hashing { hasher: H::default(), length: 0 };
     // Hashing does not fail.

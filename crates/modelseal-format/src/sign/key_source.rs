@@ -42,8 +42,8 @@ impl KeySource {
     /// How messages name the key.
     pub fn shown(&self) -> String {
         match self {
-            KeySource::File(path) => crate::text::path(path),
-            KeySource::Variable(name) => format!("`env://{}`", crate::text::Escaped(name)),
+            KeySource::File(path) => crate::display::path(path),
+            KeySource::Variable(name) => format!("`env://{}`", crate::display::Escaped(name)),
             KeySource::StandardInput => "on standard input".to_string(),
             KeySource::Local => "`local`".to_string(),
         }

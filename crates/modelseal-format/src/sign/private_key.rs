@@ -5,7 +5,7 @@ use pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding, PrivateKeyInfoRef};
 
 use super::pem::{algorithm_name, pem_block};
 use super::{AskPassword, KeyError, Password, PublicKey, dsse};
-use crate::document::Document;
+use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;
 
 /// A kind of key that modelseal makes and uses.
@@ -95,7 +95,7 @@ impl PrivateKey {
                     "PUBLIC KEY" => "a public key".to_string(),
                     "CERTIFICATE" => "a certificate".to_string(),
                     "RSA PRIVATE KEY" => "an RSA key".to_string(),
-                    label => format!("a PEM block {}", crate::text::name(label)),
+                    label => format!("a PEM block {}", crate::display::name(label)),
                 },
                 expected: "a private key (ECDSA P-256, P-384 or P-521, or Ed25519)",
             }),
@@ -170,7 +170,7 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`KeyError::Malformed`] for a key with which signing is impossible.
-    pub fn sign(&self, payload: &impl Document) -> Result<Vec<u8>, KeyError> {
+    pub fn sign(&self, payload: &impl Canonical) -> Result<Vec<u8>, KeyError> {
         let unusable =
             || KeyError::Malformed { key: "given".to_string(), reason: "it cannot sign".to_string() };
         // The curves share their code, and no trait.

@@ -8,8 +8,8 @@ use sha2::Digest as _;
 
 use super::pem::{algorithm_name, pem_block};
 use super::{Form, KeyError, dsse};
+use crate::canonical::Canonical;
 use crate::digest::Digest;
-use crate::document::Document;
 use crate::manifest::PAYLOAD_TYPE;
 
 /// A public key that can check a seal.
@@ -56,7 +56,7 @@ impl PublicKey {
             let found = match label.as_str() {
                 "CERTIFICATE" => "a certificate".to_string(),
                 label if label.ends_with("PRIVATE KEY") => "a private key".to_string(),
-                label => format!("a PEM block {}", crate::text::name(label)),
+                label => format!("a PEM block {}", crate::display::name(label)),
             };
             let expected = "a public key";
             return Err(KeyError::Kind { key: shown.to_string(), found, expected });
@@ -161,7 +161,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`SignatureError`]; a signature that is right in another spelling is refused as well.
-    pub fn verify(&self, payload: &impl Document, signature: &[u8]) -> Result<(), SignatureError> {
+    pub fn verify(&self, payload: &impl Canonical, signature: &[u8]) -> Result<(), SignatureError> {
         self.check(payload, signature, Form::Canonical)
     }
 
@@ -169,11 +169,11 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn verify_foreign(&self, payload: &impl Document, signature: &[u8]) -> Result<(), SignatureError> {
+    pub fn verify_foreign(&self, payload: &impl Canonical, signature: &[u8]) -> Result<(), SignatureError> {
         self.check(payload, signature, Form::Foreign)
     }
 
-    fn check(&self, payload: &impl Document, signature: &[u8], form: Form) -> Result<(), SignatureError> {
+    fn check(&self, payload: &impl Canonical, signature: &[u8], form: Form) -> Result<(), SignatureError> {
         macro_rules! hash {
             ($hash:ty) => {
                 &dsse::hash::<$hash>(PAYLOAD_TYPE, payload)

@@ -2,7 +2,7 @@
 
 use super::bundle::Material;
 use super::{KeyError, PrivateKey, PublicKey, dsse};
-use crate::document::Document;
+use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;
 
 /// Signs a message with a key that modelseal never sees: the DSSE pre-authentication encoding in, a signature
@@ -61,7 +61,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn sign(&self, payload: &impl Document) -> Result<Vec<u8>, KeyError> {
+    pub fn sign(&self, payload: &impl Canonical) -> Result<Vec<u8>, KeyError> {
         let (sign, shown) = match &self.key {
             Key::AtHand(key) => return key.sign(payload),
             Key::Elsewhere { sign, shown } => (sign, shown),

@@ -34,7 +34,7 @@ impl fmt::Display for Age {
             _ => (seconds, "second"),
         };
         let plural = if count == 1 { "" } else { "s" };
-        write!(formatter, "{} {unit}{plural}", modelseal_format::text::number(count))
+        write!(formatter, "{} {unit}{plural}", modelseal_format::display::number(count))
     }
 }
 

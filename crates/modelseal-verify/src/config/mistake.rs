@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use modelseal_format::text::Escaped;
+use modelseal_format::display::Escaped;
 
 /// A mistake in a TOML file of the user: where it is, what it is, and what was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Mistake {
     }
 
     fn set_unknown(&mut self, what: &str, unknown: &str, known: &[&str]) {
-        self.message = format!("unknown {what} {}", modelseal_format::text::name(unknown));
+        self.message = format!("unknown {what} {}", modelseal_format::display::name(unknown));
         self.nearest = nearest(unknown, known);
         if self.nearest.is_none() {
             self.message.push_str(&format!("; known are {}", list(known)));
@@ -103,7 +103,7 @@ impl fmt::Display for Mistake {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.message)?;
         let Some((line, column, shown)) = &self.place else {
-            return write!(formatter, " in {}", modelseal_format::text::path(&self.path));
+            return write!(formatter, " in {}", modelseal_format::display::path(&self.path));
         };
         let number = line.to_string();
         let margin = " ".repeat(number.len());

@@ -335,7 +335,7 @@ fn difference(signed: &[&Resource], found: &FileDigests, hash: Hash) -> Option<D
     };
     let end = signed.last().and_then(|piece| piece.shard).map(|(_, end)| end);
     if let Some(end) = end.filter(|end| *end != found.size) {
-        let bytes = |size: u64| modelseal_format::text::count(size, "byte", "bytes");
+        let bytes = |size: u64| modelseal_format::display::count(size, "byte", "bytes");
         return Some(Difference::Content { expected: bytes(end), actual: bytes(found.size) });
     }
     let pieces = signed.iter().zip(&found.pieces);

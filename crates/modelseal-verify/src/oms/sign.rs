@@ -7,9 +7,9 @@ use sha2::Digest as _;
 
 use super::files::{Wanted, digests, list, location};
 use super::statement::Hash;
+use modelseal_format::canonical::Canonical;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest, Symlinks};
-use modelseal_format::document::Document;
 use modelseal_format::manifest::ModelSignature;
 
 /// What is signed.
@@ -29,11 +29,11 @@ pub struct Stated {
 pub enum SignError {
     #[error(transparent)]
     Read(#[from] digest::Error),
-    #[error("{} cannot be signed: {reason}", modelseal_format::text::path(path))]
+    #[error("{} cannot be signed: {reason}", modelseal_format::display::path(path))]
     Refused { path: std::path::PathBuf, reason: &'static str },
-    #[error("there is no file to sign in {}", modelseal_format::text::path(.0))]
+    #[error("there is no file to sign in {}", modelseal_format::display::path(.0))]
     Empty(std::path::PathBuf),
-    #[error("{} has no name that can be signed", modelseal_format::text::path(.0))]
+    #[error("{} has no name that can be signed", modelseal_format::display::path(.0))]
     Name(std::path::PathBuf),
 }
 

@@ -8,8 +8,8 @@ use sha2::Digest as _;
 
 use super::Error;
 use modelseal_format::digest::Digest;
+use modelseal_format::display::name;
 use modelseal_format::manifest::Object;
-use modelseal_format::text::name;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const SIGNATURE: &str = "https://model_signing/signature/v1.0";
@@ -202,7 +202,7 @@ fn order(names: &[&str]) -> Order {
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice::<Object<T>>(payload)
         .map(|found| found.0)
-        .map_err(|error| Error::statement(modelseal_format::text::message(&error)))
+        .map_err(|error| Error::statement(modelseal_format::display::message(&error)))
 }
 
 fn digest(hex: &str, hash: Hash, path: &str) -> Result<Vec<u8>, Error> {

@@ -7,8 +7,8 @@ use crate::config::Mistake;
 use crate::rule::{Rule, Section, SectionError, Table};
 use crate::rules::RULES;
 use crate::rules::probes::ProbeLimits;
+use modelseal_format::display::name;
 use modelseal_format::manifest::{is_name, is_source_name};
-use modelseal_format::text::name;
 
 /// The keys of the top level that belong to no rule.
 const KEYS: [&str; 8] =

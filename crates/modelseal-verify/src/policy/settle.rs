@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::{Error, Policy, Warnings};
 use crate::report::id::{MODEL, STEPS};
 use crate::report::{About, Check, CheckId, Status};
-use modelseal_format::manifest::Statement;
-use modelseal_format::text::Escaped;
+use modelseal_format::display::Escaped;
+use modelseal_format::manifest::Manifest;
 
 impl Policy {
     /// Whether the policy is for this model.
-    pub fn judge_model(&self, manifest: &Statement) -> Check {
+    pub fn judge_model(&self, manifest: &Manifest) -> Check {
         let (demanded, found) = (self.model.get_ref(), &manifest.model().name);
         if demanded == found {
             return Check::pass(MODEL, found.clone());

@@ -5,7 +5,7 @@ use super::{Check, Report};
 /// The report as one JSON document; `docs/schema/report.v1.json` describes it.
 pub fn to_json(report: &Report) -> serde_json::Result<String> {
     let tagged = |digest: &modelseal_format::digest::Digest| format!("sha256:{digest}");
-    modelseal_format::text::json(&Wire {
+    modelseal_format::display::json(&Wire {
         schema: "https://modelseal.dev/report/v1",
         verdict: report.verdict().name(),
         target: &report.target,

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use super::id::{BASE, DATA, SIGNATURE};
 use super::{Check, Report, Status, Verdict};
-use modelseal_format::text::name;
+use modelseal_format::display::name;
 
 /// Whether to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

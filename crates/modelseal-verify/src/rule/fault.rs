@@ -1,12 +1,12 @@
 use jiff::Timestamp;
 
-use modelseal_format::manifest::{DataEvidence, Origin, ProbeFacts, Statement};
+use modelseal_format::manifest::{DataEvidence, Manifest, Origin, ProbeFacts};
 
 /// A good release and the one before it, which faults are planted in.
 #[derive(Clone, Copy)]
 pub struct Healthy<'a> {
-    pub manifest: &'a Statement,
-    pub previous: &'a Statement,
+    pub manifest: &'a Manifest,
+    pub previous: &'a Manifest,
     /// The data source or probe to break; empty for a rule about the release.
     pub subject: &'a str,
     /// The weakest origin that the policy accepts, if it says so.
@@ -35,7 +35,7 @@ impl Fault {
 /// A broken release: a manifest to seal, and the circumstances.
 #[derive(Debug)]
 pub struct Plant {
-    pub manifest: Statement,
+    pub manifest: Manifest,
     /// It has the files of the previous release.
     pub has_previous_files: bool,
     pub rebuilt: Rebuilt,
@@ -50,14 +50,14 @@ pub enum Rebuilt {
 }
 
 impl Plant {
-    pub fn new(manifest: Statement) -> Self {
+    pub fn new(manifest: Manifest) -> Self {
         Self { manifest, has_previous_files: false, rebuilt: Rebuilt::Another }
     }
 }
 
 impl Healthy<'_> {
     /// The release after a change of its manifest.
-    pub fn changed(&self, change: impl FnOnce(&mut Statement)) -> Plant {
+    pub fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Plant {
         let mut manifest = self.manifest.clone();
         change(&mut manifest);
         Plant::new(manifest)

@@ -1,7 +1,7 @@
 //! Judges the answers to a probe: by the same rules when a model is built and when it is deployed.
 
+use modelseal_format::display::{count, name};
 use modelseal_format::manifest::{Basis, ProbeFacts, Tolerance};
-use modelseal_format::text::{count, name};
 
 /// What is judged; the last part of the check's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ const MIN_SENSITIVITY: f64 = 0.20;
 /// Judges a probe, against the one of the previous release if there is one.
 pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
     let finding =
-        |aspect, Judged { verdict, message, measured }| Finding { aspect, verdict, message, measured };
+        |aspect, Judgement { verdict, message, measured }| Finding { aspect, verdict, message, measured };
     vec![
         finding(Aspect::Golden, golden(facts)),
         finding(Aspect::Diversity, diversity(facts, previous, bounds)),
@@ -95,13 +95,13 @@ pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: 
     ]
 }
 
-struct Judged {
+struct Judgement {
     verdict: Verdict,
     message: String,
     measured: Option<(f64, f64)>,
 }
 
-impl Judged {
+impl Judgement {
     fn new(verdict: Verdict, message: String) -> Self {
         Self { verdict, message, measured: None }
     }
@@ -111,7 +111,7 @@ impl Judged {
     }
 }
 
-fn golden(facts: &ProbeFacts) -> Judged {
+fn golden(facts: &ProbeFacts) -> Judgement {
     let expected = facts.expected;
     let answers = count(expected.tried, "expected answer", "expected answers");
     let (verdict, message) = match expected.tried - expected.hit {
@@ -119,18 +119,18 @@ fn golden(facts: &ProbeFacts) -> Judged {
         0 => (Verdict::Pass, format!("all {answers} came")),
         wrong => (Verdict::Fail, format!("{wrong} of {answers} did not come")),
     };
-    Judged::new(verdict, message)
+    Judgement::new(verdict, message)
 }
 
-fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {
+fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judgement {
     let (inputs, commonest) = (facts.inputs(), facts.commonest);
     if inputs < 2 {
-        return Judged::new(Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
+        return Judgement::new(Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
     }
     if facts.distinct == 1 {
         let message =
             format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts));
-        return Judged::new(Verdict::Fail, message);
+        return Judgement::new(Verdict::Fail, message);
     }
     let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
     let before = before.map(|previous| previous.commonest as f64 / previous.inputs() as f64);
@@ -143,7 +143,7 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
         times => format!("{answers} to {inputs} inputs, the commonest {times} times"),
     };
     let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
-    Judged::measured(verdict, format!("{message}{}", beyond(verdict, share, limit)), share, limit)
+    Judgement::measured(verdict, format!("{message}{}", beyond(verdict, share, limit)), share, limit)
 }
 
 /// Within what answers count as the same, if they are not.
@@ -155,7 +155,7 @@ fn within(facts: &ProbeFacts) -> String {
     }
 }
 
-fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judged {
+fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judgement {
     let share = |facts: &ProbeFacts| facts.fallbacks as f64 / facts.inputs().max(1) as f64;
     let found = share(facts);
     let limit = previous.map_or(bounds.max_fallback, |previous| {
@@ -164,7 +164,7 @@ fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -
     });
     let message = format!("{} of {} inputs get the fallback", facts.fallbacks, facts.inputs());
     let verdict = if found > limit { Verdict::Fail } else { Verdict::Pass };
-    Judged::measured(verdict, format!("{message}{}", beyond(verdict, found, limit)), found, limit)
+    Judgement::measured(verdict, format!("{message}{}", beyond(verdict, found, limit)), found, limit)
 }
 
 fn beyond(verdict: Verdict, share: f64, limit: f64) -> String {
@@ -174,28 +174,28 @@ fn beyond(verdict: Verdict, share: f64, limit: f64) -> String {
     }
 }
 
-fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judged {
+fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judgement {
     for (feature, tally) in &facts.influence {
         if tally.tried == 0 {
             let message = format!("no two inputs differ in {}, which must make a difference", name(feature));
-            return Judged::new(Verdict::Unknown, message);
+            return Judgement::new(Verdict::Unknown, message);
         }
         if tally.hit == 0 {
             let message =
                 format!("changing {} changes none of {} answers: it is ignored", name(feature), tally.tried);
-            return Judged::new(Verdict::Fail, message);
+            return Judgement::new(Verdict::Fail, message);
         }
     }
     let tally = facts.swapped;
     let Some(share) = tally.share() else {
-        return Judged::new(Verdict::Unknown, "no two inputs differ".to_string());
+        return Judgement::new(Verdict::Unknown, "no two inputs differ".to_string());
     };
     let limit = match (bounds.min_sensitivity, facts.basis) {
         (Some(limit), _) => limit,
         (None, Basis::Scores) => MIN_SENSITIVITY,
         (None, Basis::Outputs) => {
             let message = "the answers are labels without scores: a policy has to say how many must change";
-            return Judged::new(Verdict::Unknown, message.to_string());
+            return Judgement::new(Verdict::Unknown, message.to_string());
         }
     };
     let message = format!("{} of {} answers change with the input", tally.hit, tally.tried);
@@ -203,13 +203,13 @@ fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judged {
         true => (Verdict::Fail, format!("{message} (at least {:.0} %): inputs are ignored", limit * 100.0)),
         false => (Verdict::Pass, message),
     };
-    Judged::measured(verdict, message, share, limit)
+    Judgement::measured(verdict, message, share, limit)
 }
 
-fn determinism(facts: &ProbeFacts) -> Judged {
+fn determinism(facts: &ProbeFacts) -> Judgement {
     let (verdict, message) = match facts.deterministic {
         true => (Verdict::Pass, "asked again, it answers the same"),
         false => (Verdict::Fail, "asked again, it answers otherwise"),
     };
-    Judged::new(verdict, message.to_string())
+    Judgement::new(verdict, message.to_string())
 }

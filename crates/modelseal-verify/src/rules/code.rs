@@ -5,8 +5,8 @@ use serde::Deserialize;
 use crate::report::id::CODE;
 use crate::report::{Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Plant, Proposal, Rule, Section, SectionError, Table};
+use modelseal_format::display::{name, toml_string};
 use modelseal_format::manifest::{CodeEvidence, Evidence as InputEvidence, Missing, ResourceDescriptor};
-use modelseal_format::text::{name, toml_string};
 
 pub(super) struct CodeRule;
 

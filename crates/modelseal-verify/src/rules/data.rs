@@ -3,8 +3,8 @@
 use crate::report::id::DATA;
 use crate::report::{Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Rule, Section, SectionError, Table};
-use modelseal_format::manifest::{Missing, Statement};
-use modelseal_format::text::name;
+use modelseal_format::display::name;
+use modelseal_format::manifest::{Manifest, Missing};
 
 pub(super) struct DataRule;
 
@@ -52,7 +52,7 @@ impl Demand for IsThere {
 }
 
 /// The manifest without this data source.
-fn forget(manifest: &mut Statement, name: &str) {
+fn forget(manifest: &mut Manifest, name: &str) {
     manifest.dependencies_mut().retain(|input| input.kind_and_name() != ("data", name));
     if manifest.inputs("data").next().is_none() {
         let missing = &mut manifest.internal_mut().missing;

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::source::check_within;
-use super::statistics::{Class, Counts, Judged, Moved};
+use super::statistics::{Class, Comparison, Counts, Moved};
 use crate::report::{Check, CheckId};
 use crate::rule::{Proposal, SectionError};
+use modelseal_format::display::number;
 use modelseal_format::manifest::{DataEvidence, TimeForms};
-use modelseal_format::text::number;
 
 /// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;
@@ -73,7 +73,7 @@ pub(super) struct Words {
     pub(super) after: &'static str,
 }
 
-pub(super) fn described(id: CheckId, source: &str, judged: &Judged, limit: f64, words: &Words) -> Check {
+pub(super) fn described(id: CheckId, source: &str, judged: &Comparison, limit: f64, words: &Words) -> Check {
     let Words { before, after } = words;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let moved = |moved: &Moved| {
@@ -86,14 +86,14 @@ pub(super) fn described(id: CheckId, source: &str, judged: &Judged, limit: f64, 
     };
     let hint = "look at what happened to the labels upstream; if it is meant, raise the limit or waive it";
     match judged {
-        Judged::Pass { distance } => {
+        Comparison::Pass { distance } => {
             Check::pass(id, format!("distance {distance:.3}")).measured(*distance, limit)
         }
-        Judged::Warn { distance, worst } => Check::warn(
+        Comparison::Warn { distance, worst } => Check::warn(
             id,
             format!("the labels of `{source}` move: {} (distance {distance:.3})", moved(worst)),
         ),
-        Judged::Fail { distance, limit, worst } => Check::fail(
+        Comparison::Fail { distance, limit, worst } => Check::fail(
             id,
             format!(
                 "the labels of `{source}` moved: {} (distance {distance:.3}, limit {limit})",
@@ -101,17 +101,17 @@ pub(super) fn described(id: CheckId, source: &str, judged: &Judged, limit: f64, 
             ),
         )
         .hint(hint),
-        Judged::Lost { class, rows } => {
-            let rows = modelseal_format::text::count(*rows, "row", "rows");
+        Comparison::Lost { class, rows } => {
+            let rows = modelseal_format::display::count(*rows, "row", "rows");
             Check::fail(id, format!("`{source}` lost the class {}: {rows} {before}, none {after}", class))
                 .hint(hint)
         }
-        Judged::New { class, rows } => {
-            let rows = modelseal_format::text::count(*rows, "row", "rows");
+        Comparison::New { class, rows } => {
+            let rows = modelseal_format::display::count(*rows, "row", "rows");
             Check::fail(id, format!("`{source}` has a new class {}: none {before}, {rows} {after}", class))
                 .hint(hint)
         }
-        Judged::TooFew { needed } => Check::unknown(
+        Comparison::TooFew { needed } => Check::unknown(
             id,
             format!(
                 "too few rows of `{source}` to judge: about {} would be needed on each side",

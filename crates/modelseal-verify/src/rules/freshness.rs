@@ -7,8 +7,8 @@ use super::source::Source;
 use crate::config::Age;
 use crate::report::{About, Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Proposal, Rule, Section, SectionError, Table};
+use modelseal_format::display::Escaped;
 use modelseal_format::manifest::DataEvidence;
-use modelseal_format::text::Escaped;
 
 pub(super) struct Freshness;
 
@@ -161,10 +161,10 @@ fn newest(source: &Source<'_>) -> Result<(Timestamp, Age), String> {
     let (rows, unparsed) = (data.rows.unwrap_or(0), data.unparsed.unwrap_or(0));
     if unparsed as f64 > MOST_UNPARSED * rows as f64 {
         let examples: Vec<String> =
-            data.unparsed_examples.iter().map(|text| modelseal_format::text::name(text)).collect();
+            data.unparsed_examples.iter().map(|text| modelseal_format::display::name(text)).collect();
         return Err(format!(
             "{unparsed} of {} have no readable time, such as {}",
-            modelseal_format::text::count(rows, "row", "rows"),
+            modelseal_format::display::count(rows, "row", "rows"),
             examples.join(", ")
         ));
     }

@@ -7,8 +7,8 @@ use super::source::Source;
 use super::statistics::compare_counts;
 use crate::report::{About, Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Proposal, Rule, Section, SectionError, Table};
+use modelseal_format::display::name;
 use modelseal_format::manifest::DataEvidence;
-use modelseal_format::text::name;
 
 pub(super) struct Labels;
 

@@ -5,7 +5,7 @@ use crate::report::{Check, CheckKind};
 use crate::rule::{
     Demand, Evidence, Fault, Healthy, Plant, Proposal, Rebuilt, Rule, Section, SectionError, Table,
 };
-use modelseal_format::manifest::{Origin, Statement};
+use modelseal_format::manifest::{Manifest, Origin};
 
 pub(super) struct OriginRule;
 
@@ -77,7 +77,7 @@ impl Demand for AtLeast {
     }
 }
 
-fn adopt(manifest: &mut Statement) {
+fn adopt(manifest: &mut Manifest) {
     manifest.internal_mut().origin = Origin::Adopted;
     manifest.internal_mut().environment.clear();
     let external = manifest.external_mut();

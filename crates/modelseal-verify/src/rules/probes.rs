@@ -8,8 +8,8 @@ use super::answers::{Aspect, Bounds, Verdict, judge_answers};
 use super::source::check_within;
 use crate::report::{About, Check, CheckKind, Status};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Plant, Proposal, Rule, Section, SectionError, Table};
+use modelseal_format::display;
 use modelseal_format::manifest::{Basis, Byproduct, ProbeFacts, Tally};
-use modelseal_format::text;
 
 pub(super) struct Probes;
 
@@ -243,7 +243,7 @@ fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
     let less = lost("inputs", previous.inputs(), facts.inputs())
         .or_else(|| lost("expected answers", previous.expected.tried, facts.expected.tried))
         .or_else(|| {
-            feature.map(|feature| format!("{} need not make a difference any more", text::name(feature)))
+            feature.map(|feature| format!("{} need not make a difference any more", display::name(feature)))
         });
     let other_questions = sealed.digest != other.digest;
     match less {
@@ -257,9 +257,10 @@ fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
         }
         Some(less) => Check::fail(id, format!("it asks less than that of the previous release: {less}"))
             .hint("a waiver lets a smaller probe through once"),
-        None => {
-            Check::pass(id, format!("the same as before: {}", text::count(facts.inputs(), "input", "inputs")))
-        }
+        None => Check::pass(
+            id,
+            format!("the same as before: {}", display::count(facts.inputs(), "input", "inputs")),
+        ),
     }
 }
 

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use crate::report::{About, Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Plant, Proposal, Rule, Section, SectionError, Table};
-use modelseal_format::manifest::{DataEvidence, InputChange, Statement, compare_inputs};
-use modelseal_format::text::{enumerate, name};
+use modelseal_format::display::{enumerate, name};
+use modelseal_format::manifest::{DataEvidence, InputChange, Manifest, compare_inputs};
 
 pub(super) struct RefreshRule;
 
@@ -138,7 +138,7 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
         }
         (changes, false) => {
             let count =
-                modelseal_format::text::count(changes.len() as u64, "input changed", "inputs changed");
+                modelseal_format::display::count(changes.len() as u64, "input changed", "inputs changed");
             Check::pass(ID, format!("{count}, and so did the model"))
         }
     }
@@ -146,7 +146,7 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
 
 /// The inputs that are not the same, hyperparameters as one. A recipe says what is done with them, but is
 /// none.
-fn changes(previous: &Statement, manifest: &Statement) -> Vec<String> {
+fn changes(previous: &Manifest, manifest: &Manifest) -> Vec<String> {
     let is_input = |change: &InputChange| change.name != "recipe" && !change.name.starts_with("params/");
     let inputs = compare_inputs(previous.dependencies(), manifest.dependencies());
     let mut names: Vec<String> = inputs.into_iter().filter(is_input).map(|change| change.name).collect();
@@ -157,7 +157,7 @@ fn changes(previous: &Statement, manifest: &Statement) -> Vec<String> {
 }
 
 /// Whether all files hold the same, whatever their containers look like.
-fn is_same_model(previous: &Statement, manifest: &Statement) -> bool {
+fn is_same_model(previous: &Manifest, manifest: &Manifest) -> bool {
     let (before, after) = (previous.files(), manifest.files());
     before.len() == after.len()
         && before.iter().zip(after).all(|(old, new)| old.name == new.name && old.has_content_of(new))

@@ -7,8 +7,8 @@ use super::distribution::{has_sane_rows, spread};
 use super::source::{Source, check_within};
 use crate::report::{About, Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Proposal, Rule, Section, SectionError, Table};
+use modelseal_format::display::number;
 use modelseal_format::manifest::DataEvidence;
-use modelseal_format::text::number;
 
 pub(super) struct Rows;
 

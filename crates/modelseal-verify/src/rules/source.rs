@@ -2,8 +2,8 @@
 
 use crate::report::{Check, CheckId, CheckKind};
 use crate::rule::{Evidence, SectionError};
-use modelseal_format::manifest::{DataEvidence, Statement};
-use modelseal_format::text::name;
+use modelseal_format::display::name;
+use modelseal_format::manifest::{DataEvidence, Manifest};
 use toml::Spanned;
 
 /// One data source under judgement.
@@ -30,7 +30,7 @@ impl<'a> Source<'a> {
 
     /// Whether the previous release has the very same data.
     pub(super) fn is_same_as_before(&self) -> bool {
-        let digest = |manifest: &Statement| {
+        let digest = |manifest: &Manifest| {
             let mut sources = manifest.inputs("data");
             sources.find(|(name, _)| *name == self.name).map(|(_, input)| input.digest.tagged())
         };

@@ -32,7 +32,7 @@ pub enum Class {
 impl fmt::Display for Class {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Class::Named(class) => formatter.write_str(&modelseal_format::text::name(class)),
+            Class::Named(class) => formatter.write_str(&modelseal_format::display::name(class)),
             Class::Unlabelled => formatter.write_str("(no label)"),
             Class::Rare => formatter.write_str("(rare classes)"),
         }
@@ -44,7 +44,7 @@ pub type Counts = BTreeMap<Class, u64>;
 
 /// How two distributions compare.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Judged {
+pub enum Comparison {
     Pass {
         distance: f64,
     },
@@ -89,17 +89,17 @@ pub fn chi_squared(degrees: u64, probability: f64) -> f64 {
 }
 
 /// Compares two counts of classes; `limit` is a Jensen-Shannon distance with the natural logarithm.
-pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Judged {
+pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Comparison {
     let (n, m) = (total(before), total(after));
     if n == 0 || m == 0 {
-        return Judged::TooFew { needed: 1 };
+        return Comparison::TooFew { needed: 1 };
     }
     let classes = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>().len();
     if let Some((class, rows)) = gone(before, after, n, m, classes) {
-        return Judged::Lost { class, rows };
+        return Comparison::Lost { class, rows };
     }
     if let Some((class, rows)) = gone(after, before, m, n, classes) {
-        return Judged::New { class, rows };
+        return Comparison::New { class, rows };
     }
     let floor = |classes: usize| (quantile(classes) * (1.0 / n as f64 + 1.0 / m as f64) / 8.0).sqrt();
     // Sparse classes have no say in whether it moved, but in how many rows it takes to tell; rare ones the
@@ -108,15 +108,15 @@ pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Judged {
     let shares = shares(before, after, 0.0, LEAST_EXPECTED);
     let distance = divergence(&shares).max(0.0).sqrt();
     if distance > limit.max(floor(shares.len())) {
-        return Judged::Fail { distance, limit, worst: worst(&shares) };
+        return Comparison::Fail { distance, limit, worst: worst(&shares) };
     }
     if floor(all.len()) > limit {
-        return Judged::TooFew { needed: (quantile(all.len()) / (4.0 * limit * limit)).ceil() as u64 };
+        return Comparison::TooFew { needed: (quantile(all.len()) / (4.0 * limit * limit)).ceil() as u64 };
     }
     if distance > (limit / 2.0).max(floor(shares.len())) {
-        return Judged::Warn { distance, worst: worst(&shares) };
+        return Comparison::Warn { distance, worst: worst(&shares) };
     }
-    Judged::Pass { distance }
+    Comparison::Pass { distance }
 }
 
 /// Below this many times the distribution of a statistic of so many classes lies, but for [`ALPHA`].

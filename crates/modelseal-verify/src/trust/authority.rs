@@ -18,8 +18,8 @@ use super::certificate::{
     check_signer, is_named, is_self_signed, not_for_code, read_certificates, subject_of, validity,
 };
 use super::identity::TimeTrust;
+use modelseal_format::display::{Escaped, name};
 use modelseal_format::sign::PublicKey;
-use modelseal_format::text::{Escaped, name};
 
 /// How certificates may be signed, for messages.
 const ACCEPTED: &str =

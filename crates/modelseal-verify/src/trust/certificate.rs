@@ -94,7 +94,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
         if at < start || end < at {
             return Err(format!(
                 "{} is valid from {start} to {end}",
-                modelseal_format::text::name(&subject_of(certificate))
+                modelseal_format::display::name(&subject_of(certificate))
             ));
         }
     }
@@ -102,7 +102,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
         None => check_path(signer, authorities),
         Some(pair) => {
             let [certificate, next] =
-                [&pair[0], &pair[1]].map(|one| modelseal_format::text::name(&subject_of(one)));
+                [&pair[0], &pair[1]].map(|one| modelseal_format::display::name(&subject_of(one)));
             Err(format!(
                 "its chain does not hold together: {certificate} was not issued by {next}, which follows"
             ))

@@ -15,7 +15,7 @@ impl Authority {
     /// # Errors
     /// [`TrustError`].
     pub fn open(paths: &[PathBuf]) -> Result<Self, TrustError> {
-        let read = |path: &PathBuf| Ok((modelseal_format::text::path(path), read_text(path)?));
+        let read = |path: &PathBuf| Ok((modelseal_format::display::path(path), read_text(path)?));
         Self::read(&paths.iter().map(read).collect::<Result<Vec<_>, TrustError>>()?)
     }
 }
@@ -26,7 +26,7 @@ impl TimeTrust {
     /// # Errors
     /// [`TrustError`].
     pub fn open(root: &Path) -> Result<Self, TrustError> {
-        Self::new(&read_text(root)?, &modelseal_format::text::path(root))
+        Self::new(&read_text(root)?, &modelseal_format::display::path(root))
     }
 }
 
@@ -38,7 +38,7 @@ impl IdentityTrust {
     /// [`TrustError`].
     pub fn open(identity: Pattern, issuer: &str, root: Option<&Path>) -> Result<Self, TrustError> {
         let Some(path) = root else { return Self::new(identity, issuer, None) };
-        Self::new(identity, issuer, Some((&read_text(path)?, &modelseal_format::text::path(path))))
+        Self::new(identity, issuer, Some((&read_text(path)?, &modelseal_format::display::path(path))))
     }
 }
 

@@ -19,8 +19,8 @@ use sigstore_verify::{CertificateError, Error, TimestampError, VerificationPolic
 use super::algorithms::{self, Curve, Hash, Scheme};
 use super::{Accepted, Refusal, Trust, TrustError, TrustedSigner, Who, also};
 use modelseal_format::digest::Digest;
+use modelseal_format::display::{Escaped, name};
 use modelseal_format::sign::{Bundle, PublicKey};
-use modelseal_format::text::{Escaped, name};
 
 /// Identities that are trusted, as a root of trust vouches for them.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl IdentityTrust {
         let (text, shown) = root.unwrap_or((SIGSTORE_PRODUCTION_TRUSTED_ROOT, "that came with modelseal"));
         let failed = |error: &dyn std::fmt::Display| TrustError::Root {
             shown: shown.to_string(),
-            reason: modelseal_format::text::message(error),
+            reason: modelseal_format::display::message(error),
         };
         let root = TrustedRoot::from_json(text).map_err(|error| failed(&error))?;
         let verifier = Arc::new(Verifier::new(&root).map_err(|error| failed(&error))?);
@@ -147,8 +147,8 @@ impl TimeTrust {
     pub fn new(text: &str, shown: &str) -> Result<Self, TrustError> {
         install_cryptography();
         let failed = |reason: String| TrustError::Root { shown: shown.to_string(), reason };
-        let root =
-            TrustedRoot::from_json(text).map_err(|error| failed(modelseal_format::text::message(&error)))?;
+        let root = TrustedRoot::from_json(text)
+            .map_err(|error| failed(modelseal_format::display::message(&error)))?;
         let authorities = root.tsa_authorities();
         match authorities.is_empty() {
             true => Err(failed("it has no timestamp authority".to_string())),
@@ -280,7 +280,7 @@ fn reason(error: &Error) -> String {
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {
             "no time that somebody vouches for says when it was signed".to_string()
         }
-        other => modelseal_format::text::message(&other),
+        other => modelseal_format::display::message(&other),
     }
 }
 

@@ -68,7 +68,7 @@ impl Rights {
     pub fn valid(&self, at: Timestamp) -> Result<(), String> {
         match (&self.revoked, self.not_before, self.not_after) {
             (Some(reason), _, _) => {
-                Err(format!("it was revoked: {}", modelseal_format::text::Escaped(reason)))
+                Err(format!("it was revoked: {}", modelseal_format::display::Escaped(reason)))
             }
             (None, Some(start), _) if at < start => Err(format!("its time begins at {start}")),
             (None, _, Some(end)) if end < at => Err(format!("its time ended at {end}")),

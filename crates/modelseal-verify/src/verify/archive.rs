@@ -7,9 +7,9 @@ use crate::report::id::{ARCHIVE, FILES, SEAL};
 use crate::report::{Check, Status};
 use modelseal_format::archive::{ArchiveReader, Entry, Found, ReadError};
 use modelseal_format::digest::FileDigests;
+use modelseal_format::display::count;
 use modelseal_format::manifest::{SEAL_PATH, Subject};
 use modelseal_format::release::{Receiver, Seal, read_contents};
-use modelseal_format::text::count;
 
 /// Reads an archive to its end, or to the first byte that was not signed.
 pub(super) fn verify(
@@ -61,7 +61,7 @@ fn contents(
         None => {
             let bytes: u64 = sealed.iter().map(|file| file.size()).sum();
             let files = count(sealed.len() as u64, "file", "files");
-            let message = format!("{files}, {} bytes", modelseal_format::text::number(bytes));
+            let message = format!("{files}, {} bytes", modelseal_format::display::number(bytes));
             verification.add(Check::pass(ARCHIVE, message));
         }
         Some(ReadError::Io(_)) => {}
@@ -108,7 +108,7 @@ fn stopped(error: &ReadError) -> Check {
     let check = Check::fail(ARCHIVE, error.to_string());
     match error {
         ReadError::Header { found: Found::Name(found), expected, .. } => {
-            check.differs(modelseal_format::text::name(expected), modelseal_format::text::name(found))
+            check.differs(modelseal_format::display::name(expected), modelseal_format::display::name(found))
         }
         _ => check,
     }

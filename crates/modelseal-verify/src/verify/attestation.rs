@@ -5,16 +5,16 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::rollback::Meant;
+use super::rollback::ApprovedRollback;
 use super::{Error, Target, Verification};
 use crate::report::id::{ATTESTATION, ORIGIN};
 use crate::report::{Check, Signer, Status};
 use crate::trust::{self, Accepted, Role};
 use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::display::{Escaped, name};
 use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::read_bundle;
-use modelseal_format::text::{Escaped, name};
 
 /// What the names of statements end in.
 const ENDING: &str = ".sigstore.json";
@@ -61,7 +61,7 @@ enum Effect<'a> {
     /// Who rebuilt the release, and how the origin reads then.
     Reproduced(Signer, String),
     Approved(Box<Accepted<'a>>),
-    Meant(Meant),
+    RolledBack(ApprovedRollback),
 }
 
 /// A statement that counts, and what it adds; or why it does not count.
@@ -94,7 +94,7 @@ fn judge<'a>(
         Claim::RolledBack(rollback) => {
             let (shown, reason) = (signer.shown(), Escaped(&rollback.reason).to_string());
             let message = format!("going back to it is meant until {}: {reason} ({shown})", rollback.until);
-            (message, Effect::Meant(Meant { rollback, signer: shown }))
+            (message, Effect::RolledBack(ApprovedRollback { rollback, signer: shown }))
         }
     };
     Ok((Check::pass(ATTESTATION, message).path(path.to_string_lossy().into_owned()), effect))
@@ -149,7 +149,7 @@ fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
                 verification.report.signers.push(signer);
             }
         }
-        Effect::Meant(meant) => verification.meant.push(meant),
+        Effect::RolledBack(rollback) => verification.rollbacks.push(rollback),
     }
 }
 

@@ -14,9 +14,9 @@ use modelseal_format::digest::{
     self, Consumer, EntryKind, FileRead, Job, Symlinks, TreeEntry, Walked, hash_files, open_regular,
     read_through, walk_meanwhile,
 };
+use modelseal_format::display::name;
 use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError, total_size};
-use modelseal_format::text::name;
 
 /// Permission bits that no archive of ours sets: set-user-ID, set-group-ID, sticky.
 const SPECIAL_BITS: u32 = 0o7000;
@@ -59,7 +59,7 @@ fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<
             let mut check = Check::fail(SEAL, reason);
             if root.join(MODEL_SIGNATURE_PATH).is_file() {
                 let signature = root.join(MODEL_SIGNATURE_PATH);
-                let signature = modelseal_format::text::Escaped(&signature.to_string_lossy()).to_string();
+                let signature = modelseal_format::display::Escaped(&signature.to_string_lossy()).to_string();
                 check =
                     check.hint(format!("it has a model signature: `--signature {signature}` verifies that"));
             }

@@ -6,8 +6,8 @@ use super::Verification;
 use crate::report::Check;
 use crate::report::id::FILES;
 use modelseal_format::digest::{Algorithm, FileDigests};
+use modelseal_format::display::{count, name, number};
 use modelseal_format::manifest::Subject;
-use modelseal_format::text::{count, name, number};
 
 /// What to do when a file is not the sealed one.
 pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";

@@ -2,11 +2,11 @@
 
 use crate::report::id::{BASE, CODE, DATA, ENVIRONMENT, NO_DATA, ORIGIN, PARAMS, RECIPE};
 use crate::report::{Check, CheckKind};
-use modelseal_format::manifest::{Code, Missing, Model, ResourceDescriptor, Statement, Value};
-use modelseal_format::text::{count, name, number, short};
+use modelseal_format::display::{count, name, number, short};
+use modelseal_format::manifest::{Code, Manifest, Missing, Model, ResourceDescriptor, Value};
 
 /// Names every input.
-pub(super) fn checks(manifest: &Statement) -> Vec<Check> {
+pub(super) fn checks(manifest: &Manifest) -> Vec<Check> {
     let missing = &manifest.internal().missing;
     let nothing = missing.len() == Missing::ALL.len();
     let not_sealed = |part: Missing, kind: CheckKind| {
@@ -47,7 +47,7 @@ fn check_code(code: &Code<'_>) -> Check {
     let place = match code.remote() {
         Some(remote) => {
             let address = remote.split_once("://").map_or(remote, |(_, address)| address);
-            format!("at {}", modelseal_format::text::Escaped(address))
+            format!("at {}", modelseal_format::display::Escaped(address))
         }
         None => "at no remote".to_string(),
     };
@@ -66,15 +66,16 @@ fn described(input: &ResourceDescriptor) -> String {
     let bytes = |bytes: u64| format!("{} bytes", number(bytes));
     if let Some(base) = input.base() {
         let directory = base.model.as_ref().map(Model::directory);
-        parts
-            .extend(directory.map(|model| format!("release of {}", modelseal_format::text::Escaped(&model))));
+        parts.extend(
+            directory.map(|model| format!("release of {}", modelseal_format::display::Escaped(&model))),
+        );
         parts.extend(base.bytes.map(bytes));
     }
     if let Some(data) = input.data() {
         parts.extend(data.rows.map(|rows| count(rows, "row", "rows")));
         parts.extend(data.bytes.map(bytes));
         let newest = data.newest.as_ref();
-        parts.extend(newest.map(|newest| format!("newest {}", modelseal_format::text::Escaped(newest))));
+        parts.extend(newest.map(|newest| format!("newest {}", modelseal_format::display::Escaped(newest))));
     }
     let (algorithm, hex) = input.digest.tagged().split_once(':').map_or_else(
         || (String::new(), String::new()),

@@ -11,8 +11,8 @@ use crate::policy::{Policy, Previous};
 use crate::report::id::{FILES, LINEAGE, MODEL, PREVIOUS, ROLLBACK, SEAL, SIGNATURES};
 use crate::report::{Check, CheckId, Report};
 use modelseal_format::digest::{self, Symlinks, open_regular};
+use modelseal_format::display::{count, name};
 use modelseal_format::sign::read_foreign;
-use modelseal_format::text::{count, name};
 
 /// No model signature is longer.
 const LONGEST: u64 = 128 << 20;

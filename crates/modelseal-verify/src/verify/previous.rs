@@ -30,7 +30,7 @@ pub(super) fn check(
         }
         return Ok(None);
     };
-    let shown = modelseal_format::text::name(&target.shown());
+    let shown = modelseal_format::display::name(&target.shown());
     let previous = match accept(target, options)? {
         Ok(previous) => previous,
         Err(reason) => {
@@ -45,7 +45,7 @@ pub(super) fn check(
     } else if previous.release == seal.release {
         Check::warn(PREVIOUS, format!("{} {}: the very same release", model.name, model.version))
     } else {
-        let digest = modelseal_format::text::short(&previous.release.to_string());
+        let digest = modelseal_format::display::short(&previous.release.to_string());
         Check::pass(PREVIOUS, format!("{} {}, release sha256:{digest}", model.name, model.version))
     });
     Ok(Some(previous))

@@ -4,13 +4,13 @@ use super::Verification;
 use crate::policy::Policy;
 use crate::report::Check;
 use crate::report::id::{ROLLBACK, VERSION};
+use modelseal_format::display::{Escaped, short};
 use modelseal_format::manifest::{Model, Rollback};
 use modelseal_format::release::Seal;
-use modelseal_format::text::{Escaped, short};
 
 /// Somebody who may say so says that going back is meant, and the time for it is not over.
 #[derive(Debug)]
-pub(super) struct Meant {
+pub(super) struct ApprovedRollback {
     pub(super) rollback: Rollback,
     /// Who says so.
     pub(super) signer: String,
@@ -95,8 +95,8 @@ fn excuse(order: Order, verification: &Verification<'_>) -> Check {
         Order::Check(check) => return check,
         Order::Older(message) => message,
     };
-    match verification.meant.first() {
-        Some(Meant { rollback, signer }) => {
+    match verification.rollbacks.first() {
+        Some(ApprovedRollback { rollback, signer }) => {
             let reason = Escaped(&rollback.reason);
             let until = rollback.until;
             Check::pass(

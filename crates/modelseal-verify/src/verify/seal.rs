@@ -80,7 +80,7 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
     report.origin = Some(seal.manifest.internal().origin);
     report.missing = seal.manifest.internal().missing.clone();
     report.files = Some(seal.manifest.files().len() as u64);
-    let release = format!("release sha256:{}", modelseal_format::text::short(&seal.release.to_string()));
+    let release = format!("release sha256:{}", modelseal_format::display::short(&seal.release.to_string()));
     verification.add(Check::pass(SEAL, release));
     if let Some(demanded) = verification.options.release {
         verification.add(if demanded == seal.release {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::report::{Report, Verdict};
 use modelseal_format::digest::Digest;
-use modelseal_format::manifest::{Origin, Statement};
+use modelseal_format::manifest::{Manifest, Origin};
 use modelseal_format::release::Seal;
 
 /// What a verification found. It hands out the release only if the report does not refuse it.
@@ -68,7 +68,7 @@ impl<'a> Release<'a> {
         self.seal
     }
 
-    pub fn manifest(&self) -> &'a Statement {
+    pub fn manifest(&self) -> &'a Manifest {
         &self.seal.manifest
     }
 

@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
 }
 
 fn syntax(error: &serde_json::Error) -> ParamsError {
-    ParamsError::Syntax(modelseal_format::text::message(error))
+    ParamsError::Syntax(modelseal_format::display::message(error))
 }
 
 fn value(raw: &RawValue, depth: usize) -> Result<Value, ParamsError> {

@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Event<'a>, ParamsError> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(ParamsError::Syntax(modelseal_format::text::message(&error))),
+            Some(Err(error)) => Err(ParamsError::Syntax(modelseal_format::display::message(&error))),
             None => Ok(Event::StreamEnd),
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
 fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), ParamsError> {
     match tag {
         Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
-            let shown = modelseal_format::text::name(&format!("{}{}", tag.handle, tag.suffix));
+            let shown = modelseal_format::display::name(&format!("{}{}", tag.handle, tag.suffix));
             Err(ParamsError::Syntax(format!("the tag {shown} is not supported")))
         }
         _ => Ok(()),
@@ -170,6 +170,6 @@ fn based(text: &str, digits: &str, radix: u32) -> Result<Value, ParamsError> {
     }
     match u128::from_str_radix(digits, radix) {
         Ok(number) => Ok(Value::Integer(number.to_string())),
-        Err(_) => Err(ParamsError::Syntax(format!("{} is too large", modelseal_format::text::name(text)))),
+        Err(_) => Err(ParamsError::Syntax(format!("{} is too large", modelseal_format::display::name(text)))),
     }
 }

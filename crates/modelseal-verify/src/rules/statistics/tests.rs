@@ -40,8 +40,8 @@ fn named(class: &str) -> Class {
     Class::Named(class.to_string())
 }
 
-fn is_alarm(judged: &Judged) -> bool {
-    !matches!(judged, Judged::Pass { .. } | Judged::TooFew { .. })
+fn is_alarm(judged: &Comparison) -> bool {
+    !matches!(judged, Comparison::Pass { .. } | Comparison::TooFew { .. })
 }
 
 #[test]
@@ -90,17 +90,17 @@ fn samples_of_one_distribution_raise_no_alarm() {
 #[test]
 fn gross_faults_on_few_rows_still_fail() {
     let all_moved = compare_counts(&counts(&[("a", 30), ("b", 30)]), &counts(&[("a", 58), ("b", 2)]), 0.1);
-    assert!(matches!(all_moved, Judged::Fail { .. }), "{all_moved:?}");
+    assert!(matches!(all_moved, Comparison::Fail { .. }), "{all_moved:?}");
     let lost = compare_counts(&counts(&[("a", 50), ("b", 50)]), &counts(&[("a", 100)]), 0.1);
-    assert_eq!(lost, Judged::Lost { class: named("b"), rows: 50 });
+    assert_eq!(lost, Comparison::Lost { class: named("b"), rows: 50 });
     let new = compare_counts(&counts(&[("a", 100)]), &counts(&[("a", 70), ("b", 30)]), 0.1);
-    assert_eq!(new, Judged::New { class: named("b"), rows: 30 });
+    assert_eq!(new, Comparison::New { class: named("b"), rows: 30 });
 }
 
 #[test]
 fn too_few_rows_are_named_with_how_many_are_needed() {
     let few = compare_counts(&counts(&[("a", 10), ("b", 12)]), &counts(&[("a", 14), ("b", 8)]), 0.1);
-    let Judged::TooFew { needed } = few else { panic!("{few:?}") };
+    let Comparison::TooFew { needed } = few else { panic!("{few:?}") };
     assert!((350..400).contains(&needed), "{needed}");
     // With as many, it is judged.
     let enough = compare_counts(
@@ -108,8 +108,8 @@ fn too_few_rows_are_named_with_how_many_are_needed() {
         &counts(&[("a", needed), ("b", needed)]),
         0.1,
     );
-    assert!(matches!(enough, Judged::Pass { .. }), "{enough:?}");
-    assert_eq!(compare_counts(&counts(&[]), &counts(&[("a", 1)]), 0.1), Judged::TooFew { needed: 1 });
+    assert!(matches!(enough, Comparison::Pass { .. }), "{enough:?}");
+    assert_eq!(compare_counts(&counts(&[]), &counts(&[("a", 1)]), 0.1), Comparison::TooFew { needed: 1 });
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn a_shift_between_half_the_limit_and_the_limit_is_a_warning() {
     let before = counts(&[("a", 50_000), ("b", 50_000)]);
     let share = |a: u64| counts(&[("a", a), ("b", 100_000 - a)]);
     let judge = |a| compare_counts(&before, &share(a), 0.1);
-    assert!(matches!(judge(50_500), Judged::Pass { .. }), "{:?}", judge(50_500));
-    let Judged::Warn { worst, .. } = judge(60_000) else { panic!("{:?}", judge(60_000)) };
+    assert!(matches!(judge(50_500), Comparison::Pass { .. }), "{:?}", judge(50_500));
+    let Comparison::Warn { worst, .. } = judge(60_000) else { panic!("{:?}", judge(60_000)) };
     assert_eq!((worst.class, worst.before, worst.after), (named("b"), 0.5, 0.4));
-    assert!(matches!(judge(75_000), Judged::Fail { .. }), "{:?}", judge(75_000));
+    assert!(matches!(judge(75_000), Comparison::Fail { .. }), "{:?}", judge(75_000));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn rare_classes_are_counted_as_one() {
         rare.chain([(named("common"), 100_000)]).collect()
     };
     let judged = compare_counts(&many(0), &many(1), 0.1);
-    assert!(matches!(judged, Judged::Pass { distance } if distance < 0.01), "{judged:?}");
+    assert!(matches!(judged, Comparison::Pass { distance } if distance < 0.01), "{judged:?}");
 }
 
 /// Every one of them is rare, and yet they have rows enough to be told apart.
@@ -142,7 +142,7 @@ fn a_shift_among_very_many_classes_is_seen() {
     let mut random = Random(3);
     let (before, after) = (random.sample(&weights(0), 50_000), random.sample(&weights(500), 50_000));
     let judged = compare_counts(&before, &after, 0.1);
-    assert!(matches!(judged, Judged::Fail { .. }), "{judged:?}");
+    assert!(matches!(judged, Comparison::Fail { .. }), "{judged:?}");
     let healthy = compare_counts(&before, &random.sample(&weights(0), 50_000), 0.1);
-    assert!(matches!(healthy, Judged::Pass { .. }), "{healthy:?}");
+    assert!(matches!(healthy, Comparison::Pass { .. }), "{healthy:?}");
 }

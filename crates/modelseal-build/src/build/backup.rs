@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::place::Place;
+use super::guarded_path::Place;
 use super::planted::set_planted_aside;
 use crate::inputs::Contents;
 use crate::run::{Mounts, make_accessible, remove_all};

@@ -6,10 +6,10 @@ use super::{Built, Error, OpenKey, Options, asked, behaviour, write};
 use crate::inputs::{self, WorkTree, exempt, gather_settings, list_artifact, work_tree};
 use crate::recipe::Recipe;
 use modelseal_format::archive::ArchiveFile;
+use modelseal_format::canonical::{Canonical, Counted};
 use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
-use modelseal_format::document::{Counted, Document};
-use modelseal_format::manifest::{self, Origin, Statement};
+use modelseal_format::manifest::{self, Manifest, Origin};
 use modelseal_format::sign::{self, Bundle, Material, PublicKey, SignedBundle, read_foreign};
 use modelseal_verify::trust::{certified_key, check_chain};
 
@@ -82,7 +82,7 @@ pub fn seal(
     plan::compare_external(recipe, &statement).map_err(|what| {
         Error::Statement(format!(
             "it states another {what} than {}",
-            modelseal_format::text::path(&recipe.path)
+            modelseal_format::display::path(&recipe.path)
         ))
     })?;
     compare_settings(recipe, &statement, &options.context)?;
@@ -94,7 +94,7 @@ pub fn seal(
         // Both are in byte order.
         let at = (0..found.len()).find(|&at| found.get(at) != stated.get(at)).unwrap_or(found.len());
         let names = [found.get(at), stated.get(at)].into_iter().flatten().map(|file| file.name.as_str());
-        let name = modelseal_format::text::name(names.min().unwrap_or("a file"));
+        let name = modelseal_format::display::name(names.min().unwrap_or("a file"));
         return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
     }
     let seals = match by {
@@ -129,7 +129,7 @@ pub fn seal(
     })
 }
 
-fn signed<'a>(statement: &'a Statement, open_key: OpenKey<'_>) -> Result<Seals<'a>, Error> {
+fn signed<'a>(statement: &'a Manifest, open_key: OpenKey<'_>) -> Result<Seals<'a>, Error> {
     let key = open_key()?;
     if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
         let message =
@@ -142,7 +142,7 @@ fn signed<'a>(statement: &'a Statement, open_key: OpenKey<'_>) -> Result<Seals<'
 /// The bundle that came back: over this very statement, and by the key or certificate that it names. Whether
 /// that is to be trusted, the deployer says.
 fn sealed_elsewhere<'a>(
-    statement: &Statement,
+    statement: &Manifest,
     payload: &'a [u8],
     bytes: &[u8],
     key: Option<&PublicKey>,
@@ -199,7 +199,7 @@ fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Mat
     }
 }
 
-fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
+fn compare_recipe(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
     let digest = Digest::sha256(recipe.text.as_bytes());
     let sealed = statement.recipe();
     if sealed.is_some_and(|sealed| sealed.digest.sha256 == Some(digest)) {
@@ -207,18 +207,18 @@ fn compare_recipe(recipe: &Recipe, statement: &Statement) -> Result<(), Error> {
     }
     Err(Error::Statement(format!(
         "{} is not the recipe that it states",
-        modelseal_format::text::path(&recipe.path)
+        modelseal_format::display::path(&recipe.path)
     )))
 }
 
 /// Parameters and lock files lie in the checkout as the recipe names them.
-fn compare_settings(recipe: &Recipe, statement: &Statement, context: &Context) -> Result<(), Error> {
+fn compare_settings(recipe: &Recipe, statement: &Manifest, context: &Context) -> Result<(), Error> {
     let found = gather_settings(recipe, context)?;
     if found.hyperparameters != statement.external().hyperparameters {
         return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
     }
     let differs = |what: &str, name: &str| {
-        let name = modelseal_format::text::name(name);
+        let name = modelseal_format::display::name(name);
         Err(Error::Statement(format!("{name} {what}")))
     };
     if let Some(input) = found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
@@ -235,7 +235,7 @@ fn compare_settings(recipe: &Recipe, statement: &Statement, context: &Context) -
 /// Remote, commit, tree and files of the code are those of this work tree.
 fn compare_code(
     recipe: &Recipe,
-    statement: &Statement,
+    statement: &Manifest,
     options: &Options<'_>,
     written: &[std::path::PathBuf],
 ) -> Result<(), Error> {
@@ -245,7 +245,7 @@ fn compare_code(
         work_tree.read(&exempt(recipe, &options.data, written), &options.context).map_err(inputs::Error::from)
     };
     let differs = |what: &str, stated: Option<&str>, found: Option<&str>| {
-        let shown = |text: Option<&str>| text.map_or("none".to_string(), modelseal_format::text::name);
+        let shown = |text: Option<&str>| text.map_or("none".to_string(), modelseal_format::display::name);
         let (stated, found) = (shown(stated), shown(found));
         Err(Error::Statement(format!("it states the {what} {stated}, and this work tree has {found}")))
     };
@@ -268,7 +268,7 @@ fn compare_code(
     let is_stated = |change: &inputs::Change| stated.dirty().contains(&change.path);
     let mut tracked = found.changes.iter().filter(|change| change.kind != inputs::ChangeKind::Untracked);
     if let Some(change) = tracked.find(|change| !is_stated(change)) {
-        let name = modelseal_format::text::name(&change.path);
+        let name = modelseal_format::display::name(&change.path);
         let message = format!("{name} of this work tree is not as committed, and it does not state that");
         return Err(Error::Statement(message));
     }

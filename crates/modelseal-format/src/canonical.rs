@@ -12,7 +12,7 @@ pub const BUFFER: usize = 64 << 10;
 /// Bytes that can be written as often as they are needed, always the same.
 ///
 /// The text of a manifest takes several times the memory of the manifest, so nobody keeps it (docs/decisions/0026).
-pub trait Document {
+pub trait Canonical {
     /// Writes all of it.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ pub trait Document {
     }
 }
 
-impl Document for [u8] {
+impl Canonical for [u8] {
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
         output.write_all(self)
     }
@@ -57,7 +57,7 @@ impl Document for [u8] {
     }
 }
 
-impl Document for Vec<u8> {
+impl Canonical for Vec<u8> {
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
         output.write_all(self)
     }
@@ -67,7 +67,7 @@ impl Document for Vec<u8> {
     }
 }
 
-impl<D: Document + ?Sized> Document for &D {
+impl<D: Canonical + ?Sized> Canonical for &D {
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
         (**self).write_to(output)
     }
@@ -83,13 +83,13 @@ pub struct Counted<D> {
     pub length: u64,
 }
 
-impl<D: Document> Counted<D> {
+impl<D: Canonical> Counted<D> {
     pub fn of(document: D) -> Self {
         Self { length: document.length(), document }
     }
 }
 
-impl<D: Document> Document for Counted<D> {
+impl<D: Canonical> Canonical for Counted<D> {
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
         self.document.write_to(output)
     }
@@ -138,7 +138,7 @@ mod tests {
     /// So many times the same word.
     struct Words(usize);
 
-    impl Document for Words {
+    impl Canonical for Words {
         fn write_to(&self, output: &mut dyn Write) -> io::Result<()> {
             (0..self.0).try_for_each(|_| output.write_all(b"word "))
         }

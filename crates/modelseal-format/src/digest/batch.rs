@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::buffer::Buffer;
-use super::fan_out::fill;
-use super::lanes::{Block, Chain};
 use super::parallel::{Done, Queue, distribute, map_files};
+use super::sha256_x2::{Block, Chain};
+use super::tee::fill;
 use super::{Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Symlinks, hash_file, open_regular};
 use crate::context::{Context, threads};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::pieces::PIECE;
+use super::blake3_tree::PIECE;
 use super::{Algorithms, EntryKind, Error, FileRead, Symlinks, Tree, hash_file, walk};
 use crate::context::Context;
 

@@ -27,18 +27,18 @@ pub(super) const LONGEST: usize = 64 << 20;
 /// [`BundleError`].
 pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let Object(wire): Object<Wire> = serde_json::from_slice(bytes).map_err(|error| {
-        let text = crate::text::message(&error);
+        let text = crate::display::message(&error);
         if error.is_data() { BundleError::NotABundle(text) } else { BundleError::NotJson(text) }
     })?;
     if is_of_newer_bundle(&wire.media_type) {
-        return Err(BundleError::Version(crate::text::name(&wire.media_type)));
+        return Err(BundleError::Version(crate::display::name(&wire.media_type)));
     }
     if wire.media_type != MEDIA_TYPE {
-        return Err(not_a_bundle(format!("its mediaType is {}", crate::text::name(&wire.media_type))));
+        return Err(not_a_bundle(format!("its mediaType is {}", crate::display::name(&wire.media_type))));
     }
     let Object(envelope) = wire.dsse_envelope;
     if envelope.payload_type != PAYLOAD_TYPE {
-        let found = crate::text::name(&envelope.payload_type);
+        let found = crate::display::name(&envelope.payload_type);
         return Err(not_a_bundle(format!("its payloadType is {found}")));
     }
     let [signature] = <[Object<WireSignature>; 1]>::try_from(envelope.signatures)

@@ -16,7 +16,7 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, me
 
 use super::Digest;
 use super::buffer::with_buffer;
-use super::fan_out::fill;
+use super::tee::fill;
 use crate::context::Context;
 
 /// A power of two of BLAKE3's chunks; large enough to hide what a system call costs, small enough for a

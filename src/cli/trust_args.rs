@@ -115,7 +115,7 @@ impl Trusting {
         let signers = policy.signers()?;
         match (signers.is_empty(), self.is_empty()) {
             (false, false) => {
-                let policy = modelseal_format::text::path(path);
+                let policy = modelseal_format::display::path(path);
                 bail!(
                     "the command line and the signers of {policy} cannot both say who is trusted: leave one out"
                 )

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
-use super::aside::{self, Aside};
+use super::backup::{self, Aside};
 use super::command::Setting;
 use super::guarded::Guarded;
+use super::guarded_path::Place;
 use super::linked::linked_elsewhere;
 use super::lock::lock;
-use super::place::Place;
 use super::planted::set_planted_aside;
 use super::replaced::{check_alone, check_data, check_repositories};
-use super::{CommandPlace, Error, Kept, Making, Options, reach};
+use super::{CommandPlace, Error, Making, Options, WithSavedOutput, reach};
 use crate::checkout::{Checkout, Repository, declared};
 use crate::inputs::{self, Contents, Inputs, check_unchanged, work_tree};
 use crate::recipe::Recipe;
@@ -28,10 +28,10 @@ pub(super) struct Product {
     pub(super) seconds: Option<f64>,
     /// Files that the command left beside the artifact.
     pub(super) left: Vec<String>,
-    place: Whereabouts,
+    place: ArtifactLocation,
 }
 
-enum Whereabouts {
+enum ArtifactLocation {
     /// In the work tree, as it was.
     There { lock: Option<File> },
     /// In the work tree, the old one aside.
@@ -44,7 +44,7 @@ impl Product {
     /// The recipe of the clone in which the artifact lies, if it lies in one.
     pub(super) fn recipe(&self) -> Option<&Recipe> {
         match &self.place {
-            Whereabouts::Clone { checkout, .. } => Some(checkout.recipe()),
+            ArtifactLocation::Clone { checkout, .. } => Some(checkout.recipe()),
             _ => None,
         }
     }
@@ -52,16 +52,16 @@ impl Product {
     /// The directory that a made artifact lies in with all that it may link to.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.place {
-            Whereabouts::There { .. } => None,
-            Whereabouts::Anew { root, .. } => Some(root),
-            Whereabouts::Clone { checkout, .. } => Some(checkout.directory()),
+            ArtifactLocation::There { .. } => None,
+            ArtifactLocation::Anew { root, .. } => Some(root),
+            ArtifactLocation::Clone { checkout, .. } => Some(checkout.directory()),
         }
     }
 
     /// Where the artifact that was there before lies now.
     pub(super) fn old(&self) -> Option<PathBuf> {
         match &self.place {
-            Whereabouts::Anew { aside, .. } => aside.old().and_then(|old| old.canonicalize().ok()),
+            ArtifactLocation::Anew { aside, .. } => aside.old().and_then(|old| old.canonicalize().ok()),
             _ => None,
         }
     }
@@ -69,25 +69,25 @@ impl Product {
     /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
     pub(super) fn reject(self, reason: Error, kept: Option<&Path>) -> Error {
         let kept = match self.place {
-            Whereabouts::There { .. } => return reason,
-            Whereabouts::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
-            Whereabouts::Clone { artifact, .. } => {
+            ArtifactLocation::There { .. } => return reason,
+            ArtifactLocation::Anew { aside, .. } => kept.and_then(|kept| aside.reject(kept)),
+            ArtifactLocation::Clone { artifact, .. } => {
                 let kept = kept.filter(|_| artifact.is_unchanged());
-                kept.filter(|kept| aside::keep(&artifact.path, kept)).map(Path::to_path_buf)
+                kept.filter(|kept| backup::keep(&artifact.path, kept)).map(Path::to_path_buf)
             }
         };
-        Error::Rejected(Kept { reason: Box::new(reason), kept })
+        Error::Rejected(WithSavedOutput { reason: Box::new(reason), kept })
     }
 
     /// The artifact has been looked at and can be sealed.
     pub(super) fn accept(self) -> Held {
         match self.place {
-            Whereabouts::There { lock } => Held { _lock: lock, _scratch: None },
-            Whereabouts::Anew { aside, lock, .. } => {
+            ArtifactLocation::There { lock } => Held { _lock: lock, _scratch: None },
+            ArtifactLocation::Anew { aside, lock, .. } => {
                 aside.accept();
                 Held { _lock: lock, _scratch: None }
             }
-            Whereabouts::Clone { scratch, .. } => Held { _lock: None, _scratch: Some(scratch) },
+            ArtifactLocation::Clone { scratch, .. } => Held { _lock: None, _scratch: Some(scratch) },
         }
     }
 }
@@ -139,7 +139,7 @@ impl Task<'_> {
     /// What describes the environment says nothing about where an adopted artifact was made.
     fn adopt(&self) -> Result<Product, Error> {
         let lock = lock(&self.work_tree()?.0, self.options.listener, self.options.context.cancel())?;
-        let (environment, left, place) = (Vec::new(), Vec::new(), Whereabouts::There { lock });
+        let (environment, left, place) = (Vec::new(), Vec::new(), ArtifactLocation::There { lock });
         Ok(Product { origin: Origin::Adopted, environment, seconds: None, left, place })
     }
 
@@ -184,7 +184,8 @@ impl Task<'_> {
         let apart = [&setting.reach.hidden[..], &own].concat();
         let planted = set_planted_aside(&root, &contents, &apart);
         let product = made.map(|made| {
-            let place = Whereabouts::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, lock };
+            let place =
+                ArtifactLocation::Anew { aside: made.aside, root, _scratch: scratch, _busy: busy, lock };
             Product {
                 origin: Origin::Executed,
                 environment: made.environment,
@@ -235,7 +236,7 @@ impl Task<'_> {
             Err(error) => {
                 let error = stuck(self.explain(error, &mut made));
                 let kept = self.kept("rejected").and_then(|kept| aside.reject(&kept));
-                return Err(Error::Rejected(Kept { reason: Box::new(error), kept }));
+                return Err(Error::Rejected(WithSavedOutput { reason: Box::new(error), kept }));
             }
         };
         Ok(MadeInPlace { environment, seconds: made.seconds, left, aside })
@@ -278,12 +279,12 @@ impl Task<'_> {
         let checked = planted.map_or_else(|| self.check_inputs(recipe), Err);
         let left = checked.map_err(|error| {
             let kept = self.kept("rejected");
-            let kept = kept.filter(|kept| aside::keep(&checkout.artifact(), kept));
+            let kept = kept.filter(|kept| backup::keep(&checkout.artifact(), kept));
             let reason = Box::new(self.explain(error, &mut made));
-            Error::Rejected(Kept { reason, kept })
+            Error::Rejected(WithSavedOutput { reason, kept })
         })?;
         let seconds = made.seconds;
-        let place = Whereabouts::Clone { checkout: Box::new(checkout), artifact, scratch };
+        let place = ArtifactLocation::Clone { checkout: Box::new(checkout), artifact, scratch };
         Ok(Product { origin: Origin::Clean, environment, seconds, left, place })
     }
 
@@ -338,7 +339,7 @@ impl Task<'_> {
             Ok(ended) => Ok(Made { seconds: ended.map(|ended| ended.elapsed.as_secs_f64()), log }),
             Err(reason) if reason.is_refusal() => {
                 let kept = self.keep_log(&mut Made { seconds: None, log });
-                Err(Error::Run(Kept { reason, kept }))
+                Err(Error::Run(WithSavedOutput { reason, kept }))
             }
             Err(reason) => Err(Error::run(reason)),
         }

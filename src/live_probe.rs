@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use modelseal_build::probe::{self, Asking, Goldens, agree, ask};
 use modelseal_build::run::{self, Confinement, Isolation, Listener, Scratch, variables};
 use modelseal_format::context::Context;
-use modelseal_format::manifest::{Byproduct, SEAL_DIRECTORY, Statement, Tolerance};
+use modelseal_format::manifest::{Byproduct, Manifest, SEAL_DIRECTORY, Tolerance};
 use modelseal_verify::policy::{Policy, Probe};
 use modelseal_verify::report::{Check, CheckId, Report, Status};
 use modelseal_verify::rules::probes::{ANSWERS, judge_probe};
@@ -36,7 +36,7 @@ pub struct Options<'a> {
 pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    #[error("the policy {} names no command for a probe", modelseal_format::text::path(.0))]
+    #[error("the policy {} names no command for a probe", modelseal_format::display::path(.0))]
     NoCommand(PathBuf),
     #[error(transparent)]
     Questions(probe::Error),
@@ -111,7 +111,7 @@ struct Acceptance<'a> {
     artifact: &'a Path,
     /// Where the sealed answers stand besides, links resolved.
     archives: &'a [PathBuf],
-    manifest: &'a Statement,
+    manifest: &'a Manifest,
     options: &'a Options<'a>,
 }
 
@@ -195,7 +195,7 @@ impl Acceptance<'_> {
             None => Check::unknown(self.id(), "no answers were sealed to compare with")
                 .hint("`[[probe]]` in the recipe asks the model when it is built"),
             Some(Ok(())) => {
-                let inputs = modelseal_format::text::count(asked.facts.inputs(), "input", "inputs");
+                let inputs = modelseal_format::display::count(asked.facts.inputs(), "input", "inputs");
                 Check::pass(self.id(), format!("{inputs}, answered as it was sealed"))
             }
             Some(Err(reason)) => {

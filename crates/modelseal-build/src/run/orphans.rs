@@ -134,6 +134,6 @@ fn name(process: i32) -> String {
     if words.is_empty() {
         format!("process {process}")
     } else {
-        modelseal_format::text::name(&words.join(" "))
+        modelseal_format::display::name(&words.join(" "))
     }
 }

@@ -11,7 +11,7 @@ use super::bundle::{
     Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, Form, HINT, HINT_END, KEY_ID, Material, PAYLOAD,
     SIGNATURE, SIGNATURE_ROOM, START, text_of,
 };
-use super::foreign::{LONGEST, read_foreign, too_long};
+use super::third_party::{LONGEST, read_foreign, too_long};
 
 /// What a bundle of ours says before its payload is not longer: in base64, the longest chain of certificates that
 /// anybody is trusted by has 700 KiB.
@@ -178,7 +178,7 @@ fn read_material(text: &str) -> Option<(Material, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Counted, Document};
+    use crate::canonical::{Canonical, Counted};
     use crate::sign::{KeyAlgorithm, PrivateKey, SignedBundle, Signer};
 
     fn key(algorithm: KeyAlgorithm) -> Signer {

@@ -4,11 +4,11 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::Talk;
+use super::Verbosity;
 use super::output::complain;
-use crate::acceptance;
 use crate::diff;
 use crate::drill;
+use crate::live_probe;
 use crate::reproduce;
 use modelseal_build::build;
 use modelseal_build::recipe;
@@ -20,11 +20,11 @@ use modelseal_verify::report::Style;
 use modelseal_verify::verify;
 
 /// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
-pub(super) fn report(error: &anyhow::Error, _talk: Talk) -> ExitCode {
+pub(super) fn report(error: &anyhow::Error, _talk: Verbosity) -> ExitCode {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text += &format!("\n  cause: {}", modelseal_format::text::message(&cause));
+        text += &format!("\n  cause: {}", modelseal_format::display::message(&cause));
         source = cause.source();
     }
     if let Some(hint) = hint(error) {
@@ -67,7 +67,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<Hinted>() {
         return Some(error.hint.clone());
     }
-    if let Some(error) = error.downcast_ref::<acceptance::Error>() {
+    if let Some(error) = error.downcast_ref::<live_probe::Error>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<drill::Error>() {
