@@ -9,7 +9,7 @@
 //!                     manifest ── sign (seal) ──┘                              │
 //!                                                                              │
 //!              keys, authorities, identities ─ trust ─┐                        │
-//!                              gate.toml ─ rules ─ policy ─ verify ─────────────┤
+//!                              gate.toml ─ rules ─ policy ─ verify ────────────┤
 //!                                                            │                 │
 //!                                                          report            unpack
 //! ```

@@ -144,7 +144,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "encrypted-keys")]
     #[test]
     fn a_password_opens_its_key_and_nothing_else_does() {
         let directory = tempfile::tempdir().expect("a directory");
