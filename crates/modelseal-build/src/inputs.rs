@@ -70,7 +70,7 @@ pub enum Error {
     #[error("the artifact {} holds no files", modelseal_format::display::path(.0))]
     EmptyArtifact(PathBuf),
     #[error("the records of {} cannot be counted: known are {known}", modelseal_format::display::path(path))]
-    NoRecords { path: PathBuf, known: &'static str },
+    NoRecords { path: PathBuf, known: String },
     #[error("the records of {} cannot be counted: {reason}", modelseal_format::display::path(path))]
     Records { path: PathBuf, reason: ProfileError },
     #[error("data `{name}` is stale: its newest record, {newest}, is {age} old (limit {limit})")]

@@ -13,14 +13,11 @@ mod sketch;
 mod time;
 mod timeline;
 
-use std::fs::File;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use csv::CsvRecords;
-use format::Format;
-use jsonl::JsonRecords;
+use format::{Reading, RecordStream, reading_of};
 use labels::Labels;
 use modelseal_format::digest::Consumer;
 use modelseal_format::manifest::{LONGEST_EXAMPLE, MOST_EXAMPLES, RowSketch, TimeForms, Timeline};
@@ -28,7 +25,7 @@ use sketch::Sketch;
 use time::{Form, TimeReader};
 use timeline::Buckets;
 
-pub use format::{KNOWN_ENDINGS, is_counted, needs_second_read};
+pub use format::{count_file, is_counted, known_endings, needs_second_read};
 pub use sketch::{Overlap, overlap};
 
 /// No record and no header line is longer.
@@ -224,22 +221,8 @@ enum Decoder {
     Gzip(Box<flate2::write::MultiGzDecoder<Records>>),
 }
 
-/// Records of one format; takes decompressed text.
-enum Records {
-    Csv(Box<CsvRecords>),
-    Json(Box<JsonRecords>),
-}
-
-/// Counts the records of a file whose format does not allow to do it while it is hashed; `None`: it is
-/// another format.
-#[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
-pub fn count_file(path: &str, file: File, columns: &Columns) -> Option<Result<Profile, ProfileError>> {
-    #[cfg(feature = "parquet")]
-    if needs_second_read(path) {
-        return Some(parquet::count(file, columns));
-    }
-    None
-}
+/// Takes the decompressed text.
+struct Records(Box<dyn RecordStream>);
 
 /// Whether a panic on this thread is an error that is reported like any other.
 pub fn panics_are_errors() -> bool {
@@ -250,13 +233,10 @@ pub fn panics_are_errors() -> bool {
 }
 
 impl Profiler {
-    /// `None`: the ending of the file's name is not one of [`KNOWN_ENDINGS`].
+    /// `None` if the records of such a file are not counted while it is hashed.
     pub fn for_file(path: &str, columns: &Columns) -> Option<Self> {
-        let (format, compressed) = Format::of(path)?;
-        let records = match format {
-            Format::Csv => Records::Csv(Box::new(CsvRecords::new(columns.clone()))),
-            Format::Json => Records::Json(Box::new(JsonRecords::new(columns.clone()))),
-        };
+        let (Reading::Stream(begin), compressed) = reading_of(path)? else { return None };
+        let records = Records(begin(columns));
         let decoder = if compressed {
             Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(records)))
         } else {
@@ -277,10 +257,7 @@ impl Profiler {
             Decoder::Plain(records) => records,
             Decoder::Gzip(decoder) => decoder.finish().map_err(|error| profile_error(&error))?,
         };
-        match records {
-            Records::Csv(records) => records.finish(),
-            Records::Json(records) => records.finish(),
-        }
+        records.0.finish()
     }
 }
 
@@ -300,12 +277,7 @@ impl Consumer for Profiler {
 
 impl Write for Records {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        match self {
-            Records::Csv(records) => records.push(text),
-            Records::Json(records) => records.push(text),
-        }
-        .map(|()| text.len())
-        .map_err(io::Error::other)
+        self.0.push(text).map(|()| text.len()).map_err(io::Error::other)
     }
 
     fn flush(&mut self) -> io::Result<()> {

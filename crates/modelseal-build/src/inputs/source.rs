@@ -7,7 +7,7 @@ use super::Error;
 use super::data_set::{Files, Part};
 use super::pointer::Pointer;
 use crate::cache::Cache;
-use crate::profile::{Columns, KNOWN_ENDINGS, Profile, ProfileError};
+use crate::profile::{Columns, Profile, ProfileError, known_endings};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, EntryKind, Symlinks, directory_hash, walk};
 use modelseal_format::manifest::{self, DependencyDigest, PathError};
@@ -52,7 +52,7 @@ pub fn read_source(
         facts(digest, columns, parts, &|_| root.to_path_buf())?
     };
     if columns.is_some_and(|columns| !columns.is_empty()) && facts.profile.is_none() {
-        return Err(Error::NoRecords { path: root.to_path_buf(), known: KNOWN_ENDINGS });
+        return Err(Error::NoRecords { path: root.to_path_buf(), known: known_endings() });
     }
     Ok(facts)
 }

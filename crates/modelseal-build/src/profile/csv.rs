@@ -1,7 +1,20 @@
 use csv_core::{ReadRecordResult, Reader};
 use memchr::{memchr, memchr_iter, memchr2};
 
+use super::format::{Reading, RecordFormat, RecordStream};
 use super::{Cells, Columns, LONGEST_RECORD, Profile, ProfileError};
+
+pub(super) struct Csv;
+
+impl RecordFormat for Csv {
+    fn endings(&self) -> &'static [&'static str] {
+        &[".csv"]
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::Stream(|columns| Box::new(CsvRecords::new(columns.clone())))
+    }
+}
 
 /// Counts the records of a CSV text (RFC 4180, a header line) that arrives in pieces.
 ///
@@ -42,8 +55,10 @@ impl CsvRecords {
             profile: Profile::default(),
         }
     }
+}
 
-    pub(super) fn push(&mut self, mut text: &[u8]) -> Result<(), ProfileError> {
+impl RecordStream for CsvRecords {
+    fn push(&mut self, mut text: &[u8]) -> Result<(), ProfileError> {
         while !text.is_empty() {
             if self.in_reader {
                 text = self.push_to_reader(text)?;
@@ -70,7 +85,7 @@ impl CsvRecords {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Profile, ProfileError> {
+    fn finish(mut self: Box<Self>) -> Result<Profile, ProfileError> {
         if !self.in_reader {
             let line = std::mem::take(&mut self.rest);
             self.read_line(&line)?;
@@ -87,7 +102,9 @@ impl CsvRecords {
         }
         Ok(self.profile)
     }
+}
 
+impl CsvRecords {
     fn keep(&mut self, text: &[u8]) -> Result<(), ProfileError> {
         if self.rest.len() + text.len() > LONGEST_RECORD {
             return Err(ProfileError::TooLong(self.line));

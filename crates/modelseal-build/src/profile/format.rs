@@ -1,39 +1,102 @@
-//! Formats of records, by the ending of a file's name.
+//! Formats of records, by the ending of a file's name. To add one, write its file and name it in [`FORMATS`].
 
-/// The formats whose records can be counted, by the file's ending, as messages list them.
-#[cfg(not(feature = "parquet"))]
-pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, and these with `.gz`";
+use std::fs::File;
+
+use super::csv::Csv;
+use super::jsonl::JsonLines;
 #[cfg(feature = "parquet")]
-pub const KNOWN_ENDINGS: &str = "`.csv`, `.jsonl`, `.ndjson`, these with `.gz`, and `.parquet`";
+use super::parquet::Parquet;
+use super::{Columns, Profile, ProfileError};
 
-/// A format whose records are counted while the file is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Csv,
-    Json,
+/// Every format whose records can be counted.
+#[cfg(feature = "parquet")]
+const FORMATS: [&dyn RecordFormat; 3] = [&Csv, &JsonLines, &Parquet];
+#[cfg(not(feature = "parquet"))]
+const FORMATS: [&dyn RecordFormat; 2] = [&Csv, &JsonLines];
+
+/// A format of files that have records.
+pub(super) trait RecordFormat: Sync {
+    /// What the names of such files end in, in lower case.
+    fn endings(&self) -> &'static [&'static str];
+
+    /// How the records of a file are read.
+    fn reading(&self) -> Reading;
 }
 
-impl Format {
-    /// The format, and whether it is compressed with gzip; `None`: the ending is not known.
-    pub(super) fn of(path: &str) -> Option<(Self, bool)> {
-        let (stem, compressed) = match without_ending(path, ".gz") {
-            Some(stem) => (stem, true),
-            None => (path, false),
+/// How the records of a file are read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    /// From front to back while the file is hashed; the file may be compressed with gzip.
+    Stream(fn(&Columns) -> Box<dyn RecordStream>),
+    /// By a second read of the whole file.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    File(fn(File, &Columns) -> Result<Profile, ProfileError>),
+}
+
+/// Counts the records of a text that arrives in pieces.
+pub(super) trait RecordStream: Send {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`ProfileError`]
+    fn push(&mut self, text: &[u8]) -> Result<(), ProfileError>;
+
+    /// Ends the last record.
+    ///
+    /// # Errors
+    /// [`ProfileError`]
+    fn finish(self: Box<Self>) -> Result<Profile, ProfileError>;
+}
+
+const GZIP: &str = ".gz";
+
+/// How the records of a file are read, and whether it is compressed with gzip; `None` if its ending is not known.
+pub(super) fn reading_of(path: &str) -> Option<(Reading, bool)> {
+    let find = |path: &str| {
+        let has_ending = |format: &&&dyn RecordFormat| {
+            format.endings().iter().any(|ending| without_ending(path, ending).is_some())
         };
-        let formats = [(".csv", Self::Csv), (".jsonl", Self::Json), (".ndjson", Self::Json)];
-        let found = formats.into_iter().find(|(ending, _)| without_ending(stem, ending).is_some());
-        found.map(|(_, format)| (format, compressed))
+        FORMATS.iter().find(has_ending).map(|format| format.reading())
+    };
+    match without_ending(path, GZIP) {
+        None => find(path).map(|reading| (reading, false)),
+        Some(stem) => {
+            find(stem).filter(|reading| matches!(reading, Reading::Stream(_))).map(|reading| (reading, true))
+        }
+    }
+}
+
+/// The endings that are known, for messages.
+pub fn known_endings() -> String {
+    let endings = |is_stream: bool| {
+        let formats =
+            FORMATS.iter().filter(move |format| matches!(format.reading(), Reading::Stream(_)) == is_stream);
+        let endings = formats.flat_map(|format| format.endings());
+        endings.map(|ending| format!("`{ending}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (streams, files) = (endings(true), endings(false));
+    match files.is_empty() {
+        true => format!("{streams}, and these with `{GZIP}`"),
+        false => format!("{streams}, these with `{GZIP}`, and {files}"),
     }
 }
 
 /// Whether the records of a file can be counted.
 pub fn is_counted(path: &str) -> bool {
-    needs_second_read(path) || Format::of(path).is_some()
+    reading_of(path).is_some()
 }
 
-/// Whether the records of a file cannot be counted while it is hashed, but need a second read.
+/// Counts the records of a file whose format needs a second read of the whole file; `None` if it has another format.
+pub fn count_file(path: &str, file: File, columns: &Columns) -> Option<Result<Profile, ProfileError>> {
+    match reading_of(path) {
+        Some((Reading::File(count), _)) => Some(count(file, columns)),
+        _ => None,
+    }
+}
+
+/// Whether the records of a file need a second read.
 pub fn needs_second_read(path: &str) -> bool {
-    cfg!(feature = "parquet") && without_ending(path, ".parquet").is_some()
+    matches!(reading_of(path), Some((Reading::File(_), _)))
 }
 
 /// The name before an ending, which may be in upper case.
@@ -48,12 +111,14 @@ mod tests {
 
     #[test]
     fn endings_are_known_in_any_case_and_within_gzip() {
-        assert_eq!(Format::of("a/é.csv"), Some((Format::Csv, false)));
-        assert_eq!(Format::of("B.JSONL.Gz"), Some((Format::Json, true)));
-        assert_eq!(Format::of(".ndjson"), Some((Format::Json, false)));
-        for unknown in ["", "csv", "a.csvé", "é", "a.gz", "a.csv.zst", "a.parquet"] {
-            assert_eq!(Format::of(unknown), None, "{unknown}");
+        for (path, is_compressed) in [("a/é.csv", false), ("B.JSONL.Gz", true), (".ndjson", false)] {
+            let found = reading_of(path);
+            assert!(matches!(found, Some((Reading::Stream(_), found)) if found == is_compressed), "{path}");
+        }
+        for unknown in ["", "csv", "a.csvé", "é", "a.gz", "a.csv.zst", "a.parquet.gz"] {
+            assert!(!is_counted(unknown), "{unknown}");
         }
         assert_eq!(is_counted("a.Parquet"), cfg!(feature = "parquet"));
+        assert!(known_endings().starts_with("`.csv`, `.jsonl`, `.ndjson`, "));
     }
 }

@@ -2,7 +2,20 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::format::{Reading, RecordFormat, RecordStream};
 use super::{Cells, Columns, LONGEST_RECORD, Profile, ProfileError};
+
+pub(super) struct JsonLines;
+
+impl RecordFormat for JsonLines {
+    fn endings(&self) -> &'static [&'static str] {
+        &[".jsonl", ".ndjson"]
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::Stream(|columns| Box::new(JsonRecords::new(columns.clone())))
+    }
+}
 
 /// Counts the records of JSON Lines, one object a line, that arrive in pieces.
 pub(super) struct JsonRecords {
@@ -17,8 +30,10 @@ impl JsonRecords {
     pub(super) fn new(columns: Columns) -> Self {
         Self { columns, rest: Vec::new(), line: 0, profile: Profile::default() }
     }
+}
 
-    pub(super) fn push(&mut self, text: &[u8]) -> Result<(), ProfileError> {
+impl RecordStream for JsonRecords {
+    fn push(&mut self, text: &[u8]) -> Result<(), ProfileError> {
         let mut text = text;
         while let Some(end) = memchr::memchr(b'\n', text) {
             let (line, rest) = (&text[..end], &text[end + 1..]);
@@ -38,14 +53,16 @@ impl JsonRecords {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Profile, ProfileError> {
+    fn finish(mut self: Box<Self>) -> Result<Profile, ProfileError> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
             self.count(&rest)?;
         }
         Ok(self.profile)
     }
+}
 
+impl JsonRecords {
     fn count(&mut self, text: &[u8]) -> Result<(), ProfileError> {
         self.line += 1;
         let line = self.line;

@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use super::format::{Reading, RecordFormat};
 use super::{Columns, Profile, ProfileError, sketch};
 use records::{Column, Entry, records};
 use value::{can_be_label, can_be_time};
@@ -24,11 +25,23 @@ use value::{can_be_label, can_be_time};
 /// error like any other.
 pub(super) const THREAD: &str = "parquet";
 
+pub(super) struct Parquet;
+
+impl RecordFormat for Parquet {
+    fn endings(&self) -> &'static [&'static str] {
+        &[".parquet"]
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::File(count)
+    }
+}
+
 /// Counts the records of an open file.
 ///
 /// # Errors
 /// [`ProfileError`], also where the file is damaged.
-pub(super) fn count(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
+fn count(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(THREAD.to_string());
         let thread = thread.spawn_scoped(scope, || read(file, columns)).map_err(|error| damaged(&error))?;
