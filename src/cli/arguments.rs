@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 
 use modelseal_format::digest::{Algorithms, Digest};
 use modelseal_format::display;
 use modelseal_format::manifest;
+use modelseal_verify::report::{RENDERERS, Renderer, renderer};
 
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -18,6 +20,38 @@ pub(super) enum Format {
     Text,
     /// One JSON document, described by a published schema
     Json,
+}
+
+/// How a report is written to standard output.
+#[derive(Clone, Copy)]
+pub(super) struct ReportFormat(pub(super) &'static dyn Renderer);
+
+impl Default for ReportFormat {
+    fn default() -> Self {
+        Self(RENDERERS[0])
+    }
+}
+
+impl std::fmt::Debug for ReportFormat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0.name())
+    }
+}
+
+// `--format`, for the verbs whose result is a report. A doc comment would replace the description of the verb..
+#[derive(Debug, Clone, Args)]
+pub(super) struct Rendering {
+    /// How to print the report
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = RENDERERS[0].name(),
+        value_parser = PossibleValuesParser::new(
+            RENDERERS.map(|renderer| PossibleValue::new(renderer.name()).help(renderer.about()))
+        )
+        .map(|name| ReportFormat(renderer(&name).unwrap_or(RENDERERS[0])))
+    )]
+    pub(super) format: ReportFormat,
 }
 
 /// Which of the sealed digests are computed.

@@ -38,8 +38,8 @@ Examples:
   modelseal build --statement wine.json             run and hash here; sign in another job:
   modelseal build --from-statement wine.json --key keys/ci.key
 
-A recipe with [run] has its command make the artifact anew, unless you say --adopt. The archive appears
-only when it is complete. The same inputs give the same bytes.
+A recipe with [run] has its command make the artifact anew, unless you say --adopt. The archive appears only \
+when it is complete. The same inputs give the same bytes.
 Exit codes: 0 built; 1 an input was refused; 2 could not build.")]
 pub(super) struct Arguments {
     /// The directory of the recipe, or the recipe itself [default: this directory, or one above in the work tree]

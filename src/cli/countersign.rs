@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::Verbosity;
-use super::arguments::Format;
+use super::arguments::ReportFormat;
 use super::error::Hinted;
 use super::output::{complain, print, say, warn};
 use super::policy::previous;
@@ -26,11 +26,11 @@ Examples:
   modelseal countersign wine-1.0.0.tar --key keys/release.key --policy gate.toml
   modelseal verify wine-1.0.0.tar --policy gate.toml       with `signatures = 2`, and who may approve
 
-The archive is read to its end first: what is signed is a release whose files are the sealed
-ones. With --policy it also has to pass that policy, but for the number of signatures, and the
-signer has to be one whose approval counts. The archive itself never changes.
-Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it;
-2 could not run; 3 the policy's answer is inconclusive.")]
+The archive is read to its end first: what is signed is a release whose files are the sealed ones. With \
+--policy it also has to pass that policy, but for the number of signatures, and the signer has to be one \
+whose approval counts. The archive itself never changes.
+Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it; 2 could not \
+run; 3 the policy's answer is inconclusive.")]
 pub(super) struct Arguments {
     /// The release
     #[arg(value_name = "ARCHIVE")]
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             verified = judge(arguments, policy, signers, verbosity)?;
             let Some(release) = verified.accepted() else {
                 say(verbosity, "nothing was signed: the policy does not accept this release");
-                return print_report(verified.report(), Format::Text, verbosity);
+                return print_report(verified.report(), ReportFormat::default(), verbosity);
             };
             release.seal()
         }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Verbosity;
-use super::arguments::Format;
+use super::arguments::{Format, ReportFormat};
 use super::error::style;
 use super::output::{print, say};
 use super::progress::Progress;
@@ -18,7 +18,7 @@ use modelseal_verify::report::{Report, Style, Verdict};
 Examples:
   modelseal drill wine-1.0.0.tar --policy gate.toml
 
-Each copy has one fault and is shown to the real verify; what needs a signature gets one by a throw-away
+Each copy has one fault and is shown to the real verify; what needs a signature gets one by a throw-away \
 key, which counts as a builder for the time of the drill. The release itself is only read.
 Exit codes: 0 nothing got through; 1 something did, or a healthy release was refused; 2 could not run.")]
 pub(super) struct Arguments {
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
                 Some(_) => "the policy refuses a healthy successor of this release, so a drill shows nothing",
             },
         );
-        print_report(refused, arguments.format, verbosity)?;
+        print_report(refused, ReportFormat::default(), verbosity)?;
         return Ok(drilled.verdict().exit_code());
     }
     match arguments.format {

@@ -14,8 +14,8 @@ Examples:
   modelseal keygen -o ~/keys/ci
   modelseal keygen -o ~/keys/release --algorithm p384 --password-file password.txt
 
-The private key can be read by its owner only, and is encrypted if there is a password
-(--password-file, or the variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
+The private key can be read by its owner only, and is encrypted if there is a password (--password-file, or \
+the variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
 pub(super) struct Arguments {
     /// Where to write: PREFIX.key and PREFIX.pub
     #[arg(long, short, value_name = "PREFIX", default_value = "modelseal")]

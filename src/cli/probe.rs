@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Verbosity;
-use super::arguments::Format;
+use super::arguments::Rendering;
 use super::confining::{confine, here};
 use super::output::say;
 use super::policy::previous;
@@ -18,8 +18,8 @@ use crate::live_probe::{Options, accept};
 Examples:
   modelseal probe wine-1.0.0.tar --policy gate.toml
 
-What is run is what [probe.NAME] of the policy says: `command`, `inputs` and `cwd`. The release is verified
-first, as by `verify --policy`, and can only be read; its answers must be those that were sealed. Isolation
+What is run is what [probe.NAME] of the policy says: `command`, `inputs` and `cwd`. The release is verified \
+first, as by `verify --policy`, and can only be read; its answers must be those that were sealed. Isolation \
 is demanded.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive: the command hung, failed or could not start.")]
 pub(super) struct Arguments {
@@ -35,9 +35,8 @@ pub(super) struct Arguments {
     /// Ask without isolation
     #[arg(long)]
     insecure_no_isolation: bool,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    rendering: Rendering,
     #[command(flatten)]
     trusting: Trusting,
 }
@@ -72,5 +71,5 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         },
     )?;
     drop((running, progress));
-    print_report(&report, arguments.format, verbosity)
+    print_report(&report, arguments.rendering.format, verbosity)
 }

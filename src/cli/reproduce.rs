@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Verbosity;
-use super::arguments::{DataPath, Format, data_path, data_paths};
+use super::arguments::{DataPath, Format, ReportFormat, data_path, data_paths};
 use super::confining::{confine, here};
 use super::error::style;
 use super::output::{print, say};
@@ -29,10 +29,10 @@ Examples:
   modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --vary all
   modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --level R2
 
-The release is verified first. Then the sealed command runs in a fresh clone of the sealed commit, and what
+The release is verified first. Then the sealed command runs in a fresh clone of the sealed commit, and what \
 it makes is compared: R0 the same bytes, R1 the same content, R2 the same numbers within the tolerance.
-Exit codes: 0 the demanded level is reached; 1 it is not, or the release is not accepted; 2 could not run;
-3 it was not tried, because something it needs is not there.")]
+Exit codes: 0 the demanded level is reached; 1 it is not, or the release is not accepted; 2 could not run; 3 \
+it was not tried, because something it needs is not there.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
@@ -162,7 +162,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         say(verbosity, &format!("attested in {}", modelseal_format::display::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
-        return print_report(&result.report, arguments.format, verbosity);
+        return print_report(&result.report, ReportFormat::default(), verbosity);
     }
     match arguments.format {
         Format::Json => print(&json::json(&result, &target.shown())?)?,

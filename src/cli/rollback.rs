@@ -18,9 +18,9 @@ Examples:
   modelseal rollback wine-1.0.0.tar --reason 'OPS-1423: 1.1.0 answers wrongly' --key keys/oncall.key
   modelseal verify wine-1.0.0.tar --policy gate.toml --previous wine-1.1.0.tar
 
-A policy refuses a release whose number is lower than that of the previous one, or than
-`min_release`. With this statement beside it, by a signer who `may = [\"rollback\"]`, it is
-accepted until the time is over, and the report says why and by whom.
+A policy refuses a release whose number is lower than that of the previous one, or than `min_release`. With \
+this statement beside it, by a signer who `may = [\"rollback\"]`, it is accepted until the time is over, and \
+the report says why and by whom.
 Exit codes: 0 signed; 1 the release is not what its manifest says; 2 could not run.")]
 pub(super) struct Arguments {
     /// The release to go back to

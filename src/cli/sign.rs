@@ -24,9 +24,9 @@ Examples:
   modelseal sign models/wine --key ci.key --certificate ci.pem --certificate-chain ca.pem
   modelseal sign models/wine --key ci.pub --signer 'pkcs11-tool --sign …'
 
-The signature names every file with its SHA-256, and says nothing of how the model was made:
-that is what `modelseal build` seals. The same model and key give the same bytes. Check it with
-`modelseal verify DIR --signature FILE --key PUB`, or with `model_signing verify`.
+The signature names every file with its SHA-256, and says nothing of how the model was made: that is what \
+`modelseal build` seals. The same model and key give the same bytes. Check it with `modelseal verify DIR \
+--signature FILE --key PUB`, or with `model_signing verify`.
 Exit codes: 0 signed; 1 the model holds what cannot be signed; 2 could not run.")]
 pub(super) struct Arguments {
     /// The model: a directory, or one file

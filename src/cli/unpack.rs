@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Verbosity;
-use super::arguments::{Format, release};
+use super::arguments::{Rendering, release};
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
@@ -43,9 +43,8 @@ pub(super) struct Arguments {
     /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
     #[arg(long)]
     online: bool,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    rendering: Rendering,
     #[command(flatten)]
     trusting: Trusting,
 }
@@ -69,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     options.context = progress.context();
     let verified = unpack(&target, &arguments.output, &options)?;
     drop(progress);
-    let code = print_report(verified.report(), arguments.format, verbosity)?;
+    let code = print_report(verified.report(), arguments.rendering.format, verbosity)?;
     let output = modelseal_format::display::path(&arguments.output);
     if verified.accepted().is_some() {
         say(verbosity, &format!("unpacked to {output}"));

@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::Verbosity;
-use super::arguments::{DataPath, Format, Hash, data_path, data_paths, release};
+use super::arguments::{DataPath, Hash, Rendering, ReportFormat, data_path, data_paths, release};
 use super::error::style;
 use super::output::{print, say};
 use super::policy::previous;
@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::trust_args::Trusting;
 use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
 use modelseal_format::digest::Digest;
-use modelseal_verify::report::{Report, to_json, to_text};
+use modelseal_verify::report::Report;
 use modelseal_verify::verify::{Model, Options, OutsideCheck, Target, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
@@ -28,7 +28,7 @@ Examples:
   modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar
   modelseal verify models/wine --signature model.sig --key acme.pub      any signed model
 
-Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no
+Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no \
 network is opened but for --online, nothing is written.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes.")]
 pub(super) struct Arguments {
@@ -73,9 +73,8 @@ pub(super) struct Arguments {
     /// Files may lie there that nobody signed
     #[arg(long, requires = "signature", help_heading = SIGNED_MODELS)]
     ignore_unsigned_files: bool,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    rendering: Rendering,
     #[command(flatten)]
     trusting: Trusting,
 }
@@ -106,7 +105,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         say(verbosity, &progress.summary());
     }
     drop(progress);
-    print_report(&report, arguments.format, verbosity)
+    print_report(&report, arguments.rendering.format, verbosity)
 }
 
 /// A model and its signature, as the command line names them.
@@ -155,11 +154,15 @@ pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::
 }
 
 /// Prints a report; its verdict is the exit code. Quiet prints the verdict alone.
-pub(super) fn print_report(report: &Report, format: Format, verbosity: Verbosity) -> anyhow::Result<u8> {
-    let text = match format {
-        Format::Json => to_json(report)? + "\n",
-        Format::Text if verbosity.quiet => report.summary() + "\n",
-        Format::Text => to_text(report, style(&std::io::stdout())),
+pub(super) fn print_report(
+    report: &Report,
+    ReportFormat(renderer): ReportFormat,
+    verbosity: Verbosity,
+) -> anyhow::Result<u8> {
+    let brief = if verbosity.quiet { renderer.brief(report) } else { None };
+    let text = match brief {
+        Some(brief) => brief,
+        None => renderer.render(report, style(&std::io::stdout()))?,
     };
     print(&text)?;
     Ok(report.verdict().exit_code())

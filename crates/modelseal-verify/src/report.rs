@@ -4,6 +4,7 @@
 
 pub mod id;
 mod json;
+mod render;
 mod text;
 
 use modelseal_format::digest::Digest;
@@ -11,6 +12,7 @@ use modelseal_format::manifest::{Missing, Model, Origin};
 
 pub use id::{About, CheckId, CheckKind};
 pub use json::to_json;
+pub use render::{RENDERERS, Renderer, renderer};
 pub use text::{Style, to_text};
 
 /// How one check ended.

@@ -13,7 +13,7 @@ use super::super::output::{print, say};
 use super::super::progress::context;
 use super::super::trust_args::{Named, Trusting};
 use super::super::verify::print_report;
-use crate::cli::arguments::Format;
+use crate::cli::arguments::ReportFormat;
 use modelseal_format::archive::write_new;
 use modelseal_format::digest::Digest;
 use modelseal_format::display::toml_string;
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let verified = verify(&target, &options)?;
     let Some(release) = verified.accepted() else {
         say(verbosity, "a policy is written from a release that passes");
-        return print_report(verified.report(), Format::Text, verbosity);
+        return print_report(verified.report(), ReportFormat::default(), verbosity);
     };
     let Some(accepted) = verified.report().signers.first() else { bail!("nobody signed it") };
     let signer = signer_table(&named, accepted, &arguments.output)?;

@@ -1,6 +1,22 @@
 use serde::Serialize;
 
-use super::{Check, Report};
+use super::{Check, Renderer, Report, Style};
+
+pub(super) struct Json;
+
+impl Renderer for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn about(&self) -> &'static str {
+        "One JSON document, described by a published schema"
+    }
+
+    fn render(&self, report: &Report, _: Style) -> serde_json::Result<String> {
+        Ok(to_json(report)? + "\n")
+    }
+}
 
 /// The report as one JSON document; `docs/schema/report.v1.json` describes it.
 pub fn to_json(report: &Report) -> serde_json::Result<String> {

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::id::{BASE, DATA, SIGNATURE};
-use super::{Check, Report, Status, Verdict};
+use super::{Check, Renderer, Report, Status, Verdict};
 use modelseal_format::display::name;
 
 /// Whether to use colours.
@@ -27,6 +27,26 @@ impl Style {
             Status::Fail => self.paint("1;31", text),
             Status::Skip => self.paint("2", text),
         }
+    }
+}
+
+pub(super) struct Text;
+
+impl Renderer for Text {
+    fn name(&self) -> &'static str {
+        "text"
+    }
+
+    fn about(&self) -> &'static str {
+        "For people"
+    }
+
+    fn render(&self, report: &Report, style: Style) -> serde_json::Result<String> {
+        Ok(to_text(report, style))
+    }
+
+    fn brief(&self, report: &Report) -> Option<String> {
+        Some(report.summary() + "\n")
     }
 }
 
