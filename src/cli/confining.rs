@@ -10,7 +10,7 @@ use super::error::Hinted;
 use super::output::warn;
 use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
-use modelseal_build::recipe::Recipe;
+use modelseal_build::recipe::{FILE_NAME, Recipe};
 use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
 use modelseal_format::sign::{local_cache_directory, local_key_directory};
 
@@ -41,7 +41,8 @@ pub(super) fn confine(
     }
     // A file is renamed to its place: a link there is replaced, and one to its directory is followed.
     for directory in written.iter().filter_map(|path| path.parent()) {
-        check_links(directory, &places, |target| places.iter().any(|place| target.starts_with(place)))?;
+        let is_inside = |target: &Path| places.iter().any(|place| target.starts_with(place));
+        check_links(directory, &places, |target| is_inside(target) && !is_of_repository(target))?;
     }
     let is_theirs = |path: &Path| leads_into(path, &places);
     let is_there = |path: &PathBuf| match path.ancestors().find(|above| above.exists()) {
@@ -63,15 +64,49 @@ pub(super) fn confine(
 /// A link where commands can write was perhaps made by a command of an earlier build. Nothing is opened or written by
 /// it that lies elsewhere, or that commands must not change.
 fn check_links(path: &Path, places: &[PathBuf], is_allowed: impl Fn(&Path) -> bool) -> anyhow::Result<()> {
-    let Some((link, target)) = link_of_commands(path, places) else { return Ok(()) };
-    if is_allowed(&target) {
+    let is_theirs = |link: &Path| places.iter().any(|place| link.starts_with(place));
+    match link_of_commands(path, is_theirs) {
+        Some((link, target)) if !is_allowed(&target) => Err(led_elsewhere(path, &link, &target)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a directory in which something is to be written when no command runs: links of any project on the way may be
+/// those of its commands. They are followed within the project, but not into a repository.
+pub(super) fn check_written_to(directory: &Path) -> anyhow::Result<()> {
+    let is_theirs = |link: &Path| link.parent().and_then(project_around).is_some();
+    let Some((link, target)) = link_of_commands(directory, is_theirs) else { return Ok(()) };
+    let project = link.parent().and_then(project_around).unwrap_or_default();
+    if target.starts_with(&project) && !is_of_repository(&target) {
         return Ok(());
     }
-    let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(&link));
+    Err(led_elsewhere(directory, &link, &target))
+}
+
+fn is_of_repository(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == ".git")
+}
+
+/// The directory that a file or directory is in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
+    let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(link));
     let message =
         format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
-    let hint = format!("if that is what you mean, name {}", modelseal_format::display::path(&target));
-    Err(Hinted { message, hint }.into())
+    let hint = format!("if that is what you mean, name {}", modelseal_format::display::path(target));
+    Hinted { message, hint }.into()
+}
+
+/// The work tree that holds a directory, or the directory of the recipe that is found from there.
+pub(super) fn project_around(directory: &Path) -> Option<PathBuf> {
+    let directory = directory.canonicalize().ok()?;
+    match WorkTree::discover(&directory) {
+        Ok(work_tree) => Some(work_tree.root().to_path_buf()),
+        Err(_) => directory.ancestors().find(|above| above.join(FILE_NAME).is_file()).map(Path::to_path_buf),
+    }
 }
 
 /// The working directory, as a place of a project; `None`: it holds the system's programs, as `/` does.

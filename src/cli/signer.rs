@@ -10,10 +10,9 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use super::confining::project_around;
 use super::progress::context;
 use super::signals::cancel;
-use modelseal_build::inputs::WorkTree;
-use modelseal_build::recipe::FILE_NAME;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
     leads_into,
@@ -55,15 +54,6 @@ impl SignerStart {
         let projects: Vec<PathBuf> = directories.filter_map(project_around).collect();
         let scope = Scope { projects: projects.clone(), ..Scope::default() };
         Ok(Self { confinement: Confinement::new(scope)?, writable: projects, caches: None })
-    }
-}
-
-/// The work tree that holds a directory, or the directory of the recipe that is found from there.
-fn project_around(directory: &Path) -> Option<PathBuf> {
-    let directory = directory.canonicalize().ok()?;
-    match WorkTree::discover(&directory) {
-        Ok(work_tree) => Some(work_tree.root().to_path_buf()),
-        Err(_) => directory.ancestors().find(|above| above.join(FILE_NAME).is_file()).map(Path::to_path_buf),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::hostile_projects::{RUN, project};
+use crate::hostile_projects::{RUN, build, build_with, project};
 use crate::support::project::Project;
 use crate::support::run::Outcome;
 
@@ -157,4 +157,109 @@ fn files_that_links_bring_in_from_outside_are_named() {
     fs::remove_file(project.at("model")).expect("removes");
     project.write("model/own", "own");
     assert_eq!(outside().1, serde_json::Value::Null);
+}
+
+/// A command that replaces these files, and says which of them it could not write to.
+fn replacing(files: &str) -> String {
+    format!(
+        "mkdir -p model; echo a > model/w\nfor file in {files}; do echo evil > $file || echo GUARDED $file; done\n"
+    )
+}
+
+#[test]
+fn files_that_options_of_git_aliases_name_are_guarded() {
+    let project = project(RUN, &replacing("ignored/x ignored/o ignored/c ignored/b"));
+    fs::create_dir(project.at("ignored")).expect("creates");
+    for name in ["x", "o", "c", "b", "plain"] {
+        project.write(&format!("ignored/{name}"), "#!/bin/sh\n");
+    }
+    for (alias, line) in [
+        ("dt", "difftool -y --extcmd=./ignored/x"),
+        ("og", "grep -O./ignored/o sealed"),
+        ("lc", "-c core.pager=./ignored/c -p log"),
+        ("rb", "rebase -f --exec 'sh ignored/b' HEAD~1"),
+        ("st", "status -- ignored/plain"),
+    ] {
+        project.git(&["config", &format!("alias.{alias}"), line]);
+    }
+    let outcome = build(&project, &[]);
+    for name in ["x", "o", "c", "b"] {
+        outcome.says(&format!("GUARDED ignored/{name}"));
+    }
+    project.write("run.sh", replacing("ignored/plain"));
+    project.commit();
+    let outcome = build(&project, &["--force"]);
+    assert!(!outcome.all().contains("GUARDED"), "{}", outcome.all());
+}
+
+#[test]
+fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
+    let project =
+        project(RUN, &replacing("ignored/a ignored/b ignored/c ignored/d py/bin/python3 py/lib/os.py"));
+    for path in ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "py/bin/python3", "py/lib/os.py"] {
+        fs::create_dir_all(project.at(path).parent().expect("a parent")).expect("creates");
+        project.write(path, "honest\n");
+    }
+    for directory in ["bin", "venv/bin"] {
+        fs::create_dir_all(project.at(directory)).expect("creates");
+    }
+    fs::create_dir_all(project.home().join("bin")).expect("creates");
+    symlink("../ignored/a", project.at("bin/a-tool")).expect("links");
+    symlink("b", project.at("ignored/chain")).expect("links");
+    symlink(project.at("ignored/chain"), project.home().join("bin/b-tool")).expect("links");
+    symlink("ignored", project.at("lnk")).expect("links");
+    symlink(project.at("lnk/c"), project.home().join("bin/c-tool")).expect("links");
+    project.write("venv/pyvenv.cfg", format!("home = {}\n", project.at("py/bin").display()));
+    symlink(project.at("py/bin/python3"), project.at("venv/bin/python3")).expect("links");
+    symlink("../../ignored/d", project.at("venv/bin/d-tool")).expect("links");
+    project.write(".gitignore", "ignored\nbin\nvenv\npy\nlnk\nmodel\ndist\n");
+    project.commit();
+    let system = std::env::var("PATH").expect("a path");
+    let environment = project.at("venv").display().to_string();
+    let path = format!(
+        "{environment}/bin:{}:{}/bin:{system}",
+        project.at("bin").display(),
+        project.home().display()
+    );
+    let outcome = build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
+    for file in ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "py/bin/python3", "py/lib/os.py"] {
+        outcome.says(&format!("GUARDED {file}"));
+    }
+}
+
+#[test]
+fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
+    let makes = "mkdir -p model; echo a > model/w; mkdir ignored; mkdir quoted; (echo evil > quoted/git) || echo GUARDED\n";
+    let project = project(RUN, makes);
+    let system = std::env::var("PATH").expect("a path");
+    let missing = format!("{}/ignored/../quoted:{system}", project.at("").display());
+    build_with(&project, &[("PATH", missing)], &[]).says("GUARDED");
+    // The home that bash puts there is the work tree's parent.
+    let tilde = format!("~/project/quoted:{system}");
+    let key = project.key();
+    let run = project.modelseal(&["build", "--force", "--key", &key]).home(project.root());
+    run.env("PATH", tilde).run().says("GUARDED");
+    assert!(!project.at("quoted/git").exists());
+}
+
+#[test]
+fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    project.modelseal(&["build", "--key", &project.key()]).expect(0);
+    symlink(".git", project.at("ignored")).expect("links");
+    let public = project.public_key();
+    for arguments in [
+        &["unpack", "dist/m-1.tar", "-o", "ignored/hooks", "--key", &public][..],
+        &["build", "--force", "--key", &project.key(), "-o", "ignored/x.tar"],
+        &["policy", "init", "dist/m-1.tar", "--key", &public, "-o", "ignored/gate.toml"],
+        &["keygen", "-o", "ignored/k"],
+        &["sign", "model", "--key", &project.key(), "--signature", "ignored/s"],
+    ] {
+        let outcome = project.modelseal(arguments).run();
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
+        outcome.says("a link that a command of the project can have made");
+    }
+    for name in ["hooks/w", "x.tar", "gate.toml", "k.key", "s"] {
+        assert!(!project.at(".git").join(name).exists(), "{name}");
+    }
 }

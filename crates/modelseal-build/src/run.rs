@@ -35,7 +35,7 @@ pub use scratch::Scratch;
 pub use scratch::remove_all;
 pub use set_aside::{make_accessible, set_aside};
 pub use sockets::is_open;
-pub use trail::Trail;
+pub use trail::{Trail, without_dots};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -177,7 +177,7 @@ fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<Strin
     let work_tree = resolve(work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root()))?;
     let root = resolve(artifact.root())?;
     // If the recipe itself names a place elsewhere, no link leads there.
-    let named = without_dots(&resolve(recipe.directory())?.join(recipe.tables.artifact.path.get_ref()));
+    let named = run::without_dots(&resolve(recipe.directory())?.join(recipe.tables.artifact.path.get_ref()));
     if named.starts_with(&work_tree) && !root.starts_with(&work_tree) {
         return Ok(vec![".".to_string()]);
     }
@@ -206,18 +206,6 @@ pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
             Some(format!("{} files come {}: {shown}{more}", several.len(), from.replace("ships", "ship")))
         }
     }
-}
-
-/// The path that is written, whatever links lie on it.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => _ = plain.pop(),
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 /// Refuses a file that leads to something for which `refusal` has a reason.

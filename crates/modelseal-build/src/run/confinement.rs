@@ -345,12 +345,10 @@ pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
     Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
 }
 
-/// The first link of a path that lies in one of these directories, which have their links resolved, and where the path
-/// leads; `None`: there is no such link.
-pub fn link_of_commands(path: &Path, directories: &[PathBuf]) -> Option<(PathBuf, PathBuf)> {
+/// The first link on the way of a path that a command can have made, and where the path leads; `None` if there is none.
+pub fn link_of_commands(path: &Path, is_theirs: impl Fn(&Path) -> bool) -> Option<(PathBuf, PathBuf)> {
     let (Ok((trail, missing)) | Err((trail, missing))) =
         Trail::as_far_as_it_leads(path).map_err(|(trail, _)| (trail, None));
-    let is_theirs = |link: &Path| directories.iter().any(|directory| link.starts_with(directory));
     let link = trail.links().map(|(link, _)| link).find(|link| is_theirs(link))?.to_path_buf();
     let end = missing.map_or(trail.end().to_path_buf(), |missing| missing.place);
     Some((link, end))

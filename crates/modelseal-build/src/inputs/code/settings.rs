@@ -56,6 +56,10 @@ const NAMES: [&str; 12] = [
 /// In how many directories that one value names its files are looked for.
 const DIRECTORIES: usize = 32;
 
+/// Options of commands of git whose value is a program or a setting. The long ones may be cut short.
+const LONG_OPTIONS: [&str; 7] = ["--con", "--exe", "--ext", "--ope", "--rec", "--too", "--upl"];
+const SHORT_OPTIONS: [&str; 5] = ["-c", "-O", "-t", "-u", "-x"];
+
 /// How a command names the work tree.
 const ROOTS: [&str; 6] = [
     "$(git rev-parse --show-toplevel)",
@@ -148,9 +152,9 @@ impl Setting {
     /// What it names in a work tree, with the directories around which git looks for it.
     pub(super) fn names(&self, root: &Path, repository: [&Path; 2]) -> Named {
         let mut named = Named::default();
-        // What follows the name of a command of git is its argument.
+        // What follows the name of a command of git is its argument, unless an option lets it run a program.
         let is_of_git = self.section() == "alias" && !self.value.trim_start().starts_with('!');
-        if is_of_git || NAMES.contains(&self.last()) && !self.is_alias() {
+        if is_of_git && !runs_programs(&self.value) || NAMES.contains(&self.last()) && !self.is_alias() {
             return named;
         }
         // As scripts find the work tree from wherever git starts them.
@@ -216,6 +220,17 @@ fn environment_of(program: &Path) -> Option<PathBuf> {
     let root = program.parent().filter(|directory| directory.ends_with("bin"))?.parent()?;
     let is_one = ["pyvenv.cfg", "conda-meta"].iter().any(|mark| root.join(mark).exists());
     is_one.then(|| root.to_path_buf())
+}
+
+/// Whether an alias of a command of git has an option by which that runs a program or takes a setting.
+fn runs_programs(alias: &str) -> bool {
+    let plain = alias.replace(is_quote, " ");
+    let mut words = plain.split_whitespace();
+    words.any(|word| {
+        let is_long = LONG_OPTIONS.iter().any(|option| word.starts_with(option));
+        let is_short = !word.starts_with("--") && SHORT_OPTIONS.iter().any(|option| word.starts_with(option));
+        is_long || is_short
+    })
 }
 
 /// A path that begins with the caller's home.
