@@ -36,13 +36,15 @@ pub(super) fn confine(
     // What builds remember lies in a directory that a command must not make first either, if it could.
     let places =
         projects.iter().chain(&allowed).filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
+    let is_of_commands = |link: &Path| places.iter().any(|place| link.starts_with(place));
     for path in &allowed {
-        check_links(path, &places, |_| false)?;
+        if let Some((link, target)) = link_of_commands(path, is_of_commands) {
+            return Err(led_elsewhere(path, &link, &target));
+        }
     }
-    // A file is renamed to its place: a link there is replaced, and one to its directory is followed.
-    for directory in written.iter().filter_map(|path| path.parent()) {
+    for path in &written {
         let is_inside = |target: &Path| places.iter().any(|place| target.starts_with(place));
-        check_links(directory, &places, |target| is_inside(target) && !is_of_repository(target))?;
+        check_link_of_directory(path, is_of_commands, |_, target| is_inside(target))?;
     }
     let is_theirs = |path: &Path| leads_into(path, &places);
     let is_there = |path: &PathBuf| match path.ancestors().find(|above| above.exists()) {
@@ -61,37 +63,36 @@ pub(super) fn confine(
     })?)
 }
 
-/// A link where commands can write was perhaps made by a command of an earlier build. Nothing is opened or written by
-/// it that lies elsewhere, or that commands must not change.
-fn check_links(path: &Path, places: &[PathBuf], is_allowed: impl Fn(&Path) -> bool) -> anyhow::Result<()> {
-    let is_theirs = |link: &Path| places.iter().any(|place| link.starts_with(place));
-    match link_of_commands(path, is_theirs) {
-        Some((link, target)) if !is_allowed(&target) => Err(led_elsewhere(path, &link, &target)),
-        _ => Ok(()),
-    }
+/// Checks the path of a file that is to be written when no command runs: links of any project on the way can have been
+/// made by its commands. They are followed within the project, but not into a repository.
+pub(super) fn check_written_to(path: &Path) -> anyhow::Result<()> {
+    let is_of_commands = |link: &Path| link.parent().and_then(project_around).is_some();
+    check_link_of_directory(path, is_of_commands, |link, target| {
+        link.parent().and_then(project_around).is_some_and(|project| target.starts_with(project))
+    })
 }
 
-/// Checks a directory in which something is to be written when no command runs: links of any project on the way may be
-/// those of its commands. They are followed within the project, but not into a repository.
-pub(super) fn check_written_to(directory: &Path) -> anyhow::Result<()> {
-    let is_theirs = |link: &Path| link.parent().and_then(project_around).is_some();
-    let Some((link, target)) = link_of_commands(directory, is_theirs) else { return Ok(()) };
-    let project = link.parent().and_then(project_around).unwrap_or_default();
-    if target.starts_with(&project) && !is_of_repository(&target) {
-        return Ok(());
+/// Checks the directory of a file that is to be written. The file is renamed to its place: a link there is replaced, and
+/// one on the way is followed. `is_inside` gets a link and its target.
+fn check_link_of_directory(
+    path: &Path,
+    is_of_commands: impl Fn(&Path) -> bool,
+    is_inside: impl Fn(&Path, &Path) -> bool,
+) -> anyhow::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match link_of_commands(directory, is_of_commands) {
+        Some((link, target)) if !is_inside(&link, &target) || is_of_repository(&target) => {
+            Err(led_elsewhere(path, &link, &target.join(path.file_name().unwrap_or_default())))
+        }
+        _ => Ok(()),
     }
-    Err(led_elsewhere(directory, &link, &target))
 }
 
 fn is_of_repository(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == ".git")
 }
 
-/// The directory that a file or directory is in.
-pub(super) fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
+/// A link where commands can write can be one that a command of an earlier build has made.
 fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
     let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(link));
     let message =

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Verbosity;
 use super::arguments::ReportFormat;
-use super::confining::{check_written_to, directory_of};
+use super::confining::check_written_to;
 use super::error::Hinted;
 use super::output::{complain, print, say, warn};
 use super::policy::previous;
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
-    check_written_to(directory_of(&arguments.archive))?;
+    check_written_to(&arguments.archive)?;
     let key = arguments.signing.prepare(verbosity)?;
     let trusting = Trusting::default();
     let mut policy = arguments.policy.as_ref().map(|path| trusting.with_policy(path)).transpose()?;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Verbosity;
-use super::confining::{check_written_to, directory_of};
+use super::confining::check_written_to;
 use super::keys::{key_paths, read_password_file};
 use super::output::{print, say, warn};
 use modelseal_build::inputs::WorkTree;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
     })?;
     let (private, public) = key_paths(&arguments.output);
-    check_written_to(directory_of(&private))?;
+    check_written_to(&private)?;
     write_key_pair(&key, &private, &public, password.as_ref())?;
     let directory =
         private.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Verbosity;
-use super::confining::{check_written_to, directory_of};
+use super::confining::check_written_to;
 use super::countersign::{read_archive, signed};
 use super::output::{print, warn};
 use super::signing::Signing;
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
-    check_written_to(directory_of(&arguments.archive))?;
+    check_written_to(&arguments.archive)?;
     let reason = arguments.reason.trim();
     if reason.is_empty() || reason.len() > 1000 {
         bail!("`--reason` needs a reason, in at most 1,000 bytes");

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::Verbosity;
-use super::confining::{check_written_to, directory_of};
+use super::confining::check_written_to;
 use super::error::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             PathBuf::from(path)
         }
     };
-    check_written_to(directory_of(&signature))?;
+    check_written_to(&signature)?;
     let mut leave_out = ignored(model, &arguments.ignore_path)?;
     if model.is_dir() {
         // The reference tool leaves these out whatever a signature says; so that nobody is deceived, it says so.

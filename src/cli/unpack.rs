@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Verbosity;
 use super::arguments::{Rendering, release};
-use super::confining::{check_written_to, directory_of};
+use super::confining::check_written_to;
 use super::output::say;
 use super::policy::previous;
 use super::progress::Progress;
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     options.policy = policy.as_ref();
     options.previous = previous.as_ref();
     options.context = progress.context();
-    check_written_to(directory_of(&arguments.output))?;
+    check_written_to(&arguments.output)?;
     let verified = unpack(&target, &arguments.output, &options)?;
     drop(progress);
     let code = print_report(verified.report(), arguments.rendering.format, verbosity)?;

@@ -168,9 +168,10 @@ fn replacing(files: &str) -> String {
 
 #[test]
 fn files_that_options_of_git_aliases_name_are_guarded() {
-    let project = project(RUN, &replacing("ignored/x ignored/o ignored/c ignored/b"));
-    fs::create_dir(project.at("ignored")).expect("creates");
-    for name in ["x", "o", "c", "b", "plain"] {
+    let named = ["x", "o", "c", "b", "r", "f", "e/git-hi"];
+    let project = project(RUN, &replacing(&named.map(|name| format!("ignored/{name}")).join(" ")));
+    fs::create_dir_all(project.at("ignored/e")).expect("creates");
+    for name in named.iter().chain(&["plain"]) {
         project.write(&format!("ignored/{name}"), "#!/bin/sh\n");
     }
     for (alias, line) in [
@@ -178,12 +179,15 @@ fn files_that_options_of_git_aliases_name_are_guarded() {
         ("og", "grep -O./ignored/o sealed"),
         ("lc", "-c core.pager=./ignored/c -p log"),
         ("rb", "rebase -f --exec 'sh ignored/b' HEAD~1"),
+        ("br", "bisect run ./ignored/r"),
+        ("sf", "submodule foreach --quiet 'sh $toplevel/x; ignored/f'"),
+        ("hi", "--exec-path=ignored/e hi"),
         ("st", "status -- ignored/plain"),
     ] {
         project.git(&["config", &format!("alias.{alias}"), line]);
     }
     let outcome = build(&project, &[]);
-    for name in ["x", "o", "c", "b"] {
+    for name in named {
         outcome.says(&format!("GUARDED ignored/{name}"));
     }
     project.write("run.sh", replacing("ignored/plain"));
@@ -192,15 +196,25 @@ fn files_that_options_of_git_aliases_name_are_guarded() {
     assert!(!outcome.all().contains("GUARDED"), "{}", outcome.all());
 }
 
+/// What programs and the active environment consist of by links.
+const GUARDED: [&str; 7] = [
+    "ignored/a",
+    "ignored/b",
+    "ignored/c",
+    "ignored/d",
+    "ignored/packages/x.pth",
+    "py/bin/python3",
+    "py/lib/os.py",
+];
+
 #[test]
 fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
-    let project =
-        project(RUN, &replacing("ignored/a ignored/b ignored/c ignored/d py/bin/python3 py/lib/os.py"));
-    for path in ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "py/bin/python3", "py/lib/os.py"] {
+    let project = project(RUN, &replacing(&GUARDED.join(" ")));
+    for path in GUARDED {
         fs::create_dir_all(project.at(path).parent().expect("a parent")).expect("creates");
         project.write(path, "honest\n");
     }
-    for directory in ["bin", "venv/bin"] {
+    for directory in ["bin", "venv/bin", "venv/lib/python3.13"] {
         fs::create_dir_all(project.at(directory)).expect("creates");
     }
     fs::create_dir_all(project.home().join("bin")).expect("creates");
@@ -212,6 +226,7 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
     project.write("venv/pyvenv.cfg", format!("home = {}\n", project.at("py/bin").display()));
     symlink(project.at("py/bin/python3"), project.at("venv/bin/python3")).expect("links");
     symlink("../../ignored/d", project.at("venv/bin/d-tool")).expect("links");
+    symlink(project.at("ignored/packages"), project.at("venv/lib/python3.13/site-packages")).expect("links");
     project.write(".gitignore", "ignored\nbin\nvenv\npy\nlnk\nmodel\ndist\n");
     project.commit();
     let system = std::env::var("PATH").expect("a path");
@@ -222,7 +237,7 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
         project.home().display()
     );
     let outcome = build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
-    for file in ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "py/bin/python3", "py/lib/os.py"] {
+    for file in GUARDED {
         outcome.says(&format!("GUARDED {file}"));
     }
 }
@@ -258,6 +273,10 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
         let outcome = project.modelseal(arguments).run();
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
         outcome.says("a link that a command of the project can have made");
+        // The hint is the path to name, with the file.
+        let hint = outcome.stderr.lines().find(|line| line.contains("hint: ")).expect("a hint");
+        let file = arguments.iter().find_map(|argument| argument.strip_prefix("ignored/")).expect("a path");
+        assert!(hint.trim_matches('`').contains(&format!(".git/{file}")), "{hint}");
     }
     for name in ["hooks/w", "x.tar", "gate.toml", "k.key", "s"] {
         assert!(!project.at(".git").join(name).exists(), "{name}");

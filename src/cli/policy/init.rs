@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::super::Verbosity;
-use super::super::confining::{check_written_to, directory_of};
+use super::super::confining::check_written_to;
 use super::super::error::Hinted;
 use super::super::output::{print, say};
 use super::super::progress::context;
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             Hinted { message, hint: "`-o FILE` writes the policy to another file".to_string() }.into()
         );
     }
-    check_written_to(directory_of(&arguments.output))?;
+    check_written_to(&arguments.output)?;
     let signers = arguments.trusting.signers()?;
     let mut options = Options::new(&signers);
     options.context = context();

@@ -192,6 +192,7 @@ impl Toolchain {
         self.places.insert(root.clone());
         self.add_programs(&root.join("bin"), by_project);
         self.add_root(&root, false);
+        self.guard_linked_packages(&root);
         if by_project || self.is_of_project(&root) {
             return;
         }
@@ -211,6 +212,15 @@ impl Toolchain {
         let parts = MARKS.iter().chain(&CODE_PARTS).chain(&OTHER_PARTS);
         let parts = parts.map(|part| root.join(part)).filter(|part| part.exists());
         self.guarded.extend(parts);
+    }
+
+    /// Directories of packages to which a link of the environment leads. A single package that is a link is installed
+    /// from its source, which commands may change.
+    fn guard_linked_packages(&mut self, environment: &Path) {
+        for directory in directories_of_packages(environment) {
+            let leads = self.follow(&directory);
+            self.guarded.extend(leads.map(|leads| leads.end));
+        }
     }
 
     fn add_managers(&mut self) {
@@ -307,13 +317,23 @@ fn base_of(settings: &str) -> Option<PathBuf> {
 
 /// Directories that Python adds to where it looks for packages: installed as links to their source.
 fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
-    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
-    let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
-    let files = versions.flat_map(|packages| entries(&packages)).map(|entry| entry.path());
-    let files = files.filter(|path| path.extension() == Some(OsStr::new("pth")));
+    let files = directories_of_packages(environment).into_iter().flat_map(|packages| {
+        let files = entries(&packages).map(|entry| entry.path());
+        files.filter(|path| path.extension() == Some(OsStr::new("pth"))).collect::<Vec<_>>()
+    });
     let texts = files.filter_map(|path| read_settings(&path));
     let lines = |text: String| text.lines().map(|line| PathBuf::from(line.trim())).collect::<Vec<_>>();
     texts.flat_map(lines).filter(|path| path.is_absolute() && path.is_dir()).collect()
+}
+
+/// Where the packages of an environment are, for each version of Python.
+fn directories_of_packages(environment: &Path) -> Vec<PathBuf> {
+    let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
+    versions.filter(|packages| packages.is_dir()).collect()
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
 #[cfg(test)]

@@ -56,9 +56,15 @@ const NAMES: [&str; 12] = [
 /// In how many directories that one value names its files are looked for.
 const DIRECTORIES: usize = 32;
 
-/// Options of commands of git whose value is a program or a setting. The long ones may be cut short.
+/// Options of commands of git whose value is a program, a directory of programs or a setting. The long ones may be cut short.
 const LONG_OPTIONS: [&str; 7] = ["--con", "--exe", "--ext", "--ope", "--rec", "--too", "--upl"];
 const SHORT_OPTIONS: [&str; 5] = ["-c", "-O", "-t", "-u", "-x"];
+
+/// The option of git that names a directory of programs.
+const EXEC_PATH: &str = "--exec-path=";
+
+/// Arguments of `git bisect` and `git submodule` that a command follows.
+const BEFORE_COMMANDS: [&str; 2] = ["foreach", "run"];
 
 /// How a command names the work tree.
 const ROOTS: [&str; 6] = [
@@ -179,7 +185,8 @@ impl Setting {
         let around: Vec<&Path> = around.collect();
         for word in &words {
             let beside = around.iter().map(|directory| directory.join(word)).chain(at_home(word));
-            named.there.extend(beside.filter(|path| path.is_file()));
+            let holds_programs = self.is_alias() && value.contains(EXEC_PATH);
+            named.there.extend(beside.filter(|path| path.is_file() || holds_programs && path.is_dir()));
         }
         // What a program of an environment runs lies beside it.
         let environments =
@@ -222,14 +229,14 @@ fn environment_of(program: &Path) -> Option<PathBuf> {
     is_one.then(|| root.to_path_buf())
 }
 
-/// Whether an alias of a command of git has an option by which that runs a program or takes a setting.
+/// Whether an alias of a command of git makes that run a program or take a setting.
 fn runs_programs(alias: &str) -> bool {
     let plain = alias.replace(is_quote, " ");
     let mut words = plain.split_whitespace();
     words.any(|word| {
         let is_long = LONG_OPTIONS.iter().any(|option| word.starts_with(option));
         let is_short = !word.starts_with("--") && SHORT_OPTIONS.iter().any(|option| word.starts_with(option));
-        is_long || is_short
+        is_long || is_short || BEFORE_COMMANDS.contains(&word)
     })
 }
 
