@@ -1,7 +1,7 @@
-//! The canonical archive: one tar byte string for one sealed content.
+//! The canonical archive: exactly one tar byte string for each sealed content.
 //!
-//! This room knows paths, sizes and bytes. What they mean, and who signed them, it does not know. No
-//! tar parser is trusted: reading compares every header with the one that writing would have made.
+//! This module knows paths, sizes and bytes. It does not know what they mean or who signed them. It trusts no tar
+//! parser: the reader compares every header with the one that the writer would have produced.
 
 mod deflate;
 mod flushing;
@@ -21,7 +21,7 @@ pub use output::{ArchiveFile, Outcome, Reservation, write_new, write_whole};
 pub use read::{ArchiveReader, SealEntry};
 pub use write::ArchiveWriter;
 
-/// How the archive's bytes are transported. The identity of a release does not depend on it.
+/// How the archive's bytes are compressed for transport. The identity of a release does not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     #[default]
@@ -31,7 +31,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What is added to `NAME-VERSION.tar`.
+    /// The suffix added to `NAME-VERSION.tar`.
     pub fn ending(self) -> &'static str {
         match self {
             Compression::None => "",
@@ -44,23 +44,23 @@ impl Compression {
 /// One file of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Relative to the archive's one directory.
+    /// Relative to the archive's single top-level directory.
     pub path: &'a str,
     /// In bytes.
     pub size: u64,
     pub executable: bool,
 }
 
-/// What every entry of one archive shares.
+/// The values that all entries of one archive share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// `NAME-VERSION`.
     pub directory: String,
-    /// Seconds since 1970: the modification time of every entry.
+    /// The modification time of every entry, in seconds since 1970.
     pub epoch: u64,
 }
 
-/// Why bytes are not an archive of ours.
+/// Why bytes are not an archive that modelseal writes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -90,12 +90,12 @@ pub enum ReadError {
     Io(#[source] std::io::Error),
 }
 
-/// What stood where a header was expected.
+/// What the reader found where it expected a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// Another name.
+    /// A header with another name.
     Name(String),
-    /// The right name, other fields.
+    /// The right name with other fields.
     Fields,
     /// The zeros that end an archive.
     End,

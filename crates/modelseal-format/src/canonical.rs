@@ -1,4 +1,4 @@
-//! What is signed and sealed, as bytes that are written whenever they are needed.
+//! Signed and sealed content as bytes that are generated whenever they are needed.
 
 use std::io::{self, Write};
 
@@ -6,20 +6,20 @@ use sha2::Digest as _;
 
 use crate::digest::Digest;
 
-/// JSON and base64 are written in many small pieces; this many bytes of them go on together.
+/// Size of the write buffer in bytes. JSON and base64 are written in many small pieces, which this buffer collects.
 pub const BUFFER: usize = 64 << 10;
 
-/// Bytes that can be written as often as they are needed, always the same.
+/// A byte string that can be written any number of times and is always the same.
 ///
-/// The text of a manifest takes several times the memory of the manifest, so nobody keeps it (docs/decisions/0026).
+/// The text of a manifest takes several times the memory of the manifest, so it is never kept (docs/decisions/0026).
 pub trait Canonical {
     /// Writes all of it.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     fn write_to(&self, output: &mut dyn Write) -> io::Result<()>;
 
-    /// In bytes. Where nobody has counted them, they are written for that.
+    /// Length in bytes. If the length is not known, all bytes are written to count them.
     fn length(&self) -> u64 {
         let mut count = Count(0);
         // Counting does not fail.
@@ -38,7 +38,7 @@ pub trait Canonical {
         self.measure().1
     }
 
-    /// Its length and its SHA-256.
+    /// The length in bytes and the SHA-256.
     fn measure(&self) -> (u64, Digest) {
         let mut hashing = Hashing { hasher: sha2::Sha256::new(), length: 0 };
         // Hashing does not fail.
@@ -77,7 +77,7 @@ impl<D: Canonical + ?Sized> Canonical for &D {
     }
 }
 
-/// A document whose length somebody has counted.
+/// A document together with its known length in bytes.
 pub struct Counted<D> {
     pub document: D,
     pub length: u64,
@@ -115,7 +115,7 @@ impl Write for Count {
 /// Hashes what is written to it.
 pub(crate) struct Hashing<H> {
     pub(crate) hasher: H,
-    /// How many bytes that were.
+    /// Number of bytes written.
     pub(crate) length: u64,
 }
 
@@ -135,7 +135,7 @@ impl<H: sha2::digest::Update> Write for Hashing<H> {
 mod tests {
     use super::*;
 
-    /// So many times the same word.
+    /// The same word, repeated this many times.
     struct Words(usize);
 
     impl Canonical for Words {

@@ -1,4 +1,4 @@
-//! What long operations get from their caller: the time, a listener for progress, a way to stop them, and threads.
+//! What a caller passes to long operations: the time, a progress listener, a way to cancel, and threads.
 
 mod cancel;
 mod threads;
@@ -12,12 +12,12 @@ pub use cancel::{Busy, Cancel, Unfinished, is_cancelled};
 pub(crate) use threads::ThreadBudget;
 pub use threads::threads;
 
-/// Receives how far an operation has come.
+/// Receives the progress of an operation.
 pub trait Progress: Send + Sync {
-    /// This many more bytes are going to be read.
+    /// Announces that this many more bytes are going to be read.
     fn expect(&self, _bytes: u64) {}
 
-    /// This many more bytes were read.
+    /// Reports that this many more bytes were read.
     fn advance(&self, bytes: u64);
 }
 
@@ -27,10 +27,10 @@ impl Progress for NoProgress {
     fn advance(&self, _: u64) {}
 }
 
-/// The circumstances of an operation. A clone shares progress, cancellation and threads with its original.
+/// The environment of an operation. A clone shares progress, cancellation and threads with the original.
 #[derive(Clone)]
 pub struct Context {
-    /// The time at which ages, validity and expiry are judged.
+    /// The time against which ages, validity and expiry are checked.
     pub now: Timestamp,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
@@ -38,14 +38,14 @@ pub struct Context {
 }
 
 impl Default for Context {
-    /// The current time; nobody is told of progress, and nothing cancels.
+    /// The current time, without progress reports and without cancellation.
     fn default() -> Self {
         Self::at(Timestamp::now())
     }
 }
 
 impl Context {
-    /// As [`Self::default`], at another time.
+    /// Like [`Self::default`], at another time.
     pub fn at(now: Timestamp) -> Self {
         Self {
             now,
@@ -65,7 +65,7 @@ impl Context {
         Self { cancel, ..self }
     }
 
-    /// The same circumstances for work of which nobody is told how far it has come.
+    /// The same environment without progress reports.
     #[must_use]
     pub fn without_progress(&self) -> Self {
         Self { progress: Arc::new(NoProgress), ..self.clone() }
@@ -83,10 +83,10 @@ impl Context {
         &self.cancel
     }
 
-    /// Long operations ask this between two chunks.
+    /// Checks for cancellation. Long operations call this between two chunks.
     ///
     /// # Errors
-    /// One for which [`is_cancelled`] is true, if the operation is to stop.
+    /// An error for which [`is_cancelled`] is true, if the operation must stop.
     pub fn check(&self) -> io::Result<()> {
         self.cancel.check()
     }

@@ -1,7 +1,7 @@
 //! Digests: SHA-256 and BLAKE3 of a file in one read, and the walk over a directory.
 //!
-//! This room knows nothing of manifests, keys or archives. It opens files without following links,
-//! never blocks on a FIFO, and notices when a file changes while it is read.
+//! This module knows nothing of manifests, keys or archives. It opens files without following links, never blocks on a
+//! FIFO, and detects when a file changes while it is being read.
 
 mod algorithm;
 mod batch;
@@ -27,17 +27,17 @@ pub use tee::{Consumer, read_through};
 pub use tee::{Memory, fill};
 pub use tree::{EntryKind, Symlinks, Tree, TreeEntry, directory_hash, walk};
 
-/// Why a file or a directory could not be read as it should be.
+/// Why a file or a directory could not be read as required.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("cannot read {}", crate::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
     /// A FIFO, socket, device, directory or link where a regular file is needed.
     #[error("{} is {kind}, not a regular file", crate::display::path(path))]
     NotRegular { path: PathBuf, kind: &'static str },
-    /// The file was written to, replaced or cut while it was being read.
+    /// The file was modified, replaced or truncated while it was being read.
     #[error("{} changed while it was being read", crate::display::path(path))]
     Changed { path: PathBuf },
     /// A chain of links that leads back into itself.

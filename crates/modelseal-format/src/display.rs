@@ -1,30 +1,30 @@
-//! How names, numbers and digests are shown to a person.
+//! Formats names, numbers and digests for people.
 //!
-//! Names come from archives, directories and repositories that nobody vouches for, so whatever could
-//! move the cursor, reorder the line or begin a new one is escaped.
+//! Names come from archives, directories and repositories that are not trusted. Every character that could move the
+//! cursor, reorder the line or begin a new line is therefore escaped.
 
 use std::fmt;
 use std::path::Path;
 
-/// A path between back-ticks, escaped, without the `./` that says nothing.
+/// A path between back-ticks, escaped, without a redundant leading `./`.
 pub fn path(path: &Path) -> String {
     name(
         &path.strip_prefix("./").ok().filter(|rest| *rest != Path::new("")).unwrap_or(path).to_string_lossy(),
     )
 }
 
-/// Any untrusted name between back-ticks, escaped; of more than the longest path, the beginning.
+/// An untrusted name between back-ticks, escaped. A name longer than the longest path is truncated.
 pub fn name(name: &str) -> String {
     format!("`{}`", escape(name).replace('`', "\\u{60}"))
 }
 
-/// What somebody else's code says about somebody else's text, which it may quote: escaped; of more than the longest
-/// path, the beginning.
+/// An error message from third-party code, escaped, because it may quote untrusted text. A message longer than the
+/// longest path is truncated.
 pub fn message(error: &dyn fmt::Display) -> String {
     escape(&error.to_string())
 }
 
-/// In bytes. Nobody reads more of what may be as long as a file.
+/// Maximum length in bytes. Untrusted text may be as long as a file, and no reader needs more than this.
 const LONGEST: usize = 4096;
 
 fn escape(text: &str) -> String {
@@ -42,7 +42,7 @@ pub fn enumerate(names: &[&str]) -> String {
     }
 }
 
-/// A command between back-ticks, escaped, not longer than a line.
+/// A command between back-ticks, escaped, truncated to one line.
 pub fn command(words: &[String]) -> String {
     let line = words.join(" ");
     match line.char_indices().nth(80) {
@@ -51,7 +51,7 @@ pub fn command(words: &[String]) -> String {
     }
 }
 
-/// A length of time as a recipe would say it: `90 seconds`, `2 hours`.
+/// A duration in the words of a recipe: `90 seconds`, `2 hours`.
 pub fn duration(time: std::time::Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -61,7 +61,7 @@ pub fn duration(time: std::time::Duration) -> String {
     }
 }
 
-/// Shows text with everything escaped that a terminal, a log or a CI system would act upon.
+/// Displays text and escapes everything that a terminal, a log or a CI system would interpret.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -77,8 +77,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Control characters, line and paragraph separators, invisible and direction-changing characters,
-/// tags and private use.
+/// Whether a character must be escaped: control characters, line and paragraph separators, invisible and
+/// direction-changing characters, tags and private use.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -87,16 +87,18 @@ pub fn is_unsafe(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
-/// A JSON document for people and programs. What cannot be printed is escaped, also where JSON would let it be: a
-/// right-to-left mark or a line separator reaches a terminal or a log through it as well.
+/// A JSON document for people and programs.
+///
+/// Unprintable characters are escaped, even where JSON does not require it. A right-to-left mark or a line separator in
+/// JSON can also reach a terminal or a log.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Errors of the serializer.
 pub fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string_pretty(value)?;
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        // Outside of ASCII, only strings have characters.
+        // Only strings contain characters outside of ASCII.
         if character == '\u{7f}' || (!character.is_ascii() && character.escape_debug().len() > 1) {
             let mut units = [0; 2];
             escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
@@ -107,7 +109,7 @@ pub fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     Ok(escaped)
 }
 
-/// A word as it can be pasted into a shell, also where an option could stand.
+/// A word that can be pasted into a shell, even where the shell command could expect an option.
 pub fn shell_word(text: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
     if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
@@ -116,7 +118,7 @@ pub fn shell_word(text: &str) -> String {
     format!("'{}'", Escaped(text).to_string().replace('\'', r"'\''"))
 }
 
-/// A whole number with commas between groups of three digits.
+/// An integer with commas between groups of three digits.
 pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -143,7 +145,7 @@ pub fn short(hex: &str) -> String {
     }
 }
 
-/// A string of TOML.
+/// Text as a TOML string.
 pub fn toml_string(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {

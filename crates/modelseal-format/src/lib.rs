@@ -1,6 +1,6 @@
-//! What a sealed release is, byte by byte.
+//! The format of a sealed release, byte by byte.
 
-// There is one exception, which says why: `digest/sha256_x2.rs`.
+// The only exception is `digest/sha256_x2.rs`, which gives its reason.
 #![deny(unsafe_code)]
 
 pub mod archive;

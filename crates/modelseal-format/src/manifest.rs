@@ -1,7 +1,7 @@
 //! The manifest: an in-toto Statement with SLSA provenance, and the OMS model signature's statement.
 //!
-//! Wire types and the rules that hold between them, nothing else: this room opens no file and knows no
-//! key. `docs/format.md` is its specification.
+//! This module contains only the wire types and the rules that apply between them. It opens no file and knows no key.
+//! `docs/format.md` is its specification.
 
 mod attestation;
 mod behaviour;
@@ -46,32 +46,32 @@ pub use tolerance::Tolerance;
 pub use validate::InvalidManifest;
 pub use value::Value;
 
-/// DSSE payload type of every statement that we sign.
+/// DSSE payload type of every statement that modelseal signs.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// `_type` of an in-toto Statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// `predicateType` of the manifest: SLSA provenance 1.x.
 pub const PROVENANCE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// `buildType`: what our parameters mean.
+/// `buildType`: defines the meaning of modelseal's parameters.
 pub const BUILD_TYPE: &str = "https://modelseal.dev/build/v1";
-/// `builder.id` of a build on somebody's own machine or CI job.
+/// `builder.id` of a build on a developer's own machine or in a CI job.
 pub const LOCAL_BUILDER: &str = "https://modelseal.dev/builder/local";
 /// The newest `internalParameters.format` that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// The file, inside the artifact, that holds the seal.
+/// The file inside the artifact that contains the seal.
 pub const SEAL_PATH: &str = ".modelseal/manifest.sigstore.json";
-/// No seal has more bytes: about a million and a half files.
+/// Maximum size of a seal in bytes: enough for about a million and a half files.
 pub const LONGEST_SEAL: u64 = 512 << 20;
-/// What a manifest says behind its list of files is not longer, in bytes.
+/// Maximum size, in bytes, of the part of a manifest that follows its list of files.
 pub const LONGEST_PREDICATE: usize = 128 << 20;
-/// Nor has it more parts, counted in its text: a comma or a colon is one, an opening bracket or brace eight. A part
-/// may take some hundred bytes of memory before anybody knows who signed.
+/// Maximum number of JSON parts after the list of files, counted in the text. A comma or a colon counts as one, an
+/// opening bracket or brace as eight. A part may take a few hundred bytes of memory before the signer is known.
 pub const MOST_PARTS: usize = 4 << 20;
-/// The directory that holds nothing but the seal.
+/// The directory that contains only the seal.
 pub const SEAL_DIRECTORY: &str = ".modelseal";
-/// The OMS signature, inside the artifact.
+/// The OMS signature inside the artifact.
 pub const MODEL_SIGNATURE_PATH: &str = "model.sig";
 
-/// The latest time that a ustar header can hold, in seconds since 1970 (the year 2242).
+/// The latest time that a ustar header can store, in seconds since 1970 (the year 2242).
 pub const LAST_EPOCH: u64 = 0o77777777777;

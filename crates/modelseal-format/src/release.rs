@@ -1,7 +1,7 @@
-//! A release taken apart: its seal, and how its archive is laid out.
+//! A release in parts: its seal, and the layout of its archive.
 //!
-//! Everything that writes an archive or reads one goes through here, so that there is one order of
-//! entries. Nothing is trusted and nothing is judged.
+//! All code that writes or reads an archive uses this module, so there is only one order of entries. This module makes
+//! no trust decision and applies no policy.
 
 mod model_signature;
 #[cfg(feature = "signing")]
@@ -19,17 +19,17 @@ pub use model_signature::{ModelSignature, ModelSignatureReader};
 #[cfg(feature = "signing")]
 pub use signed_statement::{SignedStatement, StatementError};
 
-/// What a seal says, its parts fitting together. Who signed it is not known yet.
+/// A seal that was read and whose parts are consistent. Its signer is not verified yet.
 #[derive(Debug)]
 pub struct Seal {
     pub manifest: Manifest,
     /// SHA-256 of the payload: the identity of the release.
     pub release: Digest,
-    /// What its signature is checked with; what it says about its signer is only ever compared.
+    /// Holds what the signature is checked with. What it says about its signer is only ever compared, never trusted.
     pub bundle: Bundle,
-    /// Of the payload, in bytes.
+    /// Length of the payload in bytes.
     length: u64,
-    /// The seal as it is, if another tool completed it.
+    /// The seal as it was read, if another tool completed it.
     foreign: Option<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ pub struct Seal {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// Nothing was read: why.
+    /// No seal was read; the text gives the reason.
     #[error("{0}")]
     Absent(String),
     #[error("the seal cannot be read: {0}")]
@@ -49,10 +49,10 @@ pub enum SealError {
 }
 
 impl Seal {
-    /// Reads a seal strictly, from front to back. Nothing of it is kept but what it says.
+    /// Reads a seal strictly, from front to back. Keeps its text only if another tool completed it.
     ///
     /// # Errors
-    /// Those of the source. `Ok(Err(_))`: it is not a seal.
+    /// Errors of the source. `Ok(Err(_))` if the bytes are not a seal.
     pub fn read(source: &mut dyn Read) -> io::Result<Result<Self, SealError>> {
         let mut reader = ManifestReader::default();
         Ok(match sign::read_bundle_from(source, &mut reader)? {
@@ -72,12 +72,12 @@ impl Seal {
         Ok(Self { manifest, release, bundle, length, foreign })
     }
 
-    /// What was signed: the manifest, which is written as it was read.
+    /// The signed payload: the manifest, written exactly as it was read.
     pub fn payload(&self) -> Counted<&Manifest> {
         Counted { document: &self.manifest, length: self.length }
     }
 
-    /// Checks the signature by a key that the caller trusts.
+    /// Checks the signature with a key that the caller trusts.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -96,13 +96,13 @@ impl Seal {
         }
     }
 
-    /// What every entry of the archive shares.
+    /// The values that all entries of the archive share.
     pub fn frame(&self) -> Frame {
         frame(&self.manifest)
     }
 }
 
-/// What every entry of a release's archive shares.
+/// The values that all entries of a release's archive share.
 pub fn frame(manifest: &Manifest) -> Frame {
     Frame { directory: manifest.model().directory(), epoch: manifest.internal().source_date_epoch }
 }
@@ -112,27 +112,27 @@ pub fn entry(file: &Subject) -> Entry<'_> {
     Entry { path: &file.name, size: file.size(), executable: file.executable() }
 }
 
-/// Is handed the content of the files while an archive is read.
+/// Receives the content of the files while an archive is read.
 pub trait Receiver: Consumer {
-    /// Whether it is to be shown the content at all.
+    /// Whether this receiver needs the content at all.
     fn wants_content(&self) -> bool {
         true
     }
 
-    /// The content of this entry comes next.
+    /// Announces that the content of `entry` comes next.
     ///
     /// # Errors
-    /// An error ends the reading.
+    /// Any error stops the reading.
     fn begin(&mut self, frame: &Frame, entry: &Entry<'_>) -> io::Result<()>;
 
-    /// The content is complete; whether it is the sealed one is not known.
+    /// Announces that the content is complete. It is not yet known whether it matches the seal.
     ///
     /// # Errors
-    /// An error ends the reading.
+    /// Any error stops the reading.
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// Receives nothing: for reading only.
+/// A receiver that ignores all content, for reading only.
 pub struct Discard;
 
 impl Consumer for Discard {
@@ -155,24 +155,24 @@ impl Receiver for Discard {
     }
 }
 
-/// What stood in an archive behind its seal, as far as it was read.
+/// What an archive contains after its seal, as far as it was read.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// What stood in the place of `model.sig`, where it belongs into the archive.
+    /// The entry at the position of `model.sig`, if the manifest promises one.
     pub model_signature: Option<ModelSignature>,
     /// How many files were reached, in the manifest's order.
     pub reached: usize,
-    /// Why the reading ended before the end.
+    /// Why the reading stopped before the end.
     pub stopped: Option<ReadError>,
 }
 
-/// The bytes of all files together.
+/// Total size of the files in bytes.
 pub fn total_size(files: &[Subject]) -> u64 {
     files.iter().fold(0, |total, file| total.saturating_add(file.size()))
 }
 
-/// Reads everything behind the seal, and only as long as each header is the one that belongs there; `found` is
-/// told what each file is.
+/// Reads all entries after the seal. Stops at the first header that is not the expected one. Calls `found` with the
+/// digests of each file.
 pub fn read_contents<R: Read + Send>(
     mut reader: ArchiveReader<R>,
     seal: &Seal,

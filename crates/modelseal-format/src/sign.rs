@@ -1,6 +1,6 @@
 //! Signatures: DSSE, keys, and the Sigstore bundle that carries both.
 //!
-//! This room signs and checks bytes. It knows nothing of what they say.
+//! This module signs and verifies bytes. It does not know what they mean.
 
 mod bundle;
 mod dsse;
@@ -34,7 +34,7 @@ pub use third_party::read_foreign;
 /// A password, wiped from memory when it is no longer needed.
 pub type Password = zeroize::Zeroizing<String>;
 
-/// Asks for the password of a key: its argument names the key. `None`: there is nobody to ask.
+/// Asks for the password of the key that the argument names. `None` if there is no user to ask.
 pub type AskPassword<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Option<Password>>;
 
 /// Why a key cannot be used.

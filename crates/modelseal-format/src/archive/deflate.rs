@@ -1,30 +1,30 @@
-//! One block of input as whole deflate blocks (RFC 1951), which end at a byte border and know nothing of
-//! their neighbours: they are the same wherever they stand and whoever compresses them.
+//! Compresses one block of input to complete deflate blocks (RFC 1951). They end at a byte boundary and do not depend
+//! on their neighbours. The bytes are the same at every position and with every number of threads.
 
 use std::io;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// How much a stored block holds at most (RFC 1951, section 3.2.4).
+/// Maximum length of a stored block in bytes (RFC 1951, section 3.2.4).
 pub(super) const STORED: usize = u16::MAX as usize;
 
-/// What stands before a stored block: that it is one, its length, and the length's complement.
+/// Length of a stored block's header: the block type, the length, and the length's complement.
 pub(super) const STORED_HEADER: usize = 5;
 
-/// As good as level 6, in up to a third less time; docs/decisions/0024.
+/// Compresses as well as level 6, in up to a third less time; docs/decisions/0024.
 const LEVEL: u32 = 5;
 
-/// A block is tried at this level. Level 1 has fixed codes and would call numbers incompressible.
+/// A block is tried at this level. Level 1 has fixed codes and would treat numbers as incompressible.
 const TRIAL_LEVEL: u32 = 2;
 
-/// What is tried of a block: pieces of this length, so far apart.
+/// Length of the pieces of a block that are tried, and the distance between their starts.
 const PIECE: usize = 1 << 10;
 const APART: usize = 64 << 10;
 
 /// An empty block with fixed codes, the last one of a stream.
 pub(super) const END: [u8; 2] = [0x03, 0x00];
 
-/// Compresses a block; whether it is worth the time is seen from the block alone.
+/// Compresses a block, or stores it if compression is not worth the time. The decision depends on the block alone.
 pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
     if is_worth_it(block)? {
         let compressed = deflate(block, LEVEL)?;
@@ -35,8 +35,8 @@ pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
     Ok(store(block))
 }
 
-/// Whether pieces of the block become smaller by a 64th. What repeats only over longer distances is not
-/// seen, and stored.
+/// Whether pieces of the block become smaller by a 64th. Repetition only over longer distances is not detected, so such
+/// a block is stored.
 fn is_worth_it(block: &[u8]) -> io::Result<bool> {
     if block.len() <= APART {
         return Ok(true);
@@ -55,7 +55,7 @@ fn deflate(block: &[u8], level: u32) -> io::Result<Vec<u8>> {
             .compress_vec(&block[consumed..], &mut compressed, FlushCompress::Sync)
             .map_err(io::Error::other)?;
         let all_in = compressor.total_in() as usize == block.len();
-        // With room to spare nothing is held back any more: the flush is complete.
+        // If capacity is left, no output is pending and the flush is complete.
         if status == Status::StreamEnd || (all_in && compressed.len() < compressed.capacity()) {
             return Ok(compressed);
         }
@@ -72,7 +72,7 @@ fn store(block: &[u8]) -> Vec<u8> {
     stored
 }
 
-/// How many bytes that many are when they are stored.
+/// Length in bytes of `length` bytes after they are stored.
 fn stored_length(length: usize) -> usize {
     length + length.div_ceil(STORED) * STORED_HEADER
 }
@@ -97,7 +97,7 @@ mod tests {
     fn a_block_decodes_to_itself_and_grows_by_stored_headers_at_most() {
         let noise = super::super::gzip::tests::noise(1 << 20);
         let words = b"the quick brown fox jumps over the lazy dog; ".repeat(24 << 10);
-        // Numbers with random mantissas: all that can be saved is in every fourth byte.
+        // Numbers with random mantissas: only every fourth byte can be compressed.
         let numbers: Vec<u8> =
             noise.chunks(4).flat_map(|bytes| [bytes[0], bytes[1], bytes[2], 0x3d ^ (bytes[3] & 1)]).collect();
         for (bytes, at_most) in [(&noise, 100.1), (&words, 2.0), (&numbers, 89.0)] {

@@ -1,11 +1,11 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// How much is written before the disk is told to begin.
+/// Number of bytes written before the system is asked to start writing them to disk.
 const FLUSH: u64 = 8 << 20;
 
-/// A file whose bytes are on their way to the disk while more are written, so that little is left for the
-/// end, when they have to be there.
+/// A file that starts writing to disk while more bytes are added. Little is left to write when the file is synced at
+/// the end.
 pub struct Flushing {
     file: File,
     written: u64,
@@ -17,17 +17,17 @@ impl Flushing {
         Self { file, written: 0, flushed: 0 }
     }
 
-    /// Finds room on the disk for so many bytes, in one piece if there is one; what is not there is known now
-    /// and not after an hour. Where a file system cannot do that, nothing happens.
+    /// Allocates disk space for `length` bytes, in one piece if possible. A full disk is reported now and not after an
+    /// hour. Does nothing if the file system does not support it.
     ///
     /// # Errors
-    /// That there is no room.
+    /// There is not enough space.
     pub fn preallocate(&self, length: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if length >= FLUSH {
             use rustix::fs::{FallocateFlags, fallocate};
             use rustix::io::Errno;
-            // The file stays as long as it is: nobody sees a piece of it that was not written.
+            // The file's length does not change, so no reader sees a part that was not written.
             let found = fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, length);
             if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = found {
                 return Err(error.into());
@@ -50,7 +50,7 @@ impl Write for Flushing {
         if let Some(range) = std::num::NonZeroU64::new(self.written - self.flushed)
             && range.get() >= FLUSH
         {
-            // Advice: on Linux it begins to write, and does not wait. Where it does nothing, nothing is lost.
+            // This is only advice: on Linux it starts writing and does not wait. If it has no effect, nothing is lost.
             #[cfg(target_os = "linux")]
             let _ = rustix::fs::fadvise(&self.file, self.flushed, Some(range), rustix::fs::Advice::DontNeed);
             self.flushed = self.written;
@@ -63,7 +63,7 @@ impl Write for Flushing {
     }
 }
 
-/// For little that is written again.
+/// Seeking is only for small parts that are overwritten.
 impl Seek for Flushing {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)

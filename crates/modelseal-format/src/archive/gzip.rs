@@ -1,5 +1,5 @@
-//! gzip whose bytes do not depend on the number of threads: blocks of fixed size, each compressed on its own,
-//! joined into one member. What is known last has a place in which it is stored uncompressed.
+//! gzip whose bytes do not depend on the number of threads. Blocks of fixed size are compressed separately and joined
+//! into one member. Content that is known last gets reserved space, where it is stored uncompressed.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -19,18 +19,18 @@ pub(super) struct GzipWriter<W> {
     compressing: InOrder<Vec<u8>, Compressed>,
     /// The block that is being filled.
     filling: Vec<u8>,
-    /// Of the parts between rooms, and of the rooms, in their order.
+    /// Checksums of the parts between reservations, and of the reservations, in their order.
     checksums: Vec<crc32fast::Hasher>,
-    /// Of the input so far.
+    /// Length of the input so far.
     length: u64,
 }
 
 type Compressed = io::Result<(Vec<u8>, crc32fast::Hasher)>;
 
-/// A place for bytes that are known later.
+/// Reserved space for bytes that are known later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reservation {
-    /// Of its first stored block, in the output.
+    /// Offset of its first stored block in the output.
     offset: u64,
     length: u64,
     /// Index of its checksum.
@@ -49,7 +49,7 @@ impl<W: Write + Seek> GzipWriter<W> {
         })
     }
 
-    /// Leaves room for `length` bytes.
+    /// Reserves `length` bytes.
     pub(super) fn reserve(&mut self, length: u64) -> io::Result<Reservation> {
         self.write_waiting()?;
         let offset = self.inner.stream_position()?;
@@ -67,7 +67,7 @@ impl<W: Write + Seek> GzipWriter<W> {
         Ok(reservation)
     }
 
-    /// Puts a document into a room that it fills.
+    /// Writes a document into reserved space, which it must fill exactly.
     pub(super) fn fill(&mut self, reservation: Reservation, document: &dyn Canonical) -> io::Result<()> {
         let mut checksum = crc32fast::Hasher::new();
         let (output, offset) = (&mut self.inner, reservation.offset);
@@ -79,7 +79,7 @@ impl<W: Write + Seek> GzipWriter<W> {
         self.inner.seek(SeekFrom::End(0)).map(drop)
     }
 
-    /// Writes what is left, and the trailer. Every room has been filled.
+    /// Writes the remaining bytes and the trailer. Every reservation must be filled.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.write_waiting()?;
         let mut checksum = crc32fast::Hasher::new();
@@ -93,7 +93,7 @@ impl<W: Write + Seek> GzipWriter<W> {
         Ok(self.inner)
     }
 
-    /// Compresses and writes everything that was taken.
+    /// Compresses and writes all pending input.
     fn write_waiting(&mut self) -> io::Result<()> {
         if !self.filling.is_empty() {
             self.send()?;
@@ -123,10 +123,10 @@ impl<W: Write + Seek> GzipWriter<W> {
     }
 }
 
-/// The inside of a room: its stored blocks, without their headers.
+/// The content of a reservation: its stored blocks, without their headers.
 struct Inside<'a, W> {
     output: &'a mut W,
-    /// Behind what was written, in the output.
+    /// Offset in the output after the last written byte.
     offset: u64,
     left_in_block: usize,
     checksum: &'a mut crc32fast::Hasher,

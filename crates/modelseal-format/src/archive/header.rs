@@ -1,15 +1,15 @@
-//! The bytes before a file's content: one ustar header, and POSIX pax records only where ustar cannot
-//! hold a value.
+//! The bytes before a file's content: one ustar header. POSIX pax records are added only for values that ustar cannot
+//! store.
 
 use super::{Entry, Frame};
 
-/// Everything in a tar archive comes in blocks of this many bytes.
+/// A tar archive consists of blocks of this many bytes.
 pub(super) const BLOCK: usize = 512;
 
-/// The largest size that eleven octal digits can say.
+/// The largest size that eleven octal digits can express.
 const LARGEST_USTAR: u64 = 0o77777777777;
 
-/// The name of the entry that holds pax records. Readers that know pax never show it.
+/// The name of the entry that contains pax records. Readers that support pax never show it.
 const PAX_NAME: &str = "PaxHeader";
 
 /// All header blocks of an entry, byte for byte.
@@ -38,19 +38,19 @@ pub(super) fn encode(frame: &Frame, entry: &Entry<'_>) -> Vec<u8> {
     blocks
 }
 
-/// How long an archive of files of these sizes is at least: some headers take more than one block.
+/// Minimum length in bytes of an archive with files of these sizes. Some headers take more than one block.
 pub fn least_length(sizes: impl Iterator<Item = u64>) -> u64 {
     let whole = |size: u64| size.saturating_add((BLOCK + padding(size)) as u64);
     sizes.map(whole).fold(2 * BLOCK as u64, u64::saturating_add)
 }
 
-/// How many zero bytes follow a content of this size.
+/// Number of zero bytes after a content of this size.
 pub(super) fn padding(size: u64) -> usize {
     (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
 }
 
-/// Where a path is divided between ustar's prefix and name fields: not at all if it fits into the name,
-/// otherwise at the first slash after which the rest fits. `None`: ustar cannot hold it.
+/// Splits a path between ustar's prefix and name fields. A path that fits into the name is not split. Any other is
+/// split at the first slash after which the rest fits. `None` if ustar cannot store it.
 fn split(path: &str) -> Option<(&str, &str)> {
     if path.len() <= 100 {
         return Some(("", path));
@@ -62,7 +62,7 @@ fn split(path: &str) -> Option<(&str, &str)> {
     (prefix.len() <= 155 && !name.is_empty()).then_some((prefix, name))
 }
 
-/// The start of a path that needs a pax record, cut between characters: what readers without pax show.
+/// The start of a path that needs a pax record, cut between characters. Readers without pax show this name.
 fn shorten(path: &str) -> &str {
     &path[..path.floor_char_boundary(100)]
 }
@@ -99,8 +99,8 @@ fn ustar(prefix: &str, name: &str, mode: u32, size: u64, epoch: u64, kind: u8) -
     block
 }
 
-/// Reads the path and the size from a ustar header, for the one entry that is read before the manifest
-/// is known, and for messages. `None`: not a regular file's ustar header.
+/// Reads the path and the size from a ustar header. Used for the one entry that is read before the manifest is known,
+/// and for messages. `None` if it is not a regular file's ustar header.
 pub(super) fn decode(block: &[u8; BLOCK]) -> Option<(String, u64)> {
     if &block[257..265] != b"ustar\x0000" || block[156] != b'0' {
         return None;
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(least_length([u64::MAX - 1, 5].into_iter()), u64::MAX);
     }
 
-    /// What the `tar` crate, an independent reader, makes of our headers.
+    /// What the `tar` crate, an independent reader, reads from these headers.
     fn read_back(headers: &[u8]) -> (String, u64, u32, u64) {
         let mut archive = tar::Archive::new(headers);
         let mut entries = archive.entries().expect("reads");

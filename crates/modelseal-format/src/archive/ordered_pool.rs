@@ -1,16 +1,16 @@
-//! Work on a stream of items by several threads, whose results come out in the items' order.
+//! Processes a stream of items on several threads, and returns the results in the order of the items.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-/// How many items may be on their way for each thread, so memory is bounded.
+/// Maximum number of items in progress for each thread. It limits the memory.
 const ON_THEIR_WAY: usize = 3;
 
-/// Threads that each take every nth item.
+/// Threads that each process every nth item.
 pub(super) struct InOrder<T, R> {
     workers: Vec<Worker<T, R>>,
-    /// How many items were pushed, and of how many the results were taken.
+    /// Number of items that were pushed, and number of results that were taken.
     pushed: usize,
     taken: usize,
 }
@@ -22,7 +22,7 @@ struct Worker<T, R> {
 
 impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
     /// # Errors
-    /// The system gives no more threads.
+    /// The system cannot start another thread.
     pub(super) fn new(threads: usize, work: fn(T) -> R) -> io::Result<Self> {
         let worker = |_| {
             let (items, queue) = sync_channel(ON_THEIR_WAY);
@@ -34,7 +34,7 @@ impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
         Ok(Self { workers: (0..threads).map(worker).collect::<io::Result<_>>()?, pushed: 0, taken: 0 })
     }
 
-    /// Takes an item, and gives the oldest result back if enough items are on their way.
+    /// Accepts an item. Returns the oldest result if the maximum number of items is in progress.
     ///
     /// # Errors
     /// A thread has ended.
@@ -46,7 +46,7 @@ impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
         Ok(result)
     }
 
-    /// The oldest result, if anything is on its way.
+    /// Returns the oldest result, if any item is in progress.
     ///
     /// # Errors
     /// A thread has ended.

@@ -1,4 +1,4 @@
-//! The archive on disk: complete under its name, or not there.
+//! The archive on disk. It is complete under its name, or it does not exist.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -15,27 +15,27 @@ use crate::canonical::Canonical;
 use crate::context::{Context, Unfinished, threads};
 use crate::digest::{self, Algorithms, Digest, Hasher, Stamp, Symlinks, fill, open_regular, read_through};
 
-/// How much is compared at a time.
+/// Number of bytes compared at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Small pieces are gathered up to this before they are written.
+/// Size of the write buffer in bytes. Small pieces are collected up to this size.
 const BUFFER: usize = 256 << 10;
 
 /// How writing an archive ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Written,
-    /// The very same bytes were there already; nothing was touched.
+    /// The same bytes already existed. Nothing was changed.
     Identical,
 }
 
 /// A level at which zstd is faster than a disk.
 const ZSTD_LEVEL: i32 = 3;
 
-/// How much input one zstd job takes. Part of the format: the bytes depend on it.
+/// Input of one zstd job in bytes. It is part of the format: the compressed bytes depend on it.
 const ZSTD_JOB: u32 = 8 << 20;
 
-/// Takes the bytes of a tar, and puts the file in its place only when it is complete and on the disk.
+/// Receives the bytes of a tar. The file gets its final name only when it is complete and on disk.
 pub struct ArchiveFile {
     path: PathBuf,
     temporary: TempPath,
@@ -44,15 +44,15 @@ pub struct ArchiveFile {
     sink: Sink,
 }
 
-/// Where the bytes of the tar go.
+/// The destination of the tar bytes.
 enum Sink {
     Plain(BufWriter<Flushing>),
     Gzip(GzipWriter<Flushing>),
-    /// zstd has threads of its own.
+    /// zstd has its own threads.
     Zstd(zstd::stream::write::Encoder<'static, Flushing>),
 }
 
-/// A place in an archive for bytes that are known later.
+/// Reserved space in an archive for bytes that are known later.
 #[derive(Debug, Clone, Copy)]
 pub struct Reservation(Place);
 
@@ -63,7 +63,7 @@ enum Place {
 }
 
 impl ArchiveFile {
-    /// Begins a temporary file beside `path`, in a directory that exists.
+    /// Begins a temporary file next to `path`, in an existing directory.
     ///
     /// # Errors
     /// [`WriteError::Io`], [`WriteError::NoDirectory`].
@@ -85,10 +85,10 @@ impl ArchiveFile {
         Ok(Self { path: path.to_path_buf(), temporary, unfinished, context: context.clone(), sink })
     }
 
-    /// Finds room on the disk for an archive that has so many bytes before it is compressed, if it is not.
+    /// Allocates disk space for an uncompressed archive of `length` bytes. Does nothing if the archive is compressed.
     ///
     /// # Errors
-    /// [`WriteError::Io`]: there is no room.
+    /// [`WriteError::Io`] if there is not enough space.
     pub fn preallocate(&self, length: u64) -> Result<(), WriteError> {
         match &self.sink {
             Sink::Plain(file) => file.get_ref().preallocate(length),
@@ -97,15 +97,15 @@ impl ArchiveFile {
         .map_err(|source| WriteError::io(&self.path, source))
     }
 
-    /// Whether room can be left for what is known later.
+    /// Whether space can be reserved for content that is known later.
     pub fn can_reserve(&self) -> bool {
         !matches!(self.sink, Sink::Zstd(_))
     }
 
-    /// Leaves room for `length` bytes.
+    /// Reserves `length` bytes.
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::Unsupported`].
+    /// Errors of the system; [`io::ErrorKind::Unsupported`].
     pub fn reserve(&mut self, length: u64) -> io::Result<Reservation> {
         let place = match &mut self.sink {
             Sink::Plain(file) => {
@@ -119,10 +119,10 @@ impl ArchiveFile {
         Ok(Reservation(place))
     }
 
-    /// Puts a document into a room, which it fills.
+    /// Writes a document into reserved space, which it must fill exactly.
     ///
     /// # Errors
-    /// Those of the system, and if its length is another.
+    /// Errors of the system, and an error if the document has another length.
     pub fn fill(&mut self, reservation: Reservation, document: &dyn Canonical) -> io::Result<()> {
         match (&mut self.sink, reservation.0) {
             (Sink::Plain(file), Place::Plain { offset, length }) => {
@@ -137,10 +137,10 @@ impl ArchiveFile {
         }
     }
 
-    /// Writes what a room could have held: it makes the same bytes.
+    /// Writes a document for which space could have been reserved. The resulting bytes are the same.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Errors of the system.
     pub fn write_reserved(&mut self, document: &dyn Canonical) -> io::Result<()> {
         match &mut self.sink {
             Sink::Gzip(writer) => {
@@ -151,16 +151,16 @@ impl ArchiveFile {
         }
     }
 
-    /// Where the archive will be.
+    /// The final path of the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Completes the file and gives it its name; with `force` in the place of whatever is there.
-    /// Returns the SHA-256 of the uncompressed tar, if that is wanted: it may take another read.
+    /// Completes the file and gives it its name. With `force`, it replaces an existing file. With `digest`, returns the
+    /// SHA-256 of the uncompressed tar, which may take another read.
     ///
     /// # Errors
-    /// [`WriteError::Exists`] if something else has that name, [`WriteError::Io`].
+    /// [`WriteError::Exists`] if another file has that name, [`WriteError::Io`].
     pub fn finish(self, force: bool, digest: bool) -> Result<(Outcome, Option<Digest>), WriteError> {
         let path = self.path.clone();
         let failed = |source: io::Error| WriteError::io(&path, source);
@@ -212,7 +212,7 @@ impl Sink {
             Compression::Gzip => Sink::Gzip(GzipWriter::new(file, threads())?),
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)?;
-                // With workers the bytes do not depend on how many; without any they differ.
+                // With workers, the bytes do not depend on the number of workers. Without workers, they differ.
                 encoder.multithread(threads() as u32)?;
                 encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
                 encoder.include_checksum(true)?;
@@ -231,14 +231,14 @@ impl Sink {
     }
 }
 
-/// Takes exactly so many bytes: more would be written over what follows.
+/// Accepts exactly `left` bytes. More bytes would overwrite what follows.
 pub(super) struct Exact<W> {
     pub(super) output: W,
     pub(super) left: u64,
 }
 
 impl<W: Write> Exact<W> {
-    /// Whether they have all come.
+    /// Checks that all bytes were written.
     pub(super) fn end(self) -> io::Result<()> {
         if self.left == 0 { Ok(()) } else { Err(does_not_fit()) }
     }
@@ -263,26 +263,26 @@ fn does_not_fit() -> io::Error {
     io::Error::other("this does not fit into the room that was left for it")
 }
 
-/// Writes a small file: complete and on the disk under its name, in the place of whatever was there, or not
-/// at all.
+/// Writes a small file atomically: it is complete and on disk under its name, or nothing changes. Replaces an existing
+/// file.
 ///
 /// # Errors
-/// Those of the system.
+/// Errors of the system.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     staged(path, bytes)?.persist(path)?;
     File::open(directory_of(path))?.sync_all()
 }
 
-/// Writes a small file, complete or not at all, where there is none yet.
+/// Writes a new small file atomically. Does not replace an existing file.
 ///
 /// # Errors
-/// Those of the system; [`io::ErrorKind::AlreadyExists`].
+/// Errors of the system; [`io::ErrorKind::AlreadyExists`].
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     staged(path, bytes)?.persist_noclobber(path)?;
     File::open(directory_of(path))?.sync_all()
 }
 
-/// These bytes, safe on the disk, in a file without a name that anybody uses.
+/// Writes these bytes to a temporary file and syncs it to disk.
 fn staged(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let directory = directory_of(path);
     if !directory.is_dir() {
@@ -303,7 +303,7 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// The SHA-256 of the tar, of which the first bytes were known last.
+/// The SHA-256 of the tar. The file must be read again, because the first bytes were written last.
 fn hash_tar(file: &mut File, context: &Context) -> io::Result<Digest> {
     file.seek(SeekFrom::Start(0))?;
     let mut tar = Source::new(file, context.cancel()).map_err(io::Error::other)?;
@@ -312,7 +312,7 @@ fn hash_tar(file: &mut File, context: &Context) -> io::Result<Digest> {
     hasher.finish().sha256.ok_or_else(|| io::Error::other("nothing was hashed"))
 }
 
-/// Whether two files hold the same bytes. What is not a regular file never does.
+/// Whether two files have the same bytes. `false` for anything that is not a regular file.
 fn same_content(left: &Path, right: &Path, context: &Context) -> io::Result<bool> {
     let open = |path: &Path| match open_regular(path, Symlinks::Follow) {
         Ok(opened) => Ok(Some(opened)),

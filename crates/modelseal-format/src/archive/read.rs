@@ -7,11 +7,11 @@ use crate::context::Context;
 use crate::digest::{Consumer, Digest, hash_stream, read_through};
 use crate::manifest::{LONGEST_SEAL, SEAL_PATH};
 
-/// Reads an archive front to back, and only as far as it is what [`super::ArchiveWriter`] writes.
+/// Reads an archive from front to back, and only as far as it is what [`super::ArchiveWriter`] writes.
 pub struct ArchiveReader<R: Read> {
     source: Source<R>,
     context: Context,
-    /// In the uncompressed tar.
+    /// Offset in the uncompressed tar.
     offset: u64,
 }
 
@@ -22,10 +22,10 @@ pub struct SealEntry {
 }
 
 impl<R: Read> ArchiveReader<R> {
-    /// Recognises the compression. Nothing else is read yet.
+    /// Detects the compression. Does not parse any entry yet.
     ///
     /// # Errors
-    /// [`ReadError::Compression`] where the header is not ours, [`ReadError::Io`].
+    /// [`ReadError::Compression`] if the header is not one that modelseal writes, [`ReadError::Io`].
     pub fn new(inner: R, context: &Context) -> Result<Self, ReadError> {
         Ok(Self { source: Source::new(inner, context.cancel())?, context: context.clone(), offset: 0 })
     }
@@ -34,12 +34,11 @@ impl<R: Read> ArchiveReader<R> {
         &self.context
     }
 
-    /// Hands the seal's bytes to `read`, which may leave the rest of them if it does not like the first ones, and
-    /// returns what it made of them.
+    /// Passes the seal's bytes to `read`, and returns its result. `read` may stop early, for example if the first bytes
+    /// are wrong.
     ///
     /// # Errors
-    /// [`ReadError::NotAnArchive`], [`ReadError::NoSeal`], [`ReadError::SealTooLarge`] and those of
-    /// damaged data.
+    /// [`ReadError::NotAnArchive`], [`ReadError::NoSeal`], [`ReadError::SealTooLarge`] and errors for damaged data.
     pub fn read_seal<T>(
         &mut self,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
@@ -61,7 +60,7 @@ impl<R: Read> ArchiveReader<R> {
         }
         let mut body = (&mut self.source).take(size);
         let outcome = read(&mut body).and_then(|content| {
-            // Whether the whole of it is there says more than what was made of a part.
+            // A truncated seal is a better explanation than the result of reading a part of it.
             io::copy(&mut body, &mut io::sink())?;
             Ok((content, size - body.limit()))
         });
@@ -74,11 +73,11 @@ impl<R: Read> ArchiveReader<R> {
         Ok((SealEntry { header, size }, content))
     }
 
-    /// Reads one entry that must be exactly `entry`, and shows its content to the consumers.
+    /// Reads one entry that must be exactly `entry`, and passes its content to the consumers.
     ///
     /// # Errors
-    /// [`ReadError::Header`] if anything else stands there; those of damaged data; a consumer's error
-    /// as [`ReadError::Io`].
+    /// [`ReadError::Header`] if anything else is found there; errors for damaged data; a consumer's error as
+    /// [`ReadError::Io`].
     pub fn read_entry(
         &mut self,
         frame: &Frame,
@@ -94,7 +93,7 @@ impl<R: Read> ArchiveReader<R> {
     /// Reads one entry that must be exactly `entry`, and returns only its BLAKE3, computed on all cores.
     ///
     /// # Errors
-    /// As [`Self::read_entry`].
+    /// Like [`Self::read_entry`].
     pub fn hash_entry(&mut self, frame: &Frame, entry: &Entry<'_>) -> Result<Digest, ReadError>
     where
         R: Send,
@@ -107,11 +106,11 @@ impl<R: Read> ArchiveReader<R> {
             Err(error) => (Err(error), None),
         };
         self.end_entry(entry, length)?;
-        // What has the right length has a digest.
+        // Content of the right length always has a digest.
         digest.ok_or(ReadError::Truncated(self.offset))
     }
 
-    /// Reads the header, and demands that it is this entry's.
+    /// Reads the header, and requires that it is this entry's.
     fn begin_entry(&mut self, frame: &Frame, entry: &Entry<'_>) -> Result<(), ReadError> {
         let expected = encode(frame, entry);
         let start = self.offset;
@@ -135,7 +134,7 @@ impl<R: Read> ArchiveReader<R> {
         Ok(())
     }
 
-    /// Demands that the content was there, and what follows it.
+    /// Requires that the content is complete, and that the correct padding follows.
     fn end_entry(&mut self, entry: &Entry<'_>, read: io::Result<u64>) -> Result<(), ReadError> {
         let length = read.map_err(|error| self.source.explain(error, self.offset))?;
         self.offset += length;
@@ -145,7 +144,7 @@ impl<R: Read> ArchiveReader<R> {
         self.skip_padding(entry.size)
     }
 
-    /// Demands two blocks of zeros and then the end of everything.
+    /// Requires two blocks of zeros and then the end of all data.
     ///
     /// # Errors
     /// [`ReadError::End`], [`ReadError::Trailing`], [`ReadError::Compression`].
@@ -198,7 +197,7 @@ impl<R: Read> ArchiveReader<R> {
 }
 
 impl SealEntry {
-    /// Whether the header of the seal, too, is the one that writing would have made.
+    /// Checks that the header of the seal is also the one that the writer would have produced.
     ///
     /// # Errors
     /// [`ReadError::Header`] at byte 0.

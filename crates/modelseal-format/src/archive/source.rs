@@ -1,4 +1,4 @@
-//! The bytes of a tar, decoded from whatever they were transported in.
+//! The bytes of a tar, decompressed if necessary.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::context::Cancel;
 
 use super::{Compression, ReadError, gzip};
 
-/// A reader holds at most this much history: 8 MiB, four times what our level uses.
+/// Maximum history that a reader keeps: 8 MiB, four times what modelseal's level uses.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How much is read at a time where little is wanted. Whole blocks of a tar, so that what follows lies in a
-/// reader's buffer as it does in the file.
+/// Buffer size in bytes for small reads. It is a multiple of the tar block size, so that the following bytes have the
+/// same alignment in a reader's buffer as in the file.
 const BUFFER: usize = 64 << 10;
 
 type Raw<R> = BufReader<io::Chain<Cursor<Vec<u8>>, Watched<R>>>;
 
-/// Reads decoded bytes, and tells an error of the system from one of the data.
+/// Reads decoded bytes, and distinguishes system errors from errors in the data.
 pub(super) struct Source<R: Read> {
     decoder: Decoder<R>,
     system_error: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ enum Decoder<R: Read> {
     Zstd(Box<zstd::stream::read::Decoder<'static, Raw<R>>>),
 }
 
-/// Remembers whether the underlying reader itself failed.
+/// Records whether the underlying reader itself failed.
 struct Watched<R> {
     inner: R,
     cancel: Cancel,
@@ -47,7 +47,7 @@ impl<R: Read> Read for Watched<R> {
 }
 
 impl<R: Read> Source<R> {
-    /// Looks at the first bytes to see how the rest is compressed.
+    /// Detects the compression from the first bytes.
     pub(super) fn new(inner: R, cancel: &Cancel) -> Result<Self, ReadError> {
         let system_error = Arc::new(AtomicBool::new(false));
         let mut watched = Watched { inner, cancel: cancel.clone(), failed: system_error.clone() };
@@ -56,7 +56,7 @@ impl<R: Read> Source<R> {
         let compression = match start.as_slice() {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-            // A frame that decoders skip: a zstd file, but not one of ours.
+            // A frame that decoders skip: a zstd file, but not one that modelseal writes.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 return Err(ReadError::Compression("it begins with a skippable frame".into()));
             }
@@ -79,7 +79,7 @@ impl<R: Read> Source<R> {
         Ok(Self { decoder, system_error })
     }
 
-    /// What an error means: the system's, or damaged data.
+    /// Classifies an error: a system error, or damaged data.
     pub(super) fn explain(&self, error: io::Error, offset: u64) -> ReadError {
         if self.system_error.load(Ordering::Relaxed) {
             return ReadError::Io(error);
@@ -92,10 +92,10 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Demands that nothing follows: no decoded byte, no second member or frame, no stray byte.
+    /// Requires that nothing follows: no decoded byte, no second member or frame, no stray byte.
     pub(super) fn at_end(mut self, offset: u64) -> Result<(), ReadError> {
         let mut byte = [0u8];
-        // For gzip and zstd this is also what checks their checksum.
+        // For gzip and zstd, this read also verifies the checksum.
         match read_some(&mut self, &mut byte) {
             Ok(0) => {}
             Ok(_) => return Err(ReadError::Trailing(offset)),

@@ -5,7 +5,7 @@ use super::{ArchiveFile, Entry, Frame, Reservation};
 use crate::canonical::Canonical;
 use crate::digest::Consumer;
 
-/// Writes the canonical tar, entry by entry, to anything that takes bytes.
+/// Writes the canonical tar, entry by entry, to any byte output.
 pub struct ArchiveWriter<W> {
     output: W,
     frame: Frame,
@@ -16,28 +16,28 @@ impl<W: Write> ArchiveWriter<W> {
         Self { output, frame }
     }
 
-    /// Where it goes.
+    /// The output.
     pub fn output(&self) -> &W {
         &self.output
     }
 
-    /// Adds a file whose content is at hand.
+    /// Adds a file whose content is in memory.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn append(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<()> {
         self.begin(entry)?;
         self.write(content)?;
         self.end(entry)
     }
 
-    /// Adds a file; returns how many bytes `content` had, at most one more than `entry` says.
+    /// Adds a file. Returns the number of bytes that `content` had, at most one more than `entry` says.
     ///
-    /// Only if the two are equal is the archive a whole one: the caller decides what a file is whose
-    /// size has changed.
+    /// The archive is valid only if the two are equal. The caller decides what to do with a file whose size has
+    /// changed.
     ///
     /// # Errors
-    /// Those of the content and of the output.
+    /// Errors of the content and of the output.
     pub fn append_from(&mut self, entry: &Entry<'_>, content: &mut dyn Read) -> io::Result<u64> {
         self.begin(entry)?;
         let copied = io::copy(&mut (&mut *content).take(entry.size), &mut self.output)?;
@@ -46,10 +46,10 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(copied + beyond)
     }
 
-    /// Adds a file whose content `content` is shown, in order and of the size that `entry` says.
+    /// Adds a file. `show` passes its content to a consumer, in order and of the size that `entry` says.
     ///
     /// # Errors
-    /// Those of the output, and of `show`.
+    /// Errors of the output, and of `show`.
     pub fn append_shown<T, E: From<io::Error>>(
         &mut self,
         entry: &Entry<'_>,
@@ -61,7 +61,7 @@ impl<W: Write> ArchiveWriter<W> {
         self.begin(entry)?;
         let mut content = Content { writer: self, failed: None };
         let shown = show(&mut content);
-        // The file's reader only knows that somebody who was shown it had an error: this is the error.
+        // The file's reader only knows that a consumer failed. This is the original error.
         if let Some(error) = content.failed.take() {
             return Err(error.into());
         }
@@ -73,7 +73,7 @@ impl<W: Write> ArchiveWriter<W> {
     /// Ends the archive with two blocks of zeros.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.write(&[0; 2 * BLOCK])?;
         Ok(self.output)
@@ -93,10 +93,10 @@ impl<W: Write> ArchiveWriter<W> {
 }
 
 impl ArchiveWriter<ArchiveFile> {
-    /// Leaves room for a file of which only the size is known.
+    /// Reserves space for a file of which only the size is known.
     ///
     /// # Errors
-    /// Those of [`ArchiveFile::reserve`].
+    /// Errors of [`ArchiveFile::reserve`].
     pub fn reserve(&mut self, entry: &Entry<'_>) -> io::Result<Reservation> {
         self.begin(entry)?;
         let reservation = self.output.reserve(entry.size)?;
@@ -104,10 +104,10 @@ impl ArchiveWriter<ArchiveFile> {
         Ok(reservation)
     }
 
-    /// Adds a file for which room could have been left.
+    /// Adds a file for which space could have been reserved.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn append_reserved(&mut self, entry: &Entry<'_>, content: &dyn Canonical) -> io::Result<()> {
         self.begin(entry)?;
         self.output.write_reserved(content)?;
@@ -115,7 +115,7 @@ impl ArchiveWriter<ArchiveFile> {
     }
 }
 
-/// Writes what it is shown into the archive.
+/// A consumer that writes to the archive.
 struct Content<'a, W> {
     writer: &'a mut ArchiveWriter<W>,
     failed: Option<io::Error>,

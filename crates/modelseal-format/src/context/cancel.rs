@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A request to stop. Clones are the same request.
+/// A request to stop. Clones share the same request.
 ///
-/// An operation that sees it returns an error and removes what it has not finished. An operation that waits for
-/// input cannot see it; whoever ends the process then calls [`Cancel::remove_unfinished`] first.
+/// An operation that sees the request returns an error and removes what it has not finished. An operation that waits
+/// for input cannot see it. Code that ends the process must therefore call [`Cancel::remove_unfinished`] first.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<State>);
 
@@ -27,13 +27,13 @@ impl Cancel {
         self.0.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether there was more than one request: the user does not want to wait.
+    /// Whether there was more than one request, that is, the user does not want to wait.
     pub fn is_repeated(&self) -> bool {
         self.0.requests.load(Ordering::Relaxed) > 1
     }
 
     /// # Errors
-    /// One for which [`is_cancelled`] is true, if there was a request.
+    /// An error for which [`is_cancelled`] is true, if there was a request.
     pub fn check(&self) -> io::Result<()> {
         if self.is_requested() { Err(io::Error::other(Cancelled)) } else { Ok(()) }
     }
@@ -69,7 +69,7 @@ impl Cancel {
     }
 }
 
-/// See [`Cancel::busy`].
+/// Returned by [`Cancel::busy`].
 #[derive(Debug)]
 pub struct Busy(Cancel);
 
@@ -79,7 +79,7 @@ impl Drop for Busy {
     }
 }
 
-/// See [`Cancel::unfinished`].
+/// Returned by [`Cancel::unfinished`].
 #[derive(Debug)]
 pub struct Unfinished {
     cancel: Cancel,
@@ -99,7 +99,7 @@ impl Drop for Unfinished {
 #[error("interrupted")]
 struct Cancelled;
 
-/// Whether an error says that an operation was cancelled.
+/// Whether an error reports that an operation was cancelled.
 pub fn is_cancelled(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
 }

@@ -2,14 +2,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-/// How many threads may work at a time: what the process may use, affinity and cgroup limits included.
+/// How many threads may run at the same time. This is what the process may use, including affinity and cgroup limits.
 pub fn threads() -> usize {
     static THREADS: OnceLock<usize> = OnceLock::new();
-    // The answer is a constant of the process, and asking the system reads three files.
+    // The answer is constant for the process, and asking the system reads three files.
     *THREADS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The threads that operations of one context may start: together with the calling thread, [`threads`].
+/// The threads that the operations of one context may start. Together with the calling thread, there are [`threads`].
 pub(crate) struct ThreadBudget(AtomicUsize);
 
 impl Default for ThreadBudget {
@@ -28,7 +28,7 @@ impl Drop for Spare {
 }
 
 impl ThreadBudget {
-    /// Starts another thread if the budget allows it; `None` if it does not, or if the system cannot start one.
+    /// Starts another thread. `None` if the budget does not allow it or the system cannot start one.
     pub(crate) fn spawn<'scope, R: Send + 'scope>(
         self: &Arc<Self>,
         scope: &'scope thread::Scope<'scope, '_>,

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A digest algorithm that a manifest of ours may name.
+/// A digest algorithm that a modelseal manifest may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     Sha256,
@@ -20,7 +20,7 @@ impl Algorithm {
     }
 }
 
-/// Which digests are computed in one read of a file.
+/// The digests that are computed in one read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Algorithms {
     pub sha256: bool,
@@ -28,7 +28,7 @@ pub struct Algorithms {
 }
 
 impl Algorithms {
-    /// For whoever computes another digest of the same read.
+    /// For callers that compute another digest in the same read.
     pub const NONE: Self = Self { sha256: false, blake3: false };
     pub const SHA256: Self = Self { sha256: true, blake3: false };
     pub const BLAKE3: Self = Self { sha256: false, blake3: true };
@@ -44,18 +44,18 @@ impl Algorithms {
     }
 }
 
-/// 256 bits: what SHA-256 and BLAKE3 both give. Its text form is 64 lower-case hex digits.
+/// A digest of 256 bits, the length of both SHA-256 and BLAKE3. Its text form is 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// SHA-256 of bytes at hand.
+    /// SHA-256 of bytes in memory.
     pub fn sha256(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// BLAKE3 of bytes at hand.
+    /// BLAKE3 of bytes in memory.
     pub fn blake3(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).into())
     }
@@ -105,8 +105,8 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        /// What a digit stands for; [`NONE`]: it is none. A table, because which digit comes next is chance,
-        /// and a processor guesses every other branch wrongly.
+        /// The value of each digit, or [`NONE`] if the byte is not a digit. This is a table because the digits are
+        /// random, and a processor mispredicts every other branch.
         const VALUES: [u8; 256] = {
             let mut values = [NONE; 256];
             let mut value = 0;

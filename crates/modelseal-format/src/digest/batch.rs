@@ -1,4 +1,4 @@
-//! Many files, each read and hashed by one thread, and two of them at a time where that is faster.
+//! Hashes many files. One thread reads and hashes each file, or two files at a time where that is faster.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,30 +12,30 @@ use super::tee::fill;
 use super::{Algorithms, Consumer, Error, FileDigests, FileRead, Hasher, Symlinks, hash_file, open_regular};
 use crate::context::{Context, threads};
 
-/// How much is read of a file at a time: whole blocks of SHA-256. For two files it stays in a core's cache.
+/// Number of bytes read of a file at a time: whole blocks of SHA-256. For two files, they fit into a core's cache.
 const CHUNK: usize = 64 << 10;
 
-/// What is done with one of many files.
+/// The work to do with one of many files.
 pub trait Job {
     type Output: Send;
     type Error: Send;
 
     fn path(&self) -> &Path;
 
-    /// Who else is to be shown the bytes.
+    /// Another consumer of the file's bytes, if any.
     fn consumer(&mut self) -> Option<&mut dyn Consumer>;
 
-    /// Is told what the file was, or why it could not be read.
+    /// Receives the result of reading the file, or the reason why it could not be read.
     ///
     /// # Errors
-    /// Whatever is wrong with it; it ends [`hash_files`].
+    /// Any error of the job; it stops [`hash_files`].
     fn finish(self, read: Result<FileRead, Error>) -> Result<Self::Output, Self::Error>;
 }
 
-/// Hashes a file for every item on all threads, and returns what the jobs make of them, in the items' order.
+/// Hashes a file for every item on all threads, and returns the outputs of the jobs in the items' order.
 ///
 /// # Errors
-/// The error of the earliest job that failed among those that were tried; nothing new is begun after one.
+/// The error of the earliest job that failed among those that were tried. After an error, no other item is begun.
 pub fn hash_files<'a, T: Sync, J: Job>(
     items: &'a [T],
     algorithms: Algorithms,
@@ -43,11 +43,12 @@ pub fn hash_files<'a, T: Sync, J: Job>(
     begin: impl Fn(&'a T) -> J + Sync,
     context: &Context,
 ) -> Result<Vec<J::Output>, J::Error> {
-    // BLAKE3 has no chain, and where there are fewer files than threads, several work on one file.
+    // BLAKE3 has no chain, so two files at a time bring nothing. With fewer files than threads, several threads work on
+    // one file.
     if !algorithms.sha256 || items.len() < threads() {
         return map_files(items, context, |item| {
             let mut job = begin(item);
-            // Copied, because the job lends its consumer meanwhile.
+            // Copied, because the job lends its consumer in the meantime.
             let path = job.path().to_path_buf();
             let mut also = Vec::from_iter(job.consumer());
             let read = hash_file(&path, algorithms, symlinks, &mut also, context);
@@ -57,18 +58,18 @@ pub fn hash_files<'a, T: Sync, J: Job>(
     distribute(items.len(), context, |queue| {
         let begin = |index: usize| begin(&items[index]);
         let worker = Worker { queue, begin: &begin, algorithms, symlinks, context };
-        // With a file for every thread, none takes another one's.
+        // With one file for every thread, each thread takes only one.
         worker.run(if items.len() == threads() { 1 } else { 2 })
     })
 }
 
-/// What became of the item with this index.
+/// The result of the item with this index.
 type Finished<J> = (usize, Result<<J as Job>::Output, <J as Job>::Error>);
 
-/// What became of the items of one thread.
+/// The results of the items of one thread.
 type Results<J> = Done<<J as Job>::Output, <J as Job>::Error>;
 
-/// A thread's part of the work.
+/// The share of the work that one thread does.
 struct Worker<'a, J> {
     queue: &'a Queue,
     begin: &'a dyn Fn(usize) -> J,
@@ -94,8 +95,8 @@ impl<J: Job> Worker<'_, J> {
         }
     }
 
-    /// Sees to it that the lane has a block to hash, of its file or of the next one that has any. Where there
-    /// is none, it has no file.
+    /// Ensures that the lane has a block to hash, from its file or from the next file that has one. If there is none,
+    /// the lane has no file afterwards.
     fn supply(&self, lane: &mut Lane<J>, done: &mut Results<J>) {
         while lane.blocks().is_empty() {
             let (index, result) = match lane.reading.take() {
@@ -130,11 +131,11 @@ impl<J: Job> Worker<'_, J> {
     }
 }
 
-/// A place for one file at a time.
+/// A slot for one file at a time.
 struct Lane<J> {
     reading: Option<Reading<J>>,
     buffer: Buffer,
-    /// Where in the buffer the bytes stand that SHA-256 has not taken.
+    /// The range of the buffer that SHA-256 has not hashed yet.
     rest: Range<usize>,
 }
 
@@ -155,7 +156,7 @@ impl<J> Lane<J> {
         self.rest.start += blocks.as_flattened().len();
     }
 
-    /// Hashes as much of both as the lane with less has.
+    /// Hashes the same number of blocks of both lanes: as many as the lane with fewer blocks has.
     fn hash_with(&mut self, other: &mut Self) {
         let (Some(one), Some(another)) = (&mut self.reading, &mut other.reading) else { return };
         let mine = self.buffer[self.rest.clone()].as_chunks().0;
@@ -167,7 +168,7 @@ impl<J> Lane<J> {
     }
 }
 
-/// A file in the middle of being read.
+/// A file that is being read.
 struct Reading<J> {
     index: usize,
     job: J,
@@ -186,11 +187,11 @@ impl<J: Job> Reading<J> {
         Self { index, job, file, before, chain: Chain::new(), beside, size: 0, has_ended: false }
     }
 
-    /// Reads the next bytes and shows them to everyone but SHA-256; returns how many they are.
+    /// Reads the next bytes and passes them to every consumer except SHA-256. Returns their number.
     fn read_chunk(&mut self, buffer: &mut [u8], context: &Context) -> io::Result<usize> {
         let length = fill(&mut self.file, buffer, context)?;
         self.size += length as u64;
-        // A file that gave what it should have is not asked again.
+        // After a file has returned the expected number of bytes, it is not read again.
         self.has_ended = length < buffer.len() || self.size == self.before.len();
         context.advance(length as u64);
         let chunk = &buffer[..length];
@@ -201,7 +202,7 @@ impl<J: Job> Reading<J> {
         Ok(length)
     }
 
-    /// `rest` is what SHA-256 has not taken.
+    /// `rest` is what SHA-256 has not hashed yet.
     fn finish(self, rest: &[u8], symlinks: Symlinks) -> Finished<J> {
         let digests =
             FileDigests { size: self.size, sha256: Some(self.chain.finish(rest)), ..self.beside.finish() };
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
 
-    /// Keeps what it is shown.
+    /// Keeps what it receives.
     struct Keep {
         path: PathBuf,
         bytes: Vec<u8>,
@@ -253,8 +254,8 @@ mod tests {
         hash_files(paths, algorithms, Symlinks::Refuse, begin, &Context::default())
     }
 
-    /// Files of lengths around the borders of blocks and chunks, in several orders, so that each runs beside
-    /// longer and shorter ones.
+    /// Files of lengths around the boundaries of blocks and chunks, in several orders, so that each is hashed together
+    /// with longer and shorter ones.
     fn write_files(directory: &Path) -> Vec<PathBuf> {
         let lengths =
             [0, 1, 63, 64, 65, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 70, 55, 56, 0, 9];
@@ -297,7 +298,7 @@ mod tests {
         assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("absent")), "{error}");
     }
 
-    /// Writes to its file as soon as it is shown some of it.
+    /// Writes to its file as soon as it receives some of it.
     struct Meddle<'a> {
         path: &'a Path,
     }

@@ -1,8 +1,8 @@
 //! BLAKE3 of one large source on all cores.
 //!
-//! BLAKE3 is a tree: pieces whose size is a power of two are hashed apart and joined afterwards. Each thread
-//! reads a piece and hashes it while it is still in the cache of its core. Handing pieces from a thread that
-//! reads to threads that hash costs more than the hashing: see docs/decisions/0022.
+//! BLAKE3 is a tree: pieces whose size is a power of two are hashed separately and joined afterwards. Each thread reads
+//! a piece and hashes it while it is still in the cache of its core. Passing pieces from a reading thread to hashing
+//! threads costs more than the hashing: see docs/decisions/0022.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,26 +19,26 @@ use super::buffer::with_buffer;
 use super::tee::fill;
 use crate::context::Context;
 
-/// A power of two of BLAKE3's chunks; large enough to hide what a system call costs, small enough for a
-/// core's cache.
+/// Length of a piece in bytes: a power of two, and a multiple of BLAKE3's chunk length. It is large enough to hide the
+/// cost of a system call, and small enough for a core's cache.
 const PIECE_LENGTH: usize = 1 << 20;
 
-/// [`PIECE_LENGTH`] as a size: what is larger is worth dividing.
+/// [`PIECE_LENGTH`] as a size. A larger source is worth dividing.
 pub(crate) const PIECE: u64 = PIECE_LENGTH as u64;
 
 const _: () = assert!(PIECE_LENGTH.is_power_of_two() && PIECE_LENGTH.is_multiple_of(CHUNK_LEN));
 
-/// What is hashed in pieces.
+/// A source that is hashed in pieces.
 trait Pieces: Sync {
-    /// Fills the buffer with the next piece, and returns which one it is, counted from 0, and its length.
-    /// Only the last piece is shorter than the buffer; behind it the length is 0.
+    /// Fills the buffer with the next piece. Returns its number, counted from 0, and its length. Only the last piece is
+    /// shorter than the buffer. After it, the length is 0.
     ///
     /// # Errors
-    /// Those of the source.
+    /// Errors of the source.
     fn read_next(&self, buffer: &mut [u8], context: &Context) -> io::Result<(usize, usize)>;
 }
 
-/// Pieces of a file, each read from its place, by several threads at once.
+/// Pieces of a file, each read at its own offset by several threads at the same time.
 struct Positioned<'a> {
     file: &'a File,
     size: u64,
@@ -55,7 +55,7 @@ impl Pieces for Positioned<'_> {
     }
 }
 
-/// A file, read from a place of its own.
+/// A file with its own read offset.
 struct Place<'a> {
     file: &'a File,
     offset: u64,
@@ -69,7 +69,7 @@ impl Read for Place<'_> {
     }
 }
 
-/// Pieces of what can only be read from front to back, by one thread at a time.
+/// Pieces of a source that can only be read from front to back, by one thread at a time.
 struct Serial<R>(Mutex<(R, usize)>);
 
 impl<R: Read + Send> Pieces for Serial<R> {
@@ -82,7 +82,7 @@ impl<R: Read + Send> Pieces for Serial<R> {
     }
 }
 
-/// BLAKE3 of a file, each thread reading from places of its own; otherwise as [`hash_stream`].
+/// BLAKE3 of a file. Each thread reads at its own offsets. Otherwise like [`hash_stream`].
 pub(super) fn hash_positioned(
     file: &File,
     size: u64,
@@ -91,11 +91,11 @@ pub(super) fn hash_positioned(
     hash_pieces(&Positioned { file, size, next: AtomicUsize::new(0) }, size, context)
 }
 
-/// BLAKE3 of what can only be read from front to back, and should have `size` bytes, more than
-/// [`PIECE`]; and how many it has, as far as it was read. Without a digest it has another number of them.
+/// BLAKE3 of a source that can only be read from front to back, and the number of bytes read. The source should have
+/// `size` bytes, more than [`PIECE`]. The digest is `None` if the length differs.
 ///
 /// # Errors
-/// Those of the source, and an interruption.
+/// Errors of the source, and an interruption.
 pub(crate) fn hash_stream(
     source: impl Read + Send,
     size: u64,
@@ -113,11 +113,11 @@ fn hash_pieces(source: &dyn Pieces, size: u64, context: &Context) -> io::Result<
         let result = hash_some(source, &begun, &ended, context, &mut found, &mut || {});
         result.map(|()| found)
     };
-    // The size is what somebody says of the source: nothing is allocated by it.
+    // The size is not trusted, so nothing is allocated by it.
     let mut found = Vec::new();
     thread::scope(|scope| {
         let mut helpers = Vec::new();
-        // Whoever ends its own work elsewhere leaves a core for this: it may happen at any time.
+        // Other work may end at any time and leave a core free, so this asks for another thread again and again.
         let mut call_for_help = || {
             if begun.load(Ordering::Relaxed) + 1 < count {
                 helpers.extend(context.threads().spawn(scope, work));
@@ -177,7 +177,7 @@ fn hash_some(
     })
 }
 
-/// The root above pieces that are full but for the last; `None` if there are fewer than two.
+/// The root of a tree of pieces. All pieces except the last one are full. `None` if there are fewer than two.
 fn join(values: &[ChainingValue]) -> Option<Digest> {
     let (left, right) = values.split_at_checked(left_half(values.len()))?;
     if left.is_empty() || right.is_empty() {
@@ -196,8 +196,8 @@ fn subtree(values: &[ChainingValue]) -> ChainingValue {
     }
 }
 
-/// How many pieces are in the left half of a tree: the largest power of two that leaves one for the right
-/// (section 2.1 of the BLAKE3 paper).
+/// Number of pieces in the left half of a tree: the largest power of two that leaves one for the right (section 2.1 of
+/// the BLAKE3 paper).
 fn left_half(count: usize) -> usize {
     count.next_power_of_two() / 2
 }
@@ -239,7 +239,7 @@ mod tests {
             let found = hash_stream(bytes.as_slice(), expected as u64, &Context::default());
             assert_eq!(found.expect("reads"), (length as u64, None));
         }
-        // One that is longer is read to its end; its last piece is beyond what was expected.
+        // A longer source is read to its end. Its last piece is beyond the expected length.
         let longer = bytes(3 * PIECE);
         let (total, digest) =
             hash_stream(longer.as_slice(), 2 * PIECE as u64, &Context::default()).expect("reads");

@@ -1,15 +1,15 @@
-//! Where bytes are read to.
+//! Read buffers.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Of a cache line, and what the largest vector instructions ask for.
+/// Size of a cache line in bytes, which is also the alignment of the largest vector instructions.
 const ALIGNMENT: usize = 64;
 
 /// A buffer that begins at a cache line.
 ///
-/// Large allocations of the C library begin 16 bytes behind a page, and there are processors that copy to
-/// such a place at a sixth of their speed: docs/decisions/0022.
+/// Large allocations of the C library begin 16 bytes after a page boundary. Some processors copy to such an address at
+/// a sixth of their speed: docs/decisions/0022.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -18,10 +18,10 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Zeros.
+    /// A buffer of zeros.
     pub(crate) fn new(length: usize) -> Self {
         let bytes = vec![0; length + ALIGNMENT];
-        // Of bytes it is always known; if it were not, only time would be lost.
+        // The offset of bytes is always known. If it were not, only time would be lost.
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         Self { bytes, start, length }
     }
@@ -46,7 +46,7 @@ pub(super) fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -
     thread_local! {
         static BUFFER: RefCell<Buffer> = RefCell::default();
     }
-    // Taken out, so that whoever has it may read another file meanwhile.
+    // Taken out of the thread's storage, so that `work` may read another file.
     let mut buffer = BUFFER.take();
     if buffer.len() < length {
         buffer = Buffer::new(length);

@@ -10,7 +10,7 @@ use super::blake3_tree::{PIECE, hash_positioned};
 use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
 use crate::context::Context;
 
-/// What one read of a file gave.
+/// The result of reading a file once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileDigests {
     /// In bytes.
@@ -19,17 +19,17 @@ pub struct FileDigests {
     pub blake3: Option<Digest>,
 }
 
-/// A file of the disk, read once.
+/// A file on disk that was read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileRead {
     pub digests: FileDigests,
-    /// Permission bits and type, as `stat` gives them.
+    /// Permission bits and type, as returned by `stat`.
     pub mode: u32,
-    /// As it was before the reading, and after it.
+    /// The stamp of the file, the same before and after reading.
     pub stamp: Stamp,
 }
 
-/// Which file this is and when it was last touched: two equal stamps mean that nobody wrote in between.
+/// Identifies a file and its last change. If two stamps are equal, the file was not written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -50,7 +50,7 @@ impl Stamp {
         }
     }
 
-    /// The number of the device that the file lies on, which is the system's and may be another one tomorrow.
+    /// The number of the device that contains the file. The system assigns it and may change it.
     pub fn device(&self) -> u64 {
         self.device
     }
@@ -60,7 +60,7 @@ impl Stamp {
         self.changed
     }
 
-    /// All of it, to be hashed.
+    /// All fields as bytes, for hashing.
     pub fn to_bytes(&self) -> [u8; 56] {
         let (modified, changed) = (self.modified, self.changed);
         let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
@@ -98,7 +98,7 @@ impl Hasher {
         }
     }
 
-    /// One consumer for each digest, to be shown the bytes side by side. The size is not counted then.
+    /// One consumer for each digest, so that they can receive the bytes in parallel. The size is not counted then.
     pub fn consumers(&mut self) -> Vec<&mut dyn Consumer> {
         let mut consumers: Vec<&mut dyn Consumer> = Vec::with_capacity(3);
         if let Some(hasher) = &mut self.sha256 {
@@ -143,11 +143,11 @@ impl Consumer for Blake3 {
     }
 }
 
-/// Opens a regular file for reading. Never blocks: a FIFO without a writer is refused, not waited for.
+/// Opens a regular file for reading. Never blocks: a FIFO without a writer is refused.
 ///
 /// # Errors
-/// [`Error::NotRegular`] for anything but a regular file, a symbolic link included unless `symlinks`
-/// says to follow it; [`Error::Io`].
+/// [`Error::NotRegular`] for anything but a regular file. This includes a symbolic link, unless `symlinks` says to
+/// follow it. [`Error::Io`].
 pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata), Error> {
     let mut flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     if symlinks == Symlinks::Refuse {
@@ -165,7 +165,8 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> Result<(File, Metadata),
     Ok((file, metadata))
 }
 
-/// A link under `O_NOFOLLOW`, a socket or a device without a driver do not open at all: say what they are.
+/// A link under `O_NOFOLLOW`, a socket or a device without a driver cannot be opened at all. The error names what it
+/// is.
 fn why_not_opened(path: &Path, source: io::Error) -> Error {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
@@ -175,7 +176,7 @@ fn why_not_opened(path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// What a directory entry is, with its article, for messages.
+/// The kind of a directory entry, with its article, for messages.
 pub(super) fn kind_of(kind: FileType) -> &'static str {
     if kind.is_symlink() {
         "a symbolic link"
@@ -192,10 +193,10 @@ pub(super) fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// Hashes a regular file in one read, which `also` shares.
+/// Hashes a regular file in one read. The consumers in `also` receive the same bytes.
 ///
 /// # Errors
-/// As [`open_regular`]; [`Error::Changed`] if the file was written to, cut or replaced meanwhile.
+/// Like [`open_regular`]; [`Error::Changed`] if the file was modified, truncated or replaced in the meantime.
 pub fn hash_file(
     path: &Path,
     algorithms: Algorithms,
@@ -210,14 +211,14 @@ pub fn hash_file(
 }
 
 impl FileRead {
-    /// What was read of a file, if it is still what it was before.
+    /// The result of reading a file, if the file has not changed in the meantime.
     pub(super) fn end(
         path: &Path,
         symlinks: Symlinks,
         before: &Metadata,
         digests: FileDigests,
     ) -> Result<Self, Error> {
-        // By its name: if that leads to another file by now, what was hashed is not what is there.
+        // Looked up by name: if the name leads to another file by now, the hashed file is no longer there.
         let after = match symlinks {
             Symlinks::Refuse => std::fs::symlink_metadata(path),
             Symlinks::Follow => std::fs::metadata(path),
@@ -231,7 +232,7 @@ impl FileRead {
     }
 }
 
-/// Reads a file that should have `size` bytes. If it has another number of them, digests may be missing.
+/// Reads a file that should have `size` bytes. If it has a different size, digests may be missing.
 fn read_file(
     mut file: File,
     size: u64,
@@ -297,7 +298,7 @@ mod tests {
         assert!(open_regular(&at("link"), Symlinks::Follow).is_ok());
     }
 
-    /// Writes to the file the first time it is shown a byte of it.
+    /// Writes to the file when it receives the first byte of it.
     struct Meddle<'a>(&'a Path);
 
     impl Consumer for Meddle<'_> {

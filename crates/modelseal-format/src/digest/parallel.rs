@@ -3,7 +3,7 @@ use std::thread;
 
 use crate::context::{Context, threads};
 
-/// The items that nobody has begun, by their index.
+/// The items that no thread has begun, by their index.
 pub(super) struct Queue {
     count: usize,
     next: AtomicUsize,
@@ -11,7 +11,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// `None` if there are no more, or if one has failed.
+    /// The next item. `None` if there are no more, or if one has failed.
     pub(super) fn next(&self) -> Option<usize> {
         if self.failed.load(Ordering::Relaxed) {
             return None;
@@ -21,10 +21,10 @@ impl Queue {
     }
 }
 
-/// What became of the items that one thread took.
+/// The results of the items that one thread took.
 pub(super) struct Done<R, E> {
     results: Vec<(usize, R)>,
-    /// The first error, and of which item.
+    /// The error of the earliest item that failed, with the item's index.
     failed: Option<(usize, E)>,
 }
 
@@ -33,7 +33,7 @@ impl<R, E> Done<R, E> {
         Self { results: Vec::new(), failed: None }
     }
 
-    /// Notes a result; after an error nothing new is begun.
+    /// Records a result. After an error, no other item is begun.
     pub(super) fn add(&mut self, queue: &Queue, index: usize, result: Result<R, E>) {
         match result {
             Ok(result) => self.results.push((index, result)),
@@ -66,7 +66,7 @@ impl<R, E> Done<R, E> {
     }
 }
 
-/// Lets all threads take items from one queue, and returns what became of each, in the items' order.
+/// Distributes items to all threads from one queue, and returns the results in the items' order.
 ///
 /// # Errors
 /// The error of the earliest item that failed among those that were tried.
@@ -77,7 +77,7 @@ pub(super) fn distribute<R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let queue = Queue { count, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
     let done = thread::scope(|scope| {
-        // This thread works, too.
+        // The calling thread works, too.
         let helpers: Vec<_> = (1..threads().min(count))
             .map_while(|_| context.threads().spawn(scope, || worker(&queue)))
             .collect();
@@ -96,7 +96,7 @@ pub(super) fn distribute<R: Send, E: Send>(
 /// Applies `work` to every item on all threads and returns the results in the items' order.
 ///
 /// # Errors
-/// The error of the earliest item that failed among those that were tried; nothing new is begun after one.
+/// The error of the earliest item that failed among those that were tried. After an error, no other item is begun.
 pub fn map_files<'a, T: Sync, R: Send, E: Send>(
     items: &'a [T],
     context: &Context,

@@ -1,4 +1,4 @@
-//! Hashing files before it is known what they should be.
+//! Hashes files before their expected digests are known.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,23 +8,24 @@ use super::blake3_tree::PIECE;
 use super::{Algorithms, EntryKind, Error, FileRead, Symlinks, Tree, hash_file, walk};
 use crate::context::Context;
 
-/// No more results are kept until somebody wants them.
+/// Maximum number of results that are kept until they are needed.
 const MOST: usize = 16 << 10;
 
-/// What a directory holds, and what some of its files are.
+/// The content of a directory, and the digests of some of its files.
 #[derive(Debug, Default)]
 pub struct Walked {
     pub tree: Tree,
-    /// By the index of their entries, which rises. Large files, and what could not be read, are not among them.
+    /// By the index of their entries, in ascending order. Does not include large files or files that could not be read.
     pub files: Vec<(usize, FileRead)>,
 }
 
-/// Walks a directory without following links, and hashes its files on another thread for as long as `meanwhile`
-/// takes, if there is a thread to spare; `None` if that said that nobody wants to know any more. Those whose paths
-/// are in `own` are not hashed.
+/// Walks a directory without following links, and hashes its files on another thread while `meanwhile` runs.
+///
+/// Hashes nothing if no thread is available. Skips files whose paths are in `own`. Returns `None` if `meanwhile`
+/// cancels by returning `false`.
 ///
 /// # Errors
-/// As [`walk`].
+/// Like [`walk`].
 pub fn walk_meanwhile(
     root: &Path,
     own: &[&str],
@@ -51,7 +52,7 @@ pub fn walk_meanwhile(
 }
 
 impl Walked {
-    /// What nobody wants to know any more is left out.
+    /// Omits every entry after the result is no longer wanted.
     fn new(root: &Path, is_unwanted: &AtomicBool, context: &Context) -> Result<Self, Error> {
         let tree = walk(root, Symlinks::Refuse, &|_, _| is_unwanted.load(Ordering::Relaxed), context)?;
         Ok(Self { tree, files: Vec::new() })
@@ -72,7 +73,7 @@ impl Walked {
                 break;
             }
             let path = root.join(path);
-            // A large one is for all threads together.
+            // Large files are hashed later, by all threads together.
             let is_small = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.len() <= PIECE);
             if is_small(&path)
                 && let Ok(read) = hash_file(&path, algorithms, Symlinks::Refuse, &mut [], context)

@@ -1,14 +1,14 @@
 //! SHA-256 of two files at a time on one core.
 //!
-//! SHA-256 is a chain: each instruction waits for the one before, and a processor that could begin the next
-//! one spends half of its time waiting. A second chain beside the first fills the gaps; see
-//! docs/decisions/0023. What is here only says in which order the blocks of two chains are taken. The `sha2`
-//! crate does the rest, and everything on processors without SHA instructions, and it is the oracle of the
-//! tests.
+//! SHA-256 is a chain: each instruction waits for the one before. A processor that could begin the next instruction
+//! spends half of its time waiting. A second chain fills the gaps; see docs/decisions/0023.
+//!
+//! This module only determines the order in which the blocks of two chains are hashed. The `sha2` crate does the rest.
+//! It also does everything on processors without SHA instructions, and it is the oracle of the tests.
 
 use super::Digest;
 
-/// What SHA-256 takes at a time, in bytes (FIPS 180-4, section 5.2.1).
+/// Block size of SHA-256 in bytes (FIPS 180-4, section 5.2.1).
 const BLOCK: usize = 64;
 
 pub(super) type Block = [u8; BLOCK];
@@ -19,7 +19,7 @@ type State = [u32; 8];
 const START: State =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// SHA-256 of a message of which whole blocks were taken so far.
+/// SHA-256 of a message of which only whole blocks were hashed so far.
 pub(super) struct Chain {
     state: State,
     blocks: u64,
@@ -35,7 +35,7 @@ impl Chain {
         self.blocks += blocks.len() as u64;
     }
 
-    /// Takes as many blocks of each message as the shorter list holds, and returns that number.
+    /// Hashes as many blocks of each message as the shorter list has, and returns that number.
     pub(super) fn update_both(chains: [&mut Self; 2], blocks: [&[Block]; 2]) -> usize {
         let count = blocks[0].len().min(blocks[1].len());
         let blocks = blocks.map(|blocks| &blocks[..count]);
@@ -48,7 +48,7 @@ impl Chain {
         count
     }
 
-    /// The digest, with what is left of the message behind its last whole block (FIPS 180-4, section 5.1.1).
+    /// The digest. `rest` is the message after the last hashed block (FIPS 180-4, section 5.1.1).
     pub(super) fn finish(mut self, rest: &[u8]) -> Digest {
         let (whole, rest) = rest.as_chunks();
         self.update(whole);
@@ -56,7 +56,7 @@ impl Chain {
         let mut last = [[0; BLOCK]; 2];
         last.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
         last.as_flattened_mut()[rest.len()] = 0x80;
-        // The length stands at the end of a block; where it has no room, it gets one of its own.
+        // The length is stored at the end of a block. If there is no space for it, it gets an extra block.
         let count = if rest.len() < BLOCK - size_of::<u64>() { 1 } else { 2 };
         last[count - 1][BLOCK - size_of::<u64>()..].copy_from_slice(&bits.to_be_bytes());
         self.update(&last[..count]);
@@ -68,7 +68,7 @@ impl Chain {
     }
 }
 
-/// SHA-256 of two messages at hand, in less time than one after the other.
+/// SHA-256 of two messages in memory, in less time than one after the other.
 pub fn sha256_of_both(messages: [&[u8]; 2]) -> [Digest; 2] {
     let blocks = messages.map(|message| message.as_chunks().0);
     let [mut first, mut second] = [Chain::new(), Chain::new()];
@@ -76,12 +76,12 @@ pub fn sha256_of_both(messages: [&[u8]; 2]) -> [Digest; 2] {
     [first.finish(&messages[0][taken..]), second.finish(&messages[1][taken..])]
 }
 
-/// Advances both states, each by its own blocks, as many of them.
+/// Advances each state by its list of blocks. Both lists have the same length.
 fn compress_both(states: &mut [State; 2], blocks: [&[Block]; 2]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") {
-        // SAFETY: `compress` is safe on a processor that has these instructions, and this one has them. It
-        // takes references only, and accesses memory through nothing else.
+        // SAFETY: `compress` is safe on a processor that has these instructions, and this one has them. It takes only
+        // references, and accesses memory only through them.
         #[allow(unsafe_code)]
         unsafe {
             x86_64::compress(states, blocks)
@@ -116,16 +116,16 @@ mod x86_64 {
         [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208], [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
     ];
 
-    /// A state as the instructions want it: a, b, e, f in one register and c, d, g, h in the other, the
-    /// first of them in the highest bits (Intel's manual, `SHA256RNDS2`).
+    /// A state in the layout that the instructions require: a, b, e, f in one register and c, d, g, h in the other. The
+    /// first of them is in the highest bits (Intel's manual, `SHA256RNDS2`).
     #[derive(Clone, Copy)]
     struct Registers {
         abef: __m128i,
         cdgh: __m128i,
     }
 
-    // Closures and the adapters of iterators are compiled apart and know nothing of these instructions: a
-    // call of one in here costs more than a round, so what runs for every block has none.
+    // Closures and iterator adapters are compiled separately, without these instructions. Calling one here costs more
+    // than a round, so the code that runs for every block uses none.
 
     impl Registers {
         #[target_feature(enable = "sha,sse4.1")]
@@ -149,7 +149,7 @@ mod x86_64 {
             words.map(i32::cast_unsigned)
         }
 
-        /// Four rounds, with the sums of their words and constants.
+        /// Computes four rounds. `sums` are the sums of their words and constants.
         #[inline]
         #[target_feature(enable = "sha,sse4.1")]
         fn after_rounds(self, sums: __m128i) -> Self {
@@ -172,7 +172,7 @@ mod x86_64 {
         _mm_set_epi32(fourth.cast_signed(), third.cast_signed(), second.cast_signed(), first.cast_signed())
     }
 
-    /// Four words of a block, where they stand with their highest byte first.
+    /// Four words of a block, which stores them with their highest byte first.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn message_words(block: &Block, index: usize) -> __m128i {
@@ -195,8 +195,8 @@ mod x86_64 {
         _mm_sha256msg2_epu32(sum, fourth)
     }
 
-    /// A chain in the middle of a block, with the last 16 words of its message schedule, of which those of
-    /// group `n` stand at `n % 4`.
+    /// A chain in the middle of a block, with the last 16 words of its message schedule. The words of group `n` are at
+    /// index `n % 4`.
     #[derive(Clone, Copy)]
     struct Lane {
         registers: Registers,
@@ -210,7 +210,7 @@ mod x86_64 {
             Self { registers, words: message(block) }
         }
 
-        /// The four rounds of a group, and the words of the group four from here.
+        /// Computes the four rounds of a group, and the words of the group four from here.
         #[inline]
         #[target_feature(enable = "sha,sse4.1")]
         fn after<const GROUP: usize>(mut self) -> Self {
@@ -226,7 +226,7 @@ mod x86_64 {
         }
     }
 
-    /// As [`super::compress_both`].
+    /// Like [`super::compress_both`].
     #[target_feature(enable = "sha,sse4.1")]
     pub(super) fn compress(states: &mut [State; 2], blocks: [&[Block]; 2]) {
         let mut one = Registers::load(states[0]);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// Two messages, the second one joining and the first one leaving in the middle of the other.
+        /// Two messages. The second one joins, and the first one leaves, in the middle of the other.
         #[test]
         fn a_chain_does_not_depend_on_what_runs_beside_it(
             first in proptest::collection::vec(any::<u8>(), 0..2000),

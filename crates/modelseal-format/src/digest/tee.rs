@@ -6,25 +6,25 @@ use std::thread;
 use super::buffer::{Buffer, with_buffer};
 use crate::context::Context;
 
-/// How much is read at a time. Large enough to hide the hand-over between threads, small enough to
-/// stay in a core's cache.
+/// Number of bytes read at a time. Large enough to hide the cost of passing chunks between threads, and small enough
+/// for a core's cache.
 const CHUNK: usize = 1 << 20;
 
-/// How many chunks may wait for one consumer, so memory is bounded whatever the file's size.
+/// Maximum number of chunks that wait for one consumer. It limits the memory for files of any size.
 const WAITING: usize = 4;
 
-/// Something that is shown every byte of a file, in order.
+/// Receives every byte of a file, in order.
 pub trait Consumer: Send {
-    /// Takes the next bytes. An error ends the reading.
+    /// Receives the next bytes. An error stops the reading.
     fn consume(&mut self, chunk: &[u8]) -> io::Result<()>;
 
-    /// Whether it takes longer than reading and copying do, so that a thread of its own is worth it.
+    /// Whether it takes longer than reading and copying, so that it is worth a separate thread.
     fn is_slow(&self) -> bool {
         false
     }
 }
 
-/// Keeps what it is shown. Only for what has a bounded size.
+/// Keeps what it receives. Only for content of limited size.
 pub struct Memory(pub Vec<u8>);
 
 impl Consumer for Memory {
@@ -34,15 +34,15 @@ impl Consumer for Memory {
     }
 }
 
-/// Reads `source` once and shows every byte to each consumer; returns the number of bytes.
+/// Reads `source` once and passes every byte to each consumer. Returns the number of bytes.
 ///
-/// `size` is what the source is expected to hold: below one chunk everything happens on this thread,
-/// above it each slow consumer has a thread of its own, so that the slowest one sets the pace, and the others
-/// share the one that reads, in whose core's cache the bytes are. A source that holds more is read to its end;
-/// one that gave exactly `size` bytes at once is not asked again.
+/// `size` is the expected size of the source. Below one chunk, everything happens on this thread. Above it, each slow
+/// consumer has its own thread, so that the slowest one determines the speed. The other consumers share the thread that
+/// reads, because the bytes are in the cache of its core. A longer source is read to its end. A source that returned
+/// exactly `size` bytes at once is not read again.
 ///
 /// # Errors
-/// The first error of the source or of a consumer, an interruption, and that of a thread that does not start.
+/// The first error of the source or of a consumer, an interruption, and the error of a thread that does not start.
 pub fn read_through(
     source: &mut dyn Read,
     size: u64,
@@ -56,7 +56,7 @@ pub fn read_through(
     }
     thread::scope(|scope| {
         let (mut senders, mut workers, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        // Where nobody is slow, one of them still overlaps with reading.
+        // If no consumer is slow, one of them still runs in parallel with reading.
         let is_any_slow = consumers.iter().any(|consumer| consumer.is_slow());
         for (index, consumer) in consumers.iter_mut().enumerate() {
             if consumer.is_slow() || (index == 0 && !is_any_slow) {
@@ -84,7 +84,7 @@ fn no_thread(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("the system starts no thread more: {error}"))
 }
 
-/// A chunk that all consumers share, and how much of it is filled.
+/// A chunk that all consumers share, and the number of filled bytes.
 type Shared = (Arc<Buffer>, usize);
 
 fn distribute(
@@ -93,7 +93,7 @@ fn distribute(
     others: &mut [&mut &mut dyn Consumer],
     context: &Context,
 ) -> io::Result<u64> {
-    // A chunk comes round again when no consumer can hold it any more, so nothing is allocated twice.
+    // A chunk is reused when no consumer can reference it any more, so nothing is allocated twice.
     let mut ring: [Arc<Buffer>; WAITING + 2] = Default::default();
     let mut total = 0;
     for turn in (0..ring.len()).cycle() {
@@ -107,7 +107,7 @@ fn distribute(
         }
         total += length as u64;
         context.advance(length as u64);
-        // A consumer that has failed no longer listens; its error is collected by the caller.
+        // A consumer that has failed no longer receives. The caller collects its error.
         if senders.iter().any(|sender| sender.send((ring[turn].clone(), length)).is_err()) {
             break;
         }
@@ -152,7 +152,7 @@ fn read_some(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Fills one chunk; it is not full only at the end of the source.
+/// Fills one chunk completely, unless the source ends first.
 pub fn fill(source: &mut dyn Read, chunk: &mut [u8], context: &Context) -> io::Result<usize> {
     context.check()?;
     let mut filled = 0;
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Whether it is slow.
+    /// The value of `is_slow`.
     struct Refuse(bool);
 
     impl Consumer for Refuse {

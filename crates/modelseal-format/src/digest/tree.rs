@@ -12,27 +12,27 @@ use super::parallel::map_files;
 use super::{Digest, Error};
 use crate::context::Context;
 
-/// What to do with symbolic links.
+/// How to treat symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
-    /// A link is named, never looked through.
+    /// A link is reported and never followed.
     #[default]
     Refuse,
-    /// A link stands for the file or directory behind it.
+    /// A link is treated as the file or directory to which it leads.
     Follow,
 }
 
-/// What a walk found under one name.
+/// The kind of an entry that a walk found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     File,
-    /// A directory that holds nothing, or nothing that was not left out.
+    /// A directory that contains nothing, or nothing that was not left out.
     EmptyDirectory,
-    /// A symbolic link, FIFO, socket or device: what it is, with its article.
+    /// A symbolic link, FIFO, socket or device. The text names it with its article.
     Special(&'static str),
 }
 
-/// One name below the root of a walk.
+/// An entry below the root of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
     pub kind: EntryKind,
@@ -42,7 +42,7 @@ pub struct TreeEntry {
 }
 
 impl TreeEntry {
-    /// What has this name below a directory, or below the root.
+    /// The entry with this name below a directory, or below the root.
     fn new(above: Option<&TreeEntry>, name: &OsStr, kind: EntryKind) -> Self {
         let shown = match (above, name.to_string_lossy()) {
             (Some(above), name) => [above.shown(), "/", &name].concat().into(),
@@ -52,13 +52,13 @@ impl TreeEntry {
         Self { kind, shown, is_utf8 }
     }
 
-    /// Relative to the root, parts joined by `/`. Where the name is not UTF-8, `None`, and only
-    /// [`TreeEntry::shown`] can say which entry it is.
+    /// The path relative to the root, with parts joined by `/`. `None` if the name is not UTF-8; then only
+    /// [`TreeEntry::shown`] identifies the entry.
     pub fn path(&self) -> Option<&str> {
         self.is_utf8.then_some(&*self.shown)
     }
 
-    /// As [`Self::path`].
+    /// Like [`Self::path`].
     ///
     /// # Errors
     /// The path for a message, if it is not UTF-8.
@@ -67,7 +67,7 @@ impl TreeEntry {
         if self.is_utf8 { Ok(shown) } else { Err(shown) }
     }
 
-    /// The path for a message, not escaped; bytes that are not UTF-8 are replaced.
+    /// The path for a message, not escaped. Bytes that are not UTF-8 are replaced.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -81,7 +81,7 @@ pub struct Tree {
 
 /// Walks a directory on all threads, or names a single file by its base name.
 ///
-/// `leave_out(path, is_directory)` is asked for each UTF-8 name; a directory left out is not entered.
+/// Calls `leave_out(path, is_directory)` for each UTF-8 name. A directory that is left out is not entered.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Loop`]. Links and special files are entries, not errors: the caller decides.
@@ -117,17 +117,17 @@ pub fn walk(
         }
         level = next;
     }
-    // Every directory is in order, so there is little left to do for a sort that merges.
+    // Every directory is already sorted, so a merge sort has little left to do.
     entries.sort_by(|left, right| left.shown().as_bytes().cmp(right.shown().as_bytes()));
     Ok(Tree { entries })
 }
 
-/// A directory that is to be listed.
+/// A directory to list.
 struct Directory {
     location: PathBuf,
-    /// What it is if nothing is found in it; the root is nothing then.
+    /// Its entry if nothing is found in it. `None` for the root, which then has no entry.
     entry: Option<TreeEntry>,
-    /// Itself and those above it, if links are followed: one of them may lead back.
+    /// The directory itself and its ancestors, if links are followed. A link may lead back to one of them.
     follow: Option<Arc<Ancestry>>,
 }
 
@@ -149,7 +149,7 @@ impl Directory {
         Self { location: location.to_path_buf(), entry: None, follow }
     }
 
-    /// What it holds, each in byte order.
+    /// Lists the directory's entries and its directories, each in byte order.
     fn list(&self, context: &Context) -> Result<Listing, Error> {
         let io = |source| Error::io(&self.location, source);
         let mut listing = Listing::default();
@@ -181,7 +181,7 @@ impl Directory {
         }
     }
 
-    /// Adds what is behind a link, or what is there if it is none.
+    /// Adds the target of a link, or the entry itself if it is not a link.
     fn add_followed(
         &self,
         listing: &mut Listing,
@@ -221,7 +221,7 @@ fn kind(found: FileType) -> EntryKind {
     if found.is_file() { EntryKind::File } else { EntryKind::Special(kind_of(found)) }
 }
 
-/// A link to nowhere that is to be followed: the system only says "not found", which names nothing.
+/// Explains a followed link to a missing target. The system only says "not found", which does not name the link.
 fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
     if path.is_symlink() && !path.exists() {
         return Error::NotRegular { path: path.to_path_buf(), kind: "a link to something that is not there" };
@@ -229,10 +229,10 @@ fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
     Error::io(path, source)
 }
 
-/// The digest of a directory, `dirHash` in a DigestSet: SHA-256 over one line a file, `HEX  PATH\n`,
-/// in byte order of the paths, as Go's module checksums (`h1:`) define it.
+/// The digest of a directory, `dirHash` in a DigestSet: SHA-256 over one line for each file, `HEX  PATH\n`, in byte
+/// order of the paths, as Go's module checksums (`h1:`) define it.
 ///
-/// Modes and empty directories are not covered. The paths must be sorted and hold no line feed.
+/// Modes and empty directories are not covered. The paths must be sorted and contain no line feed.
 pub fn directory_hash<'a>(files: impl IntoIterator<Item = (&'a str, Digest)>) -> Digest {
     let mut hasher = sha2::Sha256::new();
     let mut line = String::new();

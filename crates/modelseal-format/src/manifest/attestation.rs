@@ -1,5 +1,4 @@
-//! Further statements about a release: that it was rebuilt, that somebody approves of it, that going back to
-//! it is meant. `docs/format.md` is their specification.
+//! Attestations about a release: reproductions, approvals and rollbacks. `docs/format.md` is their specification.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -14,10 +13,10 @@ pub const APPROVAL_TYPE: &str = "https://modelseal.dev/approval/v1";
 /// `predicateType` of a rollback.
 pub const ROLLBACK_TYPE: &str = "https://modelseal.dev/rollback/v1";
 
-/// A statement about a release.
+/// An attestation about a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
-    /// What the release is called; only for people.
+    /// The name of the release, only for people.
     name: String,
     release: Digest,
     claim: Claim,
@@ -25,19 +24,19 @@ pub struct Attestation {
     modelseal: String,
 }
 
-/// What a statement says about a release.
+/// What an attestation says about a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// It was rebuilt, and the result was so much alike.
+    /// The release was rebuilt, and the result reached this level of similarity.
     Reproduced(Rung),
-    /// Somebody beside its builder stands for it.
+    /// A signer other than its builder approves the release.
     Approved,
-    /// Going back to it is meant.
+    /// A rollback to the release is authorised.
     RolledBack(Rollback),
 }
 
 impl Claim {
-    /// What the file of such a statement is called.
+    /// The word for this kind of attestation in its file name.
     pub fn word(&self) -> &'static str {
         match self {
             Claim::Reproduced(_) => "reproduction",
@@ -47,15 +46,15 @@ impl Claim {
     }
 }
 
-/// Why and until when going back to a release is meant.
+/// Why a rollback to a release is authorised, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollback {
     pub reason: String,
-    /// To the second: who can put an old statement beside an old release must not be believed for ever.
+    /// To the second. It limits how long an old attestation next to an old release is accepted.
     pub until: Timestamp,
 }
 
-/// Why a signed payload is not a statement that this version understands.
+/// Why a signed payload is not an attestation that this version understands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestationError {
@@ -70,12 +69,12 @@ impl Attestation {
         Self { name: model.directory(), release, claim, modelseal: version.to_string() }
     }
 
-    /// About the release of this manifest, by this version.
+    /// An attestation about the release of this manifest, written by this version.
     pub fn about(manifest: &Manifest, release: Digest, claim: Claim) -> Self {
         Self::new(manifest.model(), release, claim, env!("CARGO_PKG_VERSION"))
     }
 
-    /// Byte for byte what is signed.
+    /// The signed bytes.
     pub fn payload(&self) -> Vec<u8> {
         let modelseal = self.modelseal.clone();
         match &self.claim {
@@ -102,7 +101,7 @@ impl Attestation {
         }
     }
 
-    /// Reads a statement strictly, from exactly the bytes that were signed.
+    /// Reads an attestation strictly, from exactly the bytes that were signed.
     ///
     /// # Errors
     /// [`AttestationError`].
@@ -122,7 +121,7 @@ impl Attestation {
             }
             ROLLBACK_TYPE => read(payload, |predicate: WireRollback| {
                 let WireRollback { reason, until, modelseal } = predicate;
-                // One spelling of a time, too.
+                // A time also has only one accepted spelling.
                 let time: Timestamp =
                     until.parse().ok().filter(|time: &Timestamp| time.to_string() == until)?;
                 Some((Claim::RolledBack(Rollback { reason, until: time }), modelseal))
@@ -131,7 +130,7 @@ impl Attestation {
         }
     }
 
-    /// Which release it is about: nothing but its digest identifies one.
+    /// The release that the attestation is about. Only this digest identifies it.
     pub fn release(&self) -> Digest {
         self.release
     }

@@ -1,4 +1,4 @@
-//! What is sealed about how the model answers: the results of a probe.
+//! Evidence about the model's answers: the results of a probe.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{Tolerance, is_source_name};
 use crate::digest::Digest;
 
-/// Something that the build made beside the artifact: `probe/NAME`.
+/// A byproduct of the build, next to the artifact: `probe/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Byproduct {
     pub name: String,
-    /// Of the file with the probe's inputs.
+    /// Digest of the file with the probe's questions.
     pub digest: InputsDigest,
     pub annotations: ProbeFacts,
 }
@@ -30,59 +30,61 @@ pub struct InputsDigest {
     pub sha256: Digest,
 }
 
-/// What a probe found.
+/// The results of a probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProbeFacts {
-    /// The argument vector that answered.
+    /// The argument vector of the command that answered.
     pub command: Vec<String>,
-    /// Whether it could reach nothing: no network, not the expected answers, and the artifact only to read.
+    /// Whether the command was isolated: no network, no access to the expected answers, and only read access to the
+    /// artifact.
     pub isolated: bool,
-    /// Within which numbers in answers count as the same.
+    /// The tolerance within which numbers in answers count as the same.
     pub tolerance: Tolerance,
     pub basis: Basis,
-    /// How many different answers there are.
+    /// Number of different answers.
     pub distinct: u64,
-    /// How often the commonest answer came.
+    /// Number of times that the most common answer occurred.
     pub commonest: u64,
-    /// How many answers are the fallback.
+    /// Number of answers that are the fallback.
     pub fallbacks: u64,
-    /// Inputs in whose place another input was put, and whose answers changed.
+    /// Questions that were replaced with another question, and how many of their answers changed.
     pub swapped: Tally,
-    /// By feature: inputs in which only this feature was changed, and whose answers changed.
+    /// By feature: questions in which only this feature was changed, and how many of their answers changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub influence: BTreeMap<String, Tally>,
-    /// Inputs with an expected answer, and how many got it.
+    /// Questions with an expected answer, and how many got it.
     pub expected: Tally,
-    /// Whether a second run, and the same input under another id, gave the same answers.
+    /// Whether a second run, and the same question under another id, gave the same answers.
     pub deterministic: bool,
-    /// By id of the input, in byte order.
+    /// In byte order of the question's id.
     pub answers: Vec<SealedAnswer>,
 }
 
-/// Validated to have finite scores.
+/// The scores are validated to be finite.
 impl Eq for ProbeFacts {}
 
 impl ProbeFacts {
-    /// How many inputs were answered.
+    /// Number of questions that were answered.
     pub fn inputs(&self) -> u64 {
         self.answers.len() as u64
     }
 }
 
-/// Answers with more numbers are sealed without them, and compared exactly.
+/// Maximum number of scores in a sealed answer. An answer with more numbers is sealed without them and compared
+/// exactly.
 pub const MOST_SCORES: usize = 4096;
-/// What kind of answers there are.
+/// The kind of the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
     /// Every answer has numbers, and some are written with a fraction.
     Scores,
-    /// Labels, whole numbers, texts.
+    /// Labels, integers, texts.
     Outputs,
 }
 
-/// How many of those that were tried were hit.
+/// Number of tries, and how many of them were hits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
@@ -91,34 +93,34 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// 0 to 1; `None`: nothing was tried.
+    /// The share of hits, 0 to 1. `None` if nothing was tried.
     pub fn share(self) -> Option<f64> {
         (self.tried > 0).then(|| self.hit as f64 / self.tried as f64)
     }
 }
 
-/// One answer, without its text: that it is the same can be seen, what it was cannot.
+/// One answer without its text. It can be compared with another answer, but the text cannot be recovered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedAnswer {
     pub id: String,
     /// SHA-256 of the answer as JSON without white space, members sorted by name.
     pub digest: Digest,
-    /// The same with null in the place of every number.
+    /// The same, with every number replaced by null.
     pub shape: Digest,
     /// The numbers, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<f64>,
 }
 
-/// Whether so many different answers, the commonest so often, can be those to so many inputs.
+/// Whether the number of different answers and the count of the most common one are possible for this many questions.
 fn spread_fits(facts: &ProbeFacts) -> bool {
     let (inputs, distinct, commonest) = (facts.inputs(), facts.distinct, facts.commonest);
-    // Neither is above the number of inputs: no sum and no product runs over.
+    // Neither exceeds the number of questions, so no sum and no product overflows.
     commonest + distinct <= inputs + 1 && inputs <= commonest.saturating_mul(distinct)
 }
 
-/// Whether byproducts are probes, each once, whose numbers fit together.
+/// Checks that byproducts are probes, each once, with consistent numbers.
 pub(super) fn fits(byproducts: &[Byproduct]) -> Result<(), String> {
     let mut names = HashSet::new();
     for byproduct in byproducts {

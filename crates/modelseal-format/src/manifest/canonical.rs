@@ -1,5 +1,5 @@
-//! The one spelling of what we write: compact JSON, members in the order in which `docs/format.md` lists them, map
-//! keys in byte order, non-ASCII as it is.
+//! The canonical form of the JSON that modelseal writes: compact, with members in the order in which `docs/format.md`
+//! lists them, map keys in byte order, and non-ASCII characters unescaped.
 
 use std::io::{self, BufWriter, Write};
 
@@ -14,10 +14,10 @@ pub(super) fn write_json(value: &impl Serialize, output: &mut dyn Write) -> io::
     buffered.flush()
 }
 
-/// As [`write_json`], at hand.
+/// Like [`write_json`], in memory.
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Writing to memory does not fail, and our types have no map with keys that are not strings.
+    // Writing to memory does not fail, and no map in these types has keys that are not strings.
     let _ = serde_json::to_writer(&mut bytes, value);
     bytes
 }
@@ -28,9 +28,9 @@ pub(super) fn serialises_to(value: &impl Serialize, bytes: &[u8]) -> bool {
     write_json(value, &mut comparing).is_ok() && comparing.rest.is_empty()
 }
 
-/// Compares what is written to it with bytes at hand, and fails at the first difference.
+/// Compares what is written to it with known bytes, and fails at the first difference.
 struct Comparing<'a> {
-    /// What has not been compared yet.
+    /// The bytes that are not compared yet.
     rest: &'a [u8],
 }
 
@@ -63,7 +63,7 @@ mod tests {
         for other in ["[\"a\",\"ü\"] ", "[\"a\", \"ü\"]", "[\"a\",\"\\u00fc\"]", "[\"a\"", ""] {
             assert!(!serialises_to(&value, other.as_bytes()), "{other}");
         }
-        // More than is buffered.
+        // More than the buffer holds.
         let long = vec!["text"; BUFFER / 3];
         assert!(serialises_to(&long, &to_json(&long)));
     }

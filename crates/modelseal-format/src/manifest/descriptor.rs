@@ -1,4 +1,4 @@
-//! The inputs of a build, and what was measured of each.
+//! The inputs of a build, and the evidence about each.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct ResourceDescriptor {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     pub digest: DependencyDigest,
-    /// Boxed, because most inputs have none and it takes much more memory than the rest.
+    /// Boxed, because most inputs have no evidence and it takes much more memory than the rest.
     #[serde(rename = "annotations", skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Box<Evidence>>,
 }
@@ -41,7 +41,7 @@ impl ResourceDescriptor {
         }
     }
 
-    /// To change the evidence before it is signed.
+    /// Mutable access, to change the evidence before it is signed.
     pub fn data_mut(&mut self) -> Option<&mut DataEvidence> {
         match self.evidence.as_deref_mut() {
             Some(Evidence::Data(data)) => Some(data),
@@ -57,11 +57,11 @@ impl ResourceDescriptor {
     }
 }
 
-/// The digests of one input; at least one is there.
+/// The digests of one input. At least one is present.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DependencyDigest {
-    /// Of a file; of a sealed archive, its release digest.
+    /// The digest of a file. For a sealed archive, its release digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
     /// The commit, in hex.
@@ -70,7 +70,7 @@ pub struct DependencyDigest {
     /// The commit's tree, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_tree: Option<String>,
-    /// Of a directory, or of the code: see [`crate::digest::directory_hash`].
+    /// The digest of a directory, or of the code: see [`crate::digest::directory_hash`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir_hash: Option<Digest>,
 }
@@ -84,7 +84,7 @@ impl DependencyDigest {
         Self { dir_hash: Some(dir_hash), ..Self::default() }
     }
 
-    /// `algorithm:hex` of what the content is compared by.
+    /// `algorithm:hex` of the digest by which the content is compared.
     pub fn tagged(&self) -> String {
         match (self.sha256, self.dir_hash) {
             (Some(sha256), _) => format!("sha256:{sha256}"),
@@ -95,7 +95,7 @@ impl DependencyDigest {
 }
 
 /// What was measured of an input, beyond its digests.
-// It is boxed as a whole.
+// The whole enum is boxed.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
@@ -114,17 +114,17 @@ impl Serialize for Evidence {
     }
 }
 
-/// Of the code.
+/// Evidence about the code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CodeEvidence {
     /// Paths that differed from the commit.
     pub dirty: Vec<String>,
 }
 
-/// Of a base model.
+/// Evidence about a base model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct BaseEvidence {
-    /// Which release it is, if it is a sealed archive.
+    /// The release, if the base model is a sealed archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,7 @@ pub struct BaseEvidence {
     pub files: Option<u64>,
 }
 
-/// Of a data source.
+/// Evidence about a data source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataEvidence {
@@ -141,13 +141,13 @@ pub struct DataEvidence {
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// Records, without a header line.
+    /// Number of records, without a header line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// The column of the label.
+    /// The label column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Rows by class; absent if there were too many classes to count.
+    /// Rows by class. Absent if there were too many classes to count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, u64>>,
     /// `Some(true)` if there were too many classes to count.
@@ -156,7 +156,7 @@ pub struct DataEvidence {
     /// Rows without a label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nulls: Option<u64>,
-    /// The column of the time.
+    /// The timestamp column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
     /// RFC 3339, UTC.
@@ -174,7 +174,7 @@ pub struct DataEvidence {
     /// Rows by the notation of their time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_forms: Option<TimeForms>,
-    /// Rows and classes by stretch of time.
+    /// Rows and classes by interval of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
     /// A sample of the row hashes.
@@ -191,7 +191,7 @@ struct WireDescriptor {
     annotations: Option<Box<Annotations>>,
 }
 
-/// The evidence of any kind of input: which members belong there depends on the input's name.
+/// The evidence about any kind of input. The input's name decides which members are allowed.
 #[derive(Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Annotations {
@@ -228,7 +228,7 @@ impl TryFrom<WireDescriptor> for ResourceDescriptor {
 }
 
 impl Annotations {
-    /// An error if it has members that such an input does not have.
+    /// Returns an error if there are members that this kind of input does not have.
     fn into_evidence(self, kind: &str) -> Result<Evidence, ()> {
         match kind {
             "code" => {

@@ -1,4 +1,4 @@
-//! What is sealed about the records of a data set, beyond their number: it is judged at deploy time.
+//! Evidence about the records of a data set, beyond their number. It is checked at deploy time.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::DataEvidence;
 
-/// How many row hashes a sketch keeps.
+/// Number of row hashes in a sketch.
 pub const SKETCH_SIZE: usize = 1024;
 
-/// How many buckets a timeline has at most.
+/// Maximum number of buckets in a timeline.
 pub const MOST_BUCKETS: usize = 256;
 
-/// How many times that could not be read are kept, and how many characters of each.
+/// Maximum number of unreadable times that are kept, and maximum number of characters of each.
 pub const MOST_EXAMPLES: usize = 3;
 pub const LONGEST_EXAMPLE: usize = 40;
 
-/// The smallest distinct hashes of a data set's rows: blind to the order of rows and to repeated ones. Two
-/// of them estimate how much two data sets share. It finds accidents; the digest of the data stays the
+/// The smallest distinct hashes of a data set's rows, independent of the order of rows and of repeated rows. Two
+/// sketches estimate how much two data sets share. A sketch detects accidents. The digest of the data remains the
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowSketch {
-    /// Ascending, at most [`SKETCH_SIZE`]; fewer mean that these are all there are.
+    /// Ascending, at most [`SKETCH_SIZE`]. If there are fewer, they are the hashes of all distinct rows.
     pub hashes: Vec<u64>,
-    /// The hashes of all rows, added up and wrapped: equal if and only if (but for chance) the same rows
-    /// stand there equally often, in any order.
+    /// The wrapping sum of the hashes of all rows. Apart from chance, two sums are equal if and only if the same rows
+    /// occur equally often, in any order.
     pub sum: u64,
 }
 
 impl RowSketch {
-    /// Whether it has the hash of every distinct row.
+    /// Whether the sketch has the hash of every distinct row.
     pub fn is_complete(&self) -> bool {
         self.hashes.len() < SKETCH_SIZE
     }
@@ -40,7 +40,7 @@ impl RowSketch {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireSketch {
-    /// Base64 of the hashes, eight bytes each, the highest first.
+    /// Base64 of the hashes, eight bytes each, most significant byte first.
     hashes: String,
     /// 16 hex digits.
     sum: String,
@@ -70,22 +70,22 @@ impl<'de> Deserialize<'de> for RowSketch {
     }
 }
 
-/// How many rows, and how many of each class, fall into equal stretches of time.
+/// Number of rows, in total and by class, in equal intervals of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeline {
-    /// Where the first bucket begins, in seconds since 1970; a multiple of the width.
+    /// The start of the first bucket, in seconds since 1970. It is a multiple of the width.
     pub start: i64,
-    /// Of each bucket, in seconds; a power of two.
+    /// The width of each bucket in seconds. It is a power of two.
     pub width: u64,
-    /// Rows with a readable time, by bucket; at most [`MOST_BUCKETS`].
+    /// Rows with a readable time, by bucket. At most [`MOST_BUCKETS`].
     pub rows: Vec<u64>,
-    /// The same by class; absent where labels are not counted.
+    /// The same by class. Absent if labels are not counted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Vec<u64>>,
 }
 
-/// In how many rows the time was written in which way.
+/// Number of rows by the notation of their time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeForms {
@@ -98,14 +98,14 @@ pub struct TimeForms {
 }
 
 impl TimeForms {
-    /// Whether numbers of different units stand in one column.
+    /// Whether one column contains numbers of different units.
     pub fn are_mixed(&self) -> bool {
         self.seconds > 0 && self.milliseconds > 0
     }
 }
 
-/// Whether the counts of a data set fit together. What was counted by a builder that we trust fits; sums that
-/// overflow, or shares above one, would make the judgement at deploy time say anything.
+/// Checks that the counts of a data set are consistent. A trusted builder's counts always are. Sums that overflow, or
+/// shares above one, would make the checks at deploy time meaningless.
 pub(super) fn fits(facts: &DataEvidence) -> bool {
     let Some(rows) = facts.rows else {
         let counted = facts.labels.is_some() || facts.nulls.is_some() || facts.unparsed.is_some();
@@ -125,7 +125,7 @@ pub(super) fn fits(facts: &DataEvidence) -> bool {
     labelled && timed && times_fit(facts, rows)
 }
 
-/// Whether what is said of the times of so many rows fits together.
+/// Checks that the evidence about the times of `rows` rows is consistent.
 fn times_fit(facts: &DataEvidence, rows: u64) -> bool {
     let time = |text: &Option<String>| text.as_deref().map(str::parse::<jiff::Timestamp>).transpose();
     let ordered = match (time(&facts.oldest), time(&facts.newest)) {
@@ -173,7 +173,8 @@ fn timeline_fits(timeline: &Timeline, labels: Option<&BTreeMap<String, u64>>) ->
 mod tests {
     use super::*;
 
-    /// What does not fit is refused before it is compared: this would be a comparison for each row and label.
+    /// Inconsistent evidence is refused before its counts are compared. Otherwise, this test would make one comparison
+    /// for each row and label.
     #[test]
     fn a_timeline_of_anybody_costs_little() {
         let many = 1_000_000;

@@ -1,20 +1,20 @@
-//! The inputs of two builds, compared one by one.
+//! Compares the inputs of two builds one by one.
 
 use super::ResourceDescriptor;
 
-/// An input that is not the same.
+/// An input that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputChange {
-    /// In the manifest: `code`, `recipe`, `data/NAME` …
+    /// Its name in the manifest: `code`, `recipe`, `data/NAME` …
     pub name: String,
-    /// What the first one has, `algorithm:hex`; `None`: it has no such input.
+    /// The digest in the first build, `algorithm:hex`. `None` if that build has no such input.
     pub sealed: Option<String>,
-    /// What the second one has.
+    /// The digest in the second build.
     pub found: Option<String>,
 }
 
-/// Compares inputs by what they are compared by: the digest of their content. Code is the same if its
-/// `dirHash` is, whichever commit it came from.
+/// Compares inputs by the digest of their content. Code is the same if its `dirHash` is the same, even from another
+/// commit.
 pub fn compare_inputs(sealed: &[ResourceDescriptor], found: &[ResourceDescriptor]) -> Vec<InputChange> {
     let digest = |inputs: &[ResourceDescriptor], name: &str| {
         inputs.iter().find(|input| input.name == name).map(|input| input.digest.tagged())

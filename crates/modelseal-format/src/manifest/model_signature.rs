@@ -1,6 +1,6 @@
 //! The statement of `model.sig`: OpenSSF Model Signing (OMS) 1.0, method `files`, SHA-256.
 //!
-//! It is a pure function of the manifest, so verifying it means writing it again.
+//! It is a pure function of the manifest. To verify it, modelseal generates it again.
 
 use std::io;
 
@@ -13,8 +13,8 @@ use crate::digest::Digest;
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 
-/// SHA-256 over the concatenated raw SHA-256 digests of the files, in byte order of their paths
-/// (OMS 1.0, 5.2.1 and 6.4).
+/// SHA-256 over the concatenated raw SHA-256 digests of the files, in byte order of their paths (OMS 1.0, 5.2.1 and
+/// 6.4).
 pub fn model_root(files: &[Subject]) -> Digest {
     let mut hasher = sha2::Sha256::new();
     for file in files {
@@ -23,7 +23,7 @@ pub fn model_root(files: &[Subject]) -> Digest {
     Digest(hasher.finalize().into())
 }
 
-/// What a release's own `model.sig` leaves out.
+/// The paths that a release's own `model.sig` ignores.
 const IGNORED: [&str; 2] = [SEAL_DIRECTORY, MODEL_SIGNATURE_PATH];
 
 /// The payload of a model signature: files by their SHA-256, in byte order of their paths.
@@ -71,7 +71,7 @@ impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Canonical for ModelSigna
     }
 }
 
-/// The release that an OMS payload says it belongs to, to explain a mismatch. Nothing is checked.
+/// The release that an OMS payload claims to belong to, used to explain a mismatch. Nothing is verified.
 pub fn sealed_release(payload: &[u8]) -> Option<Digest> {
     #[derive(Deserialize)]
     struct Lenient {
@@ -120,7 +120,7 @@ struct Predicate<'a, F: Serialize> {
     serialization: Serialization<'a>,
 }
 
-/// A list that nobody keeps.
+/// A list that is generated while it is serialised, and never kept in memory.
 struct Resources<F>(F);
 
 impl<'a, F: Iterator<Item = (&'a str, Digest)> + Clone> Serialize for Resources<F> {

@@ -1,4 +1,4 @@
-//! JSON objects that have to be objects.
+//! JSON values that must be objects.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,8 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// What a JSON object says. `serde` reads a list of values in the order of the fields as well, which no other
-/// reader of these formats does.
+/// The value of a JSON object. `serde` also accepts a list of values in the order of the fields, which no other reader
+/// of these formats does.
 #[derive(Debug, Clone)]
 pub struct Object<T>(pub T);
 

@@ -7,7 +7,7 @@ use super::{
     validate,
 };
 
-/// Why a signed payload is not a manifest that this version can judge.
+/// Why a signed payload is not a manifest that this version can verify.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -30,18 +30,18 @@ pub enum ParseError {
     TooMuch,
 }
 
-/// Reads a manifest from exactly the bytes that were signed, as [`ManifestReader::finish`] does.
+/// Reads a manifest from exactly the bytes that were signed, like [`ManifestReader::finish`].
 ///
 /// # Errors
 /// [`ParseError`].
 pub fn parse(payload: &[u8]) -> Result<Manifest, ParseError> {
     let mut reader = ManifestReader::default();
-    // It takes everything.
+    // Writing to the reader does not fail.
     let _ = reader.write_all(payload);
     Ok(reader.finish()?.statement)
 }
 
-/// Judges what was read, but for its spelling.
+/// Checks everything about a parsed manifest except that its text is canonical.
 pub(super) fn judge(statement: &Manifest) -> Result<(), ParseError> {
     if statement.predicate_type != PROVENANCE_TYPE {
         return Err(ParseError::OtherPredicate(statement.predicate_type.clone()));
@@ -52,7 +52,7 @@ pub(super) fn judge(statement: &Manifest) -> Result<(), ParseError> {
     Ok(validate::validate(statement)?)
 }
 
-/// The strict reading failed. If a lenient one finds another kind of statement, or a newer one, that is
+/// Explains why strict reading failed. If a lenient reading finds another kind of statement, or a newer one, that is
 /// the better explanation.
 pub(super) fn explain(payload: &[u8], failed: ParseError) -> ParseError {
     let lenient: Option<Lenient> = serde_json::from_slice(payload).ok();

@@ -24,15 +24,15 @@ pub enum PathError {
     Long,
     #[error("is not valid UTF-8")]
     NotUtf8,
-    /// Two names that some file systems cannot tell apart.
+    /// Two names that some file systems cannot distinguish.
     #[error("differs from {} only by case or by Unicode normalisation", crate::display::name(.0))]
     Collision(String),
-    /// Where modelseal keeps its own files.
+    /// A path that modelseal uses for its own files, or one of git's own files.
     #[error("is where modelseal keeps its own files")]
     Reserved,
 }
 
-/// Checks a relative path, parts joined by `/`, for use on every file system.
+/// Checks that a relative path, with parts joined by `/`, works on every file system.
 pub fn check_name(path: &str) -> Result<(), PathError> {
     if path.is_empty() {
         return Err(PathError::Empty);
@@ -68,7 +68,7 @@ pub fn check_name(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Checks the path of a model file: as [`check_name`], and not one of modelseal's own or git's.
+/// Checks the path of a model file: like [`check_name`], and it must not belong to modelseal or git.
 pub fn check_path(path: &str) -> Result<(), PathError> {
     check_name(path)?;
     let top = path.split('/').next().unwrap_or_default();
@@ -78,7 +78,7 @@ pub fn check_path(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// git's own files at the root of a model: the OMS reference tool never covers them, so they never ship.
+/// git's own files at the root of a model. The OMS reference tool never covers them, so they are never included.
 pub fn is_git_file(top: &str) -> bool {
     matches!(top, ".git" | ".github" | ".gitattributes" | ".gitignore")
 }
@@ -90,14 +90,14 @@ pub fn is_name(text: &str) -> bool {
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "._+-".contains(character))
 }
 
-/// Refuses names that a file system without case, or one that normalises Unicode, would merge,
-/// and a file whose path is also a directory of another file.
+/// Refuses names that a file system would merge because it ignores case or normalises Unicode. Also refuses a file
+/// whose path is a directory of another file.
 ///
 /// # Errors
-/// The path that cannot stay, and why.
+/// The path that is refused, and why.
 pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<(), (String, PathError)> {
     let mut paths = Vec::from_iter(paths.into_iter().map(|path| (fold(path), path)));
-    // In this order, everything below a directory stands together, and whatever has one folded name as well.
+    // In this order, all paths below a directory are adjacent, and so are all paths with the same folded name.
     paths.sort_by(|(left, _), (right, _)| left.split('/').cmp(right.split('/')));
     for pair in paths.windows(2) {
         let [(folded, path), (next_folded, next)] = pair else { continue };
@@ -114,8 +114,8 @@ pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<
     Ok(())
 }
 
-/// One form for all spellings that a file system may take for the same name. Upper case first, so that
-/// letters with more than one lower-case form (`ß`, final sigma) meet.
+/// One form for all spellings that a file system may treat as the same name. Upper case comes first, so that letters
+/// with more than one lower-case form (`ß`, final sigma) become equal.
 fn fold(path: &str) -> Cow<'_, str> {
     if !path.is_ascii() {
         return path.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect();
@@ -126,7 +126,7 @@ fn fold(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// Names of data sources, base models and probes: a dot would separate the parts of a check's id.
+/// Names of data sources, base models and probes. A dot is not allowed because it separates the parts of a check's id.
 pub fn is_source_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())

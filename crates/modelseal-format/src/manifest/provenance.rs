@@ -1,4 +1,4 @@
-//! The predicate: SLSA provenance 1.x, as far as we write it.
+//! The predicate: the part of SLSA provenance 1.x that modelseal writes.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub struct Provenance {
     pub run_details: RunDetails,
 }
 
-/// What went in.
+/// The inputs and parameters of the build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BuildDefinition {
@@ -29,25 +29,25 @@ pub struct BuildDefinition {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExternalParameters {
     pub model: Model,
-    /// By name; from the parameter files and the recipe together.
+    /// By name. From the parameter files and the recipe together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hyperparameters: Hyperparameters,
-    /// The command that made the artifact, as an argument vector; empty if the artifact was adopted.
+    /// The command that made the artifact, as an argument vector. Empty if the artifact was adopted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// Variables that the command was given.
+    /// Environment variables set for the command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Names of the builder's own variables that the command was given as they were.
+    /// Names of the builder's own environment variables that were passed to the command unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pass_env: Vec<String>,
-    /// Directories of its home that the command found as earlier builds had left them.
+    /// Directories in the command's home that contained what earlier builds had left there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<String>,
-    /// Whether the command could reach the network; there is an answer if there is a command.
+    /// Whether the command could reach the network. Present if there is a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<bool>,
-    /// When a rebuild counts as the same; it is there if there is a command.
+    /// When a rebuild counts as the same. Present if there is a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduce: Option<Demand>,
 }
@@ -55,70 +55,70 @@ pub struct ExternalParameters {
 /// Hyperparameters by name.
 pub type Hyperparameters = BTreeMap<String, Value>;
 
-/// Which model and which version of it.
+/// The model's name and version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub name: String,
     pub version: String,
-    /// A number that rises with every release, where the builder keeps one.
+    /// A number that increases with every release, if the builder keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<u64>,
 }
 
-/// No release has a higher number: every reader of JSON can tell two up to here apart (RFC 8259, 6).
+/// The highest release number. Up to here, every JSON reader can tell two integers apart (RFC 8259, 6).
 pub const LAST_RELEASE: u64 = (1 << 53) - 1;
 
 impl Model {
-    /// The directory inside the archive, and the archive's name without its ending.
+    /// The directory inside the archive, and the archive's file name without its extension.
     pub fn directory(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
 }
 
-/// What the build did with it.
+/// How the build used these inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct InternalParameters {
     pub format: u32,
     pub origin: Origin,
-    /// Seconds since 1970: the modification time of every entry of the archive.
+    /// The modification time of every entry of the archive, in seconds since 1970.
     pub source_date_epoch: u64,
-    /// The recipe's globs, then git's own files at the artifact's root that did not ship.
+    /// The recipe's globs, then git's own files at the artifact's root that were not included.
     pub excluded: Vec<String>,
-    /// Whether `model.sig` belongs into the artifact.
+    /// Whether the artifact must contain `model.sig`.
     pub model_signature: bool,
     /// The parts of the lineage that this manifest does not have.
     pub missing: Vec<Missing>,
-    /// What commands said about the environment, in the recipe's order.
+    /// What commands printed about the environment, in the recipe's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<CommandOutput>,
-    /// Files that links brought into the artifact from outside of the work tree, in byte order; `.` alone if a link
+    /// Files that links brought into the artifact from outside of the work tree, in byte order. `.` alone if a link
     /// brought the whole artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<String>,
 }
 
-/// A command of the recipe that describes the environment, and what it printed.
+/// A command of the recipe that describes the environment, and its output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandOutput {
     pub command: Vec<String>,
-    /// Standard output and standard error, white space at the ends removed.
+    /// Standard output and standard error, without white space at the ends.
     pub output: String,
 }
 
-/// How the artifact came to be, weakest first.
+/// How the artifact was made, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// It was there when the build began; nobody saw it being made.
+    /// It existed when the build began. modelseal did not see it being made.
     Adopted,
-    /// It was moved aside, and the sealed command made it anew in the builder's work tree.
+    /// It was moved away, and the sealed command made it again in the builder's work tree.
     Executed,
     /// The sealed command made it in a fresh clone of the commit.
     Clean,
-    /// Somebody else rebuilt it. Never the word of a manifest, only of a statement about it.
+    /// Another signer rebuilt it. Only an attestation can say this, never a manifest.
     Reproduced,
 }
 
@@ -132,7 +132,7 @@ impl Origin {
         }
     }
 
-    /// What that means, for a person.
+    /// What the origin means, for a person.
     pub fn description(self) -> &'static str {
         match self {
             Origin::Adopted => "nobody watched it being made",
@@ -143,7 +143,7 @@ impl Origin {
     }
 }
 
-/// How alike two artifacts are, most alike first.
+/// How similar two artifacts are, most similar first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Rung {
     /// The same bytes.
@@ -153,7 +153,7 @@ pub enum Rung {
     R1,
     /// Numbers equal within the sealed tolerance.
     R2,
-    /// Another model, whose answers to the sealed probes are the same within the tolerance.
+    /// Another model whose answers to the sealed probes are the same within the tolerance.
     R3,
 }
 
@@ -167,7 +167,7 @@ impl Rung {
         }
     }
 
-    /// What that means, for a person.
+    /// What the level means, for a person.
     pub fn description(self) -> &'static str {
         match self {
             Rung::R0 => "the same bytes",
@@ -178,7 +178,7 @@ impl Rung {
     }
 }
 
-/// What a rebuild must reach.
+/// The level that a rebuild must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Demand {
@@ -188,7 +188,7 @@ pub struct Demand {
     pub rtol: f64,
 }
 
-/// Validated to be finite.
+/// The numbers are validated to be finite.
 impl Eq for Demand {}
 
 impl Default for Demand {
@@ -234,7 +234,7 @@ impl Missing {
     }
 }
 
-/// Who built, and with which version.
+/// The builder and its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunDetails {

@@ -1,4 +1,4 @@
-//! Reading a manifest while it arrives: of a million files, the text takes more memory than what it says.
+//! Reads a manifest while it arrives. With a million files, its text takes more memory than the parsed manifest.
 
 use std::io::{self, Write};
 
@@ -10,28 +10,28 @@ use super::{InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, Manifest, ParseError
 use crate::canonical::{Canonical, Hashing};
 use crate::digest::Digest;
 
-/// So much text is collected before the files in it are read.
+/// Number of bytes collected before the files in them are parsed.
 const WINDOW: usize = 1 << 20;
 
-/// What stands between two files, and nowhere else in the list of files: within a string, a quotation mark has
-/// a backslash before it. What is not in our form is found at the end, when the manifest is written again.
+/// The text between two files. It occurs nowhere else in the list of files, because a quotation mark within a string
+/// follows a backslash. Text that is not canonical is detected at the end, when the manifest is written again.
 const BETWEEN: &[u8] = br#"},{"name":""#;
 
-/// What stands behind the list of files.
+/// The text after the list of files.
 const BEHIND: &[u8] = br#"],"predicateType":"#;
 
-/// What is left before the end of that list when the files are taken out: the model and the last file, whose names
-/// are paths.
+/// Maximum length, in bytes, of the text up to the end of that list after the files are removed. It still contains the
+/// model and the last file, whose names are paths.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// Takes the text of a manifest, in pieces of any length.
+/// Receives the text of a manifest in pieces of any length.
 pub struct ManifestReader {
     hashing: Hashing<sha2::Sha256>,
-    /// What was not read yet.
+    /// The text that is not parsed yet.
     text: Vec<u8>,
-    /// So long the text is when files are looked for again.
+    /// The text length at which files are extracted again.
     enough: usize,
-    /// The files that were taken out of the text.
+    /// The files that were extracted from the text.
     files: Vec<Subject>,
     failed: Option<ParseError>,
 }
@@ -40,7 +40,7 @@ pub struct ManifestReader {
 #[derive(Debug)]
 pub struct ReadManifest {
     pub statement: Manifest,
-    /// Of its text, in bytes.
+    /// Length of its text in bytes.
     pub length: u64,
     /// SHA-256 of its text.
     pub digest: Digest,
@@ -54,11 +54,11 @@ impl Default for ManifestReader {
 }
 
 impl ManifestReader {
-    /// Reads what is left, strictly: no unknown or duplicate member, every rule between its parts, and no other
-    /// spelling than ours.
+    /// Reads the remaining text strictly. Accepts no unknown or duplicate member, enforces every rule between the
+    /// parts, and accepts only the canonical form.
     ///
     /// # Errors
-    /// [`ParseError`], with the version that is needed where a newer one wrote it.
+    /// [`ParseError`]. If a newer version wrote the manifest, the error names the version that is needed.
     pub fn finish(mut self) -> Result<ReadManifest, ParseError> {
         if self.text.len() > LONGEST_HEAD {
             self.take_files();
@@ -75,7 +75,7 @@ impl ManifestReader {
             serde_json::from_slice(&text).map_err(|error| explain(&text, malformed(&error)))?;
         drop(text);
         if !files.is_empty() {
-            // Those that were taken out stood behind the model.
+            // The extracted files follow the model.
             let rest = statement.subject.split_off(1.min(statement.subject.len()));
             files.splice(..0, std::mem::take(&mut statement.subject));
             files.extend(rest);
@@ -83,15 +83,15 @@ impl ManifestReader {
         }
         judge(&statement)?;
         let (length, digest) = (hashing.length, Digest(hashing.hasher.finalize().into()));
-        // Written again it has this length and this digest, so it is the same bytes.
+        // Written again, it has this length and this digest, so the bytes are the same.
         if statement.measure() != (length, digest) {
             return Err(ParseError::NotCanonical);
         }
         Ok(ReadManifest { statement, length, digest })
     }
 
-    /// Reads the files in the text, but for the model before the first one and for the last one, which may not
-    /// be there as a whole.
+    /// Extracts the files from the text. Leaves the model before the first file, and the last file, which may be
+    /// incomplete.
     fn take_files(&mut self) {
         let (list, predicate) = divide(&self.text);
         let is_at_end = !predicate.is_empty();
@@ -99,32 +99,32 @@ impl ManifestReader {
         if let (Some(first), Some(last)) = (memmem::find(list, BETWEEN), memmem::rfind(list, BETWEEN))
             && first < last
         {
-            // From one opening brace to before another one.
+            // From one opening brace to just before another one.
             let (first, last) = (first + 2, last + 2);
             if self.failed.is_none() {
                 let array = [b"[", &list[first..last - 1], b"]"].concat();
                 match read_files(&array) {
                     Ok(files) => self.files.extend(files),
-                    // What is left of the text may tell why.
+                    // The remaining text may explain the error.
                     Err(error) => self.failed = Some(error),
                 }
             }
             left -= last - first;
             self.text.drain(first..last);
         }
-        // Of ours never so much is left. What is not ours is not read, and kept only as far as it may tell why.
+        // Canonical text never leaves this much. Other text is not parsed, and is kept only to explain the error.
         if !is_at_end && left > WINDOW {
             self.failed.get_or_insert(ParseError::NotCanonical);
         }
     }
 }
 
-/// What stands before the end of the list of files, and what stands behind it.
+/// Splits the text at the end of the list of files.
 fn divide(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(memmem::find(text, BEHIND).unwrap_or(text.len()))
 }
 
-/// Reads files that are no models: of them, everything is known.
+/// Reads files other than the model. Each must have a BLAKE3 digest and annotations.
 fn read_files(array: &[u8]) -> Result<Vec<Subject>, ParseError> {
     let files: Vec<Subject> = serde_json::from_slice(array).map_err(|error| malformed(&error))?;
     match files.iter().find(|file| file.digest.blake3.is_none() || file.annotations.is_none()) {
@@ -133,7 +133,7 @@ fn read_files(array: &[u8]) -> Result<Vec<Subject>, ParseError> {
     }
 }
 
-/// Whether a predicate, and what stands around it, asks for no more memory than its length lets expect.
+/// Checks that a predicate, and the text around it, needs no more memory than its length suggests.
 fn check_room(predicate: &[u8]) -> Result<(), ParseError> {
     let values = memchr::memchr2_iter(b',', b':', predicate).count();
     // An object with one member takes 632 bytes, a number in a list 32.
@@ -149,14 +149,14 @@ impl Write for ManifestReader {
         let taken = bytes.len().min(WINDOW);
         let _ = self.hashing.write(&bytes[..taken]);
         if self.text.len() > LONGEST_PREDICATE + WINDOW {
-            // Not to be read any more.
+            // This text is not parsed any further.
             self.failed.get_or_insert(ParseError::TooMuch);
             return Ok(taken);
         }
         self.text.extend_from_slice(&bytes[..taken]);
         if self.text.len() >= self.enough {
             self.take_files();
-            // A text that holds no files must not be searched again and again.
+            // A text without files must not be searched again and again.
             self.enough = 2 * self.text.len().max(WINDOW);
         }
         Ok(taken)
@@ -167,7 +167,7 @@ impl Write for ManifestReader {
     }
 }
 
-/// Whether a manifest with this predicate can be read again.
+/// Checks that a manifest with this predicate can be read again.
 ///
 /// # Errors
 /// [`ParseError::TooMuch`].
@@ -293,7 +293,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // Whole files, but as lists, and far from one border to the next.
+        // Complete files, but written as lists, with borders far apart.
         let zeros = "0".repeat(64);
         let digests = format!(r#""digest":{{"sha256":"{zeros}","blake3":"{zeros}"}}"#);
         let border =

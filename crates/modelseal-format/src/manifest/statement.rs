@@ -15,7 +15,7 @@ use super::{
 use crate::canonical::Canonical;
 use crate::digest::Digest;
 
-/// The manifest. [`super::parse`] gives only those whose parts fit together.
+/// The manifest. [`super::parse`] returns only manifests whose parts are consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Manifest {
@@ -37,7 +37,7 @@ pub struct Subject {
     pub annotations: Option<FileFacts>,
 }
 
-/// The model has only `sha256`, its OMS root; a file has both.
+/// The digests of a subject. The model has only `sha256`, its OMS root. A file has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectDigest {
@@ -46,21 +46,21 @@ pub struct SubjectDigest {
     pub blake3: Option<Digest>,
 }
 
-/// What a file is beyond its content.
+/// Properties of a file beyond its digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileFacts {
     /// In bytes.
     pub size: u64,
-    /// Ships with mode 0755 rather than 0644.
+    /// Has mode 0755 in the archive rather than 0644.
     pub executable: bool,
-    /// Of what a container holds, apart from its times, order and notes; `None`: of this file the digest says
-    /// it.
+    /// Hash of what a container holds, without its times, order and notes. `None` if the file's digest already
+    /// identifies its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentHash>,
 }
 
-/// XXH3 with 128 bits. It finds accidents, not attackers.
+/// XXH3 with 128 bits. It detects accidents, not attacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentHash([u8; 16]);
 
@@ -81,7 +81,7 @@ impl Serialize for ContentHash {
 impl<'de> Deserialize<'de> for ContentHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // Any other spelling of it is found when the manifest is written again.
+        // Any other spelling is detected when the manifest is written again.
         let hex = text.strip_prefix(CONTENT_PREFIX).filter(|hex| hex.len() == 32);
         let hash = hex.and_then(|hex| u128::from_str_radix(hex, 16).ok());
         hash.map(ContentHash::from).ok_or_else(|| de::Error::custom("this is not the hash of a content"))
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for ContentHash {
 }
 
 impl Manifest {
-    /// Puts a manifest together. `files` are sorted by path.
+    /// Assembles a manifest. `files` must be sorted by path.
     pub fn new(
         files: Vec<Subject>,
         external_parameters: ExternalParameters,
@@ -131,7 +131,7 @@ impl Manifest {
         &self.predicate.build_definition.external_parameters.model
     }
 
-    /// The OMS root digest over the files. It binds no names: never an identity.
+    /// The OMS root digest over the files. It does not cover file names, so it is never an identity.
     pub fn model_digest(&self) -> Option<Digest> {
         self.subject.first().map(|model| model.digest.sha256)
     }
@@ -141,12 +141,12 @@ impl Manifest {
         self.subject.get(1..).unwrap_or_default()
     }
 
-    /// To fill in what is known of a file when it has been read; [`Self::files_are_known`] ends that.
+    /// Mutable access, to complete the entries of files as they are read. Call [`Self::files_are_known`] afterwards.
     pub fn files_mut(&mut self) -> &mut [Subject] {
         self.subject.get_mut(1..).unwrap_or_default()
     }
 
-    /// Says of the model what follows from its files.
+    /// Updates the values of the model that depend on its files.
     pub fn files_are_known(&mut self) {
         let root = model_root(self.files());
         if let Some(model) = self.subject.first_mut() {
@@ -199,22 +199,22 @@ impl Manifest {
         self.probes().iter().find(|probe| probe.probe() == name)
     }
 
-    /// To change what a statement says before it is signed.
+    /// Mutable access, to change the manifest before it is signed.
     pub fn internal_mut(&mut self) -> &mut InternalParameters {
         &mut self.predicate.build_definition.internal_parameters
     }
 
-    /// To change what a statement says before it is signed.
+    /// Mutable access, to change the manifest before it is signed.
     pub fn external_mut(&mut self) -> &mut ExternalParameters {
         &mut self.predicate.build_definition.external_parameters
     }
 
-    /// To change what a statement says before it is signed.
+    /// Mutable access, to change the manifest before it is signed.
     pub fn dependencies_mut(&mut self) -> &mut Vec<ResourceDescriptor> {
         &mut self.predicate.build_definition.resolved_dependencies
     }
 
-    /// To change what a statement says before it is signed.
+    /// Mutable access, to change the manifest before it is signed.
     pub fn probes_mut(&mut self) -> &mut Vec<Byproduct> {
         &mut self.predicate.run_details.byproducts
     }
@@ -235,7 +235,7 @@ impl Manifest {
 pub struct Code<'a>(&'a ResourceDescriptor);
 
 impl<'a> Code<'a> {
-    /// In hex.
+    /// The commit, in hex.
     pub fn commit(&self) -> &'a str {
         self.0.digest.git_commit.as_deref().unwrap_or_default()
     }
@@ -245,12 +245,12 @@ impl<'a> Code<'a> {
         self.0.digest.git_tree.as_deref().unwrap_or_default()
     }
 
-    /// Over the files of the code, see [`crate::digest::directory_hash`].
+    /// The digest over the files of the code, see [`crate::digest::directory_hash`].
     pub fn directory_hash(&self) -> Option<Digest> {
         self.0.digest.dir_hash
     }
 
-    /// The address that others can fetch the commit from, if there is one.
+    /// The address from which others can fetch the commit, if there is one.
     pub fn remote(&self) -> Option<&'a str> {
         self.0.uri.as_deref()?.strip_prefix("git+")
     }
@@ -261,7 +261,7 @@ impl<'a> Code<'a> {
     }
 }
 
-/// The payload to be signed is the statement itself, byte for byte.
+/// The signed payload is the manifest itself, byte for byte.
 impl Canonical for Manifest {
     fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
         write_json(self, output)
@@ -274,12 +274,12 @@ impl Subject {
         Self { name: path, digest: SubjectDigest { sha256, blake3: Some(blake3) }, annotations: Some(facts) }
     }
 
-    /// In bytes; zero for the model itself.
+    /// In bytes. Zero for the model itself.
     pub fn size(&self) -> u64 {
         self.annotations.map_or(0, |facts| facts.size)
     }
 
-    /// Whether two files hold the same, whatever their containers look like.
+    /// Whether two files have the same content, even in different containers.
     pub fn has_content_of(&self, other: &Subject) -> bool {
         let content = |file: &Subject| file.annotations.and_then(|facts| facts.content);
         self.digest == other.digest

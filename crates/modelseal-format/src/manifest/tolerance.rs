@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::Demand;
 
-/// From here on every double is a whole number.
+/// From here on, every double is a whole number.
 const LARGEST_WHOLE: f64 = (1u64 << 53) as f64;
 
 /// Numbers agree if they are no further apart than `atol + rtol * |expected|`.
@@ -27,23 +27,23 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    /// Whole numbers are ids, classes and counts: they are the same or not.
+    /// Whether two numbers agree. Whole numbers are ids, classes and counts, so they must be equal.
     pub fn allows(self, expected: f64, found: f64) -> bool {
         let is_whole = |number: f64| number.fract() == 0.0 && number.abs() < LARGEST_WHOLE;
         if is_whole(expected) && is_whole(found) {
             return expected == found;
         }
-        // Not "further apart" would let NaN through.
+        // A negated `>` would accept NaN.
         (expected - found).abs() <= self.atol + self.rtol * expected.abs()
     }
 
-    /// Whether all numbers of two lists are the same within the tolerance.
+    /// Whether all numbers of two lists agree within the tolerance.
     pub fn allows_all(self, expected: &[f64], found: &[f64]) -> bool {
         expected.len() == found.len()
             && expected.iter().zip(found).all(|(expected, found)| self.allows(*expected, *found))
     }
 
-    /// Whether two answers are the same but for numbers within the tolerance.
+    /// Whether two answers are equal apart from numbers within the tolerance.
     pub fn accepts(self, expected: &Value, found: &Value) -> bool {
         match (expected, found) {
             (Value::Number(left), Value::Number(right)) => {

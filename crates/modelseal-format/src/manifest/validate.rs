@@ -5,7 +5,7 @@ use super::{
     STATEMENT_TYPE, behaviour, check_collisions, check_path, evidence, is_name, is_source_name, model_root,
 };
 
-/// Which rule between the parts of a manifest does not hold.
+/// The rule between the parts of a manifest that is violated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
@@ -97,7 +97,7 @@ fn constant(what: &'static str, found: &str, expected: &str) -> Result<(), Inval
     Err(InvalidManifest::Constant { what, found: found.to_string() })
 }
 
-/// What was made by a command says everything about it; what was adopted says nothing.
+/// Checks the command's settings. A manifest with a command must have all of them, one of an adopted artifact none.
 fn command(statement: &Manifest) -> Result<(), InvalidManifest> {
     let external = statement.external();
     let origin = statement.internal().origin;
@@ -148,7 +148,7 @@ fn subjects(statement: &Manifest) -> Result<(), InvalidManifest> {
         }
         total = total.checked_add(file.size()).ok_or(InvalidManifest::Size)?;
     }
-    // Room for the headers and the padding of every entry, so no later sum can overflow.
+    // Leaves space for the headers and the padding of every entry, so that no later sum can overflow.
     if total > u64::MAX / 2 {
         return Err(InvalidManifest::Size);
     }
@@ -160,7 +160,7 @@ fn subjects(statement: &Manifest) -> Result<(), InvalidManifest> {
     Ok(())
 }
 
-/// What links brought in is the whole artifact or some of its files, each named once, in order.
+/// Checks what links brought in: the whole artifact, or some of its files, each named once, in order.
 fn outside(statement: &Manifest) -> Result<(), InvalidManifest> {
     let (files, outside) = (statement.files(), &statement.internal().outside);
     let is_file = |name: &str| files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
@@ -214,7 +214,7 @@ fn is_object_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Which parts of the lineage a manifest does not have.
+/// The parts of the lineage that a manifest does not have.
 fn missing(statement: &Manifest) -> Vec<Missing> {
     let has = |prefix: &str| statement.dependencies().iter().any(|input| input.name.starts_with(prefix));
     let missing = |part: &Missing| match part {

@@ -5,18 +5,18 @@ use serde::de::{Error as _, MapAccess, SeqAccess};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The largest integer up to which every reader of JSON agrees: 2^53.
+/// The largest integer up to which all JSON readers agree: 2^53.
 const LAST_EXACT: i64 = 1 << 53;
 
-/// A hyperparameter: the value and its kind, so that `1`, `1.0`, `"1"` and `true` stay four things.
+/// A hyperparameter: the value and its kind, so that `1`, `1.0`, `"1"` and `true` remain four different values.
 ///
-/// Numbers keep their text. On the wire a number is a JSON number only if every reader gets the same
-/// kind and value back; otherwise it is `{"kind":"integer","value":"9007199254740993"}`.
+/// Numbers keep their text. On the wire, a number is a JSON number only if every reader gets the same kind and value
+/// back. Otherwise it is `{"kind":"integer","value":"9007199254740993"}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Null,
     Bool(bool),
-    /// Decimal digits, perhaps after a `-`.
+    /// Decimal digits, with an optional leading `-`.
     Integer(String),
     /// A finite decimal number.
     Float(String),
@@ -28,7 +28,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// How many hyperparameters it is: a table is what it holds, and a list without tables is one.
+    /// Number of hyperparameters in this value. A table counts its entries, and a list without tables counts as one.
     pub fn count(&self) -> u64 {
         match self {
             Value::Array(values) if values.iter().any(|value| matches!(value, Value::Table(_))) => {
@@ -39,7 +39,7 @@ impl Value {
         }
     }
 
-    /// A JSON integer, where every reader agrees on it.
+    /// A JSON integer, if every reader agrees on it.
     fn exact_integer(text: &str) -> Option<i64> {
         let value: i64 = text.parse().ok()?;
         let exact = (-LAST_EXACT..=LAST_EXACT).contains(&value) && value.to_string() == text;
@@ -54,7 +54,7 @@ impl Value {
     }
 }
 
-/// The text that our serialisation gives a double.
+/// The text of a double in modelseal's serialisation.
 fn float_text(value: f64) -> Option<String> {
     serde_json::to_string(&value).ok()
 }
@@ -82,7 +82,7 @@ impl Serialize for Value {
             Value::String(text) => serializer.serialize_str(text),
             Value::Datetime(text) => tagged("datetime", text).serialize(serializer),
             Value::Array(values) => values.serialize(serializer),
-            // A table that looks like a tag is tagged itself, so nothing can be mistaken for another.
+            // A table that looks like a tag is tagged itself, so that no value can be mistaken for another.
             Value::Table(table) if looks_like_a_tag(table) => {
                 Tagged { kind: "table", value: PlainTable(table) }.serialize(serializer)
             }
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// What stands on the wire, before a table is looked at for a tag.
+/// A value on the wire, before tables are checked for tags.
 enum Wire {
     Plain(Value),
     Table(BTreeMap<String, Wire>),
@@ -216,7 +216,7 @@ impl<'de> serde::de::Visitor<'de> for WireVisitor {
     }
 }
 
-/// How a person reads a value; strings in quotes, so that `"1"` is not `1`.
+/// Formats a value for people. Strings are quoted, so that `"1"` is not `1`.
 impl fmt::Display for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! A `model.sig`, compared while it is read with the one that belongs to a release.
+//! Compares a `model.sig`, while it is read, with the one that belongs to a release.
 
 use std::io::{self, Write};
 
@@ -8,31 +8,30 @@ use crate::digest::{Algorithms, Consumer, Digest, Hasher};
 use crate::manifest::model_signature_payload;
 use crate::sign::{self, SignedBundle};
 
-/// A text up to this length is kept, so that somebody can say what it is instead.
+/// A text of at most this many bytes is kept, so that an unexpected `model.sig` can be described.
 const KEPT: usize = 4 << 20;
 
-/// What stood in the place of a `model.sig`.
+/// The entry at the position of `model.sig`.
 #[derive(Debug)]
 pub enum ModelSignature {
-    /// It is over this release's files and names the signer of the seal. Whether the signature is right is not
-    /// checked.
+    /// It covers this release's files and names the signer of the seal. The signature itself is not checked.
     Own {
         signature: Vec<u8>,
-        /// Of what is signed, in bytes.
+        /// Length of the signed payload in bytes.
         payload: u64,
     },
-    /// It is something else; `None`: it is too long to be kept.
+    /// It is something else. `None` if it is too long to be kept.
     Other { text: Option<Vec<u8>> },
 }
 
-/// Is shown a `model.sig`.
+/// Reads a `model.sig` and compares it with the expected one.
 pub struct ModelSignatureReader<'a> {
     seal: &'a Seal,
-    /// Of what is signed, in bytes.
+    /// Length of the signed payload in bytes.
     payload: u64,
-    /// Where the signature begins in the one that is expected.
+    /// Offset of the signature in the expected `model.sig`.
     before: u64,
-    /// How long that one is.
+    /// Length of the expected `model.sig` in bytes.
     expected: u64,
     length: u64,
     hasher: Hasher,
@@ -50,12 +49,12 @@ impl<'a> ModelSignatureReader<'a> {
         Self { seal, payload, before, expected, length: 0, hasher, behind, text }
     }
 
-    /// In bytes, of the one that is expected.
+    /// Length of the expected `model.sig` in bytes.
     pub fn expected(&self) -> u64 {
         self.expected
     }
 
-    /// What it was.
+    /// Returns the result of the comparison.
     pub fn finish(self) -> ModelSignature {
         let other = |text| ModelSignature::Other { text };
         let signature = sign::signature_in_tail(&self.behind, &self.seal.bundle.material);
@@ -69,7 +68,7 @@ impl<'a> ModelSignatureReader<'a> {
         }
     }
 
-    /// BLAKE3 of what stands before the signature in the one that is expected.
+    /// BLAKE3 of what precedes the signature in the expected `model.sig`.
     fn hash_before_signature(&self) -> Option<Digest> {
         let payload = self.seal.model_signature_payload(self.payload);
         let expected = SignedBundle::new(payload, &[], self.seal.bundle.material.clone());
@@ -86,7 +85,7 @@ impl Consumer for ModelSignatureReader<'_> {
         self.length += chunk.len() as u64;
         let (before, behind) = chunk.split_at(wanted);
         self.hasher.update(before);
-        // What is longer than expected is none anyway.
+        // Anything longer than expected is rejected anyway.
         let room = (self.expected - self.before) as usize - self.behind.len();
         self.behind.extend_from_slice(&behind[..behind.len().min(room)]);
         self.text = self.text.take().filter(|text| text.len() + chunk.len() <= KEPT).map(|mut text| {
@@ -98,13 +97,13 @@ impl Consumer for ModelSignatureReader<'_> {
 }
 
 impl Seal {
-    /// What `model.sig` must be signed over, which is as long as somebody has counted.
+    /// The payload that `model.sig` must sign. `length` is its length in bytes, counted by the caller.
     pub fn model_signature_payload(&self, length: u64) -> Counted<impl Canonical> {
         Counted { document: model_signature_payload(&self.manifest, self.release), length }
     }
 }
 
-/// Hashes the first bytes of what is written to it.
+/// Hashes only the first `left` bytes that are written to it.
 struct Prefix {
     hasher: Hasher,
     left: u64,

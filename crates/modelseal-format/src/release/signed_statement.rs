@@ -1,4 +1,4 @@
-//! Statements about a release, signed and written beside its archive.
+//! Signed attestations about a release, written next to its archive.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::canonical::{Canonical, Counted};
 use crate::manifest::Attestation;
 use crate::sign::{KeyError, SignedBundle, Signer};
 
-/// Why a statement about a release could not be made.
+/// Why an attestation about a release could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementError {
@@ -25,11 +25,11 @@ impl StatementError {
     }
 }
 
-/// A statement about a release, signed and not written yet.
+/// A signed attestation about a release that is not written yet.
 pub struct SignedStatement {
-    /// The bundle.
+    /// The Sigstore bundle.
     pub bytes: Vec<u8>,
-    /// What its name ends in: `WHAT.HINT8.sigstore.json`.
+    /// The suffix of its file name: `WHAT.HINT8.sigstore.json`.
     ending: String,
 }
 
@@ -43,7 +43,7 @@ impl SignedStatement {
         Ok(Self { bytes, ending })
     }
 
-    /// Writes it beside an archive, in the place of what the same signer said before.
+    /// Writes the attestation next to `archive`. Replaces an earlier attestation of the same kind by the same signer.
     ///
     /// # Errors
     /// [`StatementError::Write`].

@@ -1,7 +1,7 @@
 //! The Sigstore bundle v0.3 with one DSSE signature.
 //!
-//! Ours has exactly one spelling: fixed text, the payload, the signature, then spaces up to a length
-//! that does not depend on the signature.
+//! A bundle that modelseal writes has exactly one form: fixed text, the payload, the signature, then spaces up to a
+//! length that does not depend on the signature.
 
 use std::io::{self, BufWriter, Write};
 
@@ -26,14 +26,14 @@ pub(super) const SIGNATURE: &str = r#"","payloadType":"application/vnd.in-toto+j
 pub(super) const KEY_ID: &str = r#"","keyid":""#;
 pub(super) const END: &str = r#""}]}}"#;
 
-/// Room for the longest signature in base64: 139 bytes of DER for P-521, and a little more.
+/// Space for the longest signature in base64: 139 bytes of DER for P-521, and a little more.
 pub(super) const SIGNATURE_ROOM: usize = 192;
 
-/// A seal taken apart. Nothing in it is trusted.
+/// The parts of a seal. None of them is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     pub material: Material,
-    /// `None`: it was handed on while it was read, and nobody has kept it.
+    /// `None` if the payload was passed on while the bundle was read, and not kept.
     pub payload: Option<Vec<u8>>,
     pub signature: Vec<u8>,
     /// Signed times of the signature (RFC 3161).
@@ -41,28 +41,28 @@ pub struct Bundle {
     pub form: Form,
 }
 
-/// What a bundle offers for checking its signature.
+/// What a bundle provides for checking its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Material {
-    /// A key that the verifier must have: by the SHA-256 of its PEM text in hex, as we and OMS name it, or
-    /// in another tool's way, or not at all. Only ever compared.
+    /// A key that the verifier must have. The hint is the SHA-256 of its PEM text in hex, as modelseal and OMS name it,
+    /// or another tool's name for it, or absent. It is only ever compared.
     Key { hint: Option<String> },
-    /// The signer's certificate first, in DER, then each one's issuer.
+    /// The signer's certificate first, in DER, then the issuer of each.
     Certificates(Vec<Vec<u8>>),
     /// A short-lived certificate of an identity, in DER, with entries of a transparency log.
     Identity {
         certificate: Vec<u8>,
-        /// The bundle as it is.
+        /// The text of the bundle as it was read.
         whole: Vec<u8>,
     },
 }
 
-/// In how many spellings a signature and its bundle are accepted.
+/// Which encodings of a signature and its bundle are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// The one that we write; the signature in DER, with the lower of the two possible S.
+    /// The one that modelseal writes. The signature is in DER, with the lower of the two possible S.
     Canonical,
-    /// As other tools write it; the signature in DER.
+    /// Any that other tools write. The signature is in DER.
     Foreign,
 }
 
@@ -83,7 +83,7 @@ pub enum BundleError {
 }
 
 impl Bundle {
-    /// Checks the signature by a key that the caller trusts.
+    /// Verifies the signature with a key that the caller trusts.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -91,7 +91,7 @@ impl Bundle {
         self.verify_over(self.payload.as_ref().ok_or(SignatureError::Wrong)?, key)
     }
 
-    /// Checks the signature over a payload that was handed on while the bundle was read.
+    /// Verifies the signature over a payload that was passed on while the bundle was read.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -102,13 +102,13 @@ impl Bundle {
         }
     }
 
-    /// The payload at hand.
+    /// The payload, or nothing if it was not kept.
     pub fn payload(&self) -> &[u8] {
         self.payload.as_deref().unwrap_or_default()
     }
 }
 
-/// A bundle in the one spelling in which it is read as canonical, if its signature is.
+/// A bundle in the form that modelseal writes. It is read as canonical if its signature is canonical.
 pub struct SignedBundle<D> {
     payload: Counted<D>,
     /// In base64.
@@ -127,7 +127,7 @@ impl<D: Canonical> SignedBundle<D> {
         Ok(Self::new(payload, &signature, signer.material()))
     }
 
-    /// Of what somebody has signed.
+    /// A bundle of a payload with an existing signature.
     pub fn new(payload: Counted<D>, signature: &[u8], material: Material) -> Self {
         Self { payload, signature: STANDARD.encode(signature), material }
     }
@@ -159,7 +159,8 @@ impl<D: Canonical> Canonical for SignedBundle<D> {
     }
 }
 
-/// How many bytes a [`SignedBundle`] of a payload of this many bytes has with this material, whoever signs.
+/// Length in bytes of a [`SignedBundle`] with a payload of `payload` bytes and this material. It is the same for every
+/// signer.
 pub fn bundle_length(payload: u64, material: &Material) -> u64 {
     let (material, key_id) = text_of(material);
     let fixed = [START, &material, PAYLOAD, SIGNATURE, KEY_ID, &key_id, END];
@@ -167,8 +168,8 @@ pub fn bundle_length(payload: u64, material: &Material) -> u64 {
     payload.div_ceil(3) * 4 + (fixed + SIGNATURE_ROOM) as u64
 }
 
-/// What a bundle says of its signer, and the `keyid` that goes with it. A bundle with the log entries of
-/// another tool is never written here.
+/// The text that describes the signer of a bundle, and its `keyid`. modelseal never writes a bundle with another tool's
+/// log entries.
 pub(super) fn text_of(material: &Material) -> (String, String) {
     match material {
         Material::Key { hint } => {

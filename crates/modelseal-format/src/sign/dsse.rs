@@ -1,4 +1,4 @@
-//! Dead Simple Signing Envelope 1.0.2: what exactly is signed.
+//! Dead Simple Signing Envelope 1.0.2: the exact bytes that are signed.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use sha2::digest::{FixedOutput, Output, Update};
 
 use crate::canonical::{Canonical, Hashing};
 
-/// The start of the pre-authentication encoding; the payload follows.
+/// The start of the pre-authentication encoding. The payload follows.
 fn header(payload_type: &str, payload_length: u64) -> String {
     format!("DSSEv1 {} {payload_type} {payload_length} ", payload_type.len())
 }
@@ -19,7 +19,7 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &impl Canonical)
     encoding
 }
 
-/// The hash of the pre-authentication encoding, which is never kept as a whole.
+/// The hash of the pre-authentication encoding, which is never in memory as a whole.
 pub(super) fn hash<H: Default + Update + FixedOutput>(
     payload_type: &str,
     payload: &impl Canonical,
@@ -37,7 +37,7 @@ mod tests {
 
     use super::*;
 
-    /// The example of the DSSE protocol document.
+    /// The example in the DSSE protocol document.
     #[test]
     fn the_encoding_is_that_of_the_specification() {
         assert_eq!(

@@ -12,18 +12,18 @@ use super::key_source::{
 };
 use super::{AskPassword, KeyError, Password, PrivateKey};
 
-/// The directory of the user's own key, made for this user alone if it is not there: who finds none could make
-/// one, with a key of theirs.
+/// The directory of the user's own key, created for this user only if it does not exist. Otherwise another user could
+/// create it and put their own key there.
 ///
 /// # Errors
-/// [`KeyError::NoHome`], or it cannot be made.
+/// [`KeyError::NoHome`], or an error if the directory cannot be created.
 pub fn local_key_directory() -> Result<PathBuf, KeyError> {
     let directory = within_home(directories()?.config_dir())?;
     make_key_directory(&directory)?;
     Ok(directory)
 }
 
-/// Whether a private key is there and nobody else can read it. It is not read.
+/// Checks that a private key exists and that other users cannot read it. The key itself is not read.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -53,11 +53,10 @@ pub fn read_private_key(source: &KeySource, ask: AskPassword<'_>) -> Result<Priv
     PrivateKey::from_pem(&text, &shown, ask)
 }
 
-/// Writes `PREFIX.key` (0600) and `PREFIX.pub`; neither may exist. Directories that are missing are made
-/// for this user alone.
+/// Writes `PREFIX.key` (0600) and `PREFIX.pub`. Neither may exist. Missing directories are created for this user only.
 ///
 /// # Errors
-/// [`KeyError::Exists`], [`KeyError::Write`]; then neither file is there that was not there before.
+/// [`KeyError::Exists`], [`KeyError::Write`]. After an error, neither file exists unless it existed before.
 pub fn write_key_pair(
     key: &PrivateKey,
     private_path: &Path,
@@ -75,7 +74,7 @@ pub fn write_key_pair(
     let private = key.to_pem(password)?;
     write_new(private_path, private.as_bytes(), 0o600)?;
     write_new(public_path, key.public_key().to_pem().as_bytes(), 0o644).inspect_err(|_| {
-        // A private key without its public half would block the next attempt.
+        // A private key without its public key would block the next attempt.
         let _ = fs::remove_file(private_path);
     })
 }
@@ -85,7 +84,7 @@ fn make_key_directory(directory: &Path) -> Result<(), KeyError> {
     made.map_err(|source| KeyError::Write { path: directory.to_path_buf(), source })
 }
 
-/// Complete under its name, or not there at all.
+/// Writes a file atomically: it is complete under its name, or it does not exist.
 fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), KeyError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_path_buf()),

@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Sources of keys.
 
 use std::fs;
 use std::io::{self, Read};
@@ -10,14 +10,14 @@ use etcetera::{AppStrategy, AppStrategyArgs};
 use super::{KeyError, Password, PublicKey};
 use crate::digest::{self, Symlinks, open_regular};
 
-/// No key is longer; whatever is, is not a key.
+/// Maximum length of a key in bytes.
 const MAXIMUM: u64 = 64 << 10;
 
-/// What `--key` names.
+/// The value of `--key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     File(PathBuf),
-    /// `env://NAME`: the key itself is the variable's value.
+    /// `env://NAME`: the variable's value is the key itself.
     Variable(String),
     /// `-`
     StandardInput,
@@ -39,7 +39,7 @@ impl From<&str> for KeySource {
 }
 
 impl KeySource {
-    /// How messages name the key.
+    /// The name of the key in messages.
     pub fn shown(&self) -> String {
         match self {
             KeySource::File(path) => crate::display::path(path),
@@ -49,7 +49,7 @@ impl KeySource {
         }
     }
 
-    /// The short name that a report gives a signer: the file's name without its ending.
+    /// The short name of a signer in a report: the file name without its extension.
     pub fn name(&self) -> String {
         match self {
             KeySource::File(path) => {
@@ -62,7 +62,7 @@ impl KeySource {
     }
 }
 
-/// The user's own private key, in the configuration directory of the platform. It need not exist.
+/// The path of the user's own private key, in the platform's configuration directory. The file may not exist.
 ///
 /// # Errors
 /// [`KeyError::NoHome`].
@@ -70,7 +70,7 @@ pub fn local_key_path() -> Result<PathBuf, KeyError> {
     Ok(directories()?.config_dir().join("local.key"))
 }
 
-/// Where this program keeps what it can make again for this user, as the system has it.
+/// The platform's cache directory for this user. It is for data that modelseal can recreate.
 ///
 /// # Errors
 /// [`KeyError::NoHome`].
@@ -78,7 +78,8 @@ pub fn local_cache_directory() -> Result<PathBuf, KeyError> {
     within_home(directories()?.cache_dir())
 }
 
-/// Nothing is made where there is no home: root could make one in the root directory. No command can.
+/// Refuses a directory whose home directory does not exist. Otherwise root could create a home in the root directory.
+/// With this check, no command can.
 pub(super) fn within_home(directory: PathBuf) -> Result<PathBuf, KeyError> {
     match directory.ancestors().find(|above| above.exists()).and_then(Path::parent) {
         Some(_) => Ok(directory),
@@ -125,7 +126,7 @@ pub(super) fn open_file(path: &Path, shown: &str, private: bool) -> Result<fs::F
     })?;
     let mode = metadata.mode() & 0o7777;
     if private && mode & 0o077 != 0 {
-        // A public key may be readable by others; it is only the wrong one.
+        // A public key may be readable by others, so here the error is that it is not a private key.
         let mut text = String::new();
         let _ = file.take(MAXIMUM).read_to_string(&mut text);
         let found = if text.contains("-----BEGIN PUBLIC KEY") {

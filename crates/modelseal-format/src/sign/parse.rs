@@ -1,5 +1,5 @@
-//! Reading a bundle: one of ours from front to back, compared with the one text that it can be; another one as a
-//! whole, by [`super::foreign`].
+//! Reads a bundle. A canonical one is read from front to back and compared with the only text that it can have. Any
+//! other one is read as a whole by [`super::third_party`].
 
 use std::io::{self, Read, Write};
 
@@ -13,28 +13,28 @@ use super::bundle::{
 };
 use super::third_party::{LONGEST, read_foreign, too_long};
 
-/// What a bundle of ours says before its payload is not longer: in base64, the longest chain of certificates that
-/// anybody is trusted by has 700 KiB.
+/// Maximum length, in bytes, of the part of a canonical bundle before its payload. The longest certificate chain that
+/// can be trusted has 700 KiB in base64.
 const LONGEST_HEAD: u64 = 1 << 20;
 
-/// How much is read at a time.
+/// Number of bytes read at a time.
 const PIECE: u64 = 64 << 10;
 
-/// No bundle says more than this behind its payload.
+/// Maximum length, in bytes, of the part of a bundle after its payload.
 const LONGEST_TAIL: u64 = 64 << 10;
 
 /// A bundle that was read from front to back.
 pub struct ReadBundle {
     pub bundle: Bundle,
-    /// Its text as it is, if it is one of another tool.
+    /// Its text as it was read, if another tool wrote or completed it.
     pub foreign: Option<Vec<u8>>,
 }
 
-/// Reads a bundle at hand that is exactly as [`super::SignedBundle`] writes it, or that another tool completed
-/// with what vouches for a certificate: log entries, or signed times.
+/// Reads a bundle in memory. It must be exactly as [`super::SignedBundle`] writes it, or another tool must have
+/// completed it with evidence for a certificate: log entries or signed times.
 ///
 /// # Errors
-/// [`BundleError`], as precise as a second, lenient reading can make it.
+/// [`BundleError`], made as precise as possible by a second, lenient reading.
 pub fn read_bundle(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let mut payload = Vec::new();
     let mut source = bytes;
@@ -42,15 +42,15 @@ pub fn read_bundle(bytes: &[u8]) -> Result<Bundle, BundleError> {
         Ok(Ok(ReadBundle { bundle, foreign: None })) => Ok(Bundle { payload: Some(payload), ..bundle }),
         Ok(Ok(ReadBundle { bundle, foreign: Some(_) })) => Ok(bundle),
         Ok(Err(error)) => Err(error),
-        // Neither side of this can fail.
+        // Neither the source nor the output can fail here.
         Err(error) => Err(BundleError::NotABundle(error.to_string())),
     }
 }
 
-/// As [`read_bundle`], from front to back. The payload of a bundle of ours goes to `payload` and is not kept.
+/// Like [`read_bundle`], from front to back. The payload of a canonical bundle goes to `payload` and is not kept.
 ///
 /// # Errors
-/// Those of the source and of `payload`.
+/// Errors of the source and of `payload`.
 pub fn read_bundle_from(
     source: &mut dyn Read,
     payload: &mut dyn Write,
@@ -71,7 +71,8 @@ pub fn read_bundle_from(
             let bundle = Bundle { material, payload: None, signature, timestamps, form };
             Ok(ReadBundle { bundle, foreign: None })
         }
-        // What it should be is known, and it is not that. A bundle with less of a payload tells what is wrong.
+        // Starts like a canonical seal, then deviates. The lenient reader explains the error, even with part of the
+        // payload gone.
         None => Err(match read_foreign(&[head, text].concat()) {
             Ok(_) => BundleError::NotCanonical,
             Err(error) => error,
@@ -79,17 +80,17 @@ pub fn read_bundle_from(
     })
 }
 
-/// Decodes base64 up to a quotation mark, and leaves in `text` what was read and not decoded. `false`: it is not
-/// base64 in its one spelling, or does not end.
+/// Decodes base64 up to a quotation mark, and leaves in `text` what was read but not decoded. `false` if it is not
+/// canonical base64 or does not end.
 fn decode_payload(source: &mut dyn Read, text: &mut Vec<u8>, payload: &mut dyn Write) -> io::Result<bool> {
     let mut decoded = Vec::new();
     loop {
         let end = memchr(b'"', text);
-        // Without an end in sight, the last group may be the one that is padded: it waits.
+        // Until the end is found, the last group may be the padded one, so it is not decoded yet.
         let whole = end.unwrap_or(text.len().saturating_sub(1) / 4 * 4);
         decoded.clear();
-        // The decoder refuses everything but the one right spelling: white space, missing or surplus padding,
-        // spare bits that are not zero, the URL-safe alphabet. Padding ends the text.
+        // The decoder accepts only canonical base64. It refuses white space, missing or surplus padding, spare bits
+        // that are not zero, and the URL-safe alphabet. Padding ends the text.
         match STANDARD.decode_vec(&text[..whole], &mut decoded) {
             Ok(()) if end.is_some() || decoded.len() == whole / 4 * 3 => payload.write_all(&decoded)?,
             _ => return Ok(false),
@@ -104,20 +105,20 @@ fn decode_payload(source: &mut dyn Read, text: &mut Vec<u8>, payload: &mut dyn W
     }
 }
 
-/// How many bytes stand behind the payload of a bundle of ours with this material, whoever signed.
+/// Number of bytes after the payload of a canonical bundle with this material. It is the same for every signer.
 pub fn tail_length(material: &Material) -> u64 {
     let (_, key_id) = text_of(material);
     let fixed: usize = [SIGNATURE, KEY_ID, &key_id, END].iter().map(|part| part.len()).sum();
     (fixed + SIGNATURE_ROOM) as u64
 }
 
-/// The signature in what stands behind the payload of a bundle of ours with this material; `None`: it is laid out
-/// in another way.
+/// The signature in the text after the payload of a canonical bundle with this material. `None` if the layout is
+/// different.
 pub fn signature_in_tail(tail: &[u8], material: &Material) -> Option<Vec<u8>> {
     read_tail(tail, &text_of(material).1)
 }
 
-/// A bundle that does not begin like one of ours.
+/// Reads a bundle that does not begin like a canonical one.
 fn read_other(text: Vec<u8>) -> Result<ReadBundle, BundleError> {
     if text.len() > LONGEST {
         return Err(too_long());
@@ -126,7 +127,7 @@ fn read_other(text: Vec<u8>) -> Result<ReadBundle, BundleError> {
     let is_vouched_for = match &bundle.material {
         Material::Identity { .. } => true,
         Material::Certificates(_) => !bundle.timestamps.is_empty(),
-        // What is said of a key beside its signature vouches for nothing.
+        // Log entries or signed times of a key prove nothing about it.
         Material::Key { .. } => false,
     };
     if is_vouched_for {
@@ -136,8 +137,8 @@ fn read_other(text: Vec<u8>) -> Result<ReadBundle, BundleError> {
     }
 }
 
-/// What stands before the payload of a bundle of ours: the signer, the `keyid` that belongs to it, and where the
-/// payload begins.
+/// Reads the part of a canonical bundle before its payload. Returns the signer, the matching `keyid`, and the offset of
+/// the payload.
 fn read_head(text: &[u8]) -> Option<(Material, String, usize)> {
     let text = text.utf8_chunks().next()?.valid();
     let (material, key_id, rest) = read_material(text.strip_prefix(START)?)?;
@@ -145,7 +146,7 @@ fn read_head(text: &[u8]) -> Option<(Material, String, usize)> {
     Some((material, key_id.to_string(), text.len() - rest.len()))
 }
 
-/// The signature that stands behind the payload of a bundle of ours, with everything that has to follow it.
+/// Reads the signature after the payload of a canonical bundle. Checks everything that must follow the signature.
 fn read_tail(text: &[u8], key_id: &str) -> Option<Vec<u8>> {
     let rest = std::str::from_utf8(text).ok()?.strip_prefix(SIGNATURE)?;
     let (signature, rest) = rest.split_at(rest.find('"')?);
@@ -155,7 +156,7 @@ fn read_tail(text: &[u8], key_id: &str) -> Option<Vec<u8>> {
     is_padded.then(|| STANDARD.decode(signature).ok())?
 }
 
-/// What stands of the signer at the start of this text, the `keyid` that belongs to it, and the rest.
+/// Reads the signer at the start of this text. Returns the signer, the matching `keyid`, and the rest of the text.
 fn read_material(text: &str) -> Option<(Material, &str, &str)> {
     if let Some(rest) = text.strip_prefix(HINT) {
         let (hint, rest) = rest.split_at_checked(64)?;

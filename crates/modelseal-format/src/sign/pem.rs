@@ -1,10 +1,10 @@
-//! PEM blocks, and what algorithm a key is for.
+//! PEM blocks, and the name of a key's algorithm.
 
 use pkcs8::spki::AlgorithmIdentifierRef;
 
 use super::KeyError;
 
-/// Finds the one key in a PEM text. `openssl ecparam -genkey` puts the curve's parameters before it.
+/// Finds the only key in a PEM text. `openssl ecparam -genkey` puts the curve's parameters before the key.
 pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), KeyError> {
     let malformed = |reason: &str| KeyError::Malformed { key: shown.to_string(), reason: reason.to_string() };
     let mut found = None;
@@ -28,7 +28,7 @@ pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), Key
     found.ok_or_else(|| malformed("it is not PEM (`-----BEGIN … KEY-----`)"))
 }
 
-/// The name of a key's algorithm for a person, the dotted identifier where we have no name for it.
+/// The readable name of a key's algorithm, or the dotted identifier if the algorithm is unknown.
 pub(super) fn algorithm_name(algorithm: &AlgorithmIdentifierRef<'_>) -> String {
     let curve = algorithm.parameters_oid().ok().map(|curve| curve.to_string());
     let oid = algorithm.oid.to_string();

@@ -8,7 +8,7 @@ use super::{AskPassword, KeyError, Password, PublicKey, dsse};
 use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;
 
-/// A kind of key that modelseal makes and uses.
+/// A kind of key that modelseal generates and uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyAlgorithm {
     #[default]
@@ -27,7 +27,7 @@ pub enum PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a new key from the system's random numbers.
+    /// Generates a new key from the system's random numbers.
     ///
     /// # Errors
     /// [`KeyError::Random`].
@@ -51,7 +51,7 @@ impl PrivateKey {
         })
     }
 
-    /// Reads PEM: PKCS#8, encrypted or not, or the older `EC PRIVATE KEY`. `shown` names it in errors.
+    /// Reads PEM: PKCS#8, encrypted or not, or the older `EC PRIVATE KEY`. `shown` names the key in errors.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -71,7 +71,7 @@ impl PrivateKey {
                 let (_, document) =
                     pkcs8::SecretDocument::from_pem(&block).map_err(|error| malformed(&error))?;
                 let opened = decrypt(document.as_bytes(), shown, ask)?;
-                // A wrong password can by chance look right to the padding.
+                // A wrong password can by chance produce valid padding.
                 Self::from_der(opened.as_bytes(), shown).map_err(|error| match error {
                     KeyError::Malformed { key, .. } => KeyError::WrongPassword(key),
                     other => other,
@@ -126,10 +126,10 @@ impl PrivateKey {
         }
     }
 
-    /// PKCS#8 PEM; with a password encrypted (PBES2: scrypt, AES-256), as `openssl` reads it.
+    /// The key as PKCS#8 PEM. With a password it is encrypted (PBES2: scrypt, AES-256), as `openssl` reads it.
     ///
     /// # Errors
-    /// [`KeyError::Random`] if the system gave no salt.
+    /// [`KeyError::Random`] if the system provided no salt.
     pub fn to_pem(&self, password: Option<&Password>) -> Result<zeroize::Zeroizing<String>, KeyError> {
         fn write(
             key: &impl EncodePrivateKey,
@@ -147,7 +147,7 @@ impl PrivateKey {
             PrivateKey::P256(key) => write(key, password),
             PrivateKey::P384(key) => write(key, password),
             PrivateKey::P521(key) => write(key, password),
-            // Without the public key inside: with it OpenSSL 3.0 does not read the file.
+            // Without the public key inside: OpenSSL 3.0 does not read the file with it.
             PrivateKey::Ed25519(key) => write(
                 &ed25519_dalek::pkcs8::KeypairBytes { secret_key: key.to_bytes(), public_key: None },
                 password,
@@ -165,15 +165,15 @@ impl PrivateKey {
         }
     }
 
-    /// Signs an in-toto payload as DSSE: RFC 6979 with low S in DER, or Ed25519. The same key and payload
-    /// always give the same bytes.
+    /// Signs an in-toto payload as DSSE: RFC 6979 with low S in DER, or Ed25519. The same key and payload always give
+    /// the same bytes.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`] for a key with which signing is impossible.
+    /// [`KeyError::Malformed`] for a key that cannot sign.
     pub fn sign(&self, payload: &impl Canonical) -> Result<Vec<u8>, KeyError> {
         let unusable =
             || KeyError::Malformed { key: "given".to_string(), reason: "it cannot sign".to_string() };
-        // The curves share their code, and no trait.
+        // The curves share their code but no trait.
         macro_rules! ecdsa {
             ($curve:ident, $hash:ty, $key:expr) => {{
                 let hash = dsse::hash::<$hash>(PAYLOAD_TYPE, payload);
@@ -194,7 +194,7 @@ impl PrivateKey {
     }
 }
 
-/// The key inside an encrypted one.
+/// Decrypts an encrypted private key.
 #[cfg(feature = "encrypted-keys")]
 fn decrypt(der: &[u8], shown: &str, ask: AskPassword<'_>) -> Result<pkcs8::SecretDocument, KeyError> {
     let encrypted = pkcs8::EncryptedPrivateKeyInfoRef::from_der(der)

@@ -12,7 +12,7 @@ use crate::canonical::Canonical;
 use crate::digest::Digest;
 use crate::manifest::PAYLOAD_TYPE;
 
-/// A public key that can check a seal.
+/// A public key that can verify a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
     P256(p256::ecdsa::VerifyingKey),
@@ -32,7 +32,7 @@ pub enum SignatureError {
     Wrong,
 }
 
-/// One curve's types under one name: the crates share their code, and no trait.
+/// One macro for the types of all curves: the crates share their code but no trait.
 macro_rules! ecdsa {
     ($curve:ident, $key:expr, $hash:expr, $signature:expr, $form:expr) => {{
         let parsed =
@@ -46,10 +46,10 @@ macro_rules! ecdsa {
 }
 
 impl PublicKey {
-    /// Reads a PEM `PUBLIC KEY`. `shown` names it in errors.
+    /// Reads a PEM `PUBLIC KEY`. `shown` names the key in errors.
     ///
     /// # Errors
-    /// [`KeyError`] for anything else, saying what it is.
+    /// [`KeyError`] for anything else. The error names what was found.
     pub fn from_pem(text: &str, shown: &str) -> Result<Self, KeyError> {
         let (label, block) = pem_block(text, shown)?;
         if label != "PUBLIC KEY" {
@@ -69,7 +69,7 @@ impl PublicKey {
         Self::from_der(document.as_bytes(), shown)
     }
 
-    /// Reads a DER `SubjectPublicKeyInfo`. `shown` names it in errors.
+    /// Reads a DER `SubjectPublicKeyInfo`. `shown` names the key in errors.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -108,7 +108,7 @@ impl PublicKey {
             PublicKey::P521(key) => key.to_public_key_pem(LineEnding::LF),
             PublicKey::Ed25519(key) => key.to_public_key_pem(LineEnding::LF),
         };
-        // A key that was read or made can be written: the encoding has no input that could be refused.
+        // A key that was read or generated can always be written: no input of the encoding can be refused.
         pem.unwrap_or_default()
     }
 
@@ -123,7 +123,7 @@ impl PublicKey {
         document.map(|document| document.into_vec()).unwrap_or_default()
     }
 
-    /// The identity of a key, its `hint` and `keyid`: SHA-256 of the PEM text, as OMS defines it.
+    /// The identity of a key, used as its `hint` and `keyid`: SHA-256 of the PEM text, as OMS defines it.
     pub fn hint(&self) -> Digest {
         Digest::sha256(self.to_pem().as_bytes())
     }
@@ -133,14 +133,14 @@ impl PublicKey {
         !matches!(self, PublicKey::Ed25519(_))
     }
 
-    /// Whether a bundle's hint names this key: in our way and that of OMS, or in that of cosign (SHA-256 of the
-    /// DER in base64).
+    /// Whether a bundle's hint names this key. The hint may follow modelseal and OMS, or cosign (SHA-256 of the DER in
+    /// base64).
     pub fn is_named_by(&self, hint: &str) -> bool {
         hint == self.hint().to_string() || hint == STANDARD.encode(Digest::sha256(&self.to_der()).0)
     }
 
-    /// A signature in the one form in which we write it, from DER or from `r` and `s` one after the other;
-    /// `None`: it is neither. Whether it is right is not checked.
+    /// Converts a signature to the one form that modelseal writes. The input is DER, or `r` followed by `s`. `None` if
+    /// it is neither. The signature is not verified.
     pub fn canonical_signature(&self, signature: &[u8]) -> Option<Vec<u8>> {
         macro_rules! canonical {
             ($curve:ident) => {{
@@ -157,15 +157,15 @@ impl PublicKey {
         }
     }
 
-    /// Checks a DSSE signature over an in-toto payload.
+    /// Verifies a DSSE signature over an in-toto payload.
     ///
     /// # Errors
-    /// [`SignatureError`]; a signature that is right in another spelling is refused as well.
+    /// [`SignatureError`], also for a valid signature in another encoding.
     pub fn verify(&self, payload: &impl Canonical, signature: &[u8]) -> Result<(), SignatureError> {
         self.check(payload, signature, Form::Canonical)
     }
 
-    /// Checks a signature as other tools make them: the larger S of an ECDSA signature is accepted, too.
+    /// Verifies a signature made by another tool. The larger S of an ECDSA signature is also accepted.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -192,8 +192,8 @@ impl PublicKey {
         }
     }
 
-    /// Checks an ECDSA signature over SHA-256 of a message, whatever the curve: release 0.2 of the OMS
-    /// reference tool knew no other hash.
+    /// Verifies an ECDSA signature over SHA-256 of a message, for any curve. Release 0.2 of the OMS reference tool used
+    /// no other hash.
     ///
     /// # Errors
     /// [`SignatureError`].

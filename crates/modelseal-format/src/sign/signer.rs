@@ -1,19 +1,19 @@
-//! What signs: a private key at hand or elsewhere, and the certificates that speak for it.
+//! A signer: a private key in memory or elsewhere, and its certificates.
 
 use super::bundle::Material;
 use super::{KeyError, PrivateKey, PublicKey, dsse};
 use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;
 
-/// Signs a message with a key that modelseal never sees: the DSSE pre-authentication encoding in, a signature
-/// out, in DER or as `r` and `s` one after the other.
+/// Signs a message with a key that modelseal never sees. The input is the DSSE pre-authentication encoding. The output
+/// is a signature in DER, or `r` followed by `s`.
 pub type SignElsewhere = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, KeyError>>;
 
 /// Signs seals.
 pub struct Signer {
     key: Key,
     public: PublicKey,
-    /// In DER, the signer's own first; empty: the verifier has the key.
+    /// In DER, the signer's own certificate first. Empty if the verifier has the key.
     certificates: Vec<Vec<u8>>,
 }
 
@@ -34,12 +34,12 @@ impl From<PrivateKey> for Signer {
 }
 
 impl Signer {
-    /// A key that somebody else holds; every signature is checked before it is used.
+    /// A key that an external program or service holds. Every signature is verified before it is used.
     pub fn elsewhere(public: PublicKey, shown: String, sign: SignElsewhere) -> Self {
         Self { key: Key::Elsewhere { sign, shown }, public, certificates: Vec::new() }
     }
 
-    /// The certificate of this key, and those that lead to its root, each followed by its issuer's.
+    /// Adds the certificate of this key and those that lead to its root. Each certificate is followed by its issuer's.
     #[must_use]
     pub fn with_certificates(self, certificates: Vec<Vec<u8>>) -> Self {
         Self { certificates, ..self }
@@ -49,7 +49,7 @@ impl Signer {
         &self.public
     }
 
-    /// What its bundles offer to those who check them.
+    /// What its bundles provide to verifiers.
     pub fn material(&self) -> Material {
         match self.certificates.is_empty() {
             true => Material::Key { hint: Some(self.public.hint().to_string()) },
@@ -57,7 +57,7 @@ impl Signer {
         }
     }
 
-    /// Signs an in-toto payload as DSSE, in the one form in which we write signatures.
+    /// Signs an in-toto payload as DSSE, in the one signature form that modelseal writes.
     ///
     /// # Errors
     /// [`KeyError`].

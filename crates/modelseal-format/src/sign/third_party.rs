@@ -1,4 +1,4 @@
-//! The Sigstore bundle as other tools write it: read leniently in its form, and strictly as JSON.
+//! Reads the Sigstore bundle that other tools write: lenient about its form, strict about its JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 use super::bundle::{Bundle, BundleError, Form, Material};
 use crate::manifest::{Object, PAYLOAD_TYPE};
 
-/// The only version that a seal or a model signature comes in.
+/// The only version that a seal or a model signature uses.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// No list in a bundle is longer.
+/// Maximum number of entries in any list of a bundle.
 const MOST: usize = 64;
 
-/// No seal that another tool wrote or completed is longer: it is kept and read as a whole.
+/// Maximum size, in bytes, of a seal that another tool wrote or completed. It is kept and read as a whole.
 pub(super) const LONGEST: usize = 64 << 20;
 
-/// Reads a bundle of another tool, or one of ours.
+/// Reads a bundle written by another tool or by modelseal.
 ///
 /// # Errors
 /// [`BundleError`].
@@ -57,7 +57,7 @@ pub(super) fn too_long() -> BundleError {
     not_a_bundle(format!("as another tool writes it, it may have {LONGEST} bytes, and it has more"))
 }
 
-/// Whether a media type is that of a Sigstore bundle later than 0.3, which is read here.
+/// Whether a media type names a Sigstore bundle later than 0.3, the version that this module reads.
 fn is_of_newer_bundle(media_type: &str) -> bool {
     let version = media_type.strip_prefix("application/vnd.dev.sigstore.bundle.v");
     let version = version.and_then(|rest| rest.strip_suffix("+json"));
@@ -70,7 +70,8 @@ fn not_a_bundle(reason: impl Into<String>) -> BundleError {
     BundleError::NotABundle(reason.into())
 }
 
-/// Either alphabet, as DSSE 1.0.2 demands of readers; with padding and nothing else.
+/// Decodes base64 in either alphabet, as DSSE 1.0.2 requires of readers. Padding is required and nothing else is
+/// accepted.
 fn decode(text: &str, what: &str) -> Result<Vec<u8>, BundleError> {
     STANDARD
         .decode(text)
@@ -114,7 +115,7 @@ struct WireTimestamp {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireKey {
     hint: Option<String>,
-    // What releases before 1.1 wrote instead. A key that comes with the signature proves nothing.
+    // Releases before 1.1 wrote these instead. A key that comes with the signature proves nothing.
     #[expect(dead_code)]
     raw_bytes: Option<String>,
     #[expect(dead_code)]
@@ -153,8 +154,8 @@ struct WireSignature {
     keyid: Option<String>,
 }
 
-/// A list that nobody fills: more entries than that only take memory. `null` is an empty one, as protocol
-/// buffers have it.
+/// Reads a list of at most `MOST` entries. No bundle needs more, and more entries only take memory. `null` is an
+/// empty list, as in protocol buffers.
 fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct Few<T>(PhantomData<T>);
 
@@ -190,13 +191,13 @@ impl WireMaterial {
         all.map(|timestamp| decode(&timestamp.signed_timestamp, "timestamp")).collect()
     }
 
-    /// `whole` is the bundle itself.
+    /// `whole` is the text of the bundle itself.
     fn read(self, whole: &[u8]) -> Result<Material, BundleError> {
         let has_log = !self.tlog_entries.is_empty();
         let times = self.timestamp_verification_data.as_ref();
         let has_times = times.is_some_and(|data| !data.rfc3161_timestamps.is_empty());
         match (self.public_key, self.x509_certificate_chain, self.certificate) {
-            // What a log says of a key adds nothing: the verifier has the key.
+            // Log entries add nothing for a key: the verifier has the key.
             (Some(key), None, None) => Ok(Material::Key { hint: key.0.hint.filter(|hint| !hint.is_empty()) }),
             (None, Some(chain), None) if !has_log => {
                 let certificates = chain.certificates.iter();
