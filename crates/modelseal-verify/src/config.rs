@@ -1,4 +1,4 @@
-//! What the TOML files that users write have in common: located mistakes and lengths of time.
+//! Shared by the TOML files that users write: located mistakes and lengths of time.
 
 mod age;
 mod mistake;

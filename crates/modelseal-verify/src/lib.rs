@@ -1,4 +1,4 @@
-//! Decides whether a release is what was built, and whether a policy accepts it.
+//! Decides whether a received release is the one that was built, and whether a policy accepts it.
 //!
 //! ```no_run
 //! use modelseal_format::sign::{KeySource, read_public_key};
@@ -13,7 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without the feature `identities`, signers are known by keys and certificates, and not by identities that Sigstore
+//! Without the feature `identities`, signers are known by keys and certificates, but not by identities that Sigstore
 //! vouches for.
 
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
-//! OpenSSF Model Signing (OMS): signatures over the files of a model, as other tools make and check them.
+//! OpenSSF Model Signing (OMS): signatures over the files of a model, as other tools create and verify them.
 //!
-//! This room knows the format and the files. Who may sign, it does not know. The format: OMS 1.0, and what
-//! the reference tool (`model-signing`) has written since its release 0.2.
+//! This module knows the format and the files. It does not decide who may sign. The format is OMS 1.0, and what the
+//! reference tool (`model-signing`) has written since its release 0.2.
 
 mod files;
 mod sign;
@@ -16,7 +16,7 @@ pub use files::{Compared, Difference, GIT_PATHS, compare};
 pub use sign::{SignError, Stated, state};
 pub use statement::{Hash, ModelStatement, Order, Resource};
 
-/// Why a signed payload is not that of a model.
+/// Why a signed payload does not describe a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("what was signed is not a model: {0}")]
 pub struct Error(String);
@@ -27,7 +27,7 @@ impl Error {
     }
 }
 
-/// Checks a signature by a key that the caller trusts.
+/// Verifies a signature with a key that the caller trusts.
 ///
 /// # Errors
 /// [`SignatureError`].
@@ -40,13 +40,13 @@ pub fn verify(bundle: &Bundle, key: &PublicKey) -> Result<(), SignatureError> {
     if memchr::memmem::find(bundle.payload(), b"model_signing/Digests/v0.1").is_none() {
         return Err(wrong);
     }
-    // Release 0.2 signed the payload as Python shows bytes, with SHA-256 whatever the key.
+    // Release 0.2 signed the payload in Python's notation for bytes, always with SHA-256, for every kind of key.
     let shown = python_bytes(bundle.payload());
     let message = format!("DSSEV1 {} {PAYLOAD_TYPE} {} {shown}", PAYLOAD_TYPE.len(), bundle.payload().len());
     key.verify_sha256(message.as_bytes(), &bundle.signature).map_err(|_| wrong)
 }
 
-/// Bytes as `repr` of Python writes them.
+/// Formats bytes as Python's `repr` does.
 fn python_bytes(bytes: &[u8]) -> String {
     let has = |byte: u8| bytes.contains(&byte);
     let quote = if has(b'\'') && !has(b'"') { '"' } else { '\'' };

@@ -1,4 +1,4 @@
-//! The policy, `gate.toml`: what a deployment demands. The deployer's file, never taken from an archive.
+//! The policy, `gate.toml`: what a deployment demands. It is the deployer's file and is never taken from an archive.
 
 mod parse;
 mod settle;
@@ -22,7 +22,7 @@ use crate::rule::{Demand, Evidence, Rule, Table};
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{Origin, Rung};
 
-/// No policy is longer.
+/// Maximum length of a policy in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Why a policy cannot be used.
@@ -43,7 +43,7 @@ pub enum Error {
     SignerKey { name: String, source: modelseal_format::sign::KeyError },
 }
 
-/// A policy: whom it trusts, which questions it asks of a release, and what it excuses.
+/// A policy: which signers it trusts, which questions it asks of a release, and which failures it waives.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Policy {
@@ -54,7 +54,8 @@ pub struct Policy {
     pub model: Spanned<String>,
     /// The weakest origin that is accepted.
     pub origin: Option<Origin>,
-    /// The weakest level at which a rebuild makes a release `reproduced`; R2 by default, because answers alone do not.
+    /// The weakest level at which a rebuild makes a release `reproduced`. By default R2, because equal answers alone do
+    /// not.
     pub reproduced_level: Option<Rung>,
     /// How many distinct signers must have signed.
     pub signatures: Option<Spanned<i64>>,
@@ -64,7 +65,7 @@ pub struct Policy {
     pub warnings: Warnings,
     pub signer: Vec<Signer>,
     pub waiver: Vec<Waiver>,
-    /// How live models are asked, in the order of the names.
+    /// How live models are probed, in the order of the names.
     pub probes: Vec<Probe>,
     asked: Vec<Asked>,
 }
@@ -73,7 +74,7 @@ pub struct Policy {
 #[derive(Debug)]
 struct Asked {
     rule: &'static dyn Rule,
-    /// The data source or probe; empty for the release.
+    /// The name of the data source or probe. Empty for a question about the release.
     subject: String,
     demand: Box<dyn Demand>,
 }
@@ -88,7 +89,7 @@ impl Policy {
     /// Reads a policy.
     ///
     /// # Errors
-    /// [`Error`]; a mistake in the text shows its line, its column and the nearest known name.
+    /// [`Error`]. A mistake in the text shows its line, its column and the nearest known name.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotFound => Error::Missing(path.to_path_buf()),
@@ -108,7 +109,7 @@ impl Policy {
         Self::parse(path.to_path_buf(), text)
     }
 
-    /// The directory that every path of the policy is relative to.
+    /// The directory to which every path in the policy is relative.
     pub fn directory(&self) -> &Path {
         match self.path.parent() {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -120,7 +121,7 @@ impl Policy {
         Digest::sha256(self.text.as_bytes())
     }
 
-    /// What it demands, a phrase each.
+    /// What the policy demands, one phrase each.
     pub fn demands(&self) -> Vec<String> {
         let mut demands = vec![format!("model {}", self.model.get_ref())];
         if let Some(count) = self.signatures.as_ref().map(Spanned::get_ref).filter(|count| **count > 1) {
@@ -156,7 +157,7 @@ impl Policy {
         self.asked.iter().flat_map(|asked| asked.demand.judge(evidence)).collect()
     }
 
-    /// What the questions need that only a manifest has: the id of the check, and what is needed.
+    /// The demands that only a manifest can meet: the id of the check, and what is needed.
     pub fn needs(&self) -> Vec<(CheckId, String)> {
         let mut needs: Vec<(CheckId, String)> = Vec::new();
         for asked in self.asked.iter().filter(|asked| !asked.demand.is_optional()) {
@@ -177,7 +178,7 @@ impl Policy {
         needs
     }
 
-    /// A mistake at a place in this policy.
+    /// Creates an error for a mistake at a place in this policy.
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
     }

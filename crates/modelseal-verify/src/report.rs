@@ -1,6 +1,6 @@
 //! One report, rendered for people or machines.
 //!
-//! A report says what was asked and what came out. It knows nothing of how a check was made.
+//! A report says what was asked and what was found. It does not know how a check was made.
 
 pub mod id;
 mod json;
@@ -19,12 +19,12 @@ pub use text::{Style, to_text};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Pass,
-    /// Worth knowing; does not stop a deployment.
+    /// Worth knowing, but it does not stop a deployment.
     Warn,
     Fail,
-    /// Not asked, or not reached.
+    /// Not asked or not reached.
     Skip,
-    /// Asked, but it could not be decided.
+    /// Asked, but could not be decided.
     Unknown,
 }
 
@@ -46,15 +46,15 @@ pub struct Check {
     pub id: CheckId,
     pub status: Status,
     pub message: String,
-    /// Which file it is about, not escaped.
+    /// The file that the check is about, not escaped.
     pub path: Option<String>,
     pub expected: Option<String>,
     pub actual: Option<String>,
     pub hint: Option<String>,
-    /// What was measured, and the limit that it was compared with, in the unit of the rule.
+    /// The measured value, and the limit it was compared with, in the unit of the rule.
     pub measured: Option<f64>,
     pub limit: Option<f64>,
-    /// It did not pass, and the policy excuses that for now.
+    /// The check did not pass, and a waiver of the policy excuses that for now.
     pub is_waived: bool,
 }
 
@@ -110,7 +110,7 @@ impl Check {
         self
     }
 
-    /// What was measured, and the limit that it was compared with. A number that is not finite is left out.
+    /// Sets the measured value and the limit it was compared with. Numbers that are not finite are left out.
     pub fn measured(mut self, measured: f64, limit: f64) -> Self {
         (self.measured, self.limit) =
             (Some(measured).filter(|n| n.is_finite()), Some(limit).filter(|n| n.is_finite()));
@@ -135,7 +135,7 @@ impl Verdict {
         }
     }
 
-    /// 0, 1 or 3: a promise to every CI job.
+    /// The exit status: 0, 1 or 3. CI jobs depend on these values.
     pub fn exit_code(self) -> u8 {
         match self {
             Verdict::Pass => 0,
@@ -145,33 +145,33 @@ impl Verdict {
     }
 }
 
-/// Whose signature was accepted.
+/// A signer whose signature was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     /// SHA-256 of the key's PEM text.
     pub key: Digest,
     pub name: String,
-    /// Of the certificate, where an authority vouches for the signer.
+    /// The subject of the certificate, if an authority vouches for the signer.
     pub subject: Option<String>,
-    /// Who it is, where an issuer of identities vouches for the signer.
+    /// The identity, if an identity issuer vouches for the signer.
     pub identity: Option<String>,
     pub issuer: Option<String>,
 }
 
 impl Signer {
-    /// A signer that is known by its key.
+    /// A signer known by its key.
     pub fn new(key: Digest, name: impl Into<String>) -> Self {
         Self { key, name: name.into(), subject: None, identity: None, issuer: None }
     }
 
-    /// Who it is, for a person.
+    /// The signer's name for people.
     fn shown(&self) -> String {
         let who = self.subject.as_ref().or(self.identity.as_ref()).unwrap_or(&self.name);
         modelseal_format::display::Escaped(who).to_string()
     }
 }
 
-/// The policy that a release was judged by.
+/// The policy that was applied to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedPolicy {
     /// As the caller named it.
@@ -184,7 +184,7 @@ pub struct AppliedPolicy {
 pub struct Report {
     /// What was verified, as the caller named it, not escaped.
     pub target: String,
-    /// What the caller demanded, a phrase each.
+    /// What the caller demanded, one phrase each.
     pub demanded: Vec<String>,
     pub policy: Option<AppliedPolicy>,
     pub release: Option<Digest>,
@@ -194,21 +194,21 @@ pub struct Report {
     pub missing: Vec<Missing>,
     pub files: Option<u64>,
     pub signers: Vec<Signer>,
-    /// How the content of the files was hashed.
+    /// Which algorithms hashed the content of the files.
     pub hash: &'static str,
     /// RFC 3339, UTC.
     pub evaluated_at: String,
     pub checks: Vec<Check>,
-    /// What nobody asked about, or what could not be looked at.
+    /// What was not asked for or could not be examined.
     pub not_checked: Vec<String>,
 }
 
-/// Without these nothing passes, whatever else a report holds.
+/// The checks that every release must pass. Without them, no report passes.
 const DECISIVE: [CheckKind; 3] = [id::SEAL, id::SIGNATURE, id::FILES];
 
 impl Report {
-    /// Fail if anything failed or a decisive check did not pass; inconclusive if something demanded could not
-    /// be decided; else pass.
+    /// Fails if any check failed or a decisive check did not pass. Inconclusive if something that was demanded could
+    /// not be decided. Otherwise passes.
     pub fn verdict(&self) -> Verdict {
         let any = |status| self.checks.iter().any(|check| check.status == status);
         let passed = |kind: &CheckKind| {
@@ -223,7 +223,7 @@ impl Report {
         }
     }
 
-    /// The verdict in one sentence: the last line of the text.
+    /// The verdict in one sentence, which is the last line of the text report.
     pub fn summary(&self) -> String {
         let first = |status| self.checks.iter().filter(move |check| check.status == status);
         match self.verdict() {
@@ -248,7 +248,7 @@ impl Report {
                 format!("pass: {files} {what} signed by {}; {policy}: {lineage}", signers.join(", "))
             }
             Verdict::Fail => {
-                // A check about one file says more than the count of all of them.
+                // A check about one file is more informative than the count of all files.
                 let mut failed: Vec<&Check> = first(Status::Fail).collect();
                 failed.sort_by_key(|check| check.path.is_none());
                 let count = first(Status::Fail).filter(|check| check.path.is_some()).count();

@@ -1,4 +1,4 @@
-//! The rules, a file for each. To add one, write the file and name it in [`RULES`].
+//! The rules, one file each. To add one, write the file and name it in [`RULES`].
 
 pub mod answers;
 mod code;
@@ -17,7 +17,7 @@ mod statistics;
 use crate::report::CheckKind;
 use crate::rule::Rule;
 
-/// Every rule, in the order in which a report has its checks.
+/// Every rule, in the order in which a report lists its checks.
 pub static RULES: [&dyn Rule; 9] = [
     &origin::OriginRule,
     &code::CodeRule,

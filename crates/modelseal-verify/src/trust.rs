@@ -1,6 +1,6 @@
-//! Who may have signed: keys, authorities and identities that the caller trusts, and what each may do.
+//! Who may have signed: keys, authorities and identities that the caller trusts, and what each of them may do.
 //!
-//! This room judges signatures and signers. It knows nothing of what was signed.
+//! This module judges signatures and signers. It does not know what was signed.
 
 mod algorithms;
 mod authority;
@@ -42,18 +42,18 @@ pub enum TrustError {
     Identity(String),
 }
 
-/// Somebody whom the caller trusts.
+/// A signer that the caller trusts.
 #[derive(Debug, Clone)]
 pub struct TrustedSigner {
-    /// The short name for reports.
+    /// The short name, for reports.
     pub name: String,
-    /// How the caller named it, for messages.
+    /// How the caller named the signer, for messages.
     pub shown: String,
     pub trust: Trust,
     pub rights: Rights,
 }
 
-/// By what a signer is known.
+/// How a signer is recognised.
 #[derive(Debug, Clone)]
 pub enum Trust {
     Key(PublicKey),
@@ -62,13 +62,13 @@ pub enum Trust {
 }
 
 impl TrustedSigner {
-    /// A key that may do everything.
+    /// A signer with this key and all rights.
     pub fn key(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
         Self { name: name.into(), shown: shown.into(), trust: Trust::Key(key), rights: Rights::all() }
     }
 
-    /// Whether this describes one person, whatever keys it has: not all whom an authority certifies, and not
-    /// all identities of a kind.
+    /// Whether this describes exactly one signer, even one with several keys. It does not if it accepts every subject
+    /// that an authority certifies, or all identities that match an expression.
     fn is_one(&self) -> bool {
         match &self.trust {
             Trust::Key(_) => true,
@@ -77,7 +77,7 @@ impl TrustedSigner {
         }
     }
 
-    /// Whose signature is demanded, for messages.
+    /// The signature that this entry demands, for messages.
     pub fn demanded(&self) -> String {
         match &self.trust {
             Trust::Key(_) => self.shown.clone(),
@@ -86,7 +86,8 @@ impl TrustedSigner {
         }
     }
 
-    /// Whether anything that it signs now would count as this. A trusted time of signing can only say better.
+    /// Whether the signer may still act in this role. If its signatures carry a trusted time, the end of its rights is
+    /// ignored here: a signature from before the end still counts.
     pub fn may_still(&self, role: Role, now: Timestamp) -> bool {
         match &self.trust {
             Trust::Identity(_) => self.rights.without_end().may(role, now).is_ok(),
@@ -101,10 +102,10 @@ impl TrustedSigner {
         if let Trust::Key(key) = &self.trust { Some(key) } else { None }
     }
 
-    /// Whether this is about that signer, whatever it would say of this very signature.
+    /// Whether this entry describes the signer of a signature, even if it would not accept this particular signature.
     fn describes(&self, accepted: &Accepted<'_>) -> bool {
         match &self.trust {
-            // A key is the same in a certificate.
+            // A key remains the same key when it is in a certificate.
             Trust::Key(key) => *key == accepted.key,
             Trust::Authority(authority) => accepted.paths().any(|path| authority.describes(path)),
             Trust::Identity(trust) => match &accepted.who {
@@ -115,29 +116,28 @@ impl TrustedSigner {
     }
 }
 
-/// A signature that is right, by somebody who is trusted. Whether the signer may do what it did is another
-/// question: [`Accepted::acting`] answers it.
+/// A valid signature by a trusted signer. [`Accepted::acting`] decides whether the signer had the right to make it.
 #[derive(Debug, Clone)]
 pub struct Accepted<'a> {
-    /// As whom it is known.
+    /// The entry by which the signer was recognised.
     pub signer: &'a TrustedSigner,
-    /// As whom else it is accepted, each with what is said about it there.
+    /// Other entries that accept the same signature, each with what it says about the signer.
     others: Vec<Accepted<'a>>,
-    /// All who describe it, also those who would not accept this very signature: what a bundle leaves out or
-    /// adds must not decide as whom its signer is known.
+    /// All entries that describe the signer, including those that would not accept this particular signature. What a
+    /// bundle omits or adds must not decide how its signer is recognised.
     described: Vec<&'a TrustedSigner>,
-    /// How its certificate leads to a root of the signer.
+    /// The path from the signer's certificate to a root.
     path: Option<CertificatePath>,
     pub key: PublicKey,
-    /// Who it is, where that is not the key itself.
+    /// The subject or identity of the signer, if it is known by more than its key.
     pub who: Option<Who>,
-    /// When it was signed, where somebody who is trusted says so.
+    /// When the signature was made, if a trusted authority says so.
     pub time: Option<Timestamp>,
-    /// As of when its certificate was judged, where that was not now.
+    /// The time for which the certificate was judged, if that is not now.
     pub judged_at: Option<Timestamp>,
 }
 
-/// Who signed, as somebody else vouches for it.
+/// The signer, according to an authority or an identity issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     Certified { subject: String, authority: String },
@@ -162,11 +162,11 @@ impl<'a> Accepted<'a> {
         self.path.iter().chain(self.others.iter().flat_map(|other| &other.path))
     }
 
-    /// The signer as somebody who may do this, at the time that counts. Whoever was revoked under any name
-    /// that describes it may do nothing.
+    /// Checks that the signer has this role at the time of the signature, or now if no trusted time is known. A signer
+    /// that is revoked under any entry that describes it has no rights.
     ///
     /// # Errors
-    /// Who it is and why that does not count.
+    /// Who the signer is, and why its signature does not count.
     pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
         let refused = |one: &Self, reason| Err(format!("{}, which does not count: {reason}", one.shown()));
         if let Some(revoked) = self.described.iter().find(|signer| signer.rights.revoked.is_some()) {
@@ -186,7 +186,7 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// Who signed, for messages.
+    /// The signer, for messages.
     pub fn shown(&self) -> String {
         let signer = &self.signer.shown;
         let prefix = if signer.is_empty() { String::new() } else { format!("{signer}: ") };
@@ -204,8 +204,8 @@ impl<'a> Accepted<'a> {
         format!("{shown}{signed}{}", judged.unwrap_or_default())
     }
 
-    /// Whether both are the same signer: the same key, the same person with another key, or both described by
-    /// one entry that describes one person. Both have to be accepted of the same list of signers.
+    /// Whether both are the same signer: the same key, the same subject or identity with another key, or both described
+    /// by one entry that describes exactly one signer. Both must have been accepted with the same list of signers.
     pub fn is_same_as(&self, other: &Accepted<'_>) -> bool {
         let describes_other = |one: &TrustedSigner| other.described.iter().any(|two| std::ptr::eq(one, *two));
         let is_same_entry = self.described.iter().any(|one| one.is_one() && describes_other(one));
@@ -236,10 +236,10 @@ impl Refusal {
     }
 }
 
-/// How the signature of a bundle is checked by a key: over what its format says.
+/// Verifies the signature of a bundle with a key, over the bytes that the bundle's format defines.
 pub type Check<'a> = &'a dyn Fn(&PublicKey) -> Result<(), SignatureError>;
 
-/// Finds who of the trusted signed this. What the bundle says about its signer is only ever compared.
+/// Finds the trusted signer that signed this. What the bundle says about its signer is only ever compared.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -314,7 +314,7 @@ fn shown_hint(hint: Option<&str>) -> String {
     }
 }
 
-/// One signer may be known in several ways.
+/// Adds an acceptance: several entries can recognise one signer.
 fn also<'a>(accepted: &mut Option<Accepted<'a>>, found: Accepted<'a>) {
     match accepted {
         Some(accepted) => accepted.others.push(found),
@@ -355,7 +355,7 @@ fn accept_certified<'a>(
                 let found = Accepted { path, who, time, judged_at, ..Accepted::new(signer, key) };
                 also(&mut accepted, found);
             }
-            // One whose time has ended says more than a stranger's.
+            // Any reason is more informative than the message that no authority is trusted. The first one is reported.
             Err(found) => reason = reason.or(Some(found)),
         }
     }

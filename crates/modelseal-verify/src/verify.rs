@@ -1,9 +1,8 @@
-//! Deciding whether what arrived is what was built.
+//! Decides whether a received release is the one that was built.
 //!
-//! The steps are those of `docs/verification.md`, each a file of this directory. Nothing is executed and no
-//! network is opened, unless the caller wants to know whether the commit can be reached; nothing is written
-//! but what `unpack` extracts. A check that fails is an answer, not an error: [`Error`] means that the
-//! question could not be asked.
+//! The steps are those of `docs/verification.md`. Each one is a file in this directory. Nothing is executed. No network
+//! connection is opened unless the caller asks whether the commit can be reached. Only `unpack` writes, and it writes
+//! only what it extracts. A failed check is a result, not an error: [`Error`] means that the check could not be made.
 
 mod archive;
 mod attestation;
@@ -41,18 +40,18 @@ pub use seal::{Sealed, read_sealed};
 pub use unpack::{materialize, unpack};
 pub use verified::{Release, Verified};
 
-/// A check that needs more than the release: a checkout, the network. The caller makes it, and the policy judges
-/// it together with everything else.
+/// A check that needs more than the release, such as a checkout or the network. The caller makes it, and the policy
+/// judges its result together with everything else.
 pub trait OutsideCheck {
-    /// What the caller demands by it, in a phrase.
+    /// What the caller demands with this check, in a phrase.
     fn demand(&self) -> Option<String> {
         None
     }
 
-    /// Adds what it finds about a release whose seal and signature are accepted.
+    /// Adds its findings about a release whose seal and signature were accepted.
     ///
     /// # Errors
-    /// [`Error::Outside`] or [`Error::Interrupted`]: the question could not be asked.
+    /// [`Error::Outside`] or [`Error::Interrupted`] if the check could not be made.
     fn check(&self, manifest: &Manifest, report: &mut Report, context: &Context) -> Result<(), Error>;
 }
 
@@ -60,23 +59,23 @@ pub trait OutsideCheck {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options<'a> {
-    /// Any one of them; there is at least one.
+    /// The accepted signers. Any one of them is enough, and there must be at least one.
     pub signers: &'a [TrustedSigner],
     pub release: Option<Digest>,
-    /// Which of the sealed digests are computed.
+    /// Which of the sealed digests to compute.
     pub hash: Algorithms,
-    /// Statements about the release, beside those that lie next to the target.
+    /// Attestations about the release, in addition to those next to the target.
     pub attestations: &'a [PathBuf],
     pub outside: &'a [&'a dyn OutsideCheck],
     /// What the deployer demands of the evidence.
     pub policy: Option<&'a Policy>,
-    /// The release that is deployed now, to compare with.
+    /// The currently deployed release, to compare with.
     pub previous: Option<&'a Target>,
     pub context: Context,
 }
 
 impl<'a> Options<'a> {
-    /// Everything that was sealed, signed by one of these keys; nothing beyond that.
+    /// Demands everything that was sealed, signed by one of these signers, and nothing more.
     pub fn new(signers: &'a [TrustedSigner]) -> Self {
         Self {
             signers,
@@ -91,7 +90,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// Why a verification could not be made.
+/// Why a verification could not be carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -105,7 +104,7 @@ pub enum Error {
     NoSigner,
     #[error(transparent)]
     Digest(#[from] digest::Error),
-    /// Of an [`OutsideCheck`].
+    /// The error of an [`OutsideCheck`].
     #[error(transparent)]
     Outside(Box<dyn std::error::Error + Send + Sync>),
     #[error("{} is a directory: an archive is needed", modelseal_format::display::path(.0))]
@@ -147,7 +146,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// How the caller named it.
+    /// The target as the caller named it.
     pub fn shown(&self) -> String {
         match self {
             Target::Path(path) => path.to_string_lossy().into_owned(),
@@ -166,7 +165,7 @@ impl Target {
 /// Verifies an archive or a directory.
 ///
 /// # Errors
-/// [`Error`] if the target cannot be read. Everything that is wrong with its content is in the report.
+/// [`Error`] if the target cannot be read. Every problem with its content is in the report.
 pub fn verify(target: &Target, options: &Options<'_>) -> Result<Verified, Error> {
     let mut verification = Verification::new(target, options)?;
     match seal::open(target)? {
@@ -183,18 +182,18 @@ fn verify_directory(mut verification: Verification<'_>, root: PathBuf) -> Result
     Ok(verification.end(Some(root)))
 }
 
-/// A report in the making.
+/// A verification in progress.
 struct Verification<'a> {
     options: &'a Options<'a>,
     target: &'a Target,
     report: Report,
-    /// Whose signature of the seal was accepted.
+    /// The accepted signature of the seal.
     accepted: Option<Accepted<'a>>,
-    /// Who else stands for the release; nobody twice, and not the builder.
+    /// Other signers that approve the release. Each is listed once, and the builder is not among them.
     approvals: Vec<Accepted<'a>>,
-    /// That going back to the release is meant.
+    /// Approvals of a rollback to this release.
     rollbacks: Vec<rollback::ApprovedRollback>,
-    /// The seal, when everything has been looked at.
+    /// The seal, set once everything has been checked.
     seal: Option<Seal>,
 }
 
@@ -249,7 +248,7 @@ impl<'a> Verification<'a> {
         self.report.checks.push(check);
     }
 
-    /// Steps 1 and 2 on what was read of the seal: `None` if either failed, and then the reading ends.
+    /// Steps 1 and 2, on the seal that was read. `None` if either failed: nothing more is read then.
     fn seal_and_signature(&mut self, read: Result<Seal, SealError>) -> Option<Seal> {
         let seal = seal::check(self, read)?;
         self.accepted = signature::check(self, &seal);
@@ -261,17 +260,17 @@ impl<'a> Verification<'a> {
         None
     }
 
-    /// The result. `directory` has the files that were verified.
+    /// The result. `directory` contains the verified files.
     fn end(self, directory: Option<PathBuf>) -> Verified {
         Verified::new(self.report, self.seal, directory)
     }
 
-    /// Says what was not looked at because an earlier step failed.
+    /// Records what was not examined because an earlier step failed.
     fn not_reached(&mut self, what: &str) {
         self.report.not_checked.push(what.to_string());
     }
 
-    /// Steps 5 to 7, the same for archives and directories.
+    /// Steps 5 to 7, which are the same for archives and directories.
     fn finish(&mut self, seal: Seal, model_signature: Option<&ModelSignature>) -> Result<(), Error> {
         model_signature::check(self, &seal, model_signature);
         self.report.checks.extend(lineage::checks(&seal.manifest));
@@ -285,7 +284,7 @@ impl<'a> Verification<'a> {
     }
 }
 
-/// How a report names a signer.
+/// A signer as reports show it.
 fn signer(accepted: &Accepted<'_>) -> Signer {
     let mut signer = Signer::new(accepted.key.hint(), accepted.signer.name.clone());
     match &accepted.who {
@@ -299,7 +298,7 @@ fn signer(accepted: &Accepted<'_>) -> Signer {
     signer
 }
 
-/// RFC 3339 to the second.
+/// RFC 3339, in whole seconds.
 fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }

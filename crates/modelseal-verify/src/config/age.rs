@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-/// A length of time in a recipe: `36h`, `30d`, `2w`.
+/// A length of time in a recipe or a policy, such as `36h`, `30d` or `2w`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(pub Duration);
 
 const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
 
 impl Age {
-    /// Reads a whole number above zero and its unit: `s`, `m`, `h`, `d` or `w`.
+    /// Parses a whole number above zero with its unit: `s`, `m`, `h`, `d` or `w`.
     pub fn parse(text: &str) -> Option<Self> {
         let unit = text.chars().last()?;
         let (_, seconds) = UNITS.into_iter().find(|(letter, _)| *letter == unit)?;
@@ -23,7 +23,7 @@ impl Age {
     }
 }
 
-/// In the largest unit that fits twice: `21 days`, `36 hours`.
+/// In the largest unit of which there are at least two: `21 days`, `36 hours`.
 impl fmt::Display for Age {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();

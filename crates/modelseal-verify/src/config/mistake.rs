@@ -4,24 +4,24 @@ use std::path::{Path, PathBuf};
 
 use modelseal_format::display::Escaped;
 
-/// A mistake in a TOML file of the user: where it is, what it is, and what was probably meant.
+/// A mistake in a user's TOML file: where it is, what it is, and what the user probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     pub path: PathBuf,
     pub message: String,
-    /// Line and column, from 1, and the line's text.
+    /// Line and column, counted from 1, and the text of the line.
     pub place: Option<(usize, usize, String)>,
-    /// How many characters of the line are meant.
+    /// Number of characters to mark in the line.
     width: usize,
-    /// The known name that is nearest to an unknown one.
+    /// The known name nearest to an unknown one.
     pub nearest: Option<String>,
 }
 
-/// Longer lines are cut in messages.
+/// Messages cut lines longer than this number of characters.
 const WIDEST: usize = 200;
 
 impl Mistake {
-    /// A mistake at a range of bytes of the text.
+    /// Creates a mistake at a range of bytes in the text.
     pub fn new(path: &Path, text: &str, span: Option<Range<usize>>, message: String) -> Self {
         let (place, width) = match span.and_then(|span| place(text, span)) {
             Some((place, width)) => (Some(place), width),
@@ -30,11 +30,11 @@ impl Mistake {
         Self { path: path.to_path_buf(), message, place, width, nearest: None }
     }
 
-    /// What the TOML reader found. Its message names the unknown key and all known ones, in the form that
-    /// serde gives all such errors; a test holds it to that.
+    /// Converts an error of the TOML reader. Its message names the unknown key and all known ones, in the form that
+    /// serde uses for all such errors. A test checks that form.
     pub fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let message = error.message();
-        // A key lacks in a table, which begins with its name; what lacks in the whole file is at no place.
+        // A missing key is reported at the header of its table. A key that is missing at the top level has no location.
         let is_nowhere = |span: &Range<usize>| {
             let begins_table = text.get(span.start..).is_some_and(|rest| rest.starts_with('['));
             message.starts_with("missing field") && !begins_table
@@ -58,7 +58,7 @@ impl Mistake {
 }
 
 impl Mistake {
-    /// A key that nobody knows in this place, where these are known.
+    /// An unknown key where only these keys are known.
     pub fn unknown_key(path: &Path, text: &str, span: Range<usize>, key: &str, known: &[&str]) -> Self {
         let mut mistake = Self::new(path, text, Some(span), String::new());
         mistake.set_unknown("key", key, known);
@@ -78,7 +78,7 @@ fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The known name that needs the fewest edits, if they are few enough to be a slip.
+/// The known name that needs the fewest edits, if there are few enough for a typing error.
 fn nearest(unknown: &str, known: &[&str]) -> Option<String> {
     let distance = |name: &&&str| strsim::damerau_levenshtein(unknown, name);
     let name = known.iter().min_by_key(distance)?;
@@ -110,7 +110,7 @@ impl fmt::Display for Mistake {
         let path = self.path.strip_prefix("./").unwrap_or(&self.path).to_string_lossy();
         write!(formatter, "\n {margin}--> {}:{line}:{column}", Escaped(&path))?;
         write!(formatter, "\n {margin} |")?;
-        // Tabs become one space each, so that the marks stand below what they mean.
+        // Each tab becomes one space, so that the marks are below the characters they refer to.
         let shown = shown.replace('\t', " ");
         let indent: String = shown.chars().take(column - 1).collect();
         let indent = " ".repeat(Escaped(&indent).to_string().chars().count());

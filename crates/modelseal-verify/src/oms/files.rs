@@ -1,4 +1,4 @@
-//! The files of a model directory, and their digests as a model signature counts them.
+//! The files of a model directory, and the digests that a model signature has of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,23 +13,23 @@ use modelseal_format::digest::{
     self, Algorithms, Consumer, EntryKind, FileRead, Job, Symlinks, hash_files, walk,
 };
 
-/// What the reference tool leaves out of every model, at its root, unless told otherwise.
+/// Paths at the root of a model that the reference tool leaves out unless told otherwise.
 pub const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
-/// The files of a model, before any is read.
+/// The files of a model, before any of them is read.
 #[derive(Debug, Default)]
 pub struct Listed {
-    /// Relative paths in byte order; `.` is the model itself, a single file.
+    /// Relative paths in byte order. `.` is the model itself if it is a single file.
     pub files: Vec<String>,
-    /// What cannot be part of a signed model: path, and why.
+    /// Entries that cannot be part of a signed model, each with its path and the reason.
     pub refused: Vec<(String, &'static str)>,
-    /// What was left out although it is there.
+    /// Paths that exist but were left out.
     pub ignored: Vec<String>,
 }
 
-/// Lists the files below a directory, or the one file.
+/// Lists the files below a directory, or the model itself if it is one file.
 ///
-/// `ignored` are relative paths that are left out with all that lies in them.
+/// `ignored` are relative paths. They are left out with everything in them.
 ///
 /// # Errors
 /// [`digest::Error`].
@@ -78,13 +78,13 @@ pub fn list(
     Ok(listed)
 }
 
-/// A file whose digests are wanted: of all of it, or of each of these pieces.
+/// A file to hash: as a whole, or each of these pieces.
 pub struct Wanted {
     pub path: PathBuf,
     pub shards: Option<Vec<(u64, u64)>>,
 }
 
-/// The digests of files, several at a time.
+/// Computes the digests of files, several at a time.
 ///
 /// # Errors
 /// [`digest::Error`].
@@ -109,7 +109,7 @@ pub fn digests(
 
 struct Digesting {
     path: PathBuf,
-    /// Where `digest` computes something else.
+    /// Set for digests that the `digest` module does not compute: those of pieces, and BLAKE2b.
     pieces: Option<Pieces>,
 }
 
@@ -173,19 +173,19 @@ impl Hasher {
     }
 }
 
-/// Cuts a file that arrives in chunks into its pieces.
+/// Cuts a file that arrives in chunks into its pieces and hashes each one.
 struct Pieces {
     hash: Hash,
-    /// Where the pieces that have not begun yet begin and end, the next one last; `None`: one without an end.
+    /// Start and end of the pieces not yet begun, with the next one last. `None` if the whole file is one piece.
     rest: Option<Vec<(u64, u64)>>,
-    /// How many bytes of the current piece are still to come.
+    /// Number of bytes of the current piece still to come.
     room: u64,
     current: Hasher,
     done: Vec<Vec<u8>>,
 }
 
 impl Pieces {
-    /// The pieces follow each other without a gap from the file's start.
+    /// The pieces must follow each other without a gap, from the start of the file.
     fn new(hash: Hash, shards: Option<&[(u64, u64)]>) -> Self {
         let mut rest: Option<Vec<(u64, u64)>> = shards.map(|shards| shards.iter().rev().copied().collect());
         let first = rest.as_mut().and_then(Vec::pop);
@@ -197,7 +197,7 @@ impl Pieces {
     }
 
     fn finish(mut self) -> Vec<Vec<u8>> {
-        // A piece that is cut short has the digest of what there is of it.
+        // If the file ends early, the digest of its last piece covers the bytes that exist.
         self.done.push(self.current.finish());
         self.done
     }
@@ -209,7 +209,7 @@ impl Consumer for Pieces {
         while !chunk.is_empty() {
             if self.room == 0 {
                 let Some((start, end)) = self.rest.as_mut().and_then(Vec::pop) else {
-                    // More bytes than the pieces have: the size of the file says so.
+                    // The file is longer than its pieces. The comparison of sizes reports that.
                     return Ok(());
                 };
                 let finished = std::mem::replace(&mut self.current, Hasher::new(self.hash));
@@ -230,9 +230,9 @@ impl Consumer for Pieces {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     Missing,
-    /// It is there and was not signed.
+    /// The file exists but was not signed.
     Unsigned,
-    /// What was signed, and what is there.
+    /// What was signed, and what was found.
     Content {
         expected: String,
         actual: String,
@@ -241,25 +241,25 @@ pub enum Difference {
     Refused(&'static str),
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// How many files are as they were signed.
+    /// Number of files that are as they were signed.
     pub same: u64,
     /// By path.
     pub differences: BTreeMap<String, Difference>,
-    /// What was left out although it is there.
+    /// Paths that exist but were left out.
     pub ignored: Vec<String>,
-    /// Files that no shard covers, because they are empty.
+    /// Empty files, which no shard covers.
     pub empty: Vec<String>,
 }
 
 /// Compares a model with what was signed.
 ///
-/// `ignored` is left out in addition to what the signature leaves out.
+/// The paths in `ignored` are left out in addition to those that the signature leaves out.
 ///
 /// # Errors
-/// [`digest::Error`]: something could not be read.
+/// [`digest::Error`] if something could not be read.
 pub fn compare(
     root: &Path,
     statement: &ModelStatement,
@@ -274,7 +274,7 @@ pub fn compare(
         compared.differences.insert(path, Difference::Refused(reason));
     }
     let mut signed = signed(statement);
-    // A model that is one file stands there as `.`, or by its name.
+    // A signature lists a model that is one file as `.` or by its name.
     if listed.files == ["."]
         && signed.len() == 1
         && let Some((path, pieces)) = signed.pop_first()
@@ -318,7 +318,7 @@ pub(super) fn location(root: &Path, path: &str) -> PathBuf {
     if path == "." { root.to_path_buf() } else { root.join(path) }
 }
 
-/// The pieces of each file, in the order of the file.
+/// The pieces of each file, in their order in the file.
 fn signed(statement: &ModelStatement) -> BTreeMap<&str, Vec<&Resource>> {
     let mut files: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for resource in &statement.resources {

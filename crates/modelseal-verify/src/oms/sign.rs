@@ -1,4 +1,4 @@
-//! What is signed of a model that has no recipe: its files, and nothing else.
+//! What is signed for a model without a recipe: its files and nothing else.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,14 +12,14 @@ use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest, Symlinks};
 use modelseal_format::manifest::ModelSignature;
 
-/// What is signed.
+/// The payload to sign, and what it covers.
 #[derive(Debug)]
 pub struct Stated {
     pub payload: Vec<u8>,
-    /// SHA-256 of all digests in the order of the paths; it binds no names.
+    /// SHA-256 of all digests in the order of the paths. It does not cover the names.
     pub root: Digest,
     pub files: u64,
-    /// What is there and is left out.
+    /// Paths that exist but are left out.
     pub ignored: Vec<String>,
 }
 
@@ -38,14 +38,15 @@ pub enum SignError {
 }
 
 impl SignError {
-    /// Whether the model is refused, rather than not being read.
+    /// Whether the model is refused. Otherwise it could not be read.
     pub fn is_refusal(&self) -> bool {
         matches!(self, SignError::Refused { .. } | SignError::Empty(_))
     }
 }
 
-/// Hashes a model, a directory or one file, for a signature: SHA-256 of whole files, in the order of the
-/// specification (OMS 1.0, 6.4: by the code points of the path), so that the same model gives the same bytes.
+/// Hashes a model, which is a directory or one file, for a signature. It computes SHA-256 of whole files, in the order
+/// of the specification (OMS 1.0, 6.4: by the code points of the path), so that the same model always gives the same
+/// bytes.
 ///
 /// # Errors
 /// [`SignError`].

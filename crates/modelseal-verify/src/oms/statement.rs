@@ -1,4 +1,4 @@
-//! What a model signature says: the files of a model with their digests, and how they were gathered.
+//! The content of a model signature: the files of a model with their digests, and how they were collected.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,22 +13,22 @@ use modelseal_format::manifest::Object;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const SIGNATURE: &str = "https://model_signing/signature/v1.0";
-/// Of release 0.2, where the files are the subjects.
+/// The predicate type of release 0.2, where the files are the subjects.
 const DIGESTS: &str = "https://model_signing/Digests/v0.1";
 
 /// What was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelStatement {
-    /// Of the model, as its signer named it; `None`: release 0.2 names none.
+    /// The name that the signer gave the model. `None` in signatures of release 0.2, which have no name.
     pub model: Option<String>,
-    /// SHA-256 of all digests in the order in which they stand there.
+    /// SHA-256 of all digests, in the order in which they are listed.
     pub root: Option<Digest>,
     pub hash: Hash,
-    /// Files are cut into pieces of so many bytes.
+    /// Size in bytes of the pieces into which files are cut.
     pub shard_size: Option<u64>,
-    /// Symbolic links to files were followed.
+    /// Whether symbolic links to files were followed.
     pub allow_symlinks: bool,
-    /// Paths below the model that were left out, with all that lies in them.
+    /// Paths below the model that were left out, with everything in them.
     pub ignore_paths: Vec<String>,
     pub resources: Vec<Resource>,
     pub order: Order,
@@ -37,14 +37,14 @@ pub struct ModelStatement {
 /// A file, or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
-    /// Relative to the model; `.` is the model itself, a single file.
+    /// Relative to the model. `.` is the model itself if it is a single file.
     pub path: String,
-    /// From which byte to which, exclusive.
+    /// The first byte and the byte after the last.
     pub shard: Option<Shard>,
     pub digest: Vec<u8>,
 }
 
-/// From which byte of a file to which, exclusive.
+/// The first byte of a piece in its file, and the byte after the last.
 pub type Shard = (u64, u64);
 
 /// How the content of files is hashed.
@@ -78,12 +78,12 @@ impl Hash {
     }
 }
 
-/// In which order the files stand there; the root digest depends on it.
+/// The order in which the files are listed. The root digest depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By the code points of the whole path, as the specification says (OMS 1.0, 6.4).
+    /// By the code points of the whole path, as the specification requires (OMS 1.0, 6.4).
     Specification,
-    /// By the parts of the path, as the reference tool writes them.
+    /// By the components of the path, as the reference tool writes them.
     Reference,
     Other,
 }
@@ -92,8 +92,8 @@ impl ModelStatement {
     /// Reads a signed payload.
     ///
     /// # Errors
-    /// [`Error`]: not a model signature, or one that means nothing good: no file, names that lead
-    /// elsewhere or stand there twice, a root that is not that of the files.
+    /// [`Error`] if it is not a model signature, or an invalid one: without files, with paths that lead elsewhere or
+    /// are listed twice, or with a root digest that does not match the files.
     pub fn read(payload: &[u8]) -> Result<Self, Error> {
         let kind: Kind = parse(payload)?;
         if kind.statement_type != STATEMENT {
@@ -113,7 +113,7 @@ impl ModelStatement {
         Ok(statement)
     }
 
-    /// The paths of the files, each once.
+    /// The paths of the files, each one once.
     pub fn files(&self) -> BTreeSet<&str> {
         self.resources.iter().map(|resource| resource.path.as_str()).collect()
     }
@@ -148,7 +148,8 @@ impl ModelStatement {
 }
 
 impl ModelStatement {
-    /// The pieces of a file follow each other from its start, each as long as it may be but the last.
+    /// Checks that the pieces of a file follow each other from its start. All of them have the full size, except the
+    /// last.
     fn check_shards(&self) -> Result<(), Error> {
         let Some(size) = self.shard_size else { return Ok(()) };
         let mut pieces: Vec<(&str, (u64, u64))> = self
@@ -176,7 +177,7 @@ impl ModelStatement {
     }
 }
 
-/// A path that leads to a file below the model, and is spelled in the one way that does.
+/// Checks that a path leads to a file below the model, and is written in its one canonical form.
 fn check_path(path: &str) -> Result<(), Error> {
     let good = !path.is_empty()
         && !path.contains('\0')
@@ -227,7 +228,7 @@ struct Kind {
     predicate_type: String,
 }
 
-/// Since release 0.3, and OMS 1.0.
+/// The format since release 0.3, and of OMS 1.0.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Signature {
@@ -255,7 +256,7 @@ struct RootDigest {
     sha256: String,
 }
 
-/// "Any other field should be ignored by verifiers": what is added later says nothing about the files.
+/// "Any other field should be ignored by verifiers": fields that are added later say nothing about the files.
 #[derive(Deserialize)]
 struct Predicate {
     resources: Vec<Object<WireResource>>,
@@ -272,7 +273,7 @@ struct WireResource {
     annotations: Option<IgnoredAny>,
 }
 
-/// All of it decides which files belong to the model: what is not known cannot be skipped.
+/// Every field affects which files belong to the model, so an unknown one cannot be ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Serialization {
@@ -281,7 +282,7 @@ struct Serialization {
     allow_symlinks: bool,
     #[serde(default)]
     ignore_paths: Vec<String>,
-    /// Written as a floating-point number by release 1.1.
+    /// Release 1.1 writes it as a floating-point number.
     shard_size: Option<f64>,
 }
 
@@ -328,7 +329,7 @@ impl Signature {
     }
 }
 
-/// `path:start:end`, read from the right: a path may hold colons.
+/// Parses `path:start:end` from the right, because a path may contain colons.
 fn shard(text: &str) -> Result<(&str, Shard), Error> {
     let bad = || Error::statement(format!("{} is not a piece of a file", name(text)));
     let (rest, end) = text.rsplit_once(':').ok_or_else(bad)?;
@@ -341,7 +342,7 @@ fn shard(text: &str) -> Result<(&str, Shard), Error> {
     Ok((path, (start, end)))
 }
 
-/// Release 0.2.
+/// The format of release 0.2.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Digests {
@@ -366,7 +367,7 @@ struct DigestsSubject {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DigestsAnnotations {
-    /// What stands as `sha256` may be another hash.
+    /// The algorithm of the digest listed as `sha256`, which may be another one.
     actual_hash_algorithm: Option<String>,
 }
 

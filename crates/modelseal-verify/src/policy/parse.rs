@@ -1,4 +1,4 @@
-//! From the text of a policy to what it asks. Every mistake has its place in the text.
+//! Parses a policy into its questions. Every mistake has its place in the text.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::rules::probes::ProbeLimits;
 use modelseal_format::display::name;
 use modelseal_format::manifest::{is_name, is_source_name};
 
-/// The keys of the top level that belong to no rule.
+/// The top-level keys that belong to no rule.
 const KEYS: [&str; 8] =
     ["model", "reproduced_level", "signatures", "min_release", "previous", "warnings", "signer", "waiver"];
 
@@ -23,7 +23,7 @@ impl Policy {
         Self::parse_with(path, text, &RULES)
     }
 
-    /// Reads a policy whose questions are those of these rules.
+    /// Reads a policy with the questions of these rules.
     ///
     /// # Errors
     /// [`Error::Mistake`].
@@ -46,7 +46,7 @@ fn located(path: &Path, text: &str, error: SectionError) -> Mistake {
     }
 }
 
-/// Everything but the text.
+/// Reads everything except the text.
 fn read(path: PathBuf, text: &str, rules: &[&'static dyn Rule]) -> Result<Policy, SectionError> {
     let mut top = Section::parse(text)?;
     let model: toml::Spanned<String> = top.take("model")?.ok_or(SectionError::Missing("model"))?;
@@ -57,7 +57,7 @@ fn read(path: PathBuf, text: &str, rules: &[&'static dyn Rule]) -> Result<Policy
         path,
         text: String::new(),
         model,
-        // The rule reads it as well.
+        // The rule reads this key, too, so it is read from a copy.
         origin: top.clone().take("origin")?,
         reproduced_level: top.take("reproduced_level")?,
         signatures: top.take("signatures")?,
@@ -70,7 +70,7 @@ fn read(path: PathBuf, text: &str, rules: &[&'static dyn Rule]) -> Result<Policy
         asked: Vec::new(),
     };
     let mut groups = Vec::new();
-    // Rules of one group ask all their questions of one subject before those of the next.
+    // All rules of a group ask their questions about one subject before those about the next.
     for rules in rules.chunk_by(|left, right| left.table() == right.table()) {
         match rules[0].table() {
             Table::Top => ask(&mut policy, rules, &mut top)?,
@@ -114,7 +114,7 @@ fn ask_of_each(
         ask(policy, rules, &mut section)?;
         return section.end(keys);
     }
-    // Live models are judged by the same limits.
+    // The same limits apply to live models.
     let limits = ProbeLimits::read(&mut section.clone())?;
     ask(policy, rules, &mut section)?;
     policy.probes.push(Probe::read(&mut section, limits)?);

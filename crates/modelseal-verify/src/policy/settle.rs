@@ -1,4 +1,4 @@
-//! What becomes of checks once they are made: some are waived, and warnings may count as failures.
+//! Applies waivers and the policy for warnings to finished checks.
 
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ impl Policy {
             .hint("the wrong archive, or the wrong policy")
     }
 
-    /// Excuses what a waiver excuses for now; then, if the policy says so, every other warning is a failure.
+    /// Applies the waivers that are still valid. Then, if the policy says so, every other warning becomes a failure.
     pub fn settle(&self, checks: &mut [Check], now: Timestamp) {
         for check in checks.iter_mut() {
             self.waive(check, now);
@@ -64,7 +64,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks of the rules that the policy has can be waived, and those of the lineage.
+    /// Whether a check can be waived: it belongs to a rule that the policy uses, or to the lineage.
     fn can_be_waived(&self, id: &str) -> bool {
         let of_rules = self.asked.iter().flat_map(|asked| {
             let kinds = asked.rule.kinds().iter().filter(|kind| kind.can_be_waived());
@@ -80,7 +80,7 @@ impl Policy {
     }
 }
 
-/// Puts checks into a list: each in the place of the check with the same id, or at the end.
+/// Adds checks to a list. Each one replaces the check with the same id, or is appended.
 pub fn merge(checks: &mut Vec<Check>, judged: Vec<Check>) {
     for check in judged {
         match checks.iter_mut().find(|other| other.id == check.id) {

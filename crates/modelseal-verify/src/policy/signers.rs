@@ -1,4 +1,4 @@
-//! Whom a policy trusts, and for what.
+//! Which signers a policy trusts, and for what.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::trust::{Authority, IdentityTrust, Pattern, Role, TimeTrust, Trust, Tr
 use modelseal_format::manifest;
 use modelseal_format::sign::{KeySource, read_public_key};
 
-/// By what a signer is known: one way, and all that belongs to it.
+/// How a signer is known: exactly one of these ways, with everything that belongs to it.
 enum Known<'a> {
     Key(&'a Spanned<String>),
     Certified { authority: &'a Spanned<String>, subject: &'a Spanned<String> },
@@ -17,7 +17,7 @@ enum Known<'a> {
 }
 
 impl Policy {
-    /// Everybody whom the policy names, with what each may do; the files that it names are read.
+    /// Every signer that the policy names, with its rights. Reads the files that the policy names.
     ///
     /// # Errors
     /// [`Error`].
@@ -82,7 +82,7 @@ impl Policy {
             self.known(signer)?;
             self.check_time(signer)?;
         }
-        // Without signers the caller names keys.
+        // Without signers in the policy, the caller names keys.
         let may = |signer: &Signer, role| signer.may.get_ref().contains(&role);
         match signers.first() {
             Some(first) if !signers.iter().any(|signer| may(signer, Role::Build)) => {

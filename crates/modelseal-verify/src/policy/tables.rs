@@ -1,4 +1,4 @@
-//! What a policy says besides its rules: whom it trusts, what it excuses, and how live models are asked.
+//! The parts of a policy other than its rules: which signers it trusts, what it waives, and how live models are probed.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
@@ -13,9 +13,9 @@ use crate::trust::{Rights, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Previous {
-    /// The release that is deployed now must be named.
+    /// The currently deployed release must be named.
     Required,
-    /// It is compared with if it is named.
+    /// A comparison is made if the release is named.
     Optional,
 }
 
@@ -33,20 +33,20 @@ pub enum Warnings {
 #[serde(deny_unknown_fields)]
 pub struct Signer {
     pub name: Spanned<String>,
-    /// A public key's file, relative to the policy.
+    /// The file of a public key, relative to the policy.
     pub key: Option<Spanned<String>>,
-    /// A file with the certificates of an authority, its root among them, relative to the policy.
+    /// A file with the certificates of an authority, including its root, relative to the policy.
     pub certificate: Option<Spanned<String>>,
-    /// Whom the authority has to have certified.
+    /// The subject that the authority must have certified.
     pub subject: Option<Spanned<String>>,
-    /// Whom Sigstore has to vouch for.
+    /// The identity that Sigstore must vouch for.
     pub identity: Option<Spanned<String>>,
-    /// A regular expression that the whole identity has to match.
+    /// A regular expression that must match the whole identity.
     pub identity_regexp: Option<Spanned<String>>,
-    /// Who has to have known the identity.
+    /// The issuer that must have authenticated the identity.
     pub issuer: Option<Spanned<String>>,
-    /// A trusted root of Sigstore, relative to the policy: it vouches for identities, without it the
-    /// public-good instance does, and for the time of signatures by certificates.
+    /// A Sigstore trusted root, relative to the policy. It vouches for identities; without it, the public-good instance
+    /// does. It also vouches for the time of signatures made with certificates.
     pub trusted_root: Option<Spanned<String>>,
     #[serde(default = "may_build")]
     pub may: Spanned<Vec<Role>>,
@@ -54,10 +54,10 @@ pub struct Signer {
     pub not_before: Option<Timestamp>,
     #[serde(default, deserialize_with = "optional_time")]
     pub not_after: Option<Timestamp>,
-    /// Nothing that it ever signed counts.
+    /// If set, no signature by this signer counts, whenever it was made.
     #[serde(default)]
     pub revoked: bool,
-    /// Why it was revoked.
+    /// Why the signer was revoked.
     pub reason: Option<Spanned<String>>,
 }
 
@@ -78,28 +78,28 @@ fn may_build() -> Spanned<Vec<Role>> {
     Spanned::new(0..0, vec![Role::Build])
 }
 
-/// How `modelseal probe` asks a release, and what the policy demands of the answers: `[probe.NAME]`.
+/// How `modelseal probe` asks a release, and what the policy demands of its answers: `[probe.NAME]`.
 #[derive(Debug)]
 pub struct Probe {
     pub name: String,
     pub limits: ProbeLimits,
-    /// Answers that mean that the model did not answer.
+    /// Answers that mean that the model gave no answer.
     pub fallback: Vec<Spanned<serde_json::Value>>,
     /// The argument vector.
     pub command: Option<Spanned<Vec<String>>>,
-    /// The questions, relative to the policy: the same that were asked when it was built.
+    /// The questions, relative to the policy. They must be the ones asked when the release was built.
     pub inputs: Option<Spanned<String>>,
-    /// Where the command runs, relative to the policy; by default beside it.
+    /// The directory in which the command runs, relative to the policy. By default, the directory of the policy.
     pub cwd: Option<Spanned<String>>,
-    /// How long all answers may take, instead of the usual limits.
+    /// Time limit for all answers together, which replaces the default limits.
     pub timeout: Option<Age>,
 }
 
 impl Probe {
-    /// The keys that it reads besides those of the rule.
+    /// The keys that it reads in addition to those of the rule.
     pub(super) const KEYS: [&'static str; 5] = ["fallback", "command", "inputs", "cwd", "timeout"];
 
-    /// Takes its keys out of a section that the rule has read.
+    /// Takes its keys out of a section after the rule has read its own.
     pub(super) fn read(section: &mut Section<'_>, limits: ProbeLimits) -> Result<Self, SectionError> {
         let probe = Self {
             name: section.subject().to_string(),
@@ -134,7 +134,7 @@ pub struct Waiver {
     pub until: Timestamp,
 }
 
-/// A date and a time with a zone; without one nobody knows when it is over.
+/// Reads a date and a time with a zone. Without a zone, the end of the period would be ambiguous.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let written = toml::value::Datetime::deserialize(deserializer)?.to_string();
     written

@@ -1,4 +1,4 @@
-//! The ids of checks. They are a promise: waivers, dashboards and scripts name them.
+//! The ids of checks. They are stable, because waivers, dashboards and scripts use them.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use std::fmt;
 pub enum About {
     /// The release as a whole.
     Release,
-    /// One data source; the subject is its name in the recipe.
+    /// One data source. The subject is its name in the recipe.
     Data,
-    /// One base model; the subject is its name in the recipe.
+    /// One base model. The subject is its name in the recipe.
     Base,
-    /// One probe; the subject is its name in the recipe.
+    /// One probe. The subject is its name in the recipe.
     Probe,
 }
 
-/// A kind of check: one question, asked of the release or of each of several subjects.
+/// A kind of check: one question, asked about the release or about each of several subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CheckKind {
     rule: &'static str,
@@ -66,7 +66,7 @@ impl CheckId {
         self.rule
     }
 
-    /// The data source, base model or probe; `None` if the check is about the release.
+    /// The name of the data source, base model or probe. `None` if the check is about the release.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
@@ -117,7 +117,7 @@ pub const SIGNATURES: CheckKind = CheckKind::new("signatures", About::Release);
 pub const ROLLBACK: CheckKind = CheckKind::new("gate.rollback", About::Release);
 pub const VERSION: CheckKind = CheckKind::waivable("gate.version", About::Release);
 
-/// Every kind of check that is made whatever rules a policy has, in the order of the steps.
+/// Every kind of check that is made with any set of rules, in the order of the steps.
 pub const STEPS: [CheckKind; 22] = [
     SEAL,
     RELEASE,

@@ -18,7 +18,7 @@ impl Renderer for Json {
     }
 }
 
-/// The report as one JSON document; `docs/schema/report.v1.json` describes it.
+/// The report as one JSON document, as described by `docs/schema/report.v1.json`.
 pub fn to_json(report: &Report) -> serde_json::Result<String> {
     let tagged = |digest: &modelseal_format::digest::Digest| format!("sha256:{digest}");
     modelseal_format::display::json(&Wire {
@@ -71,7 +71,7 @@ struct Wire<'a> {
     origin: Option<&'a str>,
     missing: Vec<&'a str>,
     hash: &'a str,
-    /// Null without one: a reader must be able to rely on the member.
+    /// `null` if there is no policy, so that readers can rely on the member.
     policy: Option<WirePolicy<'a>>,
     tool: &'a str,
     evaluated_at: &'a str,

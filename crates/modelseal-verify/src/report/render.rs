@@ -1,33 +1,33 @@
-//! Ways to write a report. To add one, write its file and name it in [`RENDERERS`].
+//! Report formats. To add one, write its file and name it in [`RENDERERS`].
 
 use super::json::Json;
 use super::text::Text;
 use super::{Report, Style};
 
-/// A way to write a report.
+/// A report format.
 pub trait Renderer: Sync {
-    /// What `--format` calls it.
+    /// The name of the format for `--format`.
     fn name(&self) -> &'static str;
 
-    /// What it is for, in a line of `--help`.
+    /// One line for `--help` about its purpose.
     fn about(&self) -> &'static str;
 
-    /// The whole report, with a line end at its end.
+    /// Renders the whole report, with a line end after the last line.
     ///
     /// # Errors
-    /// Those of the encoder.
+    /// The errors of the encoder.
     fn render(&self, report: &Report, style: Style) -> serde_json::Result<String>;
 
-    /// What `--quiet` leaves of it, if that is less than the whole.
+    /// What `--quiet` shows instead of the whole report. `None` if it shows everything.
     fn brief(&self, _report: &Report) -> Option<String> {
         None
     }
 }
 
-/// Every way to write a report; the first is the default.
+/// Every report format. The first one is the default.
 pub const RENDERERS: [&dyn Renderer; 2] = [&Text, &Json];
 
-/// The way with this name.
+/// The format with this name.
 pub fn renderer(name: &str) -> Option<&'static dyn Renderer> {
     RENDERERS.into_iter().find(|renderer| renderer.name() == name)
 }

@@ -12,7 +12,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// Text in an ANSI colour, or as it is.
+    /// The text in an ANSI colour, or unchanged.
     pub fn paint(self, colour: &str, text: &str) -> String {
         match self {
             Style::Plain => text.to_string(),
@@ -50,8 +50,8 @@ impl Renderer for Text {
     }
 }
 
-/// The report for a person: what was demanded, one line a check, the details of what failed, what was not
-/// checked, and the verdict as the last line.
+/// The report for people: what was demanded, one line per check, the details of failed checks, what was not checked,
+/// and the verdict as the last line.
 pub fn to_text(report: &Report, style: Style) -> String {
     let mut text = String::new();
     if !report.demanded.is_empty() {
@@ -94,7 +94,7 @@ struct Line {
     message: String,
 }
 
-/// One line a check. The files that failed are counted in one line and detailed below; sources of one
+/// One line per check. Files that failed are counted in one line, and their details follow below. Inputs of the same
 /// kind that all pass share a line.
 fn lines(checks: &[Check]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
@@ -147,7 +147,7 @@ fn details(text: &mut String, check: &Check, style: Style) {
     }
 }
 
-/// Every hint once.
+/// Every hint, without duplicates.
 fn hints(checks: &[Check]) -> Vec<&str> {
     let mut hints: Vec<&str> = Vec::new();
     for hint in checks.iter().filter_map(|check| check.hint.as_deref()) {

@@ -3,17 +3,17 @@ use jiff::Timestamp;
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{Manifest, Origin};
 
-/// What is judged: the sealed evidence of a release, and of the one before it.
+/// The sealed evidence of a release, and of the one before it.
 #[derive(Clone, Copy)]
 pub struct Evidence<'a> {
     pub manifest: &'a Manifest,
     pub previous: Option<Previous<'a>>,
-    /// After the attestations of others were counted.
+    /// The origin, with accepted attestations taken into account.
     pub origin: Origin,
     pub now: Timestamp,
 }
 
-/// The release that is deployed now, accepted by the same signers.
+/// The currently deployed release, which the same signers must have signed.
 #[derive(Clone, Copy)]
 pub struct Previous<'a> {
     pub manifest: &'a Manifest,
@@ -21,7 +21,7 @@ pub struct Previous<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// Of a release alone.
+    /// The evidence of a release without a previous one.
     pub fn new(manifest: &'a Manifest, now: Timestamp) -> Self {
         Self { manifest, previous: None, origin: manifest.internal().origin, now }
     }

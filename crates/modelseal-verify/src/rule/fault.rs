@@ -2,14 +2,14 @@ use jiff::Timestamp;
 
 use modelseal_format::manifest::{DataEvidence, Manifest, Origin, ProbeFacts};
 
-/// A good release and the one before it, which faults are planted in.
+/// A good release and its predecessor, into which faults are planted.
 #[derive(Clone, Copy)]
 pub struct Healthy<'a> {
     pub manifest: &'a Manifest,
     pub previous: &'a Manifest,
-    /// The data source or probe to break; empty for a rule about the release.
+    /// The name of the data source or probe to break. Empty for a rule about the release.
     pub subject: &'a str,
-    /// The weakest origin that the policy accepts, if it says so.
+    /// The weakest origin that the policy accepts, if it sets one.
     pub demanded_origin: Option<Origin>,
     pub now: Timestamp,
 }
@@ -17,11 +17,11 @@ pub struct Healthy<'a> {
 /// One way to break a release.
 #[derive(Debug)]
 pub struct Fault {
-    /// What is wrong then.
+    /// What is wrong with the broken release.
     pub name: String,
-    /// The lines of a policy that notice it, without the head of the table if that is one of several.
+    /// The lines of a policy that detect the fault. They have no table header if the table is one of several.
     pub cure: String,
-    /// The broken release, or what this release lacks for that.
+    /// The broken release. The error says what this release lacks for the fault.
     pub plant: Result<Plant, String>,
 }
 
@@ -32,16 +32,16 @@ impl Fault {
     }
 }
 
-/// A broken release: a manifest to seal, and the circumstances.
+/// A broken release: the manifest to seal, and how the release is presented.
 #[derive(Debug)]
 pub struct Plant {
     pub manifest: Manifest,
-    /// It has the files of the previous release.
+    /// Whether it has the files of the previous release.
     pub has_previous_files: bool,
     pub rebuilt: Rebuilt,
 }
 
-/// Who attests that a release was rebuilt, if the policy demands that.
+/// Who attests that the release was rebuilt, if the policy demands a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {
     Nobody,
@@ -56,15 +56,14 @@ impl Plant {
 }
 
 impl Healthy<'_> {
-    /// The release after a change of its manifest.
+    /// The release with a changed manifest.
     pub fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Plant {
         let mut manifest = self.manifest.clone();
         change(&mut manifest);
         Plant::new(manifest)
     }
 
-    /// The release after a change of the evidence about the subject, a data source; `None` if it does not have what is
-    /// to be changed.
+    /// The release with changed evidence about the subject, a data source. `None` if the release has no such evidence.
     pub fn changed_data(&self, change: impl FnOnce(&mut DataEvidence) -> bool) -> Option<Plant> {
         let mut manifest = self.manifest.clone();
         let name = format!("data/{}", self.subject);
@@ -73,7 +72,7 @@ impl Healthy<'_> {
         has_changed.then(|| Plant::new(manifest))
     }
 
-    /// The release after a change of what the subject, a probe, found; `None` if there is no such probe.
+    /// The release with changed results of the subject, a probe. `None` if there is no such probe.
     pub fn changed_probe(&self, change: impl FnOnce(&mut ProbeFacts)) -> Option<Plant> {
         let mut manifest = self.manifest.clone();
         let probe = manifest.probes_mut().iter_mut().find(|probe| probe.probe() == self.subject)?;

@@ -7,13 +7,13 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 /// A mistake in a section of a policy.
 #[derive(Debug)]
 pub enum SectionError {
-    /// Found by the TOML reader.
+    /// Found by the TOML parser.
     Toml(toml::de::Error),
-    /// Found by a rule: where in the text, and what.
+    /// Found by a rule: its place in the text, and the message.
     Mistake { span: Range<usize>, message: String },
-    /// A key that has to be there.
+    /// A required key that is missing.
     Missing(&'static str),
-    /// A key that nobody reads, and those that are known there.
+    /// A key that no rule reads, and the keys that are known in its table.
     UnknownKey { span: Range<usize>, key: String, known: Vec<&'static str> },
 }
 
@@ -29,17 +29,17 @@ impl From<toml::de::Error> for SectionError {
     }
 }
 
-/// The keys of one table of a policy. A key that is read is taken out; what is left at the end is unknown.
+/// The keys of one table of a policy. Reading a key removes it, and the keys that remain at the end are unknown.
 #[derive(Clone)]
 pub struct Section<'a> {
     subject: String,
-    /// Where the subject is named.
+    /// The place of the subject's name in the text.
     span: Range<usize>,
     table: DeTable<'a>,
 }
 
 impl<'a> Section<'a> {
-    /// The top level of a policy.
+    /// Parses the top level of a policy.
     ///
     /// # Errors
     /// The text is not TOML.
@@ -47,17 +47,18 @@ impl<'a> Section<'a> {
         Ok(Self { subject: String::new(), span: 0..0, table: DeTable::parse(text)?.into_inner() })
     }
 
-    /// The data source or probe that the table is about; empty at the top level.
+    /// The name of the data source or probe that the table is about. Empty at the top level.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Where the subject is named in the text.
+    /// The place of the subject's name in the text.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
-    /// Takes a key out and reads its value; `None` if it is not there. With `Spanned<T>` the value knows its place.
+    /// Removes a key and reads its value. `None` if it is not there. With `Spanned<T>`, the value knows its place in
+    /// the text.
     ///
     /// # Errors
     /// The value has another form.
@@ -66,10 +67,10 @@ impl<'a> Section<'a> {
         Ok(Some(T::deserialize(ValueDeserializer::from(value))?))
     }
 
-    /// Takes out the tables of a group, such as `[data.NAME]`, in the order of their names.
+    /// Removes the tables of a group, such as `[data.NAME]`, and returns them in the order of their names.
     ///
     /// # Errors
-    /// It is not a table of tables.
+    /// The value is not a table of tables.
     pub fn take_each(&mut self, group: &str) -> Result<Vec<Section<'a>>, SectionError> {
         let not_tables = |span| {
             let message = format!("`{group}` has a table for each name: `[{group}.NAME]`");
@@ -88,10 +89,10 @@ impl<'a> Section<'a> {
         Ok(sections.into_values().collect())
     }
 
-    /// Whether everything was read.
+    /// Checks that every key was read. `known` are the keys that can be read here.
     ///
     /// # Errors
-    /// The first key that was not. `known` are those that can be read here.
+    /// The first key that was not read.
     pub fn end(self, known: impl IntoIterator<Item = &'static str>) -> Result<(), SectionError> {
         let first = self.table.into_iter().map(|(key, _)| key).min_by_key(|key| key.span().start);
         match first {

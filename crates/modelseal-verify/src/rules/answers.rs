@@ -1,20 +1,20 @@
-//! Judges the answers to a probe: by the same rules when a model is built and when it is deployed.
+//! Judges the answers to a probe, by the same rules when a model is built and when it is deployed.
 
 use modelseal_format::display::{count, name};
 use modelseal_format::manifest::{Basis, ProbeFacts, Tolerance};
 
-/// What is judged; the last part of the check's id.
+/// The aspect that is judged. Its name is the last part of the check's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aspect {
-    /// Answers that must be right in every release.
+    /// Whether the answers that must be right in every release are right.
     Golden,
-    /// Not everyone gets the same answer.
+    /// Whether different inputs get different answers.
     Diversity,
-    /// Not everyone gets the answer that means "no answer".
+    /// Whether few inputs get the answer that means "no answer".
     Fallback,
-    /// Another input, another answer.
+    /// Whether a change of the input changes the answer.
     Sensitivity,
-    /// The same input, the same answer.
+    /// Whether the same input always gets the same answer.
     Determinism,
 }
 
@@ -33,33 +33,33 @@ impl Aspect {
     }
 }
 
-/// How one aspect is judged.
+/// The result for one aspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
     Fail,
-    /// It cannot be told from these inputs.
+    /// These inputs cannot answer the question.
     Unknown,
 }
 
-/// One aspect, judged.
+/// One judged aspect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub aspect: Aspect,
     pub verdict: Verdict,
     pub message: String,
-    /// The share that was measured, and its limit, 0 to 1 each.
+    /// The measured share and its limit, each from 0 to 1.
     pub measured: Option<(f64, f64)>,
 }
 
-/// Which limits hold. Shares are 0 to 1.
+/// The limits to apply. Shares are from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// The commonest answer may be this share; `None`: 0.95, or a tenth more than in the previous release if
-    /// that is more, because labels may be imbalanced.
+    /// Largest share of the most common answer. `None`: 0.95, or the share in the previous release plus 0.1 if that is
+    /// larger, because labels may be imbalanced.
     pub max_commonest: Option<f64>,
     pub max_fallback: f64,
-    /// So many answers must change when the input does; `None`: a fifth, where answers have scores.
+    /// Smallest share of answers that must change when the input changes. `None`: a fifth, if the answers have scores.
     pub min_sensitivity: Option<f64>,
 }
 
@@ -69,20 +69,20 @@ impl Default for Bounds {
     }
 }
 
-/// What share the commonest answer may be where nobody says otherwise.
+/// Default for the largest share of the most common answer.
 const MAX_COMMONEST: f64 = 0.95;
 
-/// How much more than in the previous release the commonest answer may be, as a share.
+/// Largest increase in the share of the most common answer since the previous release.
 const MORE_COMMONEST: f64 = 0.10;
 
-/// How much more than in the previous release the fallback may be, as a share.
+/// Largest increase in the share of the fallback since the previous release.
 const MORE_FALLBACK: f64 = 0.02;
 
-/// What share of scores changes with the input at least: the lowest of sixteen real models was 0.64, a
-/// decision stump has 0.02 and a constant model none.
+/// Smallest share of scores that must change with the input. The lowest value of sixteen real models was 0.64. A
+/// decision stump has 0.02, and a constant model has none.
 const MIN_SENSITIVITY: f64 = 0.20;
 
-/// Judges a probe, against the one of the previous release if there is one.
+/// Judges a probe, and compares it with that of the previous release if there is one.
 pub fn judge_answers(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Vec<Finding> {
     let finding =
         |aspect, Judgement { verdict, message, measured }| Finding { aspect, verdict, message, measured };
@@ -146,7 +146,7 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     Judgement::measured(verdict, format!("{message}{}", beyond(verdict, share, limit)), share, limit)
 }
 
-/// Within what answers count as the same, if they are not.
+/// The tolerance, for a message, if answers that are not identical count as the same.
 fn within(facts: &ProbeFacts) -> String {
     let Tolerance { atol, rtol } = facts.tolerance;
     match facts.answers.windows(2).all(|pair| pair[0].digest == pair[1].digest) {
@@ -159,7 +159,7 @@ fn fallback(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -
     let share = |facts: &ProbeFacts| facts.fallbacks as f64 / facts.inputs().max(1) as f64;
     let found = share(facts);
     let limit = previous.map_or(bounds.max_fallback, |previous| {
-        // Neither more than is allowed at all, nor much more than before.
+        // The absolute limit applies, and so does the limit on the increase.
         bounds.max_fallback.min(share(previous) + MORE_FALLBACK)
     });
     let message = format!("{} of {} inputs get the fallback", facts.fallbacks, facts.inputs());

@@ -1,4 +1,4 @@
-//! `[code]`: where the code comes from, and whether it was as committed.
+//! `[code]`: where the code comes from, and whether it matched its commit.
 
 use serde::Deserialize;
 
@@ -14,9 +14,9 @@ pub(super) struct CodeRule;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Code {
-    /// Where the code must have come from.
+    /// The remote from which the code must have come.
     remote: Option<String>,
-    /// `false`: everything was as committed.
+    /// `false` demands that everything was as committed.
     dirty: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! `[data.NAME]`: the data source is there.
+//! `[data.NAME]`: whether the data source is in the release.
 
 use crate::report::id::DATA;
 use crate::report::{Check, CheckKind};
@@ -51,7 +51,7 @@ impl Demand for IsThere {
     }
 }
 
-/// The manifest without this data source.
+/// Removes this data source from the manifest.
 fn forget(manifest: &mut Manifest, name: &str) {
     manifest.dependencies_mut().retain(|input| input.kind_and_name() != ("data", name));
     if manifest.inputs("data").next().is_none() {

@@ -1,4 +1,4 @@
-//! What the rules about the distribution of labels share.
+//! Shared by the rules about the distribution of labels.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use crate::rule::{Proposal, SectionError};
 use modelseal_format::display::number;
 use modelseal_format::manifest::{DataEvidence, TimeForms};
 
-/// The largest Jensen-Shannon distance that there is: the square root of the natural logarithm of 2.
+/// The largest possible Jensen-Shannon distance: the square root of the natural logarithm of 2.
 const LARGEST_DISTANCE: f64 = 0.832_554;
 
 pub(super) const NO_LABELS: &str = "no labels were sealed: name the `label` in the recipe";
 
-/// How far two distributions of labels may be apart.
+/// The largest distance that two distributions of labels may have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Distance {
-    /// Jensen-Shannon distance with the natural logarithm, 0 to 0.83; by default 0.1.
+    /// Jensen-Shannon distance with the natural logarithm, from 0 to 0.83. The default is 0.1.
     max_js_distance: Option<Spanned<f64>>,
 }
 
@@ -35,7 +35,8 @@ impl Distance {
     }
 }
 
-/// The strictest of these limits that the release itself meets: with a lower one it has too few rows to be judged.
+/// Proposes the strictest of these limits that the release itself meets. With a stricter limit, the release has too few
+/// rows to be judged.
 pub(super) fn propose(proposal: &Proposal<'_>, key: &str, limits: &[f64], meaning: &str) -> String {
     let demand = |limit: f64| format!("{key} = {{ max_js_distance = {limit} }}");
     match limits.iter().map(|limit| demand(*limit)).find(|demand| (proposal.holds)(demand)) {
@@ -47,7 +48,7 @@ pub(super) fn propose(proposal: &Proposal<'_>, key: &str, limits: &[f64], meanin
     }
 }
 
-/// Rows by class, those without a label as a class of their own.
+/// Number of rows per class. Rows without a label form their own class.
 pub(super) fn counts(data: &DataEvidence) -> Result<Counts, String> {
     let Some(labels) = &data.labels else {
         return Err(match data.labels_uncounted {
@@ -154,12 +155,12 @@ impl LabelCounts {
     }
 }
 
-/// Counts that can be multiplied without running over.
+/// Whether the counts can be multiplied without overflow.
 pub(super) fn has_sane_rows(data: &DataEvidence) -> bool {
     data.rows.is_some_and(|rows| rows < 1 << 50)
 }
 
-/// Other counts of classes and rows, spread evenly over the same time: nothing but the counts is at fault.
+/// Spreads changed counts of classes and rows evenly over the same time, so that only the counts are faulty.
 pub(super) fn spread(data: &mut DataEvidence) {
     let rows = data.rows.unwrap_or(0);
     data.time_forms = data.time_forms.map(|_| TimeForms { dates: rows, ..TimeForms::default() });

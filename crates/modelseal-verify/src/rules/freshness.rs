@@ -1,4 +1,4 @@
-//! `max_age` of `[data.NAME]`: how old is the newest record, and did it move on?
+//! `max_age` of `[data.NAME]`: how old the newest record is, and whether it is newer than in the previous release.
 
 use jiff::Timestamp;
 use toml::Spanned;
@@ -74,7 +74,7 @@ impl Rule for Freshness {
             })
         };
         let before = healthy.previous.data(healthy.subject).and_then(|data| data.newest.clone());
-        // Whatever the newest record is, the oldest one is no newer.
+        // The oldest record can never be newer than the newest one.
         let newest = |data: &mut DataEvidence, time: Option<String>| {
             data.oldest.clone_from(&time);
             data.newest = time;
@@ -107,10 +107,10 @@ impl Demand for MaxAge {
     }
 }
 
-/// A clock that is a little wrong, or a zone that was left out, does not make a record one of the future.
+/// Tolerance for records in the future, because a clock may be slightly wrong or a time zone may be missing.
 const TOLERATED_FUTURE_SECONDS: i64 = 86_400;
 
-/// This share of times may be unreadable.
+/// Largest share of times that may be unreadable.
 const MOST_UNPARSED: f64 = 0.01;
 
 fn judge(source: &Source<'_>, limit: Age) -> Check {
@@ -152,7 +152,7 @@ fn judge(source: &Source<'_>, limit: Age) -> Check {
     })
 }
 
-/// The newest record and its age; or why that says nothing.
+/// The newest record and its age. The error says why they prove nothing.
 fn newest(source: &Source<'_>) -> Result<(Timestamp, Age), String> {
     let data = source.data;
     if data.timestamp.is_none() {

@@ -1,4 +1,4 @@
-//! `labels` of `[data.NAME]`: did the distribution of the labels move since the previous release?
+//! `labels` of `[data.NAME]`: whether the distribution of the labels changed since the previous release.
 
 use super::distribution::{
     Distance, LabelCounts, NO_LABELS, Words, counts, described, has_sane_rows, propose, spread,
@@ -85,7 +85,7 @@ impl Demand for AsBefore {
     }
 }
 
-/// Labels against those of the previous release.
+/// Compares the labels with those of the previous release.
 fn against_previous(source: &Source<'_>, limit: f64) -> Check {
     let id = source.id();
     let after = match counts(source.data) {

@@ -1,4 +1,4 @@
-//! `[probe.NAME]`: what the sealed answers say about the model.
+//! `[probe.NAME]`: what the sealed answers show about the model.
 
 use std::fmt::Write;
 
@@ -13,9 +13,9 @@ use modelseal_format::manifest::{Basis, Byproduct, ProbeFacts, Tally};
 
 pub(super) struct Probes;
 
-/// That there are results at all.
+/// Whether there are any results.
 pub const PRESENT: CheckKind = CheckKind::waivable("probe", About::Probe);
-/// Of a live model: it answers as the sealed one did.
+/// For a live model: whether it answers as the sealed one did.
 pub const ANSWERS: CheckKind = CheckKind::waivable("probe.answers", About::Probe);
 const ISOLATION: CheckKind = CheckKind::waivable("probe.isolation", About::Probe);
 const TOLERANCE: CheckKind = CheckKind::waivable("probe.tolerance", About::Probe);
@@ -41,17 +41,17 @@ fn kind(aspect: Aspect) -> CheckKind {
 /// What a policy demands of the answers to one probe.
 #[derive(Debug, Clone)]
 pub struct ProbeLimits {
-    /// Whether the sealed result must be there.
+    /// Whether the sealed result is required.
     pub required: bool,
-    /// Whether it must have been isolated.
+    /// Whether the probe must have been isolated.
     pub isolated: bool,
-    /// What share the commonest answer may be.
+    /// Largest share of the most common answer.
     pub max_commonest: Option<f64>,
-    /// What share the fallback may be.
+    /// Largest share of the fallback.
     pub max_fallback: Option<f64>,
-    /// What share of answers must change with the input.
+    /// Smallest share of answers that must change with the input.
     pub min_sensitivity: Option<f64>,
-    /// The largest tolerance within which numbers of answers may count as the same.
+    /// The largest tolerance that the policy accepts for numbers that count as the same.
     pub max_atol: Option<f64>,
     pub max_rtol: Option<f64>,
 }
@@ -66,7 +66,7 @@ impl ProbeLimits {
     /// Takes its keys out of `[probe.NAME]`.
     ///
     /// # Errors
-    /// A limit is not one.
+    /// A value is not a valid limit.
     pub fn read(section: &mut Section<'_>) -> Result<Self, SectionError> {
         let share = |section: &mut Section<'_>, key: &str| {
             let share: Option<Spanned<f64>> = section.take(key)?;
@@ -224,7 +224,7 @@ impl Demand for SealedAnswers {
         let previous = evidence.before().and_then(|previous| previous.probe(name));
         let mut checks = Vec::new();
         checks.extend(previous.map(|previous| questions(name, sealed, previous)));
-        // Other questions get other answers.
+        // Other questions get other answers, so these results are not compared.
         let previous = previous.filter(|previous| previous.digest == sealed.digest);
         let previous = previous.map(|previous| &previous.annotations);
         checks.extend(judge_probe(name, limits, &sealed.annotations, previous));
@@ -232,7 +232,7 @@ impl Demand for SealedAnswers {
     }
 }
 
-/// A probe that asks less than it did finds less.
+/// Compares the questions with those of the previous release. A probe that asks less than before detects less.
 fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
     let (facts, previous) = (&sealed.annotations, &other.annotations);
     let id = QUESTIONS.of(name);
@@ -264,7 +264,7 @@ fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
     }
 }
 
-/// Compares what a probe found with the limits of a policy; `previous` is what it found before.
+/// Compares the results of a probe with the limits of a policy. `previous` are its results in the previous release.
 pub fn judge_probe(
     name: &str,
     limits: &ProbeLimits,
@@ -301,7 +301,7 @@ pub fn judge_probe(
     checks
 }
 
-/// Half of the questions, and good answers to them.
+/// Keeps half of the questions, with good answers to them.
 fn halve(facts: &mut ProbeFacts) {
     let rest = facts.inputs().div_ceil(2);
     facts.answers.truncate(rest as usize);

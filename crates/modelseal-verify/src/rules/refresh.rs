@@ -1,4 +1,4 @@
-//! `[refresh]`: did anything new go in, and did it have an effect?
+//! `[refresh]`: whether the release contains anything new, and whether that had an effect.
 
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ const ID: CheckKind = CheckKind::waivable("gate.refresh", About::Release);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Refresh {
-    /// What becomes of a release whose inputs changed while the model did not, or whose data has nothing new.
+    /// The result for a release whose inputs changed while the model did not, or whose data has nothing new.
     inert: Inert,
 }
 
@@ -94,8 +94,8 @@ impl Demand for Refresh {
     }
 }
 
-/// A data set that grew by a share s keeps its sketch of 1,024 hashes with the probability exp(-1024 s):
-/// beyond this share times 1,024 that happens once in ten thousand times.
+/// If a data set grows by a share s, its sketch of 1,024 hashes stays the same with the probability exp(-1024 s). If s
+/// times 1,024 is larger than this value, that happens once in ten thousand cases.
 const NOTICED: f64 = 9.21;
 
 fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
@@ -112,7 +112,7 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
     let sources: Vec<&str> = changes.iter().filter_map(|change| change.strip_prefix("data/")).collect();
     let has_nothing_new = |source: &&&str| has_nothing_new(previous.data(source), manifest.data(source));
     let stale: Vec<String> = sources.iter().filter(has_nothing_new).map(|source| name(source)).collect();
-    // One source that was only written again beside another that has something new is no fault.
+    // It is no fault if one source was only written again while another one has something new.
     if !sources.is_empty() && stale.len() == sources.len() {
         let stale: Vec<&str> = stale.iter().map(String::as_str).collect();
         let message = match &stale[..] {
@@ -128,7 +128,7 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
     }
     match (&changes[..], is_same_model(previous, manifest)) {
         ([], _) => Check::warn(ID, "nothing went in that was not in the previous release"),
-        // A page of documentation changes the code, and no model.
+        // A page of documentation changes the code but not the model.
         ([only], true) if only == "code" => Check::warn(ID, "only the code changed, and the model did not"),
         (changes, true) => {
             let names: Vec<String> = changes.iter().map(|change| name(change)).collect();
@@ -144,8 +144,8 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
     }
 }
 
-/// The inputs that are not the same, hyperparameters as one. A recipe says what is done with them, but is
-/// none.
+/// The names of the inputs that differ. All hyperparameters count as one input. A recipe describes how the inputs are
+/// used, but is not an input itself.
 fn changes(previous: &Manifest, manifest: &Manifest) -> Vec<String> {
     let is_input = |change: &InputChange| change.name != "recipe" && !change.name.starts_with("params/");
     let inputs = compare_inputs(previous.dependencies(), manifest.dependencies());
@@ -156,14 +156,14 @@ fn changes(previous: &Manifest, manifest: &Manifest) -> Vec<String> {
     names
 }
 
-/// Whether all files hold the same, whatever their containers look like.
+/// Whether all files have the same content, even if their containers differ.
 fn is_same_model(previous: &Manifest, manifest: &Manifest) -> bool {
     let (before, after) = (previous.files(), manifest.files());
     before.len() == after.len()
         && before.iter().zip(after).all(|(old, new)| old.name == new.name && old.has_content_of(new))
 }
 
-/// Whether the rows of two data sets are the same, whatever their order and however often they stand there.
+/// Whether the rows of two data sets are the same, regardless of their order and of how often each one occurs.
 fn has_nothing_new(before: Option<&DataEvidence>, after: Option<&DataEvidence>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return false };
     let (Some(left), Some(right)) = (&before.sketch, &after.sketch) else { return false };
@@ -173,7 +173,7 @@ fn has_nothing_new(before: Option<&DataEvidence>, after: Option<&DataEvidence>) 
     if right.is_complete() || left.sum == right.sum {
         return true;
     }
-    // Not all hashes are known: a small share of new rows would not show.
+    // The sketch does not contain all hashes, so a small share of new rows might not show.
     let (old, new) = (before.rows.unwrap_or(0) as f64, after.rows.unwrap_or(0) as f64);
     let share = (new - old).abs() / new.max(old).max(1.0);
     share * right.hashes.len() as f64 > NOTICED

@@ -1,4 +1,4 @@
-//! `rows` of `[data.NAME]`: about as many rows as in the previous release.
+//! `rows` of `[data.NAME]`: whether there are about as many rows as in the previous release.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -14,7 +14,7 @@ pub(super) struct Rows;
 
 const ROWS: CheckKind = CheckKind::waivable("gate.rows", About::Data);
 
-/// How many times the rows of the previous release.
+/// Limits on the number of rows, as multiples of the number in the previous release.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ratio {

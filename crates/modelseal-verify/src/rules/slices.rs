@@ -1,4 +1,4 @@
-//! `slices` of `[data.NAME]`: did the distribution of the labels move over time within the data?
+//! `slices` of `[data.NAME]`: whether the distribution of the labels changes over time within the data.
 
 use super::distribution::{Distance, Words, counts, described, propose};
 use super::source::Source;
@@ -64,7 +64,7 @@ impl Demand for StableOverTime {
     }
 }
 
-/// Labels of the oldest quarter of the rows against those of the newest.
+/// Compares the labels of the oldest quarter of the rows with those of the newest.
 fn over_time(source: &Source<'_>, limit: f64) -> Check {
     let id = source.id();
     if let Err(reason) = counts(source.data) {
@@ -83,7 +83,7 @@ fn over_time(source: &Source<'_>, limit: f64) -> Check {
     described(id, source.name, &compare_counts(&oldest, &newest, limit), limit, &words)
 }
 
-/// The buckets from either end that hold at least a quarter of the rows each; `None` if they meet.
+/// The buckets at each end that together have at least a quarter of the rows. `None` if the two ends overlap.
 fn quarters(timeline: &Timeline) -> Option<(Counts, Counts)> {
     let total: u64 = timeline.rows.iter().sum();
     let quarter = total.div_ceil(4);
@@ -111,7 +111,7 @@ fn slice(timeline: &Timeline, buckets: std::ops::Range<usize>) -> Counts {
     slice
 }
 
-/// Rows in the order of their class, over the same time; `false`: there are no classes.
+/// Sorts the rows by their class over the same time. `false` if there are too few classes or buckets.
 fn sort_by_time(timeline: &mut Timeline) -> bool {
     let buckets = timeline.rows.len();
     if timeline.labels.len() < 2 || buckets < 4 {

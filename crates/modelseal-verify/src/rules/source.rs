@@ -1,4 +1,4 @@
-//! What the rules about data sources share.
+//! Shared by the rules about data sources.
 
 use crate::report::{Check, CheckId, CheckKind};
 use crate::rule::{Evidence, SectionError};
@@ -6,7 +6,7 @@ use modelseal_format::display::name;
 use modelseal_format::manifest::{DataEvidence, Manifest};
 use toml::Spanned;
 
-/// One data source under judgement.
+/// The data source that is judged.
 pub(super) struct Source<'a> {
     pub(super) name: &'a str,
     pub(super) data: &'a DataEvidence,
@@ -17,7 +17,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// `None` if the release has no such source, which another rule judges.
+    /// Finds the source. `None` if the release has no such source, which another rule judges.
     pub(super) fn find(evidence: &'a Evidence<'a>, name: &'a str, kind: CheckKind) -> Option<Self> {
         let data = evidence.manifest.data(name)?;
         let previous = evidence.before().and_then(|manifest| manifest.data(name));
@@ -28,7 +28,7 @@ impl<'a> Source<'a> {
         self.kind.of(self.name)
     }
 
-    /// Whether the previous release has the very same data.
+    /// Whether the previous release has exactly the same data.
     pub(super) fn is_same_as_before(&self) -> bool {
         let digest = |manifest: &Manifest| {
             let mut sources = manifest.inputs("data");
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
         self.evidence.before().and_then(digest) == digest(self.evidence.manifest)
     }
 
-    /// Only a previous release could answer the question.
+    /// The check for a question that needs a previous release.
     pub(super) fn no_previous(&self) -> Check {
         let message = match self.evidence.previous {
             None => "there is no previous release to compare with".to_string(),
@@ -47,7 +47,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A limit is a number above 0, and at most `most`.
+/// Checks that a limit is a number above 0 and at most `most`.
 pub(super) fn check_within(limit: &Spanned<f64>, most: f64) -> Result<(), SectionError> {
     let value = *limit.get_ref();
     if value.is_finite() && value > 0.0 && value <= most {

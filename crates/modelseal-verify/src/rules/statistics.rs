@@ -1,31 +1,31 @@
 //! Whether two distributions of classes differ by more than chance.
 //!
-//! The distance is Jensen-Shannon's. Between two samples of one distribution it is not zero: eight times the
-//! divergence, times nm/(n+m), follows a χ² distribution with k-1 degrees of freedom (Grosse et al.,
-//! "Analysis of symbolic sequences using the Jensen-Shannon divergence", Phys. Rev. E 65, 2002). The floor is
-//! its 99.99 % quantile, so that noise never fails and a gross shift does even on few rows.
+//! The distance is the Jensen-Shannon distance. It is not zero between two samples of one distribution: eight times the
+//! divergence, times nm/(n+m), follows a χ² distribution with k-1 degrees of freedom (Grosse et al., "Analysis of
+//! symbolic sequences using the Jensen-Shannon divergence", Phys. Rev. E 65, 2002). The floor is its 99.99 % quantile.
+//! Noise therefore never fails, and a gross shift fails even with few rows.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-/// How rarely two samples of one distribution may be called different.
+/// The probability that two samples of one distribution are called different.
 const ALPHA: f64 = 1e-4;
 
-/// Classes below this share of both sides together ask for no rows of their own.
+/// Classes with a smaller share of both sides together do not increase the number of rows needed.
 const RARE: f64 = 0.01;
 
-/// Classes that are expected less often on the smaller side are counted as one: only beyond that the
-/// distribution of the statistic is that of χ² (Cochran's rule).
+/// Classes with a smaller expected count on the smaller side are merged into one. The statistic follows the χ²
+/// distribution only above this count (Cochran's rule).
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// What a row is counted as.
+/// The class that a row counts towards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     Named(String),
     Unlabelled,
-    /// All that are rare, together.
+    /// All rare classes together.
     Rare,
 }
 
@@ -39,16 +39,16 @@ impl fmt::Display for Class {
     }
 }
 
-/// Rows by class.
+/// Number of rows per class.
 pub type Counts = BTreeMap<Class, u64>;
 
-/// How two distributions compare.
+/// The result of comparing two distributions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Comparison {
     Pass {
         distance: f64,
     },
-    /// Above half of the limit.
+    /// The distance is above half of the limit.
     Warn {
         distance: f64,
         worst: Moved,
@@ -58,23 +58,23 @@ pub enum Comparison {
         limit: f64,
         worst: Moved,
     },
-    /// A class of the first that is not in the second.
+    /// A class of the first distribution is not in the second.
     Lost {
         class: Class,
         rows: u64,
     },
-    /// A class of the second that is not in the first.
+    /// A class of the second distribution is not in the first.
     New {
         class: Class,
         rows: u64,
     },
-    /// Chance alone makes differences as large as the limit: so many rows would be needed on each side.
+    /// Chance alone causes differences as large as the limit. `needed` is the number of rows required on each side.
     TooFew {
         needed: u64,
     },
 }
 
-/// The class that moved most, and its shares before and after.
+/// The class whose share changed most, and its shares before and after.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moved {
     pub class: Class,
@@ -82,13 +82,13 @@ pub struct Moved {
     pub after: f64,
 }
 
-/// The quantile of the χ² distribution below which `probability` of it lies.
+/// The quantile of the χ² distribution for a cumulative `probability`.
 pub fn chi_squared(degrees: u64, probability: f64) -> f64 {
     ChiSquared::new(degrees as f64)
         .map_or(f64::INFINITY, |distribution| distribution.inverse_cdf(probability))
 }
 
-/// Compares two counts of classes; `limit` is a Jensen-Shannon distance with the natural logarithm.
+/// Compares two distributions. `limit` is a Jensen-Shannon distance with the natural logarithm.
 pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Comparison {
     let (n, m) = (total(before), total(after));
     if n == 0 || m == 0 {
@@ -102,8 +102,8 @@ pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Comparison
         return Comparison::New { class, rows };
     }
     let floor = |classes: usize| (quantile(classes) * (1.0 / n as f64 + 1.0 / m as f64) / 8.0).sqrt();
-    // Sparse classes have no say in whether it moved, but in how many rows it takes to tell; rare ones the
-    // other way around, or a long tail of classes would ask for more rows than anybody has.
+    // Sparse classes are merged for the distance, but they count for the number of rows needed. For rare classes it is
+    // the other way around: otherwise a long tail of classes would need more rows than any data set has.
     let all = shares(before, after, RARE, 0.0);
     let shares = shares(before, after, 0.0, LEAST_EXPECTED);
     let distance = divergence(&shares).max(0.0).sqrt();
@@ -119,7 +119,7 @@ pub fn compare_counts(before: &Counts, after: &Counts, limit: f64) -> Comparison
     Comparison::Pass { distance }
 }
 
-/// Below this many times the distribution of a statistic of so many classes lies, but for [`ALPHA`].
+/// The χ² critical value at [`ALPHA`] for this number of classes.
 fn quantile(classes: usize) -> f64 {
     match classes {
         0 | 1 => 0.0,
@@ -131,11 +131,11 @@ fn total(counts: &Counts) -> u64 {
     counts.values().sum()
 }
 
-/// A class that stands on one side only, and cannot be missing on the other by chance.
+/// Finds a class that is only on one side and cannot be missing on the other by chance.
 ///
-/// If both sides are samples of one distribution, each of the class's rows falls on this side with the
-/// probability n/(n+m); all of them do with that to the power of their number. As many classes are looked at
-/// as there are.
+/// If both sides are samples of one distribution, each row of the class is on this side with the probability n/(n+m).
+/// The probability that all of them are is that value to the power of their number. The threshold is divided by the
+/// number of classes, because every class is examined.
 fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option<(Class, u64)> {
     let chance = n as f64 / (n as f64 + m as f64);
     let only_here =
@@ -148,10 +148,11 @@ fn gone(here: &Counts, there: &Counts, n: u64, m: u64, classes: usize) -> Option
 /// Shares before and after, by class.
 type Shares = BTreeMap<Class, (f64, f64)>;
 
-/// Shares before and after by class; those that are rare, or expected less often than that, together.
+/// Shares before and after, by class. Classes that are rare, or have a smaller expected count than the limit, are
+/// merged.
 ///
-/// Which ones these are follows from both sides together: a choice by what one of them happens to have would
-/// keep the classes that differ most, and call noise a shift.
+/// Both sides together decide which classes are merged. A choice by the counts of one side would keep the classes that
+/// differ most, and so report noise as a shift.
 fn shares(before: &Counts, after: &Counts, rare: f64, least_expected: f64) -> Shares {
     let (n, m) = (total(before) as f64, total(after) as f64);
     let mut counts: BTreeMap<&Class, (f64, f64)> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Checking the signatures that certificates, logs and timestamps carry, by the same pure Rust
-//! cryptography as everything else: ECDSA on the three NIST curves, Ed25519 and RSA.
+//! Verifies the signatures of certificates, logs and timestamps, with the same pure Rust cryptography as everything
+//! else: ECDSA on the three NIST curves, Ed25519 and RSA.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
@@ -7,7 +7,7 @@ use rsa::traits::PublicKeyParts as _;
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-/// How a signature was made.
+/// A signature scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     Ecdsa(Curve, Hash),
@@ -40,10 +40,10 @@ impl Hash {
     }
 }
 
-/// RSA keys below 2048 bits can be factored; above 8192 they only cost time.
+/// RSA keys below 2048 bits can be factored. Keys above 8192 bits only cost time.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
-/// Whether a signature over a message is right. `key` is the content of a `subjectPublicKey`.
+/// Whether the signature over a message is valid. `key` is the content of a `subjectPublicKey`.
 pub(super) fn verify(scheme: Scheme, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     match scheme {
         Scheme::Ecdsa(_, hash) | Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => {
@@ -58,13 +58,13 @@ pub(super) fn verify(scheme: Scheme, key: &[u8], message: &[u8], signature: &[u8
     }
 }
 
-/// The same over the hash of a message. Ed25519 signs no hashes.
+/// Like [`verify`], over the hash of a message. Ed25519 does not sign hashes.
 pub(super) fn verify_hashed(scheme: Scheme, key: &[u8], hash: &[u8], signature: &[u8]) -> bool {
     macro_rules! ecdsa {
         ($curve:ident, $size:literal) => {{
             let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(key).ok();
             let signature = $curve::ecdsa::Signature::from_der(signature).ok();
-            // As wide as the curve: a shorter hash is a smaller number.
+            // Padded to the width of the curve: a shorter hash is a smaller number.
             let mut wide = vec![0; usize::saturating_sub($size, hash.len())];
             wide.extend_from_slice(hash);
             key.zip(signature).is_some_and(|(key, signature)| key.verify_prehash(&wide, &signature).is_ok())
@@ -107,7 +107,7 @@ fn rsa_key(key: &[u8]) -> Option<rsa::PublicKey> {
     RSA_BITS.contains(&key.n().bit_width()).then_some(key)
 }
 
-/// One way in which a certificate may be signed.
+/// One combination of key and signature algorithm for certificates.
 #[derive(Debug)]
 struct Algorithm {
     key: AlgorithmIdentifier,
@@ -147,7 +147,7 @@ const fn rsa(signature: AlgorithmIdentifier, scheme: Scheme) -> Algorithm {
     Algorithm { key: alg_id::RSA_ENCRYPTION, signature, scheme }
 }
 
-/// Every way in which a certificate may be signed.
+/// Every accepted combination of key and signature algorithm for certificates.
 pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 16] = [
     &ecdsa(Curve::P256, Hash::Sha256),
     &ecdsa(Curve::P256, Hash::Sha384),

@@ -1,7 +1,7 @@
-//! Authorities whose certificates say who a key belongs to.
+//! Authorities whose certificates state who owns a key.
 //!
-//! The path to a root and the times are checked by `webpki`; what it leaves to its users is checked here: the
-//! order of the chain, the roots themselves, that the signer may sign, and who the signer is.
+//! `webpki` checks the path to a root and the times. This module checks what `webpki` leaves to its callers: the order
+//! of the chain, the roots themselves, whether the signer may sign, and who the signer is.
 
 use std::time::Duration;
 
@@ -21,24 +21,24 @@ use super::identity::TimeTrust;
 use modelseal_format::display::{Escaped, name};
 use modelseal_format::sign::PublicKey;
 
-/// How certificates may be signed, for messages.
+/// The accepted signature algorithms of certificates, for messages.
 const ACCEPTED: &str =
     "ECDSA on P-256, P-384 or P-521, Ed25519, RSA of 2048 to 8192 bits, with SHA-256 or longer";
 
-/// What a path has to be beside valid.
+/// A condition for a valid path.
 type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
 
-/// Authorities that the caller trusts to say who somebody is.
+/// Authorities that the caller trusts to certify signers.
 #[derive(Debug, Clone)]
 pub struct Authority {
     roots: Vec<Root>,
-    /// What leads from a signer's certificate to a root, where the bundle does not bring it.
+    /// Certificates between a signer's certificate and a root, for bundles that do not include them.
     intermediates: Vec<Vec<u8>>,
-    /// The only one who is trusted, of all whom the authority certifies.
+    /// The only trusted subject of all those that the authority certifies.
     subject: Option<String>,
-    /// As of when certificates are judged, instead of now.
+    /// The time for which certificates are judged, instead of now.
     at: Option<Timestamp>,
-    /// Who says when something was signed, which counts instead of now.
+    /// Timestamp authorities. The time that they state for a signature is used instead of now.
     times: Option<TimeTrust>,
 }
 
@@ -50,30 +50,30 @@ struct Root {
     not_after: Timestamp,
 }
 
-/// A signer's certificate, and how it leads to a root.
+/// A signer's certificate and its path to a root.
 #[derive(Debug, Clone)]
 pub(super) struct CertificatePath {
     signer: Certificate,
-    /// From the signer's issuer to the root.
+    /// From the signer's issuer up to the root.
     authorities: Vec<Certificate>,
-    /// The root's subject.
+    /// The subject of the root.
     root: String,
 }
 
-/// Whose certificate was accepted.
+/// The signer of an accepted certificate.
 #[derive(Debug, Clone)]
 pub struct Certified {
     pub key: PublicKey,
-    /// The distinguished name as in RFC 4514, or where it is empty the first alternative name.
+    /// The distinguished name as in RFC 4514. If that is empty, the first alternative name.
     pub subject: String,
-    /// Of the root.
+    /// The subject of the root.
     pub authority: String,
     pub(super) path: CertificatePath,
 }
 
 impl Authority {
-    /// Reads the certificates of authorities: PEM texts, each with the name that errors give it. Those that
-    /// certify themselves are roots; the others only help to reach one.
+    /// Reads the certificates of authorities. Each PEM text comes with its name for errors. Self-signed certificates
+    /// are roots, and the others are only used to reach a root.
     ///
     /// # Errors
     /// [`TrustError::Certificate`].
@@ -117,20 +117,20 @@ impl Authority {
         Ok(())
     }
 
-    /// Trusts only this subject: a distinguished name as in RFC 4514, or an alternative name after `email:`,
+    /// Trusts only this subject. It is a distinguished name as in RFC 4514, or an alternative name after `email:`,
     /// `URI:` or `DNS:`.
     #[must_use]
     pub fn only(self, subject: Option<String>) -> Self {
         Self { subject, ..self }
     }
 
-    /// Judges certificates as of this time instead of now.
+    /// Judges certificates for this time instead of now.
     #[must_use]
     pub fn as_of(self, at: Option<Timestamp>) -> Self {
         Self { at, ..self }
     }
 
-    /// Believes these authorities when something was signed.
+    /// Trusts these timestamp authorities to state when something was signed.
     #[must_use]
     pub fn at_times_of(self, times: Option<TimeTrust>) -> Self {
         Self { times, ..self }
@@ -140,23 +140,24 @@ impl Authority {
         self.times.is_some()
     }
 
-    /// When a signature was made, as everybody says who is believed; empty: nobody is asked, or nobody says.
+    /// The times of a signature according to the trusted timestamp authorities. Empty if there are no such authorities
+    /// or no timestamps.
     pub(super) fn times(&self, timestamps: &[Vec<u8>], signature: &[u8]) -> Result<Vec<Timestamp>, String> {
         let Some(trust) = &self.times else { return Ok(Vec::new()) };
         timestamps.iter().map(|timestamp| trust.time(timestamp, signature)).collect()
     }
 
-    /// Whether one subject is meant.
+    /// Whether exactly one subject is trusted.
     pub(super) fn is_one(&self) -> bool {
         self.subject.is_some()
     }
 
-    /// As of when certificates are judged, where that is not now.
+    /// The time for which certificates are judged, if it is not now.
     pub fn time(&self) -> Option<Timestamp> {
         self.at
     }
 
-    /// The subjects of the roots, and who alone is trusted, for messages.
+    /// The subjects of the roots, and the only trusted subject if there is one, for messages.
     pub fn shown(&self) -> String {
         let roots: Vec<String> = self.roots.iter().map(|root| name(&root.subject)).collect();
         match &self.subject {
@@ -165,10 +166,10 @@ impl Authority {
         }
     }
 
-    /// Judges the chain of a bundle, the signer's certificate first, at each of these times.
+    /// Judges the chain of a bundle at each of these times. The signer's certificate comes first.
     ///
     /// # Errors
-    /// Why it is not accepted, as the end of a sentence.
+    /// Why the chain is not accepted, as the end of a sentence.
     pub(super) fn certify(&self, chain: &[Vec<u8>], times: Vec<Timestamp>) -> Result<Certified, String> {
         let times = self.at.map_or(times, |time| vec![time]);
         let certified = times.into_iter().map(|time| self.certify_at(chain, time));
@@ -185,7 +186,7 @@ impl Authority {
         let certificate =
             Certificate::from_der(leaf).map_err(|_| "its certificate cannot be read".to_string())?;
         let subject = subject_of(&certificate);
-        // The root may stand at the end, where the reference tool of OMS puts it.
+        // The root may be the last certificate, where the OMS reference tool puts it.
         let others = match others.split_last() {
             Some((last, rest)) if self.roots.iter().any(|root| root.der == *last) => rest,
             _ => others,
@@ -204,8 +205,8 @@ impl Authority {
         Ok(Certified { key, subject, authority: path.root.clone(), path })
     }
 
-    /// Whether this names the signer of a path: by its subject, and by an authority that stands above it.
-    /// Neither what leads to a root here, nor any time, matters: those are the bundle's to choose.
+    /// Whether this names the signer of a path: by its subject, and by an authority above it. The certificates that
+    /// lead to a root here and the time do not matter, because the bundle can choose them.
     pub(super) fn describes(&self, path: &CertificatePath) -> bool {
         let is_named = self.subject.as_ref().is_none_or(|subject| is_named(&path.signer, subject));
         let own = self.roots.iter().map(|root| &root.der).chain(&self.intermediates);
@@ -213,7 +214,7 @@ impl Authority {
         is_named && own.any(|own| path.authorities.iter().any(|above| is_same_authority(&own, above)))
     }
 
-    /// How a certificate leads to a root.
+    /// Finds a path from a certificate to a root.
     fn find_path(
         &self,
         leaf: &[u8],
@@ -225,7 +226,7 @@ impl Authority {
             self.roots.iter().partition(|root| root.not_before <= time && time <= root.not_after);
         let ders: Vec<CertificateDer<'_>> =
             valid.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
-        // Each was tried when it was read.
+        // This succeeded for each root when it was read.
         let anchor = |(root, der)| Some((root, webpki::anchor_from_trusted_cert(der).ok()?));
         let (roots, anchors): (Vec<&Root>, Vec<TrustAnchor<'_>>) =
             valid.iter().copied().zip(&ders).filter_map(anchor).unzip();
@@ -298,13 +299,13 @@ impl Authority {
     }
 }
 
-/// By name and key: one authority may have several certificates.
+/// Compares name and key, because one authority may have several certificates.
 fn is_same_authority(one: &Certificate, other: &Certificate) -> bool {
     let [one, other] = [one, other].map(Certificate::tbs_certificate);
     one.subject() == other.subject() && one.subject_public_key_info() == other.subject_public_key_info()
 }
 
-/// What is wrong, for a person.
+/// Describes the error for people.
 fn reason(error: &webpki::Error, subject: &str) -> String {
     let of = name(subject);
     let time = |time: &UnixTime| {

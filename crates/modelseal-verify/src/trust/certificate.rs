@@ -1,4 +1,4 @@
-//! What a certificate is for, and for whom.
+//! The purpose and the subject of a certificate.
 
 use jiff::Timestamp;
 use x509_cert::Certificate;
@@ -16,14 +16,15 @@ use modelseal_format::sign::PublicKey;
 /// 1.3.6.1.5.5.7.3.3, `id-kp-codeSigning` of RFC 5280, 4.2.1.12.
 pub(super) const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 
-/// `emailAddress` of PKCS#9, in names of old certificates.
+/// `emailAddress` of PKCS#9, which old certificates have in their names.
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
-/// No chain is longer, and no certificate: a signer's, as many authorities as `webpki` looks at, and a root.
+/// Maximum number of certificates in a chain: the signer's, as many authorities as `webpki` examines, and a root.
 pub(super) const MOST_CERTIFICATES: usize = 8;
+/// Maximum length of a certificate in bytes.
 pub(super) const LONGEST_CERTIFICATE: usize = 64 << 10;
 
-/// Extensions whose meaning is known, and which may therefore be critical.
+/// Extensions that this module understands, which may therefore be critical.
 const KNOWN: [ObjectIdentifier; 6] = [
     BasicConstraints::OID,
     KeyUsage::OID,
@@ -33,10 +34,10 @@ const KNOWN: [ObjectIdentifier; 6] = [
     CertificatePolicies::OID,
 ];
 
-/// Reads the certificates of a PEM text. `shown` names it in errors.
+/// Reads the certificates in a PEM text. `shown` names the text in errors.
 ///
 /// # Errors
-/// [`TrustError::Certificate`]: it holds none, or something else.
+/// [`TrustError::Certificate`] if it contains no certificate, or anything else.
 pub fn read_certificates(text: &str, shown: &str) -> Result<Vec<Vec<u8>>, TrustError> {
     let failed = |reason: String| TrustError::Certificate { shown: shown.to_string(), reason };
     if text.contains("PRIVATE KEY-----") {
@@ -58,7 +59,7 @@ pub fn read_certificates(text: &str, shown: &str) -> Result<Vec<Vec<u8>>, TrustE
     }
 }
 
-/// The public key that a certificate is for. `shown` names it in errors.
+/// The public key of a certificate. `shown` names the certificate in errors.
 ///
 /// # Errors
 /// [`TrustError::Certificate`].
@@ -70,13 +71,14 @@ pub fn certified_key(der: &[u8], shown: &str) -> Result<PublicKey, TrustError> {
     PublicKey::from_der(&spki, shown).map_err(|error| failed(error.to_string()))
 }
 
-/// Whom a certificate is for, as a report names it; empty: it cannot be read.
+/// The subject of a certificate, as a report names it. Empty if the certificate cannot be read.
 pub fn certified_subject(der: &[u8]) -> String {
     Certificate::from_der(der).map(|certificate| subject_of(&certificate)).unwrap_or_default()
 }
 
-/// Whether a chain could be one of a signer, whoever is trusted: not too long, each certificate issued by the
-/// next one, the first for signing code; all of them valid at this time.
+/// Checks whether a chain could be a signer's, regardless of which authorities are trusted. It must not be too long,
+/// each certificate must be issued by the next one, and the first must be for signing code. With a time, all of them
+/// must be valid then.
 ///
 /// # Errors
 /// Why not, as a sentence.
@@ -110,7 +112,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
     }
 }
 
-/// One that cannot be read is not one that is not there.
+/// The extension, or `None` if there is none. An extension that cannot be read is an error.
 fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) -> Result<Option<T>, String> {
     let found = certificate.tbs_certificate().get_extension::<T>();
     let found =
@@ -118,18 +120,18 @@ fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) ->
     Ok(found.map(|(_, value)| value))
 }
 
-/// Whether a certificate was signed by its own key.
+/// Whether a certificate was signed with its own key.
 pub(super) fn is_self_signed(certificate: &Certificate) -> bool {
     is_signed_by(certificate, certificate)
 }
 
-/// Whether a certificate names this issuer, and was signed by its key.
+/// Whether a certificate names this issuer and was signed with its key.
 fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     let (content, issuer) = (certificate.tbs_certificate(), issuer.tbs_certificate());
     if content.issuer() != issuer.subject() {
         return false;
     }
-    // `webpki` has identifiers of algorithms without the sequence around them.
+    // `webpki` has the identifiers of algorithms without the enclosing sequence.
     let inner = |der: Result<Vec<u8>, _>| der.ok().and_then(|der| der.get(2..).map(<[u8]>::to_vec));
     let key = issuer.subject_public_key_info();
     let (Some(made_by), Some(of), Ok(message), Some(key), Some(signature)) = (
@@ -148,7 +150,7 @@ fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     })
 }
 
-/// From when to when a certificate is valid.
+/// The start and end of a certificate's validity.
 pub(super) fn validity(certificate: &Certificate) -> Option<(Timestamp, Timestamp)> {
     let time = |time: &x509_cert::time::Time| {
         let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
@@ -158,7 +160,7 @@ pub(super) fn validity(certificate: &Certificate) -> Option<(Timestamp, Timestam
     Some((time(&validity.not_before)?, time(&validity.not_after)?))
 }
 
-/// Whether a certificate may have issued others, and says nothing that is not understood.
+/// Checks that a certificate may have issued others, and that it has no unknown critical extension.
 pub(super) fn check_authority(certificate: &Certificate) -> Result<(), String> {
     if !extension::<BasicConstraints>(certificate)?.is_some_and(|constraints| constraints.ca) {
         return Err("it is not the certificate of an authority (`CA:TRUE`)".to_string());
@@ -169,12 +171,12 @@ pub(super) fn check_authority(certificate: &Certificate) -> Result<(), String> {
     check_critical(certificate)
 }
 
-/// Whether a certificate is for signing, and signing code.
+/// Checks that a certificate is for signing, and for signing code.
 pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
     if extension::<BasicConstraints>(certificate)?.is_some_and(|constraints| constraints.ca) {
         return Err("it is an authority, and signs nothing but certificates".to_string());
     }
-    // Authorities need not say what those whom they certify are for; the signer's own certificate has to.
+    // Authorities need not state what the certificates that they issue are for. The signer's own certificate must.
     let purposes = extension::<ExtendedKeyUsage>(certificate)?.map(|usage| usage.0).unwrap_or_default();
     if !purposes.iter().any(|purpose| purpose.as_bytes() == CODE_SIGNING) {
         return Err(not_for_code());
@@ -190,7 +192,7 @@ pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
     check_critical(certificate)
 }
 
-/// What `webpki` does not look at in a path that it found, the root last.
+/// Checks what `webpki` does not check in a path that it found. The root is the last authority.
 pub(super) fn check_path(signer: &Certificate, authorities: &[Certificate]) -> Result<(), String> {
     let mut constrained = false;
     for (below, authority) in authorities.iter().enumerate() {
@@ -224,7 +226,7 @@ fn check_critical(certificate: &Certificate) -> Result<(), String> {
     }
 }
 
-/// As a person names it.
+/// The name of the subject for people.
 pub(super) fn subject_of(certificate: &Certificate) -> String {
     let subject = certificate.tbs_certificate().subject();
     match subject.is_empty() {
@@ -233,7 +235,7 @@ pub(super) fn subject_of(certificate: &Certificate) -> String {
     }
 }
 
-/// Those that a caller can name; of others only that there is one.
+/// The alternative names that a caller can name. If there are only others, a text says so.
 fn alternative_names(certificate: &Certificate) -> Vec<String> {
     let names =
         extension::<SubjectAltName>(certificate).ok().flatten().map(|names| names.0).unwrap_or_default();

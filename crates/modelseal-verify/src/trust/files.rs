@@ -1,4 +1,4 @@
-//! Whom the caller trusts, in files: certificates of authorities, and trusted roots of Sigstore.
+//! Reads the files with what the caller trusts: certificates of authorities, and Sigstore trusted roots.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::{Authority, IdentityTrust, Pattern, TimeTrust, TrustError};
 use modelseal_format::digest::{Symlinks, open_regular};
 
-/// No file of certificates and no trusted root is longer.
+/// Maximum length, in bytes, of a file of certificates or a trusted root.
 const LONGEST: u64 = 4 << 20;
 
 impl Authority {
-    /// Reads files of certificates as [`Authority::read`] reads their texts.
+    /// Reads certificates from files, as [`Authority::read`] does from texts.
     ///
     /// # Errors
     /// [`TrustError`].
@@ -21,7 +21,7 @@ impl Authority {
 }
 
 impl TimeTrust {
-    /// The timestamp authorities of a trusted root.
+    /// Reads the timestamp authorities of a trusted root.
     ///
     /// # Errors
     /// [`TrustError`].
@@ -31,8 +31,8 @@ impl TimeTrust {
 }
 
 impl IdentityTrust {
-    /// Trusts these identities as the trusted root of a file vouches for them, or without one as
-    /// [`IdentityTrust::new`] says.
+    /// Trusts these identities if the trusted root in a file vouches for them. Without a file, see
+    /// [`IdentityTrust::new`].
     ///
     /// # Errors
     /// [`TrustError`].
@@ -42,10 +42,10 @@ impl IdentityTrust {
     }
 }
 
-/// The text of a file of certificates, or of a trusted root.
+/// Reads the text of a file of certificates or of a trusted root.
 ///
 /// # Errors
-/// [`TrustError`]; only a regular file is read, and no more than 4 MiB.
+/// [`TrustError`]. Only a regular file is read, and no more than 4 MiB.
 pub fn read_text(path: &Path) -> Result<String, TrustError> {
     let (file, _) = open_regular(path, Symlinks::Follow)?;
     let mut text = String::new();

@@ -1,7 +1,8 @@
-//! Identities that Sigstore vouches for: a short-lived certificate, and a public log that saw it in time.
+//! Identities that Sigstore vouches for: with a short-lived certificate, and a public log that recorded the signature
+//! in time.
 //!
-//! The only module that knows `sigstore-verify`. Nothing is fetched: the trusted root is the caller's, or the
-//! one of the public-good instance that came with this program.
+//! This is the only module that uses `sigstore-verify`. Nothing is fetched: the trusted root is the caller's, or that
+//! of the public-good instance, which is included in this program.
 
 use std::sync::{Arc, Once};
 
@@ -22,7 +23,7 @@ use modelseal_format::digest::Digest;
 use modelseal_format::display::{Escaped, name};
 use modelseal_format::sign::{Bundle, PublicKey};
 
-/// Identities that are trusted, as a root of trust vouches for them.
+/// Trusted identities, for which a trusted root vouches.
 #[derive(Clone)]
 pub struct IdentityTrust {
     identity: Pattern,
@@ -36,11 +37,11 @@ impl std::fmt::Debug for IdentityTrust {
     }
 }
 
-/// Which identities are meant.
+/// The identities to accept.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     Exact(String),
-    /// The whole identity matches.
+    /// An expression that must match the whole identity.
     Regexp {
         text: String,
         regexp: Regex,
@@ -48,8 +49,10 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// Accepts exactly this identity.
+    ///
     /// # Errors
-    /// [`TrustError::Identity`]: nobody has the empty identity.
+    /// [`TrustError::Identity`] if the identity is empty.
     pub fn exact(identity: &str) -> Result<Self, TrustError> {
         match identity.is_empty() {
             true => Err(TrustError::Identity("it is empty".to_string())),
@@ -57,18 +60,18 @@ impl Pattern {
         }
     }
 
-    /// A regular expression that has to match the whole identity.
+    /// Accepts identities that a regular expression matches as a whole.
     ///
     /// # Errors
     /// [`TrustError::Identity`].
     pub fn regexp(text: &str) -> Result<Self, TrustError> {
         let failed = |error: &dyn std::error::Error| {
-            // What is wrong with it, its cause says, and the last line of that.
+            // The last line of the cause says what is wrong with the expression.
             let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
             TrustError::Identity(format!("{} is not a regular expression: {}", name(text), Escaped(&cause)))
         };
-        // By itself first: `a)|(b` would only be one between the anchors.
+        // Compiled alone first: `a)|(b` is an expression only between the anchors.
         let alone = Regex::new(text).map_err(|error| failed(&error))?;
         if alone.is_match("") {
             return Err(TrustError::Identity(format!("{} matches everybody or nobody", name(text))));
@@ -93,8 +96,8 @@ impl Pattern {
 }
 
 impl IdentityTrust {
-    /// Trusts these identities if this issuer knew them. `root` is the text of a trusted root and how errors
-    /// name it; without one the public-good instance of Sigstore vouches, as it was when this was built.
+    /// Trusts these identities if this issuer authenticated them. `root` is the text of a trusted root, and its name in
+    /// errors. Without it, the public-good instance of Sigstore vouches, as it was when this program was built.
     ///
     /// # Errors
     /// [`TrustError`].
@@ -113,23 +116,23 @@ impl IdentityTrust {
         Ok(Self { identity, issuer: issuer.to_string(), verifier })
     }
 
-    /// Whether one identity is meant.
+    /// Whether exactly one identity is accepted.
     pub(super) fn is_one(&self) -> bool {
         matches!(self.identity, Pattern::Exact(_))
     }
 
-    /// Whether this identity is meant, whoever vouches for it here.
+    /// Whether this identity is accepted, regardless of which root vouches for it.
     pub(super) fn describes(&self, identity: &str, issuer: &str) -> bool {
         self.issuer == issuer && self.identity.matches(identity)
     }
 
-    /// Who is meant, for messages.
+    /// The accepted identities, for messages.
     pub fn shown(&self) -> String {
         format!("{} by {}", self.identity.shown(), name(&self.issuer))
     }
 }
 
-/// Authorities that are trusted to say when something was signed (RFC 3161).
+/// Authorities that are trusted to state when something was signed (RFC 3161).
 #[derive(Clone)]
 pub struct TimeTrust(Arc<Vec<TsaAuthority>>);
 
@@ -140,7 +143,7 @@ impl std::fmt::Debug for TimeTrust {
 }
 
 impl TimeTrust {
-    /// Those of a trusted root: its text, and how errors name it.
+    /// Reads the timestamp authorities of a trusted root. The arguments are its text, and its name in errors.
     ///
     /// # Errors
     /// [`TrustError::Root`].
@@ -156,7 +159,7 @@ impl TimeTrust {
         }
     }
 
-    /// When a signature was made, as one of the authorities vouches for it.
+    /// The time of a signature, if one of the authorities vouches for it.
     pub(super) fn time(&self, timestamp: &[u8], signature: &[u8]) -> Result<Timestamp, String> {
         let (token, signature) =
             (TimestampToken::new(timestamp.to_vec()), SignatureBytes::new(signature.to_vec()));
@@ -176,7 +179,7 @@ impl TimeTrust {
     }
 }
 
-/// Finds whom of the trusted identities a bundle with log entries belongs to.
+/// Finds the trusted identity that signed a bundle with log entries.
 pub(super) fn accept<'a>(
     signers: &'a [TrustedSigner],
     bundle: &Bundle,
@@ -212,7 +215,7 @@ impl IdentityTrust {
     fn verify(&self, bundle: &Bundle, whole: &[u8]) -> Result<Verified, String> {
         let text = std::str::from_utf8(whole).map_err(|_| "the bundle is not text".to_string())?;
         let wire = types::Bundle::from_json(text).map_err(|error| reason(&Error::Types(error)))?;
-        // What is verified has to be what everything else here reads.
+        // What is verified must be exactly what the rest of the program reads.
         let is_same = matches!(&wire.content, SignatureContent::DsseEnvelope(envelope)
             if envelope.payload.as_bytes() == bundle.payload()
                 && envelope.payload_type == modelseal_format::manifest::PAYLOAD_TYPE
@@ -220,7 +223,7 @@ impl IdentityTrust {
         if !is_same {
             return Err("the bundle can be read in more than one way".to_string());
         }
-        // Which statement this is about, its caller compares; here it only has to be one.
+        // The caller checks which release the statement is about. Here, it only needs a subject.
         let subject = first_subject(bundle.payload())?;
         let policy = VerificationPolicy::any_identity();
         let result = self.verifier.verify(Sha256Hash::new(subject.0), &wire, &policy);
@@ -251,7 +254,7 @@ impl IdentityTrust {
     }
 }
 
-/// The digest of what a statement is about first.
+/// The digest of a statement's first subject.
 fn first_subject(payload: &[u8]) -> Result<Digest, String> {
     #[derive(Deserialize)]
     struct Statement {
@@ -270,7 +273,7 @@ fn first_subject(payload: &[u8]) -> Result<Digest, String> {
     first.map(|subject| subject.digest.sha256).ok_or_else(|| "what was signed is about nothing".to_string())
 }
 
-/// What is wrong, for a person.
+/// Describes the error for people.
 fn reason(error: &Error) -> String {
     match error {
         Error::Certificate(CertificateError::ChainInvalid(_)) => {
@@ -284,11 +287,12 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// `sigstore-verify` brings no cryptography of its own: it uses ours.
+/// Installs our cryptography in `sigstore-verify`, which has none.
 fn install_cryptography() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // It can only have been installed by somebody who uses this library and that one: theirs is as good.
+        // A provider can only be installed already if the caller's program also uses `sigstore-verify`. That provider
+        // is then used.
         let _ = crypto::install_default_provider(&PureRust);
     });
 }
@@ -296,7 +300,8 @@ fn install_cryptography() {
 #[derive(Debug)]
 struct PureRust;
 
-/// A hash that grows; messages of certificates and logs are short.
+/// Hashes a message that arrives in parts. It keeps the whole message, because those of certificates and logs are
+/// short.
 struct Message(Hash, Vec<u8>);
 
 impl HashContext for Message {

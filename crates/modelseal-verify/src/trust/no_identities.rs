@@ -1,4 +1,4 @@
-//! In the place of `identity` without the feature `identities`: no value of these types can be made.
+//! Replaces `identity` if the feature `identities` is off. No value of these types can exist.
 
 use jiff::Timestamp;
 
@@ -11,15 +11,15 @@ fn unsupported() -> TrustError {
     TrustError::Identity(UNSUPPORTED.to_string())
 }
 
-/// Identities that are trusted, as a root of trust vouches for them.
+/// Trusted identities, for which a trusted root vouches.
 #[derive(Debug, Clone)]
 pub enum IdentityTrust {}
 
-/// Which identities are meant.
+/// The identities to accept.
 #[derive(Debug, Clone)]
 pub enum Pattern {}
 
-/// Authorities that are trusted to say when something was signed (RFC 3161).
+/// Authorities that are trusted to state when something was signed (RFC 3161).
 #[derive(Debug, Clone)]
 pub enum TimeTrust {}
 
@@ -39,7 +39,7 @@ impl Pattern {
 
 impl IdentityTrust {
     /// # Errors
-    /// Always: there is no pattern.
+    /// Always, because there is no pattern.
     pub fn new(identity: Pattern, _issuer: &str, _root: Option<(&str, &str)>) -> Result<Self, TrustError> {
         match identity {}
     }
@@ -52,7 +52,7 @@ impl IdentityTrust {
         match *self {}
     }
 
-    /// Who is meant, for messages.
+    /// The accepted identities, for messages.
     pub fn shown(&self) -> String {
         match *self {}
     }
@@ -70,7 +70,7 @@ impl TimeTrust {
     }
 }
 
-/// Nobody is trusted by identity.
+/// Refuses every bundle, because no identity can be trusted.
 pub(super) fn accept<'a>(
     _signers: &'a [TrustedSigner],
     _bundle: &Bundle,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// What a signer may do.
+/// One thing that a signer may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -32,24 +32,24 @@ pub struct Rights {
     pub roles: Vec<Role>,
     pub not_before: Option<Timestamp>,
     pub not_after: Option<Timestamp>,
-    /// Why nothing that it ever signed counts.
+    /// Why the signer was revoked. None of its signatures count then, whenever they were made.
     pub revoked: Option<String>,
 }
 
 impl Rights {
-    /// Everything, at any time.
+    /// All roles, at any time.
     pub fn all() -> Self {
         Self { roles: Role::ALL.to_vec(), not_before: None, not_after: None, revoked: None }
     }
 
-    /// Without the end: for what was accepted before it came.
+    /// The same rights without an end, for signatures that were accepted before it.
     #[must_use]
     pub fn without_end(&self) -> Self {
         Self { not_after: None, ..self.clone() }
     }
 
-    /// Whether what was signed at this time counts; if not, why. Without a trusted time of signing, now
-    /// is the time that counts.
+    /// Checks whether a signature made at this time counts for the role. If there is no trusted time of signing, pass
+    /// the current time.
     ///
     /// # Errors
     /// The reason, as the end of a sentence.
@@ -61,7 +61,7 @@ impl Rights {
         }
     }
 
-    /// Whether anything that was signed at this time counts; if not, why.
+    /// Checks whether any signature made at this time counts.
     ///
     /// # Errors
     /// The reason, as the end of a sentence.

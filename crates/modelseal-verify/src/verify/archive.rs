@@ -1,4 +1,4 @@
-//! Step 3: every byte of the archive is one that our writer would have written.
+//! Step 3: every byte of the archive is what modelseal would have written.
 
 use std::io::{self, Read};
 
@@ -74,14 +74,14 @@ fn contents(
     if reached < sealed.len() {
         let rest = count((sealed.len() - reached) as u64, "file", "files");
         verification.not_reached(&format!("{rest} behind the place where the reading ended"));
-        // Not all files matched, whatever those did that were reached.
+        // Not all files matched, even if those that were reached did.
         verification.report.checks.retain(|check| check.id != FILES || check.status != Status::Pass);
         verification.add(Check::skip(FILES, format!("{rest} not reached")));
     }
     verification.finish(seal, contents.model_signature.as_ref())
 }
 
-/// The seal has been read already; whoever extracts wants it too.
+/// Passes the seal to a receiver that extracts files, because the seal has already been read.
 fn extract_seal(receiver: &mut dyn Receiver, seal: &Seal) -> io::Result<()> {
     let text = seal.text();
     receiver.begin(&seal.frame(), &Entry { path: SEAL_PATH, size: text.length(), executable: false })?;
@@ -89,7 +89,7 @@ fn extract_seal(receiver: &mut dyn Receiver, seal: &Seal) -> io::Result<()> {
     receiver.end()
 }
 
-/// Shows a receiver what is written.
+/// A writer that passes everything to a receiver.
 struct Shown<'a>(&'a mut dyn Receiver);
 
 impl io::Write for Shown<'_> {
@@ -103,7 +103,7 @@ impl io::Write for Shown<'_> {
     }
 }
 
-/// The first thing that is not as it was sealed.
+/// The check for the first deviation from what was sealed.
 fn stopped(error: &ReadError) -> Check {
     let check = Check::fail(ARCHIVE, error.to_string());
     match error {

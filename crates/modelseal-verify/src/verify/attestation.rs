@@ -1,4 +1,4 @@
-//! Statements about a release that lie beside it. They can only add: none is ever needed to find that
+//! Attestations about a release, in files next to it. They can only add to the result: no check needs one to find that
 //! something is wrong.
 
 use std::fs;
@@ -16,16 +16,17 @@ use modelseal_format::manifest::{Attestation, Claim, Origin, Rung};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::read_bundle;
 
-/// What the names of statements end in.
+/// The end of every attestation's file name.
 const ENDING: &str = ".sigstore.json";
 
-/// More statements than this are not looked at.
+/// Maximum number of attestations next to the target that are examined.
 const MOST: usize = 64;
 
-/// No statement is longer than this, nor are all of them together than 64 MiB.
+/// Maximum length of an attestation in bytes. The attestations next to the target are therefore at most 64 MiB
+/// together.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads the statements beside the target and those that the caller named, and lets them add to the report.
+/// Reads the attestations next to the target and those that the caller named, and adds what they state to the report.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let named: Vec<PathBuf> = verification.options.attestations.iter().map(absolute).collect();
@@ -56,15 +57,15 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
     Ok(())
 }
 
-/// What a statement that counts adds.
+/// What an accepted attestation adds.
 enum Effect<'a> {
-    /// Who rebuilt the release, and how the origin reads then.
+    /// The signer that rebuilt the release, and the new text for the origin.
     Reproduced(Signer, String),
     Approved(Box<Accepted<'a>>),
     RolledBack(ApprovedRollback),
 }
 
-/// A statement that counts, and what it adds; or why it does not count.
+/// An accepted attestation and what it adds. The error says why it does not count.
 fn judge<'a>(
     verification: &Verification<'a>,
     seal: &Seal,
@@ -125,7 +126,7 @@ fn judge_reproduction<'a>(
     Ok((format!("rebuilt as {level} by {shown}"), Effect::Reproduced(super::signer(signer), origin)))
 }
 
-/// One signer is counted once, whatever keys it has.
+/// Each signer is counted once, even with several keys.
 fn judge_approval<'a>(
     verification: &Verification<'a>,
     signer: Accepted<'a>,
@@ -156,7 +157,7 @@ fn add<'a>(verification: &mut Verification<'a>, effect: Effect<'a>) {
 fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {
     let report = &mut verification.report;
     let is_first = report.origin.replace(Origin::Reproduced) != Some(Origin::Reproduced);
-    // Several may have rebuilt it: the first is named here, and each has a check of its own.
+    // Several signers may have rebuilt it. The first one is named here, and each has its own check.
     if is_first && let Some(check) = report.checks.iter_mut().find(|check| check.id == ORIGIN) {
         check.message = message.to_string();
     }
@@ -165,7 +166,7 @@ fn accept(verification: &mut Verification<'_>, signer: Signer, message: &str) {
     }
 }
 
-/// Files whose names begin with the target's and end like a statement's, in byte order.
+/// Files whose names begin with the target's name and end as an attestation's name does, in byte order.
 fn beside(target: &Target) -> Vec<PathBuf> {
     let Target::Path(path) = target else { return Vec::new() };
     let Ok(path) = std::path::absolute(path) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Whether an archive holds what its manifest says, whoever signed it: for those who are about to sign.
+//! Checks that an archive matches its manifest, regardless of who signed it. Used before signing.
 
 use std::path::Path;
 
@@ -10,10 +10,11 @@ use modelseal_format::digest::{Algorithms, FileDigests};
 use modelseal_format::manifest::Subject;
 use modelseal_format::release::{Discard, ModelSignature, Seal, read_contents};
 
-/// Reads an archive to its end and compares every file with all of its sealed digests.
+/// Reads an archive to its end and compares every file with all of its sealed digests. `Ok(Err(_))` says what is wrong
+/// with the archive.
 ///
 /// # Errors
-/// [`Error`]: it could not be read. `Ok(Err(_))`: what is wrong with it.
+/// [`Error`] if it could not be read.
 pub fn read_whole(path: &Path, context: &Context) -> Result<Result<Seal, String>, Error> {
     let source = match open(&Target::Path(path.to_path_buf()))? {
         Opened::Archive(source) => source,

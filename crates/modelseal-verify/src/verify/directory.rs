@@ -1,6 +1,6 @@
-//! Steps 3 and 4 for an unpacked directory: nothing missing, nothing extra, every file as it was sealed.
+//! Steps 3 and 4 for an unpacked directory: nothing is missing, nothing is extra, and every file is as it was sealed.
 //!
-//! The directory is verified as of this moment; whoever can write to it can change it afterwards.
+//! The result applies to this moment. Anyone with write access to the directory can change it afterwards.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use modelseal_format::display::name;
 use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError, total_size};
 
-/// Permission bits that no archive of ours sets: set-user-ID, set-group-ID, sticky.
+/// Permission bits that no archive of modelseal sets: set-user-ID, set-group-ID and sticky.
 const SPECIAL_BITS: u32 = 0o7000;
 
-/// Verifies what lies below `root`.
+/// Verifies everything below `root`.
 pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result<(), Error> {
     let (hash, context) = (verification.options.hash, &verification.options.context.clone());
     let mut seal = Ok(None);
-    // Its own files are read in another way.
+    // The seal and the model signature are read separately.
     let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, context, || {
         seal = read_seal(verification, root);
         match &seal {
@@ -71,15 +71,15 @@ fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<
     }
 }
 
-/// What is known before the rest of the files is read.
+/// The result of the comparison before the remaining files are read.
 struct Compared<'a> {
-    /// The sealed files that are there and were not read yet.
+    /// Sealed files that exist and have not been read yet.
     unread: Vec<&'a Subject>,
     findings: Vec<Check>,
 }
 
 impl<'a> Compared<'a> {
-    /// Compares names, and the files that were read. Both lists are in byte order.
+    /// Compares the names, and the files that were already read. Both lists are in byte order.
     fn new(walked: Walked, sealed: &'a [Subject], own: &dyn Fn(&str) -> bool) -> Self {
         let Walked { tree, files } = walked;
         let (mut unread, mut findings) = (Vec::with_capacity(sealed.len()), Vec::new());
@@ -89,7 +89,7 @@ impl<'a> Compared<'a> {
             while let Some(file) = rest.next_if(|file| file.name.as_str() < path) {
                 findings.push(missing(file));
             }
-            // Of a name that is not UTF-8 what is shown may look like another one's.
+            // The displayed form of a name that is not UTF-8 may look like another name.
             let is_file = entry.kind == EntryKind::File && entry.path().is_some();
             let read = read.next_if(|(other, _)| *other == index);
             match (rest.next_if(|file| is_file && file.name == path), read) {
@@ -109,7 +109,7 @@ fn compare(file: &Subject, read: &FileRead) -> Vec<Check> {
     findings.into_iter().flatten().collect()
 }
 
-/// A file that is compared with what was sealed.
+/// The comparison of a file with what was sealed.
 struct Comparing<'a> {
     file: &'a Subject,
     path: PathBuf,
@@ -164,14 +164,14 @@ fn missing(file: &Subject) -> Check {
     Check::fail(FILES, format!("{} is missing", name(&file.name))).path(&file.name).hint(HINT)
 }
 
-/// What lies in the place of `model.sig`; `None` if nothing does, or nothing that could be it.
+/// Reads the file at the path of `model.sig`. `None` if there is none, or nothing that could be a model signature.
 fn read_model_signature(root: &Path, seal: &Seal) -> Result<Option<ModelSignature>, Error> {
     let path = root.join(MODEL_SIGNATURE_PATH);
     let Ok((file, metadata)) = open_regular(&path, Symlinks::Refuse) else {
         return Ok(None);
     };
     let mut content = ModelSignatureReader::new(seal);
-    // One byte more than belongs there shows that it is another file; more is not read.
+    // Reading one byte more than expected is enough to show that it is another file.
     let most = content.expected() + 1;
     read_through(&mut file.take(most), most.min(metadata.len()), &mut [&mut content], &Context::default())
         .map_err(|source| Error::io(&path, source))?;

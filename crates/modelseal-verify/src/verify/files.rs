@@ -9,10 +9,11 @@ use modelseal_format::digest::{Algorithm, FileDigests};
 use modelseal_format::display::{count, name, number};
 use modelseal_format::manifest::Subject;
 
-/// What to do when a file is not the sealed one.
+/// What to do if a file differs from the sealed one.
 pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";
 
-/// Adds the summary and the findings, one a file. What is not among the `total` that were sealed is counted apart.
+/// Adds the summary and the findings, one per file. Entries that are not among the `total` sealed files are counted
+/// separately.
 pub(super) fn add(
     verification: &mut Verification<'_>,
     total: usize,
@@ -40,7 +41,7 @@ pub(super) fn add(
     verification.report.checks.extend(findings);
 }
 
-/// The difference between a sealed file and what was read; `None` if there is none.
+/// The difference between a sealed file and what was read. `None` if there is none.
 pub(super) fn compare(file: &Subject, found: &FileDigests) -> Option<Check> {
     let pairs = [
         (Algorithm::Sha256, found.sha256, Some(file.digest.sha256)),

@@ -1,11 +1,11 @@
-//! Step 6: what the release was made from, as far as it was sealed.
+//! Step 6: what the release was made from, as far as that was sealed.
 
 use crate::report::id::{BASE, CODE, DATA, ENVIRONMENT, NO_DATA, ORIGIN, PARAMS, RECIPE};
 use crate::report::{Check, CheckKind};
 use modelseal_format::display::{count, name, number, short};
 use modelseal_format::manifest::{Code, Manifest, Missing, Model, ResourceDescriptor, Value};
 
-/// Names every input.
+/// One check for every input.
 pub(super) fn checks(manifest: &Manifest) -> Vec<Check> {
     let missing = &manifest.internal().missing;
     let nothing = missing.len() == Missing::ALL.len();
@@ -60,7 +60,7 @@ fn check_code(code: &Code<'_>) -> Check {
     }
 }
 
-/// An input in a few words.
+/// A short description of an input.
 fn described(input: &ResourceDescriptor) -> String {
     let mut parts = Vec::new();
     let bytes = |bytes: u64| format!("{} bytes", number(bytes));

@@ -1,5 +1,5 @@
-//! Any model with a signature of its own (OpenSSF Model Signing), also one that modelseal never built: its
-//! files are the signed ones, and nothing else is known about it.
+//! Verifies any model with an OpenSSF Model Signing signature, including models that modelseal did not build. It shows
+//! that the files are the signed ones, and nothing else about the model.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -14,32 +14,32 @@ use modelseal_format::digest::{self, Symlinks, open_regular};
 use modelseal_format::display::{count, name};
 use modelseal_format::sign::read_foreign;
 
-/// No model signature is longer.
+/// Maximum length of a model signature in bytes.
 const LONGEST: u64 = 128 << 20;
 
-/// How many names a line shows.
+/// Maximum number of names in a line.
 const SHOWN: usize = 5;
 
-/// A model, and what signed it.
+/// A model and its signature.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// A directory, or one file.
+    /// A directory or one file.
     pub path: PathBuf,
     pub signature: PathBuf,
-    /// Relative to the model: left out with all that lies in them, beside what the signature leaves out.
+    /// Paths relative to the model. They are left out with everything in them, in addition to what the signature leaves
+    /// out.
     pub ignored: BTreeSet<String>,
-    /// Files that nobody signed may lie there.
+    /// Whether files that were not signed are allowed.
     pub ignore_unsigned: bool,
 }
 
-/// Verifies a model by its signature. Of the options those count that a signature can answer: signers, policy,
-/// time.
+/// Verifies a model by its signature. It uses only the options that apply to a signature: signers, policy and time.
 ///
 /// # Errors
-/// [`Error`]: it could not be looked at. Whatever is wrong with what was looked at is in the report.
+/// [`Error`] if the model could not be examined. Every problem with its content is in the report.
 pub fn verify_model(model: &Model, options: &Options<'_>) -> Result<Report, Error> {
     let target = Target::Path(model.path.clone());
-    // The model itself may be named by a link; what lies in it may not be one.
+    // The path of the model may be a link. Its content may not contain links.
     let path = model.path.canonicalize().map_err(|source| Error::io(&model.path, source))?;
     let model = Model { path, ..model.clone() };
     let content = read(&model.signature)?;
@@ -71,8 +71,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(content)
 }
 
-/// Steps 1 and 2: it is a signature by somebody who is trusted, and what it says means something. What nobody
-/// who is trusted signed is not looked at.
+/// Steps 1 and 2: a trusted signer signed it, and the signed content is valid. Content without a trusted signature is
+/// not examined.
 fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Option<ModelStatement> {
     let bundle = match read_foreign(content) {
         Ok(bundle) => bundle,
@@ -83,7 +83,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
         }
     };
     verification.accepted = signature::check_by(verification, &bundle, &|key| oms::verify(&bundle, key));
-    // What a signature says stands first in a report, and is read last.
+    // The check of the signed content comes first in the report, although the content is read last.
     let Some(accepted) = &verification.accepted else {
         let skipped = Check::skip(SEAL, "what it says was not read: nobody who is trusted signed it");
         verification.report.checks.insert(0, skipped);
@@ -124,7 +124,7 @@ fn describe(statement: &ModelStatement) -> String {
     format!("model signature{model} over {files}{pieces}, {}{order}", statement.hash.name())
 }
 
-/// Step 4: the files are the signed ones.
+/// Step 4: the files are the ones that were signed.
 fn check_files(
     verification: &mut Verification<'_>,
     model: &Model,
@@ -135,7 +135,7 @@ fn check_files(
         let below = format!("{path}/");
         signed.iter().any(|file| *file == path || file.starts_with(&below))
     };
-    // What the reference tool leaves out without saying so; release 0.2 did not.
+    // The reference tool leaves these paths out without recording it. Release 0.2 did not leave them out.
     let git = GIT_PATHS.into_iter().filter(|path| !is_listed(path)).map(str::to_string);
     let own = relative(&model.path, &model.signature).filter(|path| !is_listed(path));
     let ignored = model.ignored.iter().cloned().chain(git).chain(own.clone()).collect();
@@ -154,7 +154,7 @@ fn check_files(
     note(verification, "and is left out", &left_out);
     note(verification, "and is empty, which a signature over pieces does not cover", &compared.empty);
     let findings = findings(&compared);
-    // Those that are there and were not signed are counted, too.
+    // Files that exist but were not signed are included in the count.
     let total = compared.differences.len() + usize::try_from(compared.same).unwrap_or(usize::MAX);
     files::add(verification, total, findings, |_| true);
     Ok(())
@@ -191,14 +191,14 @@ fn findings(compared: &Compared) -> Vec<Check> {
     findings.collect()
 }
 
-/// A path below the model, relative to it; `None`: it lies elsewhere.
+/// The path relative to the model. `None` if it is not inside the model.
 fn relative(model: &Path, path: &Path) -> Option<String> {
     let (model, path) = (model.canonicalize().ok()?, path.canonicalize().ok()?);
     let relative = path.strip_prefix(model).ok()?.to_str()?.to_string();
     (!relative.is_empty()).then_some(relative)
 }
 
-/// Step 7: what a policy demands beyond the signature, no model signature can show.
+/// Step 7: checks the name of the model, and fails every demand of the policy that a model signature cannot meet.
 fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement) {
     verification
         .add(Check::skip(LINEAGE, "none: a model signature names files, and nothing that they are made of"));
@@ -233,7 +233,7 @@ fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
     }
 }
 
-/// What a policy demands that only a manifest can show, and the ids of its checks.
+/// The demands that only a manifest can meet, with the ids of their checks.
 fn needs(policy: &Policy) -> Vec<(CheckId, String)> {
     let mut needs = policy.needs();
     if policy.previous == Some(Previous::Required) {

@@ -1,4 +1,4 @@
-//! Step 5: `model.sig` is there or not, as the manifest says, and says the same as the manifest.
+//! Step 5: `model.sig` is present if and only if the manifest says so, and agrees with the manifest.
 
 use super::Verification;
 use crate::report::Check;
@@ -7,7 +7,7 @@ use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, sealed_release};
 use modelseal_format::release::{ModelSignature, Seal};
 use modelseal_format::sign::{Material, read_bundle};
 
-/// Its content is a pure function of the manifest, so it is written again and compared.
+/// The content depends only on the manifest, so it is generated again and compared.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, found: Option<&ModelSignature>) {
     let check = match (seal.manifest.internal().model_signature, found) {
         (false, None) => Check::pass(MODEL_SIGNATURE, "none, as sealed"),
@@ -38,7 +38,7 @@ fn verify(verification: &Verification<'_>, seal: &Seal, payload: u64, signature:
     }
 }
 
-/// Why it is not the one that belongs there.
+/// Says why this is not the expected model signature.
 fn explain(seal: &Seal, text: &[u8]) -> Check {
     let bundle = match read_bundle(text) {
         Ok(bundle) => bundle,

@@ -1,11 +1,12 @@
-//! Step 7: what the deployer's policy demands, judged on the sealed evidence.
+//! Step 7: what the deployer's policy demands of the sealed evidence.
 
 use super::{Error, Verification, previous, rollback, signatures};
 use crate::policy::merge;
 use crate::rule::{Evidence, Previous};
 use modelseal_format::release::Seal;
 
-/// Judges the release by the policy, if there is one: first all questions, then the waivers, then the warnings.
+/// Judges the release by the policy, if there is one. It answers all questions first, then applies the waivers, then
+/// the setting for warnings.
 pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<(), Error> {
     let Some(policy) = verification.options.policy else {
         verification.not_reached("policy (none given)");
@@ -23,7 +24,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
         origin: verification.report.origin.unwrap_or(seal.manifest.internal().origin),
         now,
     };
-    // What the policy says about an input replaces its mere description.
+    // The result of the policy for an input replaces the plain description of the input.
     merge(&mut verification.report.checks, policy.judge(&evidence));
     policy.settle(&mut verification.report.checks, now);
     Ok(())

@@ -1,4 +1,4 @@
-//! The release that is deployed now, to compare with: accepted by the same keys, and whole.
+//! The currently deployed release, to compare with. The same signers must have signed it, and it must be complete.
 
 use std::io::Read;
 
@@ -11,10 +11,10 @@ use modelseal_format::digest::{Symlinks, open_regular};
 use modelseal_format::manifest::LONGEST_SEAL;
 use modelseal_format::release::{Discard, Seal, SealError};
 
-/// The steps that a previous release has to pass; a bare seal has only the first two.
+/// The checks that a previous release must pass. A bare seal has only the first two.
 const STEPS: [CheckKind; 5] = [SEAL, SIGNATURE, ARCHIVE, FILES, MODEL_SIGNATURE];
 
-/// The previous release, if there is one that is accepted.
+/// The previous release, if one was named and is accepted.
 pub(super) fn check(
     verification: &mut Verification<'_>,
     policy: &Policy,
@@ -51,9 +51,9 @@ pub(super) fn check(
     Ok(Some(previous))
 }
 
-/// The seal, read once and accepted; or why it is not.
+/// The accepted seal, which is read once. The inner error says why it is not accepted.
 fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>, Error> {
-    // A signer whose time has ended since then signed it well.
+    // A signature still counts if the rights of its signer have ended since then.
     let then =
         |signer: &TrustedSigner| TrustedSigner { rights: signer.rights.without_end(), ..signer.clone() };
     let signers: Vec<TrustedSigner> = options.signers.iter().map(then).collect();
@@ -82,7 +82,7 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
     })
 }
 
-/// A seal that stands alone; `None`: it is something else.
+/// Reads a bare seal file. `None` if the target is something else.
 fn bare_seal(target: &Target) -> Result<Option<Result<Seal, SealError>>, Error> {
     let Target::Path(path) = target else { return Ok(None) };
     let io = |source| Error::io(path, source);

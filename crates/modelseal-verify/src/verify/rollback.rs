@@ -1,4 +1,4 @@
-//! An older release in the place of a newer one: refused, unless somebody who may say so says that it is meant.
+//! Refuses an older release after a newer one, unless an authorised rollback names this release.
 
 use super::Verification;
 use crate::policy::Policy;
@@ -8,15 +8,15 @@ use modelseal_format::display::{Escaped, short};
 use modelseal_format::manifest::{Model, Rollback};
 use modelseal_format::release::Seal;
 
-/// Somebody who may say so says that going back is meant, and the time for it is not over.
+/// A rollback that an authorised signer approved and that has not expired.
 #[derive(Debug)]
 pub(super) struct ApprovedRollback {
     pub(super) rollback: Rollback,
-    /// Who says so.
+    /// The signer that approved it.
     pub(super) signer: String,
 }
 
-/// Compares the numbers and versions of two releases of one model, and a number with what the policy demands.
+/// Compares the numbers and versions of two releases of one model, and the number with the minimum of the policy.
 pub(super) fn check(
     verification: &mut Verification<'_>,
     policy: &Policy,
@@ -89,7 +89,7 @@ fn compare(least: Option<u64>, model: &Model, before: Option<&Model>) -> Option<
     }
 }
 
-/// An older release may be meant.
+/// Lets an older release pass if a rollback to it was approved.
 fn excuse(order: Order, verification: &Verification<'_>) -> Check {
     let message = match order {
         Order::Check(check) => return check,

@@ -1,4 +1,4 @@
-//! Step 1: the seal is there, once, well-formed and of a format that this version knows.
+//! Step 1: there is exactly one seal, it is well-formed, and this version knows its format.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +13,13 @@ use modelseal_format::digest::{self, Symlinks, open_regular};
 use modelseal_format::manifest::{LONGEST_SEAL, SEAL_PATH};
 use modelseal_format::release::{Seal, SealError};
 
-/// A target that could be opened.
+/// An opened target.
 pub(super) enum Opened {
     Archive(Box<dyn Read + Send>),
     Directory(PathBuf),
 }
 
-/// Opens a target without waiting for anything but standard input.
+/// Opens a target. It never blocks, except on standard input.
 pub(super) fn open(target: &Target) -> Result<Opened, Error> {
     let path = match target {
         Target::StandardInput => return Ok(Opened::Archive(Box::new(io::stdin()))),
@@ -41,7 +41,7 @@ fn open_file(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Reads the seal file of a directory. `Ok(Err(_))`: what is wrong with it.
+/// Reads the seal file of a directory. `Ok(Err(_))` says what is wrong with it.
 pub(super) fn read_file(root: &Path) -> Result<Result<Seal, SealError>, Error> {
     let path = root.join(SEAL_PATH);
     let absent = |reason| Ok(Err(SealError::Absent(reason)));
@@ -63,7 +63,7 @@ pub(super) fn read_file(root: &Path) -> Result<Result<Seal, SealError>, Error> {
     Seal::read(&mut file.take(LONGEST_SEAL)).map_err(|source| Error::io(&path, source))
 }
 
-/// Adds what was read of the seal to the report.
+/// Adds the result of reading the seal to the report.
 pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, SealError>) -> Option<Seal> {
     let seal = match read {
         Ok(seal) => seal,
@@ -94,19 +94,19 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
     Some(seal)
 }
 
-/// A seal read for showing it: nothing about it is verified.
+/// A seal that was read for display. Nothing about it is verified.
 pub enum Sealed {
     Read {
         seal: Box<Seal>,
     },
-    /// Why there is none to show.
+    /// Why there is no seal to show.
     Unreadable(String),
 }
 
-/// Reads the seal of an archive, of a directory, or a bare seal file.
+/// Reads the seal of an archive or a directory, or a bare seal file.
 ///
 /// # Errors
-/// [`Error`]: the target could not be opened or read.
+/// [`Error`] if the target could not be opened or read.
 pub fn read_sealed(target: &Target, context: &Context) -> Result<Sealed, Error> {
     let read = match open(target)? {
         Opened::Directory(root) => read_file(&root)?,
@@ -128,7 +128,7 @@ fn read_from_archive(
     match (read, target) {
         (Ok((_, read)), _) => Ok(read),
         (Err(ReadError::Io(source)), _) => Err(Error::io(target.path(), source)),
-        // Perhaps a bare seal, as it lies in a directory.
+        // It may be a bare seal, such as the seal file of a directory.
         (Err(ReadError::NotAnArchive), Target::Path(path)) => {
             let mut file = open_file(path)?.take(LONGEST_SEAL);
             match Seal::read(&mut file).map_err(|source| Error::io(path, source))? {

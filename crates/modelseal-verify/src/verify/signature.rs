@@ -1,4 +1,4 @@
-//! Step 2: somebody whom the caller named signed it.
+//! Step 2: a signer that the caller named signed it.
 
 use super::Verification;
 use crate::report::Check;
@@ -7,12 +7,12 @@ use crate::trust::{self, Accepted, Role};
 use modelseal_format::release::Seal;
 use modelseal_format::sign::Bundle;
 
-/// What signs a seal: [`Seal::verify`].
+/// Checks the signature of a seal with [`Seal::verify`].
 pub(super) fn check<'a>(verification: &mut Verification<'a>, seal: &Seal) -> Option<Accepted<'a>> {
     check_by(verification, &seal.bundle, &|key| seal.verify(key))
 }
 
-/// Tries everybody who is trusted; what the bundle says about its signer is only compared.
+/// Tries every trusted signer. What the bundle says about its signer is only compared.
 pub(super) fn check_by<'a>(
     verification: &mut Verification<'a>,
     bundle: &Bundle,

@@ -1,5 +1,5 @@
-//! How many have signed: the builder and those who approve, each counted once, whatever keys and names they
-//! have.
+//! Counts the signers of a release: the builder and those who approve it. Each is counted once, even with several keys
+//! or names.
 
 use super::Verification;
 use crate::policy::Policy;

@@ -1,4 +1,4 @@
-//! Verifying while extracting: what is on the disk afterwards is what was verified.
+//! Verifies while extracting, so that the files on disk are the ones that were verified.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,10 +12,10 @@ use modelseal_format::archive::{Entry, Flushing, Frame};
 use modelseal_format::digest::Consumer;
 use modelseal_format::release::Receiver;
 
-/// Extracts an archive to `destination`, which must not exist, or be an empty directory.
+/// Extracts an archive to `destination`, which must not exist or must be an empty directory.
 ///
-/// Everything goes to a temporary directory beside it, which is renamed only if the report passes: after
-/// any other verdict, and after an error, there is nothing.
+/// The files go to a temporary directory next to it, which is renamed only if the report passes. After any other
+/// verdict, and after an error, nothing is left.
 ///
 /// # Errors
 /// [`Error`].
@@ -30,11 +30,11 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
     }
 }
 
-/// Verifies a target, so that its files are in a directory afterwards: those of a directory where they are, those of
-/// an archive in `place`, which must not exist. An archive that fails leaves nothing there.
+/// Verifies a target and makes its files available in a directory. The files of a directory stay where they are. Those
+/// of an archive go to `place`, which must not exist. An archive that fails leaves nothing there.
 ///
 /// # Errors
-/// As [`verify`](super::verify()) and [`unpack`].
+/// As for [`verify`](super::verify()) and [`unpack`].
 pub fn materialize(target: &Target, place: &Path, options: &Options<'_>) -> Result<Verified, Error> {
     let verification = Verification::new(target, options)?;
     match seal::open(target)? {
@@ -88,7 +88,7 @@ fn extract(
     };
     let result = archive::verify(&mut verification, source, &mut extractor);
     if let Some((path, source)) = extractor.failed {
-        // The path on the disk is a temporary one: name the file of the archive instead.
+        // The file's real path is a temporary one, so the error names the final path instead.
         return Err(Error::Write { path: destination.join(path), source });
     }
     result?;
@@ -102,7 +102,7 @@ fn extract(
             make_durable(&root).map_err(written)?;
         }
         verification.options.context.check().map_err(|_| Error::Interrupted)?;
-        // An empty directory is replaced; anything that appeared meanwhile is not.
+        // This replaces an empty directory, but nothing else that has appeared since the check.
         fs::rename(&root, destination).map_err(written)?;
         if purpose == Purpose::Deploy {
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(written)?;
@@ -125,13 +125,13 @@ fn check_destination(destination: &Path) -> Result<(), Error> {
     }
 }
 
-/// Everything below a directory reaches the disk: one call where the system has one for a whole file system.
+/// Flushes everything below a directory to disk, with one call for the whole file system.
 #[cfg(target_os = "linux")]
 fn make_durable(root: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
-/// Everything below a directory reaches the disk, file by file.
+/// Flushes everything below a directory to disk, file by file.
 #[cfg(not(target_os = "linux"))]
 fn make_durable(root: &Path) -> io::Result<()> {
     for entry in walkdir::WalkDir::new(root) {
@@ -140,16 +140,16 @@ fn make_durable(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes files below a directory that nobody else knows. Their names have been validated with the
-/// manifest, so none leads out of it.
+/// Writes files below a new private directory. Their names were validated with the manifest, so none of them leads out
+/// of it.
 struct Extractor {
     root: PathBuf,
-    /// The last directory that was made.
+    /// The last directory that was created.
     made: PathBuf,
     open: Option<(String, Flushing)>,
     /// The modification time of every file.
     time: SystemTime,
-    /// The first error, with the file of the archive: the reader only learns that there was one.
+    /// The first error, with the path of the file in the archive. The reader learns only that there was an error.
     failed: Option<(String, io::Error)>,
 }
 
@@ -164,7 +164,8 @@ impl Extractor {
 }
 
 impl Extractor {
-    /// Files come in the order of their paths, so most lie in the directory of the one before.
+    /// Creates the directory of a file. Files arrive in the order of their paths, so most are in the same directory as
+    /// the one before.
     fn make_parent(&mut self, location: &Path) -> io::Result<()> {
         match location.parent() {
             Some(parent) if parent != self.made => {
@@ -181,7 +182,7 @@ impl Receiver for Extractor {
     fn begin(&mut self, frame: &Frame, entry: &Entry<'_>) -> io::Result<()> {
         let path = entry.path;
         let location = self.root.join(path);
-        // The umask of whoever unpacks applies, as it does for git.
+        // The umask of the user who unpacks applies, as with git.
         let mode = if entry.executable { 0o777 } else { 0o666 };
         let opened = self
             .make_parent(&location)

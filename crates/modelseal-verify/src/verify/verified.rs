@@ -7,14 +7,14 @@ use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{Manifest, Origin};
 use modelseal_format::release::Seal;
 
-/// What a verification found. It hands out the release only if the report does not refuse it.
+/// The result of a verification. It provides the release only if the report does not refuse it.
 #[must_use]
 #[derive(Debug)]
 pub struct Verified {
     report: Report,
-    /// The seal, if its signature was accepted and everything behind it was read.
+    /// The seal, if its signature was accepted and everything after it was read.
     seal: Option<Box<Seal>>,
-    /// Where the verified files are on disk.
+    /// The directory of the verified files on disk.
     directory: Option<PathBuf>,
 }
 
@@ -55,7 +55,7 @@ impl Verified {
     }
 }
 
-/// A release that was verified. Only [`Verified`] makes one.
+/// A verified release. Only [`Verified`] creates one.
 #[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {
     seal: &'a Seal,
@@ -82,7 +82,7 @@ impl<'a> Release<'a> {
         self.origin
     }
 
-    /// Where the verified files are on disk; `None` if an archive was only read.
+    /// The directory of the verified files on disk. `None` if an archive was only read.
     pub fn directory(&self) -> Option<&'a Path> {
         self.directory
     }

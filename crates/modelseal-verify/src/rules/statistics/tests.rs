@@ -1,6 +1,6 @@
 use super::*;
 
-/// A small generator with a known sequence (SplitMix64), so that no run is by chance.
+/// A small generator with a known sequence (SplitMix64), so that every run is the same.
 struct Random(u64);
 
 impl Random {
@@ -12,7 +12,7 @@ impl Random {
         ((word ^ (word >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// So many rows of classes with these weights.
+    /// Draws this number of rows from classes with these weights.
     fn sample(&mut self, weights: &[f64], rows: usize) -> Counts {
         let mut total = 0.0;
         let ends: Vec<f64> = weights
@@ -70,7 +70,7 @@ fn samples_of_one_distribution_raise_no_alarm() {
         let uneven: Vec<f64> = (0..classes).map(|class| 0.7f64.powi(class as i32 % 30)).collect();
         for weights in [even, uneven] {
             for rows in [100, 200, 1000, 10_000] {
-                // Few pairs where rows are many: the time of a test is worth something, too.
+                // Fewer pairs if there are many rows, to limit the time of the test.
                 let pairs = 1_000_000 / rows;
                 let alarms = (0..pairs)
                     .filter(|_| {
@@ -79,7 +79,7 @@ fn samples_of_one_distribution_raise_no_alarm() {
                         is_alarm(&compare_counts(&before, &after, 0.1))
                     })
                     .count();
-                // One in a thousand, and what chance allows beyond that.
+                // One in a thousand, plus an allowance for chance.
                 let allowed = pairs / 1000 + 3;
                 assert!(alarms <= allowed, "{classes} classes, {rows} rows: {alarms} of {pairs}");
             }
@@ -102,7 +102,7 @@ fn too_few_rows_are_named_with_how_many_are_needed() {
     let few = compare_counts(&counts(&[("a", 10), ("b", 12)]), &counts(&[("a", 14), ("b", 8)]), 0.1);
     let Comparison::TooFew { needed } = few else { panic!("{few:?}") };
     assert!((350..400).contains(&needed), "{needed}");
-    // With as many, it is judged.
+    // With that number of rows, it is judged.
     let enough = compare_counts(
         &counts(&[("a", needed), ("b", needed)]),
         &counts(&[("a", needed), ("b", needed)]),
@@ -133,7 +133,7 @@ fn rare_classes_are_counted_as_one() {
     assert!(matches!(judged, Comparison::Pass { distance } if distance < 0.01), "{judged:?}");
 }
 
-/// Every one of them is rare, and yet they have rows enough to be told apart.
+/// Every one of the classes is rare, but they have enough rows to be told apart.
 #[test]
 fn a_shift_among_very_many_classes_is_seen() {
     let weights = |shift: usize| -> Vec<f64> {

@@ -1,7 +1,7 @@
-//! Project Wycheproof: signatures that careless verifiers accept, and some that they should.
+//! Project Wycheproof: signatures that careless verifiers accept, and some that verifiers should accept.
 //!
-//! What is accepted: every signature that the vectors call valid, and nothing else. The one kind that they call
-//! merely acceptable, an RSA signature that leaves out a NULL, is refused like those that they call invalid.
+//! Every signature that the vectors call valid is accepted, and nothing else. The vectors call one kind merely
+//! acceptable: an RSA signature without a NULL. It is refused like the invalid ones.
 
 use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
@@ -48,7 +48,7 @@ fn ecdsa_signatures() {
                 let accepted =
                     verify(Scheme::Ecdsa(curve, hash), &group.key.key, &test.msg, test.sig.as_ref());
                 score.count(test.result, accepted, &format!("{name:?} {}: {}", test.tc_id, test.comment));
-                // The verifier of seals is another one than that of certificates; they have to agree.
+                // Seals and certificates have different verifiers, which must agree.
                 if hash == Hash::Sha256 {
                     let by_own = own.verify_sha256(&test.msg, test.sig.as_ref()).is_ok();
                     assert_eq!(by_own, accepted, "{name:?} {}: {}", test.tc_id, test.comment);
