@@ -1,7 +1,7 @@
-//! From a recipe to a signed archive.
+//! Builds a release: from a recipe to a signed archive.
 //!
-//! The command of the recipe has ended before the key is opened, the statement is complete before the key is
-//! used, and the archive appears under its name only when all of it is on the disk.
+//! The recipe's command has ended before the key is opened. The manifest is complete before the key is used. The
+//! archive appears under its name only after all of it is on the disk.
 
 mod backup;
 mod behaviour;
@@ -40,53 +40,54 @@ pub use command::Setting;
 pub use detached_signing::{SealedBy, Stated, seal, state};
 pub use reach::{CommandPlace, ReachError, check_private, reach};
 
-/// Opens the key, when nothing of the recipe's command is left.
+/// Opens the signing key. Called only when nothing of the recipe's command is left running.
 pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;
 
-/// How the artifact comes to be.
+/// How the artifact is produced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Making {
-    /// The command of the recipe makes it in the work tree; without one it is adopted.
+    /// Run the recipe's command in the work tree. Without a command, adopt the artifact.
     #[default]
     Run,
-    /// The command of the recipe makes it in a fresh clone of the commit.
+    /// Run the recipe's command in a fresh clone of the commit.
     Clean,
-    /// It is there.
+    /// Adopt the artifact that already exists.
     Adopt,
 }
 
-/// How to build.
+/// Options of a build.
 pub struct Options<'a> {
-    /// The archive; by default `dist/NAME-VERSION.tar` beside the recipe.
+    /// The path of the archive; by default `dist/NAME-VERSION.tar` in the recipe's directory.
     pub output: Option<PathBuf>,
-    /// Where data sources lie on this machine, by name.
+    /// Paths of data sources on this machine, by name.
     pub data: BTreeMap<String, PathBuf>,
     pub allow_dirty: bool,
-    /// Instead of what the recipe says.
+    /// Overrides the compression that the recipe names.
     pub compression: Option<Compression>,
-    /// Replace an archive that holds something else.
+    /// Replace an existing archive whose content differs.
     pub force: bool,
-    /// Compute the SHA-256 of the uncompressed archive, which takes another read of it.
+    /// Compute the SHA-256 of the uncompressed archive, which needs another read of it.
     pub tar_digest: bool,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<u64>,
-    /// Knows files of data from earlier builds, so that they are not read again; `None`: every one is read.
+    /// Remembers digests of data files from earlier builds, so that these files are not read again. With `None`, every
+    /// file is read.
     pub cache: Option<&'a Cache>,
-    /// Its time is what the age of data is judged against; it is not sealed.
+    /// The age of data is measured against its time, which is not sealed.
     pub context: Context,
     pub making: Making,
-    /// Files that the caller writes beside the archive: they do not make the work tree dirty.
+    /// Files that the caller writes next to the archive. They do not make the work tree dirty.
     pub writes: Vec<PathBuf>,
-    /// What was decided before the first command: which keys are out of sight, where commands may write.
+    /// The decisions made before the first command runs: which keys are hidden, and where commands may write.
     pub confinement: &'a Confinement,
-    /// Where the directories of `[run] caches` are kept between builds; `None`: they are not.
+    /// Where the directories of `[run] caches` are kept between builds. With `None`, they are not kept.
     pub caches: Option<PathBuf>,
-    /// Is told what the command prints.
+    /// Receives what the command prints.
     pub listener: &'a dyn Listener,
 }
 
 impl Options<'_> {
-    /// How the archive is compressed and where it will be, by the caller's word or the recipe's.
+    /// The compression and the path of the archive: from the options, or else from the recipe.
     fn target(&self, recipe: &Recipe) -> (Compression, PathBuf) {
         let compression = self.compression.unwrap_or(recipe.tables.archive.compression);
         let output = self.output.clone().unwrap_or_else(|| recipe.default_output(compression));
@@ -94,18 +95,18 @@ impl Options<'_> {
     }
 }
 
-/// What a build made.
+/// The result of a build.
 #[derive(Debug)]
 pub struct Built {
     pub archive: PathBuf,
     pub outcome: Outcome,
     pub release: Digest,
-    /// SHA-256 of the uncompressed archive, if it was asked for.
+    /// SHA-256 of the uncompressed archive, if it was requested.
     pub tar_digest: Option<Digest>,
     pub model: Model,
     pub origin: Origin,
     pub files: u64,
-    /// Of the model files together.
+    /// Total size of the model files, in bytes.
     pub bytes: u64,
     pub missing: Vec<Missing>,
     pub excluded: Vec<String>,
@@ -115,13 +116,13 @@ pub struct Built {
     pub model_signature: bool,
     /// How long the command ran.
     pub command_seconds: Option<f64>,
-    /// Files that the command left beside the artifact, and that git neither holds nor ignores.
+    /// Files that the command left in addition to the artifact, and that git neither tracks nor ignores.
     pub left: Vec<String>,
-    /// The probes that the artifact was asked, and how many inputs each has.
+    /// The probes that the artifact answered, and how many inputs each has.
     pub probes: Vec<(String, u64)>,
 }
 
-/// Why nothing was built.
+/// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -139,17 +140,17 @@ pub enum Error {
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkout(#[from] checkout::Error),
-    /// Its output is kept, if there is any.
+    /// The command's output is saved, if there is any.
     #[error(transparent)]
     Run(WithSavedOutput<run::Error>),
     #[error("the command did not make the artifact {}", modelseal_format::display::path(.0))]
     NotProduced(PathBuf),
     #[error("the artifact cannot be moved aside to {}", modelseal_format::display::path(path))]
     Aside { path: PathBuf, source: io::Error },
-    /// The command has made something, and it cannot be sealed.
+    /// The command made an artifact that cannot be sealed.
     #[error(transparent)]
     Rejected(WithSavedOutput<Box<Error>>),
-    /// The command did not do well, and has put something into the way of the old artifact.
+    /// The command failed and blocked restoring the old artifact.
     #[error("{reason}")]
     NotPutBack { reason: Box<Error>, old: PathBuf },
     #[error("{} leads out of the project by a link: nothing is written there", modelseal_format::display::path(.0))]
@@ -176,7 +177,7 @@ pub enum Error {
     )]
     Planted {
         repository: PathBuf,
-        /// The name that it, or the `HEAD` of a bare one, has got now.
+        /// The new name of the repository, or of the `HEAD` of a bare one.
         aside: Option<PathBuf>,
     },
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
@@ -201,14 +202,14 @@ pub enum Error {
     Seal(u64),
 }
 
-/// Builds, signs and writes.
+/// Builds a release: produces the artifact, signs the manifest and writes the archive.
 ///
 /// # Errors
-/// [`Error`]; then there is nothing new under the archive's name, and the artifact is what it was.
+/// [`Error`]. Then nothing new exists under the archive's name, and the artifact is as it was.
 pub fn build(recipe: &Recipe, open_key: OpenKey<'_>, options: &Options<'_>) -> Result<Built, Error> {
     let (compression, output) = options.target(recipe);
     let mut plan = plan::plan(recipe, options, &output)?;
-    // Nothing may have taken the place of the key.
+    // The key must not have been replaced.
     options.confinement.check().map_err(Error::run)?;
     let key = open_key()?;
     plan.internal.model_signature = key.public_key().is_elliptic_curve();
@@ -250,7 +251,7 @@ fn asked(byproduct: &Byproduct) -> (String, u64) {
     (byproduct.probe().to_string(), byproduct.annotations.inputs())
 }
 
-/// An error, and where something is kept that may explain it or that took long to make.
+/// An error, and the path of saved output that may explain it or that took long to make.
 #[derive(Debug)]
 pub struct WithSavedOutput<E> {
     pub reason: E,
@@ -294,12 +295,13 @@ impl Error {
         Error::Run(WithSavedOutput { reason, kept: None })
     }
 
-    /// Whether the input was looked at and refused (exit 1), rather than the build not possible (exit 2).
+    /// Whether the input was examined and refused (exit status 1), rather than the build not being possible (exit
+    /// status 2).
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Input(error) => error.is_refusal(),
             Error::Run(kept) => kept.reason.is_refusal(),
-            // What a command made of an input, or of the artifact, was looked at.
+            // The result of the command was examined: its changes to an input, or the artifact that it made.
             Error::Rejected(kept) => matches!(*kept.reason, Error::Input(_)) || kept.reason.is_refusal(),
             Error::NotPutBack { reason, .. } => reason.is_refusal(),
             Error::Checkout(checkout::Error::Input(error)) => error.is_refusal(),
@@ -319,7 +321,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Input(error) => error.hint(),

@@ -1,10 +1,10 @@
-//! Digests that earlier builds computed, so that a file nobody has touched since need not be read again.
+//! Remembers digests from earlier builds, so that an unchanged file need not be read again.
 //!
-//! A digest is believed if a message authentication code shows that this user wrote it down since the machine
-//! was started, for the very file that is there: the same inode, size and times to the nanosecond, under the
-//! same path. Whatever else a cache holds costs a read, and never the truth. docs/decisions/0025.
+//! A digest is trusted if a message authentication code shows that this user recorded it since the machine was started,
+//! for exactly this file: the same inode, the same size, the same times to the nanosecond, and the same path. Anything
+//! else in a cache costs a read, but never makes a digest wrong. See docs/decisions/0025.
 //!
-//! This room knows nothing of recipes, manifests or signatures, and not where a user's directories are.
+//! This module does not know about recipes, manifests or signatures, nor where a user's directories are.
 
 mod mtime_trust;
 mod records;
@@ -20,10 +20,10 @@ use std::time::{Duration, SystemTime};
 use modelseal_format::digest::{Digest, Stamp, Symlinks, open_regular};
 use records::{Key, Record, Records};
 
-/// What was not used for so long is removed.
+/// Cache files that were not used for this long are removed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// So often it is noted that something is in use.
+/// How often the use of a cache file is recorded.
 const NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The digests that a user's builds remember.
@@ -35,7 +35,7 @@ pub struct Cache {
     failure: OnceLock<io::Error>,
 }
 
-/// What is remembered of one data set: a directory of files, or a file.
+/// The remembered digests of one data set: a directory of files, or a single file.
 pub struct DataSet<'a> {
     cache: &'a Cache,
     root: PathBuf,
@@ -46,19 +46,20 @@ pub struct DataSet<'a> {
     used: Vec<AtomicBool>,
     /// Whether a file was not found that could be remembered.
     is_worth_reading: AtomicBool,
-    /// Whether what is written through a memory mapping from now on is noticed.
+    /// Whether later writes through a memory mapping are noticed.
     is_written_back: bool,
     /// Records of files that were read.
     new: Mutex<Vec<Record>>,
 }
 
 impl Cache {
-    /// Opens the cache in `directory`, whose entries are only as good as the secret in `key_file` is; makes
-    /// what is not there. `now` is when the build began.
+    /// Opens the cache in `directory`, and creates what does not exist. `now` is when the build began.
+    ///
+    /// The entries are only as trustworthy as the secret in `key_file`.
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::Unsupported`] where no file system is known whose times can be
-    /// relied on; [`io::ErrorKind::PermissionDenied`] if somebody else could write there.
+    /// Errors of the system; [`io::ErrorKind::Unsupported`] where no file system with reliable times is known;
+    /// [`io::ErrorKind::PermissionDenied`] if another user could write there.
     pub fn open(directory: &Path, key_file: &Path, now: SystemTime) -> io::Result<Self> {
         make_private_directory(directory)?;
         let secret = match read_secret(key_file) {
@@ -66,7 +67,7 @@ impl Cache {
             Ok(None) => make_secret(key_file)?,
             Err(error) => return Err(named(key_file, error)),
         };
-        // Another release may look at files in another way.
+        // Another release of modelseal may examine files in another way.
         let validity = [mtime_trust::boot()?.as_slice(), env!("CARGO_PKG_VERSION").as_bytes()].concat();
         Ok(Self {
             directory: directory.to_path_buf(),
@@ -77,7 +78,7 @@ impl Cache {
         })
     }
 
-    /// How many files were found.
+    /// How many files were found in the cache.
     pub fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)
     }
@@ -87,8 +88,8 @@ impl Cache {
         self.failure.get()
     }
 
-    /// What is remembered of a data set of at most so many files; `None` where it lies on a file system whose
-    /// times cannot be relied on.
+    /// The remembered digests of a data set with at most `files` files; `None` if it is on a file system whose times
+    /// are not reliable.
     pub fn data_set(&self, root: &Path, files: usize) -> Option<DataSet<'_>> {
         let root = root.canonicalize().ok()?;
         let device = mtime_trust::device(&root)?;
@@ -117,7 +118,7 @@ impl Cache {
 
     fn note_use(&self, file: &File, noted: SystemTime) {
         if self.now.duration_since(noted).is_ok_and(|age| age > NOTED) {
-            // A cache that is removed too early costs time only.
+            // Removing a cache too early only costs time.
             let _ = file.set_modified(self.now);
         }
     }
@@ -127,7 +128,7 @@ impl Cache {
             let entry = entry?;
             let noted = entry.metadata().and_then(|metadata| metadata.modified());
             if noted.is_ok_and(|noted| self.now.duration_since(noted).is_ok_and(|age| age > KEPT)) {
-                // Another build may be faster.
+                // Another build may have removed it first.
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -138,14 +139,14 @@ impl Cache {
         self.remove_unused()?;
         let file = tempfile::NamedTempFile::new_in(&self.directory)?;
         Records::write(records, file.as_file())?;
-        // A record that a crash damaged is not believed, so nothing waits for the disk.
+        // A record that a crash damaged is not trusted, so nothing waits for the disk.
         file.persist(path)?;
         Ok(())
     }
 }
 
 impl DataSet<'_> {
-    /// The SHA-256 of the file with this path below the data set's root, if it is remembered for just this file.
+    /// The SHA-256 of the file at this path below the data set's root, if it is remembered for exactly this file.
     pub fn find(&self, path: &str, stamp: &Stamp) -> Option<Digest> {
         let Some((index, sha256)) = self.records.find(&self.cache.key, path, stamp) else {
             self.is_worth_reading.fetch_or(self.is_settled(stamp), Ordering::Relaxed);
@@ -160,8 +161,10 @@ impl DataSet<'_> {
         stamp.device() == self.device && mtime_trust::is_settled(stamp, self.cache.now)
     }
 
-    /// Has to be called before files are read that were not found: a page that is written through a memory mapping
-    /// changes the file's times only if it was written back since the last time.
+    /// Must be called before files are read that were not found.
+    ///
+    /// A write through a memory mapping changes the file's times only if the page was written back since the previous
+    /// write.
     pub fn prepare_to_remember(&mut self) {
         if !*self.is_worth_reading.get_mut() {
             return;
@@ -172,7 +175,7 @@ impl DataSet<'_> {
         }
     }
 
-    /// Notes what is to be remembered of a file that was read, if its times show that nobody is writing to it.
+    /// Records the digest of a file that was read, if its times show that no program is writing to it.
     pub fn remember(&self, path: &str, stamp: &Stamp, sha256: &Digest) {
         if self.is_written_back && self.is_settled(stamp) {
             let record = Record::new(&self.cache.key, path, stamp, sha256);
@@ -180,8 +183,8 @@ impl DataSet<'_> {
         }
     }
 
-    /// Writes down what is to be remembered and what was found, and forgets the rest. If that fails, nothing is
-    /// lost but time, and [`Cache::failure`] says why.
+    /// Writes what is to be remembered and what was found, and forgets the rest. A failure costs only time;
+    /// [`Cache::failure`] gives the reason.
     pub fn write(self) {
         let mut records = self.new.into_inner().unwrap_or_else(PoisonError::into_inner);
         let used = Vec::from_iter(self.used.into_iter().map(AtomicBool::into_inner));
@@ -192,13 +195,13 @@ impl DataSet<'_> {
         records.extend(old);
         records.sort_unstable_by_key(Record::order);
         if let Err(error) = self.cache.write(&self.path, &records) {
-            // The first one explains those that follow.
+            // The first error explains those that follow.
             let _ = self.cache.failure.set(error);
         }
     }
 }
 
-/// A directory of this user in which nobody else can write.
+/// Creates a directory of this user in which no other user can write.
 fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| named(path, error))?;
     let metadata = path.symlink_metadata().map_err(|error| named(path, error))?;
@@ -218,7 +221,7 @@ fn check_owner(path: &Path, metadata: &std::fs::Metadata, forbidden: u32) -> io:
     Ok(())
 }
 
-/// The secret; `None` if there is none, or not a whole one.
+/// Reads the secret; `None` if there is none or if it is incomplete.
 fn read_secret(path: &Path) -> io::Result<Option<[u8; 32]>> {
     let (file, metadata) = match open_regular(path, Symlinks::Refuse) {
         Ok(opened) => opened,
@@ -236,7 +239,7 @@ fn read_secret(path: &Path) -> io::Result<Option<[u8; 32]>> {
     Ok(secret.try_into().ok())
 }
 
-/// Makes a secret. If another build is faster, what is remembered with this one is lost.
+/// Creates a secret. If another build creates one at the same time, what is remembered with this one is lost.
 fn make_secret(path: &Path) -> io::Result<[u8; 32]> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let make = || {

@@ -1,7 +1,7 @@
-//! A fresh clone of one commit in a directory of its own, with the declared inputs that git does not hold.
+//! A fresh clone of one commit in a separate directory, with the declared inputs that git does not hold.
 //!
-//! It is made by the `git` program, with nothing of the user's configuration and environment, and believed
-//! only after its bytes were compared with the commit by [`crate::inputs`].
+//! The `git` program makes the clone without the user's configuration and environment. The clone is trusted only after
+//! [`crate::inputs`] has compared its bytes with the commit.
 
 mod git;
 mod place;
@@ -19,7 +19,7 @@ use modelseal_format::context::Context;
 pub use git::Repository;
 pub use place::{Declared, declared};
 
-/// Why there is no checkout.
+/// Why a checkout failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -68,7 +68,7 @@ impl Error {
         Error::Io { path: path.to_path_buf(), source }
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NoCommit { .. } => {
@@ -85,7 +85,7 @@ impl Error {
     }
 }
 
-/// A clone that nobody else uses, in a directory that its maker removes.
+/// A clone that no other program uses, in a directory that its creator removes.
 pub struct Checkout {
     directory: PathBuf,
     /// The work tree.
@@ -96,8 +96,7 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Clones `repository` below `directory` and checks `commit` out. `recipe` is the recipe's path in the
-    /// work tree.
+    /// Clones `repository` below `directory`, and checks out `commit`. `recipe` is the recipe's path in the work tree.
     ///
     /// # Errors
     /// [`Error`].
@@ -117,7 +116,7 @@ impl Checkout {
         let loaded = load(&root, recipe)?;
         let above = levels_above(&loaded, recipe);
         if above > 0 {
-            // Room for inputs that the recipe expects beside or above the work tree.
+            // Makes space for inputs that the recipe expects next to or above the work tree.
             let deeper = (0..above).fold(work.clone(), |path, _| path.join("above"));
             fs::create_dir_all(&deeper).map_err(|source| Error::io(&deeper, source))?;
             let moved = deeper.join("tree");
@@ -134,13 +133,14 @@ impl Checkout {
         })
     }
 
-    /// The recipe of the clone: its directory is where its command runs.
+    /// The recipe of the clone. Its command runs in the recipe's directory.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// Whether a branch or a tag of the repository leads to the commit. Servers also give others to those
-    /// who name them, for a time.
+    /// Whether a branch or a tag of the repository leads to the commit.
+    ///
+    /// For a time, servers also return other commits to clients that name them.
     pub fn is_on_a_branch(&self) -> bool {
         self.on_a_branch
     }
@@ -150,12 +150,12 @@ impl Checkout {
         &self.root
     }
 
-    /// The directory of the work tree and of inputs that lie beside or above it.
+    /// The directory that contains the work tree, and inputs next to or above it.
     pub fn work(&self) -> PathBuf {
         self.directory.join("work")
     }
 
-    /// A home directory that nobody has used.
+    /// An unused home directory.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -171,7 +171,7 @@ impl Checkout {
         make(&self.directory, "tmp")
     }
 
-    /// All that belongs to it.
+    /// The directory that contains everything of this checkout.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -181,7 +181,7 @@ impl Checkout {
         self.recipe.directory().join(self.recipe.tables.artifact.path.get_ref())
     }
 
-    /// Removes what the commit holds in the place of the artifact: it was not made by the command.
+    /// Removes what the commit contains at the artifact's path, because the command did not make it.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -198,7 +198,7 @@ impl Checkout {
 }
 
 impl Checkout {
-    /// Nothing is removed or written through a link that leads out of the clone.
+    /// Checks that no link in a path leads out of the clone, before the path is removed or written.
     fn check_within(&self, path: &Path) -> Result<(), Error> {
         let existing = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(&self.directory);
         let resolve = |path: &Path| path.canonicalize().map_err(|source| Error::io(path, source));
@@ -222,7 +222,7 @@ fn load(root: &Path, recipe: &str) -> Result<Recipe, Error> {
     }
 }
 
-/// How many directories above the work tree the recipe's inputs reach.
+/// How many levels above the work tree the recipe's inputs reach.
 fn levels_above(recipe: &Recipe, path: &str) -> usize {
     let own = Path::new(path).components().count() as isize - 1;
     let tables = &recipe.tables;

@@ -1,8 +1,8 @@
-//! What a model file holds, apart from its container: tensors, members of archives, what was compressed.
+//! The content of a model file, apart from its container: tensors, members of archives, or decompressed data.
 //!
-//! A container has times, an order, room for notes. Two files that differ in nothing else have the same
-//! content. It is recognised by XXH3, while the file is hashed: that finds accidents, such as a training that
-//! had no effect, not attackers.
+//! A container has times, an order and space for notes. Two files that differ only in these have the same content. The
+//! content is identified by an XXH3 hash, which is computed while the file is hashed. The hash finds accidents, such as
+//! a training that had no effect, but not attacks.
 
 pub mod safetensors;
 pub mod zip;
@@ -33,19 +33,19 @@ impl Container {
     }
 }
 
-/// Whether a file of this name is a container, whose content has a hash of its own.
+/// Whether a file of this name is a container, whose content has a separate hash.
 pub fn has_content(path: &str) -> bool {
     Container::of(path).is_some()
 }
 
-/// Looks into one file while it is read.
+/// Hashes the content of one file while the file is read.
 pub struct ContentReader(Inside);
 
-/// Whether a file is what its name says is known in the end, where the header of tensors does not tell; so all
-/// bytes are hashed as well.
+/// Only the header of tensors tells early whether a file is what its name says. Otherwise this is known at the end, so
+/// all bytes are hashed as well.
 enum Inside {
     Tensors(safetensors::Reader),
-    /// Its directory stands at the end, with a checksum for each member.
+    /// The directory of a zip archive is at its end, with a checksum for each member.
     Zip {
         bytes: Xxh3,
     },
@@ -55,7 +55,7 @@ enum Inside {
     },
 }
 
-/// Hashes what is decompressed.
+/// Hashes the decompressed bytes.
 struct Inflated(Xxh3);
 
 impl Write for Inflated {
@@ -70,7 +70,8 @@ impl Write for Inflated {
 }
 
 impl ContentReader {
-    /// `size` in bytes. `None`: a file of this name is no container, and its digest is that of its content.
+    /// `size` is in bytes. Returns `None` if a file of this name is not a container: its digest is also that of its
+    /// content.
     pub fn for_file(path: &str, size: u64) -> Option<Self> {
         let inside = match Container::of(path)? {
             Container::Safetensors => Inside::Tensors(safetensors::Reader::new(size)),
@@ -83,10 +84,10 @@ impl ContentReader {
         Some(Self(inside))
     }
 
-    /// The content, after all was read. `file` is the file once more.
+    /// The hash of the content, after all bytes were read. `file` is the same file again.
     ///
     /// # Errors
-    /// Those of reading the file; [`io::ErrorKind::UnexpectedEof`] if less than its size was shown.
+    /// Errors of reading the file; [`io::ErrorKind::UnexpectedEof`] if fewer bytes than its size were read.
     pub fn finish(self, file: &File) -> io::Result<ContentHash> {
         let (inside, bytes) = match self.0 {
             Inside::Tensors(reader) => return Ok(reader.finish()?.into()),
@@ -150,7 +151,7 @@ mod tests {
             (a.replace("[1,3]", "[3,1]"), [1, 2, 3, 4, 5]),
             (a.replace("\"b\"", "\"c\""), [1, 2, 3, 4, 5]),
             (a.replace("U8\",\"shape\":[2]", "I8\",\"shape\":[2]"), [1, 2, 3, 4, 5]),
-            // Not such a file: a byte belongs to no tensor.
+            // Not a valid file: a byte belongs to no tensor.
             (a.replace("[2,5]", "[2,4]"), [1, 2, 3, 4, 5]),
         ] {
             assert_ne!(content("w.safetensors", &tensors(&header, &data)), same, "{header}");
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_what_its_name_says_is_its_bytes() {
-        // Of the last one, a byte belongs to no tensor.
+        // In the last one, a byte belongs to no tensor.
         for other in [&b"no container"[..], b"short", b"", &tensors("{}", b"x")] {
             for name in ["w.safetensors", "w.npz", "w.pt", "w.gz"] {
                 assert_eq!(content(name, other), Some(Xxh3::oneshot(other).into()), "{name}");

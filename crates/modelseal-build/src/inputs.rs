@@ -1,7 +1,7 @@
-//! The inputs of a build: each becomes a ResourceDescriptor of the manifest.
+//! The inputs of a build. Each becomes a `ResourceDescriptor` of the manifest.
 //!
-//! Everything here comes from outside and is looked at with suspicion. What cannot be sealed honestly is
-//! refused, and the refusal says what it is and what to do.
+//! Nothing here is trusted, because every input comes from outside. An input that cannot be sealed truthfully is
+//! refused. The error says what it is and what to do.
 
 mod artifact;
 mod base;
@@ -43,7 +43,7 @@ pub enum Error {
     Digest(#[from] digest::Error),
     #[error(transparent)]
     Code(#[from] CodeError),
-    /// The work tree is not as the commit has it.
+    /// The work tree differs from the commit.
     #[error(
         "the work tree is not what commit {} holds{}",
         modelseal_format::display::short(commit),
@@ -94,7 +94,7 @@ pub enum Error {
     Time(i64),
 }
 
-/// More changes than this are counted, not listed.
+/// Maximum number of changes that are listed. The others are only counted.
 const SHOWN_CHANGES: usize = 20;
 
 fn list_changes(changes: &[Change]) -> String {
@@ -110,7 +110,7 @@ fn list_changes(changes: &[Change]) -> String {
 }
 
 impl Error {
-    /// Whether the input was looked at and refused (exit 1), rather than not readable (exit 2).
+    /// Whether the input was read and refused (exit 1), rather than unreadable (exit 2).
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Recipe(_) | Error::Code(_) | Error::UnknownData(_) | Error::Time(_) => false,
@@ -119,7 +119,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Code(error) => error.hint(),

@@ -1,4 +1,4 @@
-//! Makes releases.
+//! Builds and signs releases.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,11 @@
-//! Asking a model: the protocol `modelseal-probe/1`, and what its answers show.
+//! Asks a model questions with the protocol `modelseal-probe/1`, and evaluates its answers.
 //!
-//! A probe is a command that reads one question a line on standard input, `{"id":"…","input":…}`, and prints
-//! one answer a line on standard output: `{"id":"…","output":…}`, optionally with `"fallback":true`, or
-//! `{"id":"…","error":"…"}`, in any order, and nothing else. What is asked, and which answers are right, it
-//! does not see: ids are random, the order is shuffled, and the file of the questions seems empty to it.
+//! A probe is a command that reads one question per line from standard input, `{"id":"…","input":…}`. It prints one
+//! answer per line to standard output: `{"id":"…","output":…}`, optionally with `"fallback":true`, or
+//! `{"id":"…","error":"…"}`. Answers may come in any order. Nothing else may be printed there.
+//!
+//! The command cannot see which question it is asked, or which answers are right: ids are random, the order is
+//! shuffled, and the file of questions appears empty.
 
 mod answer;
 mod ask;
@@ -19,7 +21,7 @@ pub use statistics::spread;
 
 use crate::run;
 
-/// A value that is there, even if it is null: that is an answer, too.
+/// Deserializes a value that is present, even if it is null: null is an answer, too.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -70,7 +72,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Golden { .. } => {

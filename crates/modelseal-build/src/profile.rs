@@ -1,7 +1,8 @@
-//! What the records of a data set look like: how many, how often each label, when, and which.
+//! Describes the records of a data set: how many there are, how often each label occurs, their times, and which records
+//! they are.
 //!
-//! One streaming pass that shares the read with hashing, in bounded memory. Profiles of the parts of a data
-//! set merge into the profile of the whole, whatever the order.
+//! A profile needs one streaming pass, which shares the read with hashing, and bounded memory. Profiles of the parts of
+//! a data set merge into the profile of the whole, in any order.
 
 mod csv;
 mod format;
@@ -28,10 +29,10 @@ use timeline::Buckets;
 pub use format::{count_file, is_counted, known_endings, needs_second_read};
 pub use sketch::{Overlap, overlap};
 
-/// No record and no header line is longer.
+/// Longest record and longest header line, in bytes.
 const LONGEST_RECORD: usize = 16 << 20;
 
-/// Which columns to look at.
+/// The columns to profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
     pub label: Option<String>,
@@ -39,7 +40,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Whether somebody wants to know something about the records.
+    /// Whether no column is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -83,7 +84,7 @@ fn list(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// What was counted.
+/// The profile of a data set, or of a part of one.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
     pub rows: u64,
@@ -92,9 +93,9 @@ pub struct Profile {
     labels: Labels,
     pub oldest: Option<Timestamp>,
     pub newest: Option<Timestamp>,
-    /// Rows without a time that could be read.
+    /// Rows without a readable time.
     pub unparsed: u64,
-    /// The first few of those, for messages.
+    /// The first few unreadable times, for messages.
     pub unparsed_examples: Vec<String>,
     pub time_forms: TimeForms,
     times: TimeReader,
@@ -102,7 +103,7 @@ pub struct Profile {
     sketch: Sketch,
 }
 
-/// What a row says in the two columns that count; the outer `None`: nobody asked.
+/// The values of a row in the two profiled columns. The outer `None` means that the column was not requested.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cells<'a> {
     label: Option<Option<&'a str>>,
@@ -110,12 +111,12 @@ struct Cells<'a> {
 }
 
 impl Profile {
-    /// Rows by class; `None` where there were too many classes, or labels too long for one.
+    /// Rows by class; `None` if there were too many classes, or labels too long for a class.
     pub fn labels(&self) -> Option<std::collections::BTreeMap<String, u64>> {
         self.labels.counts()
     }
 
-    /// How the rows and classes are spread over time; `None` without a single readable time.
+    /// How the rows and classes are distributed over time; `None` without a single readable time.
     pub fn timeline(&self) -> Option<Timeline> {
         self.buckets.timeline(&self.labels)
     }
@@ -124,7 +125,7 @@ impl Profile {
         self.sketch.sealed()
     }
 
-    /// Pairs of classes that a person would take for one: equal but for case and white space at the ends.
+    /// Pairs of classes that a person would take for one: they differ only in case and in white space at the ends.
     pub fn lookalikes(&self) -> Vec<(String, String)> {
         lookalikes(self.labels().unwrap_or_default().keys().map(String::as_str))
     }
@@ -147,7 +148,7 @@ impl Profile {
         self.sketch.merge(&other.sketch);
     }
 
-    /// Counts one row. `row` is its text without the line end, by which it is recognised again.
+    /// Counts one row. `row` is its text without the line ending, by which the row is recognised again.
     fn count(&mut self, row: &[u8], cells: Cells<'_>) {
         self.count_hashed(sketch::hash(row), cells);
     }
@@ -194,7 +195,7 @@ impl Profile {
     }
 }
 
-/// Pairs of names that a person would take for one: equal but for case and white space at the ends.
+/// Pairs of names that a person would take for one: they differ only in case and in white space at the ends.
 pub fn lookalikes<'a>(sorted: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     let mut seen: std::collections::BTreeMap<String, &str> = Default::default();
     let mut pairs = Vec::new();
@@ -212,7 +213,7 @@ pub fn lookalikes<'a>(sorted: impl Iterator<Item = &'a str>) -> Vec<(String, Str
 /// Counts the records of one file while it is hashed.
 pub struct Profiler {
     decoder: Decoder,
-    /// Found while reading; hashing goes on, so that the file is read to its end either way.
+    /// An error found while reading. Hashing continues, so that the file is read to its end either way.
     error: Option<ProfileError>,
 }
 
@@ -221,10 +222,10 @@ enum Decoder {
     Gzip(Box<flate2::write::MultiGzDecoder<Records>>),
 }
 
-/// Takes the decompressed text.
+/// Receives the decompressed text.
 struct Records(Box<dyn RecordStream>);
 
-/// Whether a panic on this thread is an error that is reported like any other.
+/// Whether a panic on this thread is reported like any other error.
 pub fn panics_are_errors() -> bool {
     #[cfg(feature = "parquet")]
     return std::thread::current().name() == Some(parquet::THREAD);
@@ -233,7 +234,7 @@ pub fn panics_are_errors() -> bool {
 }
 
 impl Profiler {
-    /// `None` if the records of such a file are not counted while it is hashed.
+    /// Returns `None` if the records of such a file are not counted while it is hashed.
     pub fn for_file(path: &str, columns: &Columns) -> Option<Self> {
         let (Reading::Stream(begin), compressed) = reading_of(path)? else { return None };
         let records = Records(begin(columns));
@@ -248,7 +249,7 @@ impl Profiler {
     /// Ends the last record.
     ///
     /// # Errors
-    /// [`ProfileError`]: the first thing that was wrong.
+    /// [`ProfileError`]: the first problem that was found.
     pub fn finish(self) -> Result<Profile, ProfileError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -285,7 +286,7 @@ impl Write for Records {
     }
 }
 
-/// Our own error, carried through the decoder, or the decoder's.
+/// Returns this module's own error, which the decoder passed through, or else the decoder's error.
 fn profile_error(error: &io::Error) -> ProfileError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<ProfileError>()) {
         Some(own) => own.clone(),

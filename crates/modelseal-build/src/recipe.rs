@@ -1,6 +1,6 @@
 //! The recipe, `modelseal.toml`: what goes in, how it is made, what ships.
 //!
-//! Reading a recipe opens no other file: what its paths lead to is not this room's business.
+//! Reading a recipe opens no other file. Other modules check where its paths lead.
 
 mod cache;
 mod check;
@@ -26,10 +26,10 @@ use modelseal_format::archive::Compression;
 use modelseal_format::manifest::Value;
 use modelseal_verify::config::Mistake;
 
-/// The file's name.
+/// The name of the recipe file.
 pub const FILE_NAME: &str = "modelseal.toml";
 
-/// No recipe is longer.
+/// Maximum size of a recipe, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Why a recipe cannot be used.
@@ -46,21 +46,21 @@ pub enum Error {
     Mistake(Box<Mistake>),
 }
 
-/// A recipe, and where it stands.
+/// A recipe and its location.
 #[derive(Debug)]
 pub struct Recipe {
-    /// The recipe's own path.
+    /// The path of the recipe itself.
     pub path: PathBuf,
-    /// Its text, byte for byte: what its digest is taken from.
+    /// The text, byte for byte. The digest of the recipe is computed from it.
     pub text: String,
     pub tables: Tables,
-    /// `[params] values`, kinds kept apart.
+    /// `[params] values`. Kinds of values stay distinct.
     pub values: Vec<(String, Value)>,
 }
 
 impl Recipe {
-    /// The nearest directory with a recipe: this one, or one above it in the same git work tree; this one if there is none.
-    /// Outside of a work tree, what lies above may be anybody's.
+    /// Returns the nearest directory with a recipe: `directory`, or one above it in the same git work tree. If there is
+    /// none, returns `directory`. Outside of a work tree, the directories above may belong to anyone.
     pub fn find(directory: &Path) -> PathBuf {
         let Ok(absolute) = directory.canonicalize() else { return directory.to_path_buf() };
         let project = project_around(&absolute);
@@ -73,10 +73,10 @@ impl Recipe {
         directory.to_path_buf()
     }
 
-    /// Reads the recipe of a project: of `directory`, or the file itself if that is what it names.
+    /// Reads the recipe in `directory`, or the file itself if `directory` is a file.
     ///
     /// # Errors
-    /// [`Error`]; a mistake in the text shows its line, its column and the nearest known name.
+    /// [`Error`]. A mistake in the text shows its line, its column and the nearest known name.
     pub fn load(directory: &Path) -> Result<Self, Error> {
         let path = if directory.is_file() { directory.to_path_buf() } else { directory.join(FILE_NAME) };
         let io = |source: std::io::Error| match source.kind() {
@@ -101,7 +101,7 @@ impl Recipe {
         }
     }
 
-    /// Reads a recipe from its text.
+    /// Parses the text of a recipe.
     ///
     /// # Errors
     /// [`Error::Mistake`].
@@ -127,7 +127,7 @@ impl Recipe {
         }
     }
 
-    /// The archive's path if nobody names another one.
+    /// The path of the archive if the user names no other.
     pub fn default_output(&self, compression: Compression) -> PathBuf {
         let model = &self.tables.model;
         let (name, version) = (model.name.get_ref(), model.version.get_ref());
@@ -138,21 +138,21 @@ impl Recipe {
         }
     }
 
-    /// A mistake at a place in this recipe.
+    /// An error at a place in this recipe.
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         Error::Mistake(Box::new(Mistake::new(&self.path, &self.text, Some(span), message.into())))
     }
 }
 
-/// Whether a link leads to something in the same git work tree, or without one in the same directory: a message could
-/// show a line of anything else.
+/// Whether the target of a link is in the same git work tree, or without one in the same directory. Otherwise an error
+/// message could show a line of any other file.
 fn stays_in_project(path: &Path) -> bool {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(directory), Ok(leads)) = (directory.canonicalize(), path.canonicalize()) else { return false };
     leads.starts_with(project_around(&directory))
 }
 
-/// The git work tree around a directory, or without one the directory itself.
+/// The git work tree around a directory, or the directory itself if there is none.
 fn project_around(directory: &Path) -> &Path {
     directory.ancestors().find(|above| above.join(".git").exists()).unwrap_or(directory)
 }

@@ -1,8 +1,8 @@
-//! Running a command that comes with a project: in an environment that says everything, within limits, and
-//! to its very end.
+//! Runs a command of a project: in a completely specified environment, within limits, and until all its processes have
+//! ended.
 //!
-//! This room knows argument vectors, variables and directories. Which command is run, and why, it does not
-//! know. What is run is not trusted: it may hang, flood, leave processes behind or look for keys.
+//! This module works with argument vectors, variables and directories. It does not know which command is run, or why.
+//! The command is not trusted: it may hang, flood, leave processes behind or look for keys.
 
 mod cleanup;
 mod confinement;
@@ -47,7 +47,7 @@ pub enum Error {
     Failed {
         command: Vec<String>,
         how: String,
-        /// It said that a file system was read-only, and it ran where most of it is.
+        /// The command reported a read-only file system, and ran where most of the file system is read-only.
         refused_write: bool,
     },
     #[error("the command {} did not end within {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
@@ -60,7 +60,7 @@ pub enum Error {
     Leftovers { command: Vec<String>, names: Vec<String> },
     #[error("the command demands isolation from the network, which cannot be had here: {0}")]
     NoIsolation(String),
-    /// It worked before the first command.
+    /// The sandbox worked before the first command.
     #[error(
         "the sandbox of the command {} cannot be made: {reason}",
         modelseal_format::display::command(command)
@@ -76,9 +76,9 @@ pub enum Error {
     )]
     Relinked {
         link: std::path::PathBuf,
-        /// Where what it had put there lies now, if it had put anything there.
+        /// The new path of what the command had put there, if it had put anything there.
         aside: Option<std::path::PathBuf>,
-        /// The link is what it was.
+        /// The link was restored.
         is_back: bool,
     },
     #[error(
@@ -86,9 +86,9 @@ pub enum Error {
         modelseal_format::display::path(place)
     )]
     LinkedOut {
-        /// A directory or file on the way to an input, or to what the caller lets modelseal write.
+        /// A directory or file on the way to an input, or to a path where the caller lets modelseal write.
         place: std::path::PathBuf,
-        /// What the link is called now; `None`: it is still there.
+        /// The new name of the link. `None`: it is still there.
         aside: Option<std::path::PathBuf>,
     },
     #[error("{} cannot be hidden from the commands", modelseal_format::display::path(path))]
@@ -114,7 +114,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the command was run and did something that is not accepted, rather than not being run at all.
+    /// Whether the command ran and did something that is not accepted, rather than did not run at all.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -132,7 +132,7 @@ impl Error {
         )
     }
 
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {

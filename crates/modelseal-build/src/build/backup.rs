@@ -1,4 +1,4 @@
-//! The artifact that was there before, out of the way of the command that makes it anew.
+//! Keeps the old artifact aside while a command makes a new one.
 
 use std::fs;
 use std::io;
@@ -11,25 +11,27 @@ use crate::inputs::Contents;
 use crate::run::{Mounts, make_accessible, remove_all};
 use modelseal_format::digest::Digest;
 
-/// The old artifact under another name. It is put back when this is dropped.
+/// The old artifact under another name. Dropping this restores it.
 pub(super) struct Aside {
     /// Where the artifact belongs.
     place: Place,
-    /// Where the old one lies; `None`: there was none.
+    /// Where the old artifact is; `None` if there was none.
     old: Option<PathBuf>,
-    /// The project: directories above it are not a command's to close.
+    /// The root of the project. A command cannot close directories above it.
     root: PathBuf,
-    /// The new one is to stay.
+    /// Whether the new artifact stays.
     accepted: bool,
 }
 
 impl Aside {
-    /// The name that an artifact gets while its successor is made: in the repository's own directory, where
-    /// no `git clean` comes, if that is on the same file system; else beside it.
+    /// The path of the old artifact while the new one is made.
+    ///
+    /// It is in the repository's own directory, which `git clean` does not touch, if that is on the same file system.
+    /// Otherwise it is next to the artifact.
     pub(super) fn path(place: &Path, repository: Option<&Path>) -> PathBuf {
         let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
         let around = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Nothing can be moved from one mount to another, even of one file system.
+        // A rename from one mount to another fails, even within one file system.
         let mounts = Mounts::read();
         let is_near = |repository: &Path| {
             device(repository).is_some()
@@ -50,8 +52,10 @@ impl Aside {
         }
     }
 
-    /// Moves the artifact aside, if there is one. One that a build left aside when it was killed is put back
-    /// first. `before` is where the artifact belongs, as it was before any command ran.
+    /// Moves the artifact aside, if there is one.
+    ///
+    /// An artifact that a killed build left aside is restored first. `before` is the place of the artifact as it was
+    /// before any command ran.
     pub(super) fn take(
         before: Place,
         root: &Path,
@@ -79,7 +83,7 @@ impl Aside {
         }
         let old = match there(place) {
             true => {
-                // A directory that cannot be written to cannot be moved elsewhere.
+                // A directory without write permission cannot be moved to another parent directory.
                 make_accessible(place);
                 fs::rename(place, &old).map_err(|error| (old.clone(), error))?;
                 Some(old)
@@ -89,17 +93,17 @@ impl Aside {
         Ok(Self { place: before, old, root: root.to_path_buf(), accepted: false })
     }
 
-    /// Where the old artifact lies, if there is one.
+    /// Where the old artifact is, if there is one.
     pub(super) fn old(&self) -> Option<&Path> {
         self.old.as_deref()
     }
 
-    /// Whether something else is above the artifact's place by now.
+    /// Whether the directories above the artifact now lead elsewhere.
     pub(super) fn is_led_elsewhere(&self) -> bool {
         !self.place.is_unchanged()
     }
 
-    /// The old artifact, where it cannot be put back: something else is above its place by now.
+    /// The old artifact, if it cannot be restored because something else is now above its place.
     pub(super) fn stuck(&self) -> Option<&Path> {
         self.open_up();
         let parent = self.place.directory();
@@ -107,13 +111,13 @@ impl Aside {
         self.old.as_deref().filter(|_| !is_free)
     }
 
-    /// A command can close a directory above the artifact's place.
+    /// Opens the directories above the artifact, which a command may have closed.
     fn open_up(&self) {
         let above = self.place.resolved.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
         above.collect::<Vec<_>>().into_iter().rev().for_each(make_accessible);
     }
 
-    /// The new artifact stays, and the old one goes.
+    /// Keeps the new artifact and removes the old one.
     pub(super) fn accept(mut self) {
         self.accepted = true;
         if let Some(old) = self.old.take() {
@@ -121,7 +125,7 @@ impl Aside {
         }
     }
 
-    /// Keeps the new artifact under this name; the old one is put back.
+    /// Saves the new artifact at `kept` and restores the old one. Returns `kept` if that succeeds.
     pub(super) fn reject(self, kept: &Path) -> Option<PathBuf> {
         (self.place.is_unchanged() && keep(&self.place.path, kept)).then(|| kept.to_path_buf())
     }
@@ -129,7 +133,7 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // What cannot be put back now stays aside; the next build finds it there.
+        // An artifact that cannot be restored now stays aside, where the next build finds it.
         if self.accepted || !self.place.is_unchanged() {
             return;
         }
@@ -142,10 +146,10 @@ impl Drop for Aside {
     }
 }
 
-/// Moves what took long to make to where it can be found, also onto another file system. Returns whether it
-/// is there, whole.
+/// Moves an artifact that took long to make to a path where it can be found, also across file systems. Returns whether
+/// all of it is there.
 pub(super) fn keep(from: &Path, to: &Path) -> bool {
-    // It cannot be kept in itself.
+    // An artifact cannot be kept inside itself.
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if absolute(to).starts_with(absolute(from)) {
         return false;

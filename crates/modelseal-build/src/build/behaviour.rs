@@ -1,4 +1,4 @@
-//! How the artifact answers, before it is sealed.
+//! Asks the artifact the probes of its recipe, before it is sealed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use modelseal_format::context::Context;
 use modelseal_format::manifest::{Byproduct, InputsDigest, Manifest, Tolerance};
 use modelseal_verify::rules::answers::{Bounds, Finding, Verdict, judge_answers};
 
-/// What was found, and what a person should know about it.
+/// What the probes found, and warnings for the user.
 pub(super) struct Behaviour {
     pub(super) byproducts: Vec<Byproduct>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Asks the artifact every probe of the recipe that lies with it.
+/// Asks the artifact every probe of `recipe`, which is in the same checkout.
 ///
-/// `other` is the recipe that the caller knows, where the artifact lies in a clone: its copies of the
-/// questions seem empty, too.
+/// If the artifact is in a clone, `other` is the recipe that the caller knows. Its copies of the questions are hidden,
+/// too.
 pub(super) fn observe(
     recipe: &Recipe,
     other: &Recipe,
@@ -62,7 +62,7 @@ pub(super) fn observe(
     Ok(behaviour)
 }
 
-/// What does not hold in every release does not become one.
+/// Refuses a model that breaks a rule for all releases.
 fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> {
     let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail);
     let mut reasons: Vec<String> =
@@ -79,38 +79,39 @@ fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> 
     Err(Error::Behaviour { probe: name.to_string(), reasons })
 }
 
-/// The questions of every probe, the repository that holds them as well, and services that listen in the work tree.
+/// What probes cannot see: the questions of every probe, the repositories that contain them, and services that listen
+/// in the work tree.
 fn hidden(recipe: &Recipe) -> Vec<PathBuf> {
     let probes = recipe.tables.probe.iter();
     let mut hidden: Vec<PathBuf> =
         probes.map(|probe| recipe.directory().join(probe.inputs.get_ref())).collect();
-    // Whatever the recipe says about its code, a repository around it holds them.
+    // A repository around the recipe contains the questions, regardless of what the recipe says about its code.
     let around = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
     for root in around.into_iter().chain(recipe.directory().canonicalize()) {
         let contents = Contents::of(&root);
         let places = git_places(&root, &contents).into_iter();
-        // The repository of a linked work tree, and objects that are borrowed.
+        // Includes the repository of a linked work tree, and the objects that a repository borrows.
         hidden.extend(places.flat_map(|places| places.repositories.into_iter().chain(places.borrowed)));
         hidden.extend(contents.sockets.into_iter().filter(|path| is_open(path)));
     }
     hidden.into_iter().filter_map(|path| path.canonicalize().ok()).collect()
 }
 
-/// The work tree, with the code that answers, and the artifact.
+/// The work tree with the code that answers, and the artifact.
 fn readable(recipe: &Recipe, artifact: &Artifact) -> Vec<PathBuf> {
     let root = work_tree(recipe).ok().flatten().map(|work_tree| work_tree.root().to_path_buf());
     let artifact = artifact.root().canonicalize().ok();
     root.into_iter().chain(artifact).collect()
 }
 
-/// Where the probes of a recipe are run: the same way for a build and for a rebuild.
+/// Runs the probes of a recipe, in the same way for a build and for a rebuild.
 pub struct Observer<'a> {
     pub recipe: &'a Recipe,
-    /// SOURCE_DATE_EPOCH.
+    /// `SOURCE_DATE_EPOCH`.
     pub epoch: u64,
-    /// Files and directories that seem empty.
+    /// Files and directories that appear empty to the probes.
     pub hidden: Vec<PathBuf>,
-    /// What was decided before the first command.
+    /// The decisions made before the first command runs.
     pub confinement: &'a Confinement,
     pub isolation: Isolation,
     pub listener: &'a dyn run::Listener,
@@ -118,7 +119,7 @@ pub struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// Asks an artifact one probe; the digest is that of the questions.
+    /// Asks an artifact one probe. The digest is that of the questions.
     ///
     /// # Errors
     /// [`probe::Error`].
@@ -164,7 +165,7 @@ impl Observer<'_> {
     }
 }
 
-/// A directory that holds the artifact, also where that is one file.
+/// A directory that contains the artifact, even if that is a single file.
 fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
     match artifact.files.first() {
         Some(file) if artifact.is_one_file() => {
@@ -176,11 +177,11 @@ fn place(artifact: &Artifact, directory: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-/// Whether a statement made elsewhere states the probes of this recipe, and none that the build itself would
-/// have refused. What the model answered is the word of whoever wrote it.
+/// Checks that a manifest written elsewhere has the probes of this recipe, and none that the build itself would refuse.
+/// The model's answers in it are the claim of its author.
 ///
 /// # Errors
-/// [`Error::Statement`], or the questions cannot be read.
+/// [`Error::Statement`], or an error if the questions cannot be read.
 pub(super) fn check_probes(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
     let sealed = statement.probes();
     let probes = &recipe.tables.probe;
@@ -220,7 +221,7 @@ pub(super) fn check_probes(recipe: &Recipe, statement: &Manifest) -> Result<(), 
     Ok(())
 }
 
-/// Within which numbers of answers are the same.
+/// The tolerance within which numbers in answers are equal.
 fn tolerance(recipe: &Recipe) -> Tolerance {
     let reproduce = &recipe.tables.reproduce;
     let standard = Tolerance::default();

@@ -1,5 +1,7 @@
-//! The command of a recipe, with everything that it depends on: the same for a build in the work tree, in a
-//! clean clone, and for a rebuild, so that they can agree.
+//! Runs the commands of a recipe, with everything that they depend on.
+//!
+//! A build in the work tree, a build in a clean clone and a rebuild run them the same way, so that their results can
+//! agree.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,27 +15,27 @@ use crate::run::{
 use modelseal_format::context::Context;
 use modelseal_format::manifest::CommandOutput;
 
-/// What a command that describes the environment may take.
+/// Limits of a command that describes the environment.
 const DESCRIBING: Limits = Limits { time: Some(Duration::from_secs(60)), output: 64 << 10, silence: None };
 
-/// Where the commands of a recipe run.
+/// Where the commands of a recipe run, and with which settings.
 pub struct Setting<'a> {
     pub recipe: &'a Recipe,
     pub home: &'a Path,
-    /// For temporary files.
+    /// The directory for temporary files.
     pub temporary: &'a Path,
-    /// SOURCE_DATE_EPOCH.
+    /// `SOURCE_DATE_EPOCH`.
     pub epoch: u64,
-    /// What was decided before the first command.
+    /// The decisions made before the first command runs.
     pub confinement: &'a Confinement,
-    /// What the commands can reach, but for what the recipe says about it.
+    /// What the commands can reach, before the recipe's network setting is applied.
     pub reach: Sandbox,
     pub listener: &'a dyn Listener,
     pub context: &'a Context,
 }
 
 impl Setting<'_> {
-    /// The environment of the commands.
+    /// The environment variables of the commands.
     pub fn variables(&self) -> Variables {
         let run = self.recipe.tables.run.as_ref();
         let given = run.into_iter().flat_map(|run| &run.env);
@@ -48,17 +50,17 @@ impl Setting<'_> {
         )
     }
 
-    /// What the commands can reach.
+    /// What the commands can reach, with the recipe's network setting applied.
     pub fn sandbox(&self) -> Sandbox {
         let network = self.recipe.tables.run.as_ref().is_none_or(|run| run.network);
         let isolation = if network { Isolation::WhereItWorks } else { Isolation::Demanded };
         Sandbox { isolation, network, ..self.reach.clone() }
     }
 
-    /// Runs the commands that describe the environment.
+    /// Runs the commands that describe the environment, and returns what they print.
     ///
     /// # Errors
-    /// [`run::Error`]; a command that fails describes nothing.
+    /// [`run::Error`], also if one of the commands fails.
     pub fn describe(&self) -> Result<Vec<CommandOutput>, run::Error> {
         let variables = self.variables();
         let sandbox = self.sandbox();
@@ -81,7 +83,7 @@ impl Setting<'_> {
         self.recipe.tables.environment.commands.iter().map(|command| describe(command.get_ref())).collect()
     }
 
-    /// Runs the command that makes the artifact; `None`: there is none.
+    /// Runs the command that makes the artifact. Returns `None` if the recipe has no command.
     ///
     /// # Errors
     /// [`run::Error`].
@@ -121,7 +123,8 @@ impl Setting<'_> {
     }
 }
 
-/// Keeps what a command prints: standard output, then standard error, so that the order is always the same.
+/// Collects what a command prints: all of standard output, then all of standard error, so that the order is always the
+/// same.
 #[derive(Default)]
 struct Collect {
     output: Mutex<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! A statement that is written here and signed elsewhere: what trains a model need not be near the key.
+//! Manifests that are written here and signed elsewhere, so that the training machine does not need the key.
 
 use super::plan::{self, Plan};
 use super::write::Seals;
@@ -13,12 +13,12 @@ use modelseal_format::manifest::{self, Manifest, Origin};
 use modelseal_format::sign::{self, Bundle, Material, PublicKey, SignedBundle, read_foreign};
 use modelseal_verify::trust::{certified_key, check_chain};
 
-/// A statement that nobody has signed.
+/// An unsigned manifest.
 #[derive(Debug)]
 pub struct Stated {
-    /// Byte for byte what is to be signed.
+    /// The exact bytes to be signed.
     pub payload: Vec<u8>,
-    /// Its digest: what the release will be.
+    /// The digest of the payload, which will be the digest of the release.
     pub release: Digest,
     pub origin: Origin,
     pub command_seconds: Option<f64>,
@@ -27,7 +27,7 @@ pub struct Stated {
     pub changes: Vec<inputs::Change>,
 }
 
-/// Does everything that a build does, but for the key and the archive.
+/// Does everything that a build does, except for signing and writing the archive.
 ///
 /// # Errors
 /// [`Error`].
@@ -50,24 +50,24 @@ pub fn state(recipe: &Recipe, model_signature: bool, options: &Options<'_>) -> R
     })
 }
 
-/// Who signs a statement that was written elsewhere.
+/// Who signs a manifest that was written elsewhere.
 pub enum SealedBy<'a> {
     Key(OpenKey<'a>),
-    /// It was signed elsewhere, too.
+    /// A bundle that was signed elsewhere, too.
     Bundle {
         bytes: &'a [u8],
-        /// The key that signed it, where the bundle does not have it.
+        /// The public key of the signer, if the bundle does not contain it.
         key: Option<&'a PublicKey>,
     },
 }
 
-/// Signs a statement that was written elsewhere, and packs the artifact that it is about.
+/// Signs a manifest that was written elsewhere, and packs the artifact that it describes.
 ///
-/// The recipe, the code and the artifact of this work tree must be the stated ones. What the statement says
-/// beyond that is the word of whoever wrote it.
+/// The recipe, the code and the artifact of this work tree must match the manifest. Everything else in it is the claim
+/// of its author.
 ///
 /// # Errors
-/// [`Error`]; [`Error::Statement`] if it is about something else.
+/// [`Error`]; [`Error::Statement`] if the manifest describes something else.
 pub fn seal(
     recipe: &Recipe,
     payload: &[u8],
@@ -91,7 +91,7 @@ pub fn seal(
     let found = artifact.hash(&options.context)?;
     let stated = statement.files();
     if found != stated {
-        // Both are in byte order.
+        // Both lists are in byte order.
         let at = (0..found.len()).find(|&at| found.get(at) != stated.get(at)).unwrap_or(found.len());
         let names = [found.get(at), stated.get(at)].into_iter().flatten().map(|file| file.name.as_str());
         let name = modelseal_format::display::name(names.min().unwrap_or("a file"));
@@ -139,8 +139,10 @@ fn signed<'a>(statement: &'a Manifest, open_key: OpenKey<'_>) -> Result<Seals<'a
     Seals::sign(Counted::of(statement), &key)
 }
 
-/// The bundle that came back: over this very statement, and by the key or certificate that it names. Whether
-/// that is to be trusted, the deployer says.
+/// Checks a bundle that was signed elsewhere: it must sign exactly this manifest, with the key or certificate that it
+/// names.
+///
+/// The deployer decides whether to trust that key or certificate.
 fn sealed_elsewhere<'a>(
     statement: &Manifest,
     payload: &'a [u8],
@@ -161,7 +163,7 @@ fn sealed_elsewhere<'a>(
     signer
         .verify_foreign(&payload, &bundle.signature)
         .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
-    // What vouches for a certificate stays as it came; everything else has one spelling.
+    // A bundle with evidence for its certificate is kept byte for byte. Any other is rewritten in canonical form.
     let is_vouched = match &material {
         Material::Key { .. } => false,
         Material::Certificates(_) => !bundle.timestamps.is_empty(),
@@ -177,7 +179,7 @@ fn sealed_elsewhere<'a>(
     Ok(Seals { release: Digest::sha256(payload), manifest: Box::new(manifest), model_signature: None })
 }
 
-/// The key that has to have signed a bundle, and what the seal says of it.
+/// The key that must have signed a bundle, and the verification material for the seal.
 fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), String> {
     let certified = |chain: &[Vec<u8>]| {
         check_chain(chain, None)?;
@@ -211,7 +213,7 @@ fn compare_recipe(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
     )))
 }
 
-/// Parameters and lock files lie in the checkout as the recipe names them.
+/// Compares parameters and lock files, which are in this checkout at the paths that the recipe names.
 fn compare_settings(recipe: &Recipe, statement: &Manifest, context: &Context) -> Result<(), Error> {
     let found = gather_settings(recipe, context)?;
     if found.hyperparameters != statement.external().hyperparameters {
@@ -232,7 +234,7 @@ fn compare_settings(recipe: &Recipe, statement: &Manifest, context: &Context) ->
     }
 }
 
-/// Remote, commit, tree and files of the code are those of this work tree.
+/// Checks that the remote, commit, tree and files of the code match this work tree.
 fn compare_code(
     recipe: &Recipe,
     statement: &Manifest,
@@ -264,7 +266,7 @@ fn compare_code(
             return differs(what, stated, found);
         }
     }
-    // Files that a command has left are new; what the commit holds has to be as it holds it, or was stated not to be.
+    // A command may have left new files. Tracked files must be as committed, or the manifest must list them as changed.
     let is_stated = |change: &inputs::Change| stated.dirty().contains(&change.path);
     let mut tracked = found.changes.iter().filter(|change| change.kind != inputs::ChangeKind::Untracked);
     if let Some(change) = tracked.find(|change| !is_stated(change)) {

@@ -1,4 +1,4 @@
-//! How the artifact comes to be: it is there, or the sealed command makes it.
+//! Produces the artifact: adopts an existing one, or runs the sealed command.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -20,28 +20,28 @@ use crate::run::{self, Scratch};
 use modelseal_format::context::Busy;
 use modelseal_format::manifest::{CommandOutput, Origin};
 
-/// What the command has made, or what was there.
+/// The artifact that the command made, or that was adopted.
 pub(super) struct Product {
     pub(super) origin: Origin,
     pub(super) environment: Vec<CommandOutput>,
     /// How long the command ran.
     pub(super) seconds: Option<f64>,
-    /// Files that the command left beside the artifact.
+    /// Files that the command left in addition to the artifact.
     pub(super) left: Vec<String>,
     place: ArtifactLocation,
 }
 
 enum ArtifactLocation {
-    /// In the work tree, as it was.
+    /// In the work tree, unchanged.
     There { lock: Option<File> },
-    /// In the work tree, the old one aside.
+    /// In the work tree, newly made; the old artifact is aside.
     Anew { aside: Aside, root: PathBuf, _scratch: Scratch, _busy: Busy, lock: Option<File> },
     /// In a clone.
     Clone { checkout: Box<Checkout>, artifact: Place, scratch: Scratch },
 }
 
 impl Product {
-    /// The recipe of the clone in which the artifact lies, if it lies in one.
+    /// The recipe of the clone, if the artifact is in a clone.
     pub(super) fn recipe(&self) -> Option<&Recipe> {
         match &self.place {
             ArtifactLocation::Clone { checkout, .. } => Some(checkout.recipe()),
@@ -49,7 +49,7 @@ impl Product {
         }
     }
 
-    /// The directory that a made artifact lies in with all that it may link to.
+    /// The directory that contains a newly made artifact and everything that it may link to.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.place {
             ArtifactLocation::There { .. } => None,
@@ -58,7 +58,7 @@ impl Product {
         }
     }
 
-    /// Where the artifact that was there before lies now.
+    /// Where the old artifact is now.
     pub(super) fn old(&self) -> Option<PathBuf> {
         match &self.place {
             ArtifactLocation::Anew { aside, .. } => aside.old().and_then(|old| old.canonicalize().ok()),
@@ -66,7 +66,7 @@ impl Product {
         }
     }
 
-    /// The artifact has been looked at and cannot be sealed: what a command made is kept under this name.
+    /// Rejects an artifact that was examined and cannot be sealed. What a command made is saved at `kept`.
     pub(super) fn reject(self, reason: Error, kept: Option<&Path>) -> Error {
         let kept = match self.place {
             ArtifactLocation::There { .. } => return reason,
@@ -79,7 +79,7 @@ impl Product {
         Error::Rejected(WithSavedOutput { reason: Box::new(reason), kept })
     }
 
-    /// The artifact has been looked at and can be sealed.
+    /// Accepts an artifact that was examined and can be sealed.
     pub(super) fn accept(self) -> Held {
         match self.place {
             ArtifactLocation::There { lock } => Held { _lock: lock, _scratch: None },
@@ -92,36 +92,36 @@ impl Product {
     }
 }
 
-/// What an accepted artifact needs until it is archived: no other build exchanges it, and the clone in which it lies
-/// stays.
+/// What an accepted artifact needs until it is archived: a lock, so that no other build replaces it, and the clone that
+/// contains it.
 pub(super) struct Held {
     _lock: Option<File>,
     _scratch: Option<Scratch>,
 }
 
-/// A command that has ended, and what it printed.
+/// A command that has ended, and its output.
 struct Made {
     seconds: Option<f64>,
     log: File,
 }
 
-/// What a command has made in the work tree.
+/// What a command made in the work tree.
 struct MadeInPlace {
     environment: Vec<CommandOutput>,
     seconds: Option<f64>,
     left: Vec<String>,
-    /// The old one, and where the new one lies.
+    /// The old artifact, and the place of the new one.
     aside: Aside,
 }
 
-/// Everything that making the artifact depends on.
+/// Everything that producing the artifact depends on.
 pub(super) struct Task<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) inputs: &'a Inputs,
     pub(super) options: &'a Options<'a>,
     pub(super) written: &'a [PathBuf],
     pub(super) epoch: u64,
-    /// Of the archive.
+    /// The place of the archive.
     pub(super) output: &'a Place,
 }
 
@@ -136,7 +136,8 @@ impl Task<'_> {
         }
     }
 
-    /// What describes the environment says nothing about where an adopted artifact was made.
+    /// Adopts the artifact. The environment is not described, because it says nothing about where the artifact was
+    /// made.
     fn adopt(&self) -> Result<Product, Error> {
         let lock = lock(&self.work_tree()?.0, self.options.listener, self.options.context.cancel())?;
         let (environment, left, place) = (Vec::new(), Vec::new(), ArtifactLocation::There { lock });
@@ -163,7 +164,8 @@ impl Task<'_> {
             caches: self.options.caches.as_deref(),
         };
         let (mut setting, contents) = self.setting(self.recipe, &home, &temporary, place)?;
-        // What lies there is moved, and removed in the end: it is the project's, and nothing that the caller runs.
+        // The old artifact is moved, and finally removed. It must belong to the project, and must not be something that
+        // the caller runs.
         let places = setting.reach.read_only.iter().chain(&setting.reach.read_only_files).cloned();
         let guarded = Guarded::new(&root, places, self.options.confinement);
         if !belongs.is_inside(&root) {
@@ -177,7 +179,7 @@ impl Task<'_> {
         if guarded.holds(&belongs.resolved) || guarded.lies_in(&belongs.resolved) {
             return Err(Error::Guarded(artifact));
         }
-        // From here on the tree has to be put back before the process ends.
+        // From here on, the work tree must be restored before the process ends.
         let busy = self.options.context.cancel().busy();
         let made = self.make_in_place(&mut setting, belongs, &root, repository.as_deref());
         let own = [home.as_path(), &temporary].map(Path::to_path_buf);
@@ -201,7 +203,7 @@ impl Task<'_> {
         }
     }
 
-    /// Moves the artifact aside, and has it made anew.
+    /// Moves the old artifact aside, and has the command make a new one.
     fn make_in_place(
         &self,
         setting: &mut Setting<'_>,
@@ -214,10 +216,10 @@ impl Task<'_> {
         let aside =
             Aside::take(belongs, root, repository).map_err(|(path, source)| Error::Aside { path, source })?;
         if let Some(old) = aside.old() {
-            // Where there is no repository to keep it in, it lies beside its place, where commands can write.
+            // Without a repository to keep it in, the old artifact is next to its place, where commands can write.
             let is_link = old.is_symlink();
             setting.reach.hidden.extend(old.canonicalize().ok().filter(|_| !is_link));
-            // What was kept from the first commands in it is not there any more.
+            // The paths inside it that were read-only for the first commands no longer exist.
             setting.reach.read_only.retain(|path| !path.starts_with(&resolved));
         }
         let stuck = |reason: Error| match aside.stuck() {
@@ -266,7 +268,7 @@ impl Task<'_> {
         }
         checkout.remove_artifact()?;
         let mut made = self.make(&setting)?;
-        // Whatever is looked at, kept or moved from here on is what the command made, and nothing that it only leads to.
+        // From here on, only what the command made is examined, saved or moved, not what it links to.
         if !artifact.is_unchanged() {
             return Err(self.explain(led_elsewhere(), &mut made));
         }
@@ -274,7 +276,7 @@ impl Task<'_> {
             let path = PathBuf::from(recipe.tables.artifact.path.get_ref());
             return Err(self.explain(Error::NotProduced(path), &mut made));
         }
-        // The clone goes, but the artifact is kept or unpacked.
+        // The clone is removed, but the artifact is kept or unpacked.
         let planted = set_planted_aside(&checkout.artifact(), &Contents::default(), &[]);
         let checked = planted.map_or_else(|| self.check_inputs(recipe), Err);
         let left = checked.map_err(|error| {
@@ -332,7 +334,7 @@ impl Task<'_> {
         Ok((setting, contents))
     }
 
-    /// Runs the command; what it printed is kept beside the archive if it failed.
+    /// Runs the command. If it fails, its output is saved next to the archive.
     fn make(&self, setting: &Setting<'_>) -> Result<Made, Error> {
         let log = tempfile::tempfile().map_err(run::Error::Log).map_err(Error::run)?;
         match setting.make(Some(&log)) {
@@ -345,7 +347,7 @@ impl Task<'_> {
         }
     }
 
-    /// The command has ended well, and something is wrong all the same: what it printed may say why.
+    /// Saves the output of a command that succeeded although something is wrong: it may explain the error.
     fn explain(&self, error: Error, made: &mut Made) -> Error {
         self.keep_log(made);
         error
@@ -356,7 +358,7 @@ impl Task<'_> {
         keep(&mut made.log, &path).ok().map(|()| path)
     }
 
-    /// Where something is kept, beside the archive; `None`: that is not where it was.
+    /// The path of a file saved next to the archive; `None` if the archive's directory has moved.
     fn kept(&self, ending: &str) -> Option<PathBuf> {
         self.output.is_unchanged().then(|| with_ending(&self.output.path, ending))
     }
@@ -380,7 +382,8 @@ impl Task<'_> {
         Ok(left.into_iter().map(|change| change.path).collect())
     }
 
-    /// Where commands work, and the repository that keeps the old artifact meanwhile, if there is one.
+    /// The directory where commands work, and the repository that keeps the old artifact during the build, if there is
+    /// one.
     fn work_tree(&self) -> Result<(PathBuf, Option<PathBuf>), Error> {
         let directory = self.recipe.directory();
         match work_tree(self.recipe)? {
@@ -393,7 +396,7 @@ impl Task<'_> {
     }
 }
 
-/// Under a new name first: a link that a command put in the place of the log is replaced, not written through.
+/// Writes to a new file and renames it, so that a link that a command put at the log's path is replaced, not followed.
 fn keep(log: &mut File, path: &Path) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;

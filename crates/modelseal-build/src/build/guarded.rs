@@ -1,4 +1,4 @@
-//! Where this program itself writes nothing that a project made: what the caller runs later.
+//! Paths of what the caller runs later. modelseal itself writes nothing there that a project made.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(super) struct Guarded {
 
 impl Guarded {
     /// # Errors
-    /// The configuration of git cannot be read.
+    /// The git configuration cannot be read.
     pub(super) fn of(root: &Path, confinement: &Confinement) -> Result<Self, Error> {
         let contents = Contents::of(root);
         let git = git_places(root, &contents).map_err(inputs::Error::from)?;
@@ -22,21 +22,21 @@ impl Guarded {
         Ok(Self::new(root, places, confinement))
     }
 
-    /// Of what is known already: `places` are those of git.
+    /// Uses paths that are already known: `places` are those of git.
     pub(super) fn new(root: &Path, places: impl Iterator<Item = PathBuf>, confinement: &Confinement) -> Self {
         let resolved = |path: &PathBuf| Place::of(path).leads_to();
-        // Those of the caller have their links resolved.
+        // The paths of the caller already have their links resolved.
         let places = places.map(|path| resolved(&path)).chain(confinement.guarded().map(Path::to_path_buf));
         let places = places.filter(|place| !root.starts_with(place));
         Self { places: places.collect() }
     }
 
-    /// Whether a place is one of them, or lies in one.
+    /// Whether a path is guarded, or is inside a guarded directory.
     pub(super) fn holds(&self, place: &Path) -> bool {
         self.places.iter().any(|guarded| place.starts_with(guarded))
     }
 
-    /// Whether one of them lies in a place.
+    /// Whether a guarded path is inside this one.
     pub(super) fn lies_in(&self, place: &Path) -> bool {
         self.places.iter().any(|guarded| guarded.starts_with(place))
     }

@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
-/// Where something lies or is to be written, as it was before a command ran.
+/// The place of a file or directory, as it was before a command ran.
 ///
-/// A command may put a link into the place of a directory; whatever is written, moved or removed then would
-/// be somewhere that the command itself cannot reach.
+/// A command may replace a directory with a link. What is written, moved or removed through that link would be in a
+/// place that the command itself cannot reach.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -15,28 +15,28 @@ impl Place {
         Self { path: path.to_path_buf(), resolved: resolve(path) }
     }
 
-    /// Where it leads itself: all links resolved, as far as it is there.
+    /// Where the path itself leads: all links are resolved, as far as it exists.
     pub(super) fn leads_to(&self) -> PathBuf {
         self.path.canonicalize().unwrap_or_else(|_| self.resolved.clone())
     }
 
-    /// Whether the directories above lead to where they led. One that is gone can be made again.
+    /// Whether the directories above still lead to the same place. A missing directory can be created again.
     pub(super) fn is_unchanged(&self) -> bool {
         resolve(&self.path) == self.resolved
     }
 
-    /// Whether links lead it nowhere else than into this directory.
+    /// Whether the path is inside this directory when its links are resolved.
     pub(super) fn is_inside(&self, directory: &Path) -> bool {
         directory.canonicalize().is_ok_and(|directory| self.resolved.starts_with(directory))
     }
 
-    /// The directory that it lies in.
+    /// The directory that contains it.
     pub(super) fn directory(&self) -> &Path {
         self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 }
 
-/// The path with links resolved in all directories above that exist; empty where one leads nowhere.
+/// The path with links resolved in all directories above that exist. Empty if one of the links leads nowhere.
 fn resolve(path: &Path) -> PathBuf {
     let Ok(path) = std::path::absolute(path) else { return PathBuf::new() };
     let Some(above) = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok()) else {

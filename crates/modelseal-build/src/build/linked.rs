@@ -1,14 +1,15 @@
-//! Files of a work tree that have another name outside of it: whoever writes to one writes there as well.
+//! Files of a work tree with another name (hard link) outside of it. Writing to such a file changes it there as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// So many places can be kept from a command one by one.
+/// At most this many paths can be protected from a command one by one.
 const PLACES: usize = 256;
 
-/// Files below `root` with a name elsewhere (package managers link files of an environment to those of their cache), or
-/// the directories that hold them where they are many. A name that is guarded counts as one elsewhere.
+/// Returns the files below `root` that have another name outside of it, or their directories if there are many.
+///
+/// Package managers link files of an environment to files in their cache. A guarded name counts as outside.
 pub(super) fn linked_elsewhere(root: &Path, is_guarded: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let walk = walkdir::WalkDir::new(root).follow_root_links(false).into_iter();
     let entries = walk.filter_entry(|entry| entry.file_name() != ".git").flatten();
@@ -30,7 +31,7 @@ pub(super) fn linked_elsewhere(root: &Path, is_guarded: &dyn Fn(&Path) -> bool) 
     few(root, names.collect())
 }
 
-/// The files, or as many directories above them as are few enough, as deep as possible.
+/// Returns the files, or the deepest directories above them that are few enough.
 fn few(root: &Path, files: Vec<PathBuf>) -> Vec<PathBuf> {
     if files.len() <= PLACES {
         return files;

@@ -1,4 +1,4 @@
-//! One build at a time in a work tree.
+//! Lets only one build at a time work in a work tree.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -8,12 +8,13 @@ use super::Error;
 use crate::run;
 use modelseal_format::context::Cancel;
 
-/// Between two looks at whether another build has ended.
+/// Pause between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Lets one build at a time work in a work tree: each moves the artifact aside or reads it, and covers what is not
-/// there.
-/// `None` where the file system has no locks.
+/// Locks a work tree, and waits until another build releases it.
+///
+/// Each build moves or reads the artifact, and covers paths that do not exist. Returns `None` where the file system
+/// does not support locks.
 pub(super) fn lock(
     root: &Path,
     listener: &dyn run::Listener,

@@ -1,4 +1,4 @@
-//! Everything that is known before a file of the artifact is read.
+//! Collects everything that is known before a file of the artifact is read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,28 +23,28 @@ use modelseal_format::manifest::{
     Subject, Value, check_predicate,
 };
 
-/// The time of every entry where there is neither SOURCE_DATE_EPOCH nor a commit: 1980-01-01, the oldest
-/// that every archive format can hold.
+/// The time of every entry if there is neither `SOURCE_DATE_EPOCH` nor a commit: 1980-01-01, the oldest date that every
+/// archive format can store.
 const DEFAULT_EPOCH: u64 = 315_532_800;
 
 /// How many names a warning shows.
 const SHOWN: usize = 5;
 
-/// What is going to be sealed.
+/// What will be sealed.
 pub(super) struct Plan {
     pub(super) artifact: Artifact,
     pub(super) inputs: Inputs,
     pub(super) external: ExternalParameters,
     pub(super) internal: InternalParameters,
-    /// How the artifact answers.
+    /// How the artifact answered the probes.
     pub(super) byproducts: Vec<Byproduct>,
     pub(super) command_seconds: Option<f64>,
-    /// Files that the command left beside the artifact.
+    /// Files that the command left in addition to the artifact.
     pub(super) left: Vec<String>,
     _held: Held,
 }
 
-/// Reads the inputs and has the artifact made.
+/// Reads the inputs and produces the artifact.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
     check_private(options.confinement, &declared(recipe, recipe.directory(), &options.data))?;
     let written = written(recipe, output, &options.writes);
@@ -69,7 +69,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
         (None, None) => DEFAULT_EPOCH,
     };
     let place = Place::of(output);
-    // A link that comes with the project does not choose where this user's archives lie.
+    // A link in the project must not decide where this user's archives are written.
     if options.output.is_none() && !place.is_inside(recipe.directory()) {
         return Err(Error::LeadsOut(place.directory().to_path_buf()));
     }
@@ -135,7 +135,7 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
     Ok(plan)
 }
 
-/// What the caller runs later in the project.
+/// The paths in the project that the caller runs later.
 fn guarded(recipe: &Recipe, options: &Options<'_>) -> Result<Guarded, Error> {
     let work_tree = inputs::work_tree(recipe)?;
     let root = work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root());
@@ -143,8 +143,8 @@ fn guarded(recipe: &Recipe, options: &Options<'_>) -> Result<Guarded, Error> {
     Guarded::of(&root, options.confinement)
 }
 
-/// What a command made does not ship what lies elsewhere by a link: the command could not see the key, but
-/// whoever follows its links can.
+/// Refuses an artifact made by a command if its links lead elsewhere. The command could not read the key, but a program
+/// that follows its links can.
 fn check_links(
     artifact: &Artifact,
     root: &Path,
@@ -162,13 +162,13 @@ fn check_links(
     })
 }
 
-/// Links of a project do not decide which files of the caller are shipped.
+/// Refuses an adopted artifact if its links lead to private files of the caller.
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
     let kind = "a link to what belongs to you and not to the project";
     refuse_links(artifact, &|leads| confinement.is_private(leads).then_some(kind))
 }
 
-/// Files that links bring into the artifact from outside of the work tree; `.` if the artifact is there by a link.
+/// Files that links bring into the artifact from outside of the work tree; `.` if a link leads to the artifact itself.
 fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<String>, Error> {
     let resolve = |path: &Path| {
         path.canonicalize().map_err(|source| Error::Directory { path: path.to_path_buf(), source })
@@ -176,7 +176,7 @@ fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<Strin
     let work_tree = inputs::work_tree(recipe)?;
     let work_tree = resolve(work_tree.as_ref().map_or(recipe.directory(), |work_tree| work_tree.root()))?;
     let root = resolve(artifact.root())?;
-    // If the recipe itself names a place elsewhere, no link leads there.
+    // If the recipe itself names a path outside, no link leads there.
     let named = run::without_dots(&resolve(recipe.directory())?.join(recipe.tables.artifact.path.get_ref()));
     if named.starts_with(&work_tree) && !root.starts_with(&work_tree) {
         return Ok(vec![".".to_string()]);
@@ -191,7 +191,7 @@ fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<Strin
     Ok(outside)
 }
 
-/// What to say of files that links bring in.
+/// The warning about files that links bring in, if there are any.
 pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
     let from = "from outside of the work tree by links, and ships";
     let shown =
@@ -208,7 +208,7 @@ pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
     }
 }
 
-/// Refuses a file that leads to something for which `refusal` has a reason.
+/// Refuses a file that leads to a path for which `refusal` gives a reason.
 fn refuse_links(artifact: &Artifact, refusal: &dyn Fn(&Path) -> Option<&'static str>) -> Result<(), Error> {
     for file in &artifact.files {
         let path = artifact.location(&file.path);
@@ -220,7 +220,7 @@ fn refuse_links(artifact: &Artifact, refusal: &dyn Fn(&Path) -> Option<&'static 
     Ok(())
 }
 
-/// Whether a statement says what this recipe says; if not, what it says differently.
+/// Checks that a manifest agrees with this recipe. The error names the part that differs.
 pub(super) fn compare_external(recipe: &Recipe, statement: &Manifest) -> Result<(), &'static str> {
     let stated = statement.external();
     let expected = external(recipe, stated.hyperparameters.clone(), statement.internal().origin);
@@ -239,7 +239,7 @@ pub(super) fn compare_external(recipe: &Recipe, statement: &Manifest) -> Result<
 
 fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: Origin) -> ExternalParameters {
     let model = &recipe.tables.model;
-    // What was not run is not sealed: it would look as if it had made the artifact.
+    // A command that did not run is not sealed: it would look as if it had made the artifact.
     let run = recipe.tables.run.as_ref().filter(|_| origin > Origin::Adopted);
     let standard = Demand::default();
     let reproduce = &recipe.tables.reproduce;
@@ -268,8 +268,8 @@ fn external(recipe: &Recipe, hyperparameters: BTreeMap<String, Value>, origin: O
 }
 
 impl Plan {
-    /// Puts the artifact of a clone into the work tree, in the place of the one that is there: whoever signs
-    /// the statement needs it.
+    /// Copies the artifact of a clone into the work tree, and replaces the artifact that is there: the signer of the
+    /// manifest needs it.
     pub(super) fn keep_artifact(&self, recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
         let place = recipe.directory().join(recipe.tables.artifact.path.get_ref());
         let belongs = Place::of(&place);
@@ -282,7 +282,7 @@ impl Plan {
         }
         check_repositories(&place, &belongs, &Contents::of(&root))?;
         let guarded = guarded(recipe, options)?;
-        // Such a file makes a directory a repository.
+        // A file with such a name can make a directory a repository.
         let is_of_git = [".git", "HEAD", "commondir"].iter().any(|name| place.ends_with(name));
         if is_of_git || guarded.holds(&belongs.leads_to()) || guarded.lies_in(&belongs.leads_to()) {
             return Err(Error::Guarded(place));
@@ -291,7 +291,7 @@ impl Plan {
         let _lock = lock(&root, options.listener, options.context.cancel())?;
         let failed = |source| Error::Directory { path: place.clone(), source };
         std::fs::create_dir_all(belongs.directory()).map_err(failed)?;
-        // Whole, before the one that is there is touched.
+        // The copy is complete before the existing artifact is touched.
         let scratch = Scratch::new_in(belongs.directory(), options.context.cancel()).map_err(failed)?;
         let whole = scratch.path().join("artifact");
         self.copy_artifact(&whole, &options.context)?;
@@ -319,7 +319,7 @@ impl Plan {
                 Some(directory) => std::fs::create_dir_all(directory),
                 None => Ok(()),
             };
-            // With its permissions: whether it is executable is sealed.
+            // Copies the permissions, too, because the executable bit is sealed.
             let copied = copied.and_then(|()| std::fs::copy(&from, &to));
             copied.map_err(|source| Error::Directory { path: to, source })?;
         }
@@ -339,7 +339,7 @@ impl Plan {
     }
 }
 
-/// What this build writes, absolute, links resolved as far as they exist.
+/// The paths that this build writes: absolute, with links resolved as far as they exist.
 pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<PathBuf> {
     let dist = recipe.directory().join("dist");
     let artifact = recipe.directory().join(recipe.tables.artifact.path.get_ref());
@@ -354,7 +354,7 @@ pub(super) fn written(recipe: &Recipe, output: &Path, more: &[PathBuf]) -> Vec<P
     resolved.filter(|path| path.is_absolute()).collect()
 }
 
-/// The directory of an archive that nobody named.
+/// Creates the directory of an archive whose path is the default.
 pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
     let Some(directory) = output.parent() else {
         return Ok(());
@@ -363,7 +363,7 @@ pub(super) fn make_directory(output: &Path) -> Result<(), Error> {
         .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })
 }
 
-/// An error if somebody asked to stop.
+/// Returns an error if cancellation was requested.
 fn go_on(context: &Context) -> Result<(), Error> {
     context.check().map_err(|_| Error::run(run::Error::Interrupted))
 }

@@ -1,4 +1,4 @@
-//! Repositories that a command has made.
+//! Git repositories that a command made.
 
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,16 @@ use super::Error;
 use crate::inputs::Contents;
 use crate::run::{make_accessible, set_aside};
 
-/// Gives other names to repositories that a command has made in a work tree: git runs what they configure as soon as
-/// somebody asks it anything there, and an editor does. `None`: there are none.
+/// Renames the git repositories that a command made in a work tree. Returns `None` if there are none.
+///
+/// Git runs what a repository configures as soon as a user or an editor runs git there.
 pub(super) fn set_planted_aside(root: &Path, before: &Contents, hidden: &[PathBuf]) -> Option<Error> {
     let is_known = |path: &PathBuf| {
         before.repositories.contains(path) || hidden.iter().any(|hidden| path.starts_with(hidden))
     };
     let mut opened = before.unreadable.clone();
     let mut found = Vec::new();
-    // One may hold others, and a command can close a directory, so that nobody looks into it.
+    // A repository may contain others, and a command can close a directory to hide what it contains.
     loop {
         let mut contents = Contents::of(root);
         contents.unreadable.retain(|path| !opened.contains(path));
@@ -28,7 +29,7 @@ pub(super) fn set_planted_aside(root: &Path, before: &Contents, hidden: &[PathBu
         }
         opened.extend(contents.unreadable);
         found.extend(contents.repositories.into_iter().map(planted));
-        // One that stays would be found again.
+        // A repository that was not renamed would be found again.
         if found.iter().any(|error| matches!(error, Error::Planted { aside: None, .. })) {
             break;
         }
@@ -38,7 +39,7 @@ pub(super) fn set_planted_aside(root: &Path, before: &Contents, hidden: &[PathBu
 }
 
 fn planted(repository: PathBuf) -> Error {
-    // Without it, git does not take a directory for a bare repository.
+    // Without `HEAD`, git does not treat a directory as a bare repository.
     let head = repository.join("HEAD");
     let is_bare = repository.file_name() != Some(".git".as_ref()) && head.symlink_metadata().is_ok();
     let aside = set_aside(if is_bare { &head } else { &repository }, "made-by-command");

@@ -1,4 +1,4 @@
-//! What the commands of a recipe can reach: in a work tree, in a clone and in a rebuild alike.
+//! What the commands of a recipe can reach: the same in a work tree, in a clone and in a rebuild.
 
 use std::fs;
 use std::io;
@@ -15,16 +15,16 @@ use modelseal_format::digest::Digest;
 pub struct CommandPlace<'a> {
     /// The work tree, or a clone of it.
     pub work: &'a Path,
-    /// Directories of this build alone: the home and temporary files.
+    /// Directories that only this build uses: the home and temporary files.
     pub own: Vec<PathBuf>,
     pub home: &'a Path,
-    /// Inputs that lie somewhere else.
+    /// Inputs, inside or outside of the work tree.
     pub inputs: Vec<PathBuf>,
-    /// Where the directories of `[run] caches` are kept; `None`: they go with the home.
+    /// Where the directories of `[run] caches` are kept. With `None`, they are removed with the home.
     pub caches: Option<&'a Path>,
 }
 
-/// Why it cannot be said.
+/// Why `reach` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
     #[error(transparent)]
@@ -33,7 +33,8 @@ pub enum ReachError {
     Directory { path: PathBuf, source: io::Error },
 }
 
-/// What commands can reach there, but for what the recipe says about the network, and what lies there.
+/// Returns what commands can reach in this place, apart from the recipe's network setting, and what the work tree
+/// contains.
 ///
 /// # Errors
 /// [`ReachError`].
@@ -57,10 +58,11 @@ pub fn reach(
         let at = place.home.join(&below);
         make(&at)?;
         if let Some(kept) = place.caches {
-            // Flat: what a command leaves in one must not lie on the way to another.
+            // All caches are in one flat directory, so that nothing that a command leaves in one is on the path to
+            // another.
             let kept = kept.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
             make(&kept)?;
-            // A link would lead what is kept, and what a command writes there, somewhere else.
+            // A link would redirect the cache, and what a command writes to it, to another place.
             if kept.is_symlink() {
                 let source = io::Error::other("it is a link, which an earlier command has made");
                 return Err(ReachError::Directory { path: kept, source });
@@ -69,7 +71,7 @@ pub fn reach(
         }
     }
     let work = trail(place.work)?;
-    // What lies in the work tree is seen there; a name of it could become a link that leads elsewhere.
+    // Inputs inside the work tree are visible there. A name in their path could become a link that leads elsewhere.
     let readable = place.inputs.into_iter().chain(git.read).flat_map(|path| Trail::of(&path));
     let (own_inputs, readable) = readable.partition(|input| input.end().starts_with(work.end()));
     let own = place.own.iter().map(|path| trail(path)).collect::<Result<Vec<_>, _>>()?;
@@ -77,7 +79,7 @@ pub fn reach(
         writable: [vec![work], own, confinement.allowed().to_vec()].concat(),
         readable,
         own_inputs,
-        // What lies in a directory that cannot be looked into is not known, and stays so.
+        // The content of a directory that cannot be read is unknown, so the directory is read-only.
         read_only: git.guarded.into_iter().chain(contents.unreadable.iter().cloned()).collect(),
         read_only_files: git.absent.into_iter().collect(),
         hidden: contents.sockets.iter().filter(|path| is_open(path)).cloned().collect(),
@@ -87,7 +89,7 @@ pub fn reach(
     Ok((sandbox, contents))
 }
 
-/// No input is a key, nor holds one: its digest is of no use, and labels or values of it would be sealed.
+/// Checks that no input is a key or contains one: its digest is useless, and its labels or values would be sealed.
 ///
 /// # Errors
 /// [`inputs::Error::Private`].

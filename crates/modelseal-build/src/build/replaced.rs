@@ -1,4 +1,4 @@
-//! Whether an artifact can be replaced by what a command makes, and nothing else with it.
+//! Checks that replacing an artifact removes nothing else.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::checkout::declared;
 use crate::inputs::{self, Contents};
 use crate::recipe::Recipe;
 
-/// The artifact holds nothing but what the command makes: it is moved aside as a whole.
+/// Checks that the artifact contains neither inputs nor the recipe, because it is moved aside as a whole.
 pub(super) fn check_alone(recipe: &Recipe, options: &Options<'_>, artifact: &Path) -> Result<(), Error> {
     let Ok(artifact) = artifact.canonicalize() else { return Ok(()) };
     let table = &recipe.tables;
@@ -23,7 +23,7 @@ pub(super) fn check_alone(recipe: &Recipe, options: &Options<'_>, artifact: &Pat
     Ok(())
 }
 
-/// The old artifact goes when there is a new one, and with it a repository of the caller.
+/// Checks that the artifact contains no repository of the caller, which would be removed with the old artifact.
 pub(super) fn check_repositories(artifact: &Path, belongs: &Place, contents: &Contents) -> Result<(), Error> {
     match contents.repositories.iter().find(|path| path.starts_with(&belongs.resolved)) {
         None => Ok(()),
@@ -33,7 +33,8 @@ pub(super) fn check_repositories(artifact: &Path, belongs: &Place, contents: &Co
     }
 }
 
-/// In the work tree, a command reads what is at the recipe's path, wherever the caller says that the data is.
+/// Checks that the data sources that the caller names are at the recipe's paths, because a command in the work tree
+/// reads them there.
 pub(super) fn check_data(recipe: &Recipe, options: &Options<'_>) -> Result<(), Error> {
     for data in &recipe.tables.data {
         let name = data.name.get_ref();

@@ -1,8 +1,8 @@
-//! Writing the archive: the seal stands first, but what it says is known last.
+//! Writes the archive. The seal comes first, but its content is known last.
 //!
-//! Where an archive has room left for the seals, whose length does not depend on digests or signatures, every
-//! file is read once, hashed and archived at the same time. With zstd nothing can be filled in: the files are
-//! hashed first, and compared with that when they are read again.
+//! Where an archive can reserve space for the seals, whose length does not depend on digests or signatures, every file
+//! is read once: it is hashed and archived at the same time. A zstd archive cannot be filled in later. Its files are
+//! hashed first, and the digests are compared when the files are read again.
 
 use std::io;
 use std::ops::Range;
@@ -22,13 +22,13 @@ use modelseal_format::manifest::{
 use modelseal_format::release;
 use modelseal_format::sign::{self, SignedBundle, Signer};
 
-/// Files up to this size are read several at a time, because opening them costs more than hashing them.
+/// Files up to this size, in bytes, are read several at a time, because opening them costs more than hashing them.
 const SMALL: u64 = 1 << 20;
 
-/// How many bytes of small files are held at a time.
+/// How many bytes of small files are in memory at a time.
 const BATCH: u64 = 8 << 20;
 
-/// How many small files are held at a time.
+/// How many small files are in memory at a time.
 const BATCH_FILES: usize = 1024;
 
 /// An archive whose content is complete.
@@ -36,7 +36,7 @@ pub(super) struct Written {
     pub(super) file: ArchiveFile,
     pub(super) release: Digest,
     pub(super) files: u64,
-    /// Of the model files together.
+    /// Total size of the model files, in bytes.
     pub(super) bytes: u64,
 }
 
@@ -48,7 +48,8 @@ impl Written {
     }
 }
 
-/// Reads every file once, in the order of the plan, from which they are taken. For archives that have rooms.
+/// Writes the archive in one pass over the files, which are taken from the plan. Only for archives that can reserve
+/// space.
 pub(super) fn in_one_pass(
     plan: &mut Plan,
     key: &Signer,
@@ -59,7 +60,7 @@ pub(super) fn in_one_pass(
     let failed = |source: io::Error| Error::Write(WriteError::io(&path, source));
     let listed = std::mem::take(&mut plan.artifact.files);
     let mut statement = plan.statement(listed.into_iter().map(draft).collect());
-    // Digests have a fixed width, so it stays as long as it is.
+    // Digests have a fixed width, so the length does not change when they are filled in.
     let length = statement.length();
     let mut archive = ArchiveWriter::new(file, release::frame(&statement));
     let material = key.material();
@@ -86,7 +87,7 @@ pub(super) fn in_one_pass(
     Ok(Written::new(file, seals.release, &statement))
 }
 
-/// Reads every file again for the archive of a statement that is complete.
+/// Writes the archive of a complete manifest, for which every file is read again.
 pub(super) fn sealed(
     statement: &Manifest,
     artifact: &Artifact,
@@ -117,7 +118,7 @@ pub(super) fn sealed(
     Ok(Written::new(archive.finish().map_err(failed)?, release, statement))
 }
 
-/// What is sealed must be read again.
+/// Checks that the seal is short enough to be read again.
 fn check_seal(length: u64) -> Result<(), Error> {
     if length > LONGEST_SEAL {
         return Err(Error::Seal(length));
@@ -125,7 +126,7 @@ fn check_seal(length: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds space on the disk for the archive of this statement, with seals of these lengths.
+/// Preallocates disk space for the archive of this manifest, with seals of these lengths.
 fn preallocate(
     archive: &ArchiveWriter<ArchiveFile>,
     statement: &Manifest,
@@ -135,7 +136,7 @@ fn preallocate(
     archive.output().preallocate(least_length(seals.chain(files)))
 }
 
-/// Where the seals will be.
+/// The space reserved for the seals.
 struct Reservations {
     manifest: Reservation,
     model_signature: Option<Reservation>,
@@ -164,16 +165,16 @@ impl Reservations {
     }
 }
 
-/// What is signed of a release.
+/// The signed parts of a release.
 pub(super) struct Seals<'a> {
     pub(super) release: Digest,
     pub(super) manifest: Box<dyn Canonical + 'a>,
-    /// `model.sig`, where the manifest promises one.
+    /// `model.sig`, if the manifest promises one.
     pub(super) model_signature: Option<Box<dyn Canonical + 'a>>,
 }
 
 impl<'a> Seals<'a> {
-    /// Signs a statement that is complete.
+    /// Signs a complete manifest.
     pub(super) fn sign(statement: Counted<&'a Manifest>, key: &Signer) -> Result<Self, Error> {
         let manifest = statement.document;
         let release = statement.sha256();
@@ -212,7 +213,7 @@ fn draft(listed: ListedFile) -> Subject {
     Subject::file(listed.path, unknown, unknown, FileFacts { content, ..listed.facts })
 }
 
-/// Small files in batches, large ones alone; the order stays.
+/// Splits files into batches, in their order: small files together, large files alone.
 fn batches(files: &[Subject]) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let mut start = 0;
@@ -232,7 +233,7 @@ fn batches(files: &[Subject]) -> Vec<Range<usize>> {
     batches
 }
 
-/// Archives these files, and fills in what was found.
+/// Archives these files, and fills in their digests and what was measured.
 fn append_batch(
     archive: &mut ArchiveWriter<ArchiveFile>,
     artifact: &Artifact,
@@ -261,7 +262,7 @@ fn append_batch(
     Ok(())
 }
 
-/// On which side of the copy something went wrong.
+/// Which side of the copy failed.
 enum Failure {
     Input(inputs::Error),
     Output(io::Error),

@@ -1,15 +1,14 @@
-//! What a cache holds of one data set: records of fixed size, sorted, so that a million of them need no
-//! parsing.
+//! The cache file of one data set: sorted records of fixed size, so that a million of them need no parsing.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use modelseal_format::digest::{Digest, Stamp};
 
-/// How a file of records begins.
+/// The first bytes of a file of records.
 const BEGIN: [u8; 16] = *b"modelseal-hash-1";
 
-/// Which file, in which state; its SHA-256; and the authentication code of both.
+/// The identity of a file and its state, its SHA-256, and the authentication code of both.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record([u8; LENGTH]);
 
@@ -18,16 +17,16 @@ const SHA256: usize = 32;
 const CODE: usize = 16;
 const LENGTH: usize = IDENTITY + SHA256 + CODE;
 
-/// What the authentication codes are made with.
+/// The key of the authentication codes.
 pub(super) struct Key([u8; 32]);
 
 impl Key {
-    /// Of a secret, and of what must not change while anything is believed.
+    /// Derives the key from a secret, and from what must not change while any record is trusted.
     pub(super) fn new(secret: &[u8; 32], validity: &[u8]) -> Self {
         Self(*blake3::keyed_hash(secret, validity).as_bytes())
     }
 
-    /// Stands for the file and its state.
+    /// Identifies the file and its state.
     fn identity(&self, path: &str, stamp: &Stamp) -> [u8; IDENTITY] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(b"file").update(&stamp.to_bytes()).update(path.as_bytes());
@@ -56,20 +55,20 @@ impl Record {
         Self(record)
     }
 
-    /// Records are sorted by their identity, as a number whose first byte is the highest.
+    /// The sort key of a record: its identity as a big-endian number.
     pub(super) fn order(&self) -> u128 {
         let (first, _) = self.0.as_chunks();
         u128::from_be_bytes(first[0])
     }
 }
 
-/// The records of a file, as they stand there.
+/// The records of a file, in the order of the file.
 #[derive(Default)]
 pub(super) struct Records(Vec<Record>);
 
 impl Records {
-    /// Reads the records of a data set of so many files; none, if there are many more or if it is not a file
-    /// of records.
+    /// Reads the records of a data set with this many files. Returns none if there are many more, or if the file does
+    /// not contain records.
     pub(super) fn read(mut file: File, files: usize) -> io::Result<Self> {
         let mut begin = [0; BEGIN.len()];
         file.read_exact(&mut begin)?;
@@ -92,7 +91,7 @@ impl Records {
         self.0.iter().copied()
     }
 
-    /// The index of the record of just this file, and the digest in it.
+    /// The index of the record of exactly this file, and the digest in it.
     pub(super) fn find(&self, key: &Key, path: &str, stamp: &Stamp) -> Option<(usize, Digest)> {
         let identity = u128::from_be_bytes(key.identity(path, stamp));
         let index = self.0.binary_search_by_key(&identity, Record::order).ok()?;
@@ -102,7 +101,7 @@ impl Records {
         (found == Record::new(key, path, stamp, &sha256)).then_some((index, sha256))
     }
 
-    /// Writes sorted records, as [`Records::read`] expects them.
+    /// Writes sorted records in the format that [`Records::read`] expects.
     pub(super) fn write(records: &[Record], file: &File) -> io::Result<()> {
         let mut writer = BufWriter::with_capacity(1 << 16, file);
         writer.write_all(&BEGIN)?;

@@ -1,4 +1,4 @@
-//! The `git` program, with none of the user's configuration and environment.
+//! Runs the `git` program without the user's configuration and environment.
 
 use std::fs;
 use std::io::Read;
@@ -15,10 +15,10 @@ use crate::run::Programs;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{Algorithms, Symlinks, hash_file};
 
-/// Variables that git and ssh need to reach others; nothing in them configures git.
+/// Environment variables that git and ssh need to reach servers. None of them configures git.
 const PASSED: [&str; 2] = ["SSH_AUTH_SOCK", "USER"];
 
-/// A server that says nothing is given up.
+/// Options for ssh: a server that does not respond is abandoned.
 const SSH: &str = "-oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
 
 const SETTINGS: [&str; 6] = [
@@ -30,23 +30,23 @@ const SETTINGS: [&str; 6] = [
     "http.lowSpeedTime=60",
 ];
 
-/// So many tags are asked for at once.
+/// How many tags are fetched at once.
 const TAGS: usize = 500;
 
-/// The time between two looks at git.
+/// Pause between two checks of whether git has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Pointers are smaller than this.
+/// No Git LFS pointer is larger than this, in bytes.
 const LARGEST_POINTER: u64 = 1024;
 
 /// Where a clone comes from.
 #[derive(Debug, Clone, Copy)]
 pub enum Repository<'a> {
-    /// A work tree on this machine. What git itself does not hold (submodules, the content of Git LFS) is
-    /// taken from it, too.
+    /// A work tree on this machine. What git itself does not hold (submodules, the content of Git LFS) is taken from
+    /// it, too.
     Directory {
         root: &'a Path,
-        /// What the clone calls `origin`, instead of a path that means nothing elsewhere.
+        /// The URL of `origin` in the clone, instead of a path that means nothing elsewhere.
         remote: Option<&'a str>,
     },
     /// `https://…` or `ssh://…`
@@ -62,18 +62,19 @@ impl Repository<'_> {
     }
 }
 
-/// All of git's configuration, beside the home directory of the clone.
+/// The file with all of git's configuration, next to the home directory of the clone.
 const CONFIGURATION: &str = "gitconfig";
 
-/// The program, and the home directory that it has.
+/// The program, and the home directory that it uses.
 pub(super) struct Git<'a> {
     pub(super) programs: &'a Programs,
     pub(super) home: &'a Path,
     pub(super) context: &'a Context,
 }
 
-/// Writes git's configuration: which protocols it may use, and that a directory may belong to another user,
-/// whom libgit2 has accepted by the caller's own configuration.
+/// Writes git's configuration: which protocols it may use, and that the directory may belong to another user.
+///
+/// libgit2 has already accepted that user by the caller's own configuration.
 fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
     let path = home.with_file_name(CONFIGURATION);
     let allow = |protocols: &[&str]| {
@@ -84,16 +85,16 @@ fn configure(repository: &Repository<'_>, home: &Path) -> Result<(), Error> {
         Repository::Directory { root, .. } => {
             let quoted = root.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
             let safe = format!("[safe]\n\tdirectory = \"{quoted}\"\n\tdirectory = \"{quoted}/.git\"\n");
-            // A commit is asked for by its name, which git before protocol 2 gives away only then.
+            // The commit is requested by its hash, which git before protocol 2 permits only with this setting.
             allow(&["file"]) + &safe + "[uploadpack]\n\tallowAnySHA1InWant = true\n"
         }
-        // A submodule of another repository must not lead to a directory of this machine.
+        // A submodule of a remote repository must not lead to a directory of this machine.
         Repository::Address(_) => allow(&["https", "ssh"]),
     };
     fs::write(&path, text).map_err(|source| Error::io(&path, source))
 }
 
-/// Clones and checks out one commit; the result: whether a branch or a tag leads to it.
+/// Clones and checks out one commit. Returns whether a branch or a tag leads to it.
 pub(super) fn clone(
     git: &Git<'_>,
     repository: &Repository<'_>,
@@ -107,7 +108,7 @@ pub(super) fn clone(
         return Err(Error::Protocol(shown));
     }
     if let Repository::Directory { root, .. } = repository {
-        // Whether it may belong to somebody else, the caller's own configuration decides.
+        // The caller's own configuration decides whether it may belong to another user.
         WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
     }
     configure(repository, git.home)?;
@@ -117,13 +118,13 @@ pub(super) fn clone(
         Repository::Directory { root, .. } => {
             git.run(None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
             git.run(Some(target), &["remote", "add", "origin", &shown])?.map_err(&failed)?;
-            // The commit and what it was made from, with the tags there. Other branches are not the project's business,
-            // and what looks like one can lead to another repository.
+            // Fetches the commit and its history, with their tags. Other branches are not part of the project, and what
+            // looks like a branch can lead to another repository.
             let work_tree = WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
             let tags = work_tree.tags_before(commit);
             let tags: Vec<String> = tags.iter().map(|name| format!("+{name}:{name}")).collect();
             let fetch = ["fetch", "--quiet", "--no-tags", "--update-shallow", "origin"];
-            // What it lacks is said below.
+            // A missing commit is reported below.
             let _ = git.run(Some(target), &[&fetch[..], &[commit]].concat())?;
             for tags in tags.chunks(TAGS) {
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
@@ -131,7 +132,7 @@ pub(super) fn clone(
             }
         }
         Repository::Address(address) => {
-            // Branches and tags, and not what a `HEAD` of the server leads to beside them.
+            // Branches and tags, but not another commit to which the server's `HEAD` leads.
             git.run(None, &["init", "--quiet", "--template=", "--", &into])?.map_err(&failed)?;
             git.run(Some(target), &["remote", "add", "origin", address])?.map_err(&failed)?;
             git.run(Some(target), &["fetch", "--quiet", "--tags", "origin"])?.map_err(&failed)?;
@@ -143,7 +144,7 @@ pub(super) fn clone(
     };
     let on_a_branch = has(commit)?;
     if !on_a_branch && matches!(repository, Repository::Address(_)) {
-        // A commit that no branch leads to: some servers give it to those who name it.
+        // No branch leads to the commit. Some servers return it to clients that name it.
         let _ = git.run(Some(target), &["fetch", "--quiet", "origin", commit])?;
     }
     if !has(commit)? {
@@ -169,12 +170,12 @@ pub(super) fn clone(
     Ok(on_a_branch)
 }
 
-/// Submodules that are checked out in the original are checked out in the clone.
+/// Checks out the submodules in the clone that are checked out in the original.
 fn clone_submodules(git: &Git<'_>, original: &Path, target: &Path) -> Result<(), Error> {
     let work_tree = WorkTree::discover(target).map_err(crate::inputs::Error::from)?;
     for (path, commit) in work_tree.submodules().map_err(crate::inputs::Error::from)? {
         let source = original.join(&path);
-        // A link in its place would lead to another repository.
+        // A link at this path would lead to another repository.
         let is_inside = source.canonicalize().is_ok_and(|source| source.starts_with(original));
         if is_inside && source.join(".git").exists() {
             let repository = Repository::Directory { root: &source, remote: None };
@@ -184,7 +185,7 @@ fn clone_submodules(git: &Git<'_>, original: &Path, target: &Path) -> Result<(),
     Ok(())
 }
 
-/// Where the original has the content of a Git LFS pointer, so has the clone.
+/// Replaces Git LFS pointers in the clone with their content, where the original has it.
 fn fill_pointers(git: &Git<'_>, original: &Path, target: &Path) -> Result<(), Error> {
     let walk = walkdir::WalkDir::new(target).into_iter();
     let entries = walk.filter_entry(|entry| entry.file_name() != ".git").flatten();
@@ -211,7 +212,7 @@ fn fill_pointers(git: &Git<'_>, original: &Path, target: &Path) -> Result<(), Er
 }
 
 impl Git<'_> {
-    /// Runs git. `Ok(Err(_))`: what it said when it failed.
+    /// Runs git. `Ok(Err(_))` contains git's message if git failed.
     fn run(&self, directory: Option<&Path>, arguments: &[&str]) -> Result<Result<(), String>, Error> {
         let home = self.home;
         let mut command = Command::new(self.programs.find("git")?);
@@ -248,7 +249,7 @@ impl Git<'_> {
             let errors = child.stderr.take();
             let reader = std::thread::Builder::new().spawn_scoped(scope, || {
                 let mut said = Vec::new();
-                // More than this nobody reads; git must not wait for it, so the rest is read and forgotten.
+                // The rest of the output is not shown, but it is read, so that git does not wait for a reader.
                 if let Some(mut errors) = errors {
                     let _ = errors.by_ref().take(64 << 10).read_to_end(&mut said);
                     let _ = std::io::copy(&mut errors, &mut std::io::sink());
@@ -259,7 +260,7 @@ impl Git<'_> {
                 match child.try_wait() {
                     Ok(Some(status)) => break Ok(status.success()),
                     Ok(None) if self.context.cancel().is_requested() => {
-                        // Its helpers, too: they wait for a server that may never answer.
+                        // Stops git's helpers, too: they may wait for a server that never answers.
                         let _ = kill_process_group(group, Signal::TERM);
                         let _ = child.wait();
                         break Err(Error::Interrupted);
@@ -268,7 +269,7 @@ impl Git<'_> {
                     Err(error) => break Err(Error::NoGit(error)),
                 }
             };
-            // Without a thread for it nobody hears what git says, and a git that has to say something fails.
+            // Without a reader thread, git's messages are lost, and git fails when it writes one.
             let said = reader.map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
             (succeeded, said)
         });
@@ -278,7 +279,7 @@ impl Git<'_> {
         Ok(if succeeded? { Ok(()) } else { Err(last_line(&said)) })
     }
 
-    /// A command for the shell by which git starts it. Where there is none, git says so if it needs it.
+    /// The ssh command for the shell with which git starts it. If ssh is missing, git reports that when it needs ssh.
     fn ssh(&self) -> String {
         let program = self.programs.find("ssh").unwrap_or(Path::new("/nonexistent/ssh"));
         format!("'{}' {SSH}", program.to_string_lossy().replace('\'', r"'\''"))

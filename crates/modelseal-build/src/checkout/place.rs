@@ -1,4 +1,4 @@
-//! Inputs that git does not hold, copied to where the recipe of a clone expects them.
+//! Copies inputs that git does not hold into a clone, at the paths that its recipe expects.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -17,19 +17,19 @@ use modelseal_format::manifest::DependencyDigest;
 
 /// A declared input that git may not hold.
 pub struct Declared<'a> {
-    /// In the manifest: `data/NAME`, `base/NAME`, `params/PATH` or `environment/PATH`.
+    /// The name in the manifest: `data/NAME`, `base/NAME`, `params/PATH` or `environment/PATH`.
     pub name: String,
-    /// The path that the recipe says.
+    /// The path that the recipe names.
     pub path: &'a str,
-    /// Where it lies on this machine.
+    /// The path on this machine.
     pub from: PathBuf,
     symlinks: Symlinks,
-    /// Its digest is that of its bytes; a sealed archive's is not.
+    /// Whether its digest is that of its bytes. The digest of a sealed archive is not.
     is_plain: bool,
 }
 
 impl Declared<'_> {
-    /// What is read of it: the path, and where links inside lead that are followed.
+    /// The paths that are read: the input itself, and the links inside it that are followed.
     pub fn read(&self) -> Vec<PathBuf> {
         let links = walkdir::WalkDir::new(&self.from).min_depth(1).into_iter().flatten();
         let links = links.filter(|entry| self.symlinks == Symlinks::Follow && entry.path_is_symlink());
@@ -37,8 +37,8 @@ impl Declared<'_> {
     }
 }
 
-/// Data, base models, parameter and environment files of a recipe, as they lie around `directory`; data
-/// sources also where `data` says.
+/// The data, base models, parameter files and environment files of a recipe, relative to `directory`. For data sources,
+/// the paths in `data` take precedence.
 pub fn declared<'a>(
     recipe: &'a Recipe,
     directory: &Path,
@@ -73,8 +73,8 @@ pub fn declared<'a>(
 }
 
 impl Checkout {
-    /// Copies an input into its place, read-only, unless the commit holds it already. What is copied is what
-    /// is hashed.
+    /// Copies an input to its place, read-only, unless the commit already contains it. The copied bytes are the hashed
+    /// bytes.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Differs`], [`Error::Io`].
@@ -111,7 +111,7 @@ impl Checkout {
     }
 }
 
-/// An input with an absolute path is where the recipe expects it, or it cannot be had in a clone.
+/// Checks that an input with an absolute path is where the recipe expects it, because it cannot be placed in a clone.
 fn check_absolute(
     input: &Declared<'_>,
     expected: Option<&DependencyDigest>,
@@ -177,7 +177,7 @@ fn copy_file(from: &Path, to: &Path, symlinks: Symlinks, context: &Context) -> R
     Ok(digests.sha256.ok_or_else(lost).map_err(inputs::Error::from)?)
 }
 
-/// Writes what is read.
+/// Writes the bytes that are read.
 struct Copy(File);
 
 impl Consumer for Copy {

@@ -1,4 +1,5 @@
-//! safetensors: a length, a JSON header, the tensors' bytes. <https://github.com/huggingface/safetensors>
+//! The safetensors format: a length, a JSON header, and the tensors' bytes.
+//! <https://github.com/huggingface/safetensors>
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,10 +7,10 @@ use std::io;
 use serde::Deserialize;
 use twox_hash::XxHash3_128 as Xxh3;
 
-/// No header is longer: the limit of the reference implementation.
+/// Longest header, in bytes: the limit of the reference implementation.
 pub const LONGEST_HEADER: u64 = 100_000_000;
 
-/// A longer header is not kept while a file is only hashed.
+/// Longest header that is kept in memory while a file is only hashed, in bytes.
 const LONGEST_KEPT: u64 = 16 << 20;
 
 /// The header of a file.
@@ -19,19 +20,19 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What else a tensor may have is not known, and could be a part of its meaning.
+/// A tensor. Unknown fields are refused, because they could be part of its meaning.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
     pub dtype: String,
     pub shape: Vec<u64>,
-    /// In bytes from the end of the header.
+    /// Begin and end, in bytes from the end of the header.
     pub data_offsets: (u64, u64),
 }
 
 impl Header {
-    /// `None`: it is no header of a file with this many bytes of data. Every byte belongs to one tensor, as
-    /// the format demands.
+    /// Parses the header of a file with `data` bytes of data; `None` if it is not such a header. Every byte must belong
+    /// to one tensor, as the format requires.
     pub fn parse(text: &[u8], data: u64) -> Option<Self> {
         let mut entries = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(text).ok()?;
         let metadata = match entries.remove("__metadata__") {
@@ -60,18 +61,18 @@ impl Header {
     }
 }
 
-/// Hashes the tensors of a file that arrives in pieces.
+/// Hashes the tensors of a file that arrives in chunks.
 pub(super) struct Reader {
-    /// Of the file, in bytes.
+    /// Size of the file, in bytes.
     size: u64,
     state: State,
 }
 
 enum State {
-    /// Eight bytes of length, then the header, as far as they have come.
+    /// Eight bytes of length and then the header, as far as they have arrived.
     Header(Vec<u8>),
     Data(Box<Tensors>),
-    /// It is not such a file: all of its bytes.
+    /// Not a safetensors file: the hash of all its bytes.
     Other(Box<Xxh3>),
 }
 
@@ -100,7 +101,7 @@ impl Reader {
     }
 
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`]: the file was not as long as it should be.
+    /// [`io::ErrorKind::UnexpectedEof`] if fewer bytes than expected arrived.
     pub(super) fn finish(self) -> io::Result<u128> {
         match self.state {
             State::Data(tensors) => tensors.finish().ok_or(io::ErrorKind::UnexpectedEof.into()),
@@ -110,14 +111,14 @@ impl Reader {
     }
 }
 
-/// The state of a reader for what begins like this and is no such file.
+/// The state for a file that begins with `head` and is not a safetensors file.
 fn other(head: &[u8]) -> State {
     let mut bytes = Xxh3::new();
     bytes.write(head);
     State::Other(Box::new(bytes))
 }
 
-/// What comes after this much of the header; `None`: more of it.
+/// The state after this much of the header; `None` if more of it is needed.
 fn next(head: &[u8], size: u64) -> Option<State> {
     let (length, text) = head.split_first_chunk::<8>()?;
     let length = u64::from_le_bytes(*length);
@@ -133,9 +134,9 @@ fn next(head: &[u8], size: u64) -> Option<State> {
 
 struct Tensors {
     header: Header,
-    /// What has not come yet, the next tensor last: its name and how many bytes of it are still to come.
+    /// The tensors that have not arrived completely, the next one last: the name, and how many bytes are missing.
     rest: Vec<(String, u64)>,
-    /// Of the tensor that is coming.
+    /// The hash of the tensor that is arriving.
     hasher: Xxh3,
     hashes: BTreeMap<String, u128>,
 }
@@ -171,7 +172,7 @@ impl Tensors {
         }
     }
 
-    /// `None`: something is still to come.
+    /// `None` if data is missing.
     fn finish(self) -> Option<u128> {
         if !self.rest.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! The directory of a zip archive (`.pt`, `.npz`, skops, Keras).
+//! Reads the directory of a zip archive (`.pt`, `.npz`, skops, Keras).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,22 +7,22 @@ use std::io;
 use rawzip::{CompressionMethod, ZipArchive, ZipArchiveEntryWayfinder};
 use twox_hash::XxHash3_128 as Xxh3;
 
-/// No archive with more members is looked into.
+/// Archives with more members than this are not examined.
 const MOST_MEMBERS: usize = 1_000_000;
 
 /// A member as the directory describes it.
 pub struct Member {
-    /// As it stands there.
+    /// The name as written in the directory.
     pub name: Vec<u8>,
     pub wayfinder: ZipArchiveEntryWayfinder,
     pub method: CompressionMethod,
-    /// Decompressed, in bytes.
+    /// Decompressed size, in bytes.
     pub size: u64,
-    /// Of what is decompressed.
+    /// CRC-32 of the decompressed data.
     pub crc32: u32,
 }
 
-/// The members by name. `None`: not a zip archive, or one with two members of one name.
+/// The members by name; `None` if the file is not a zip archive, or if two members have the same name.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -55,8 +55,8 @@ pub fn members(file: &File) -> io::Result<Option<BTreeMap<String, Member>>> {
     }
 }
 
-/// Names, sizes and checksums, without times, order and compression. `None`: the checksums were not
-/// computed, which PyTorch can leave out.
+/// Hashes names, sizes and checksums, but not times, order and compression. `None` if the checksums were not computed,
+/// which PyTorch can omit.
 pub(super) fn hash(members: &BTreeMap<String, Member>) -> Option<u128> {
     let mut hasher = Xxh3::new();
     for member in members.values() {

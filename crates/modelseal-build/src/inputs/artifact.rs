@@ -1,4 +1,4 @@
-//! The files that ship.
+//! The files of the artifact, which ship.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ use modelseal_format::digest::{
 };
 use modelseal_format::manifest::{self, FileFacts, PathError, Subject, SubjectDigest};
 
-/// The files that ship, listed; none of them has been read.
+/// The list of files that ship. None of them has been read.
 #[derive(Debug)]
 pub struct Artifact {
     root: PathBuf,
@@ -25,13 +25,13 @@ pub struct Artifact {
     symlinks: Symlinks,
     /// In byte order of the paths.
     pub files: Vec<ListedFile>,
-    /// The recipe's globs, and git's own files that were found at the root and left out.
+    /// The globs of the recipe, and git's own files that were found at the root and left out.
     pub excluded: Vec<String>,
-    /// Directories that do not ship because they hold nothing.
+    /// Empty directories, which do not ship.
     pub empty_directories: Vec<String>,
 }
 
-/// A file as it was found.
+/// A file as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedFile {
     /// Relative to the artifact.
@@ -39,12 +39,12 @@ pub struct ListedFile {
     pub facts: FileFacts,
 }
 
-/// Finds the files of the artifact.
+/// Lists the files of the artifact.
 ///
-/// `written` is what the build itself writes, absolute: it never ships.
+/// `written` are the absolute paths that the build itself writes. They never ship.
 ///
 /// # Errors
-/// [`Error`]: a name, link or special file that cannot ship, no file at all.
+/// [`Error`] for a name, link or special file that cannot ship, and for an artifact without files.
 pub fn list_artifact(recipe: &Recipe, written: &[PathBuf], context: &Context) -> Result<Artifact, Error> {
     let table = &recipe.tables.artifact;
     let root = recipe.directory().join(table.path.get_ref());
@@ -109,7 +109,7 @@ fn stat(path: &Path, symlinks: Symlinks) -> Result<Metadata, digest::Error> {
 
 fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
     let mut builder = GitignoreBuilder::new("");
-    // git would match it literally, and nothing would be left out.
+    // git would match it literally, and the glob would exclude nothing.
     builder.allow_unclosed_class(false);
     for glob in &recipe.tables.artifact.exclude {
         builder.add_line(None, glob.get_ref()).map_err(|error| {
@@ -130,25 +130,25 @@ fn excluded(recipe: &Recipe, root: &Path) -> Vec<String> {
 }
 
 impl Artifact {
-    /// Whether the artifact is a file, which ships as a directory of one.
+    /// Whether the artifact is a single file, which ships as a directory with one file.
     pub fn is_one_file(&self) -> bool {
         self.root_is_file
     }
 
-    /// The directory, or the one file.
+    /// The directory, or the single file.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where a file of the artifact lies.
+    /// The path of a file of the artifact on disk.
     pub fn location(&self, path: &str) -> PathBuf {
         if self.root_is_file { self.root.clone() } else { self.root.join(path) }
     }
 
-    /// Hashes a file in one read, which `also` shares. Of its content nothing can be listed.
+    /// Hashes a file, and passes the bytes of the same read to `also`. The listing says nothing about the content.
     ///
     /// # Errors
-    /// [`Error`]: it is not as it was listed, changed while it was read, or is a pointer to something else.
+    /// [`Error`] if the file differs from the listing, changed while it was read, or is a pointer to something else.
     pub fn read(
         &self,
         path: &str,
@@ -184,7 +184,7 @@ impl Artifact {
     /// Hashes every file, several at a time.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Like [`Self::read`].
     pub fn hash(&self, context: &Context) -> Result<Vec<Subject>, Error> {
         context.expect(self.files.iter().map(|file| file.facts.size).sum());
         map_files(&self.files, context, |ListedFile { path, facts }| {
@@ -196,7 +196,7 @@ impl Artifact {
     /// Opens a file for a second read, which is compared with the first.
     ///
     /// # Errors
-    /// As [`open_regular`].
+    /// Like [`open_regular`].
     pub fn open(&self, file: &Subject) -> Result<SecondRead, digest::Error> {
         let path = self.location(&file.name);
         let (handle, metadata) = open_regular(&path, self.symlinks)?;
@@ -210,7 +210,7 @@ impl Artifact {
     }
 }
 
-/// Is shown a file that nobody else wants to see.
+/// A consumer that ignores everything.
 struct Nobody;
 
 impl Consumer for Nobody {
@@ -219,7 +219,7 @@ impl Consumer for Nobody {
     }
 }
 
-/// A file that is read again: what was archived must be what was hashed.
+/// A file that is read a second time: the archived bytes must be the hashed bytes.
 pub struct SecondRead {
     path: PathBuf,
     file: File,
@@ -229,16 +229,16 @@ pub struct SecondRead {
 }
 
 impl SecondRead {
-    /// The error that ended the reading, if it was the file's and not the archive's.
+    /// The error that ended the read, if it came from the file and not from the archive.
     pub fn error(&mut self) -> Option<digest::Error> {
         let source = self.failed.take()?;
         Some(digest::Error::io(&self.path, source))
     }
 
-    /// Compares what was read with what the first read gave.
+    /// Compares the bytes of this read with the result of the first read.
     ///
     /// # Errors
-    /// [`digest::Error::Changed`].
+    /// [`digest::Error::Changed`] if they differ.
     pub fn finish(self, file: &Subject) -> Result<(), digest::Error> {
         let after = self.file.metadata().map_err(|source| digest::Error::io(&self.path, source))?;
         let digests = self.hasher.finish();

@@ -1,4 +1,4 @@
-//! A base model: a sealed archive by its release, anything else by its digest.
+//! A base model: a sealed archive is recorded by its release, anything else by its digest.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -12,14 +12,14 @@ use modelseal_format::digest::{self, Algorithms, FileDigests, Symlinks, open_reg
 use modelseal_format::manifest::{BaseEvidence, DependencyDigest, Subject};
 use modelseal_format::release::{Discard, Seal, read_contents};
 
-/// What a base model turned out to be.
+/// What was found out about a base model.
 pub struct BaseFacts {
     pub digest: DependencyDigest,
     pub evidence: BaseEvidence,
 }
 
-/// Reads a base model. A sealed archive must be whole; who signed it is not looked at, because its release
-/// digest is what is sealed. Other files that `cache` knows are not read.
+/// Reads a base model. A sealed archive must be intact. Its signers are not checked, because its release digest is what
+/// is sealed. Other files are not read if `cache` knows them.
 ///
 /// # Errors
 /// [`Error`].
@@ -40,7 +40,7 @@ pub fn read_base(
     Ok(BaseFacts { digest: facts.digest, evidence })
 }
 
-/// `None`: not one of our archives.
+/// Returns `None` if the file is not a modelseal archive.
 fn read_release(path: &Path, context: &Context) -> Result<Option<BaseFacts>, Error> {
     let (file, _) = open_regular(path, Symlinks::Follow)?;
     let io = |source| Error::Digest(digest::Error::io(path, source));

@@ -1,8 +1,8 @@
-//! The code revision: the commit, and whether what lies on the disk is what the commit holds.
+//! The code revision: the commit, and whether the files on disk match it.
 //!
-//! The comparison is our own: every tracked file's bytes against the commit's tree. Nothing that is
-//! configured in the repository is executed (no filter, hook, textconv or fsmonitor), and nothing in its
-//! index or configuration can hide an edit.
+//! modelseal does the comparison itself: the bytes of every tracked file against the tree of the commit. It executes
+//! nothing that the repository configures (no filter, hook, textconv or fsmonitor). Nothing in the index or the
+//! configuration can hide an edit.
 
 mod compare;
 mod contents;
@@ -54,7 +54,7 @@ pub enum CodeError {
 }
 
 impl CodeError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             CodeError::NoRepository(_) | CodeError::Bare(_) => Some(
@@ -81,7 +81,7 @@ pub enum ChangeKind {
     Modified,
     Deleted,
     Untracked,
-    /// In the index, other than in the commit.
+    /// The entry in the index differs from the commit.
     Staged,
 }
 
@@ -96,7 +96,7 @@ impl ChangeKind {
     }
 }
 
-/// One path that is not as the commit has it.
+/// One path that differs from the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Relative to the work tree.
@@ -109,23 +109,23 @@ pub struct Change {
 pub struct Code {
     /// In hex.
     pub commit: String,
-    /// The commit's tree, in hex.
+    /// The tree of the commit, in hex.
     pub tree: String,
-    /// Over the tracked files, other than the declared ones, as they lie on the disk; where a file is as
-    /// the commit has it, its bytes in the commit.
+    /// The digest over the tracked and untracked files on disk, except the declared ones and the recipe. A file that
+    /// matches the commit counts with its bytes in the commit.
     pub dir_hash: Digest,
     /// The files behind `dir_hash`, each with its digest.
     pub files: BTreeMap<String, Digest>,
-    /// Normalised, without credentials; `None` where there is none that others could reach.
+    /// Normalised, without credentials. `None` if there is no remote that others could reach.
     pub remote: Option<String>,
-    /// In byte order of the paths; empty in a clean tree.
+    /// In byte order of the paths. Empty if the work tree is clean.
     pub changes: Vec<Change>,
-    /// When the commit was made, in seconds since 1970.
+    /// The time of the commit, in seconds since 1970.
     pub time: i64,
 }
 
 impl Code {
-    /// `dir_hash` without the files that git does not hold: where nothing is run, they do not matter.
+    /// `dir_hash` without the untracked files, which do not matter if no command runs.
     pub fn hash_of_tracked(&self) -> Digest {
         let is_tracked = |path: &str| {
             let change = self.changes.iter().find(|change| change.path == path);
@@ -136,28 +136,28 @@ impl Code {
     }
 }
 
-/// Paths that are sealed or written elsewhere, absolute.
+/// Absolute paths that are sealed or written elsewhere.
 #[derive(Debug, Default, Clone)]
 pub struct Exempt {
-    /// Have a digest of their own in the manifest: not part of `dirHash`, never dirty.
+    /// Paths with their own digest in the manifest. They are not part of `dirHash`, and never dirty.
     pub declared: Vec<PathBuf>,
-    /// Have a digest of their own, but must be as the commit has them: the recipe.
+    /// Paths with their own digest that must still match the commit: the recipe.
     pub recipe: Vec<PathBuf>,
-    /// Data that is elsewhere than the recipe says: never dirty.
+    /// Data at another location than the recipe says. Never dirty.
     pub ignored: Vec<PathBuf>,
-    /// What the build writes: not dirty, but for files of the commit below it.
+    /// Paths that the build writes. Never dirty, except for tracked files below them.
     pub written: Vec<PathBuf>,
 }
 
 /// A work tree and its repository.
 pub struct WorkTree {
     repository: Repository,
-    /// Absolute, links resolved.
+    /// Absolute, with links resolved.
     root: PathBuf,
 }
 
 impl WorkTree {
-    /// Finds the work tree that holds `path`.
+    /// Finds the work tree that contains `path`.
     ///
     /// # Errors
     /// [`CodeError`].
@@ -182,7 +182,7 @@ impl WorkTree {
             Some(root) => canonical(root)?,
             None => return Err(CodeError::Bare(at())),
         };
-        // `core.worktree` could name any directory; git itself puts `.git` into each work tree.
+        // `core.worktree` could name any directory, but git itself puts `.git` into each work tree.
         let leads_back = Repository::open(&root).is_ok_and(|other| other.path() == repository.path());
         if !leads_back || !canonical(path)?.starts_with(&root) {
             return Err(CodeError::Elsewhere { work_tree: root, path: at() });
@@ -190,17 +190,17 @@ impl WorkTree {
         Ok(Self { repository, root })
     }
 
-    /// Absolute, links resolved.
+    /// Absolute, with links resolved.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where git keeps the repository itself.
+    /// The directory where git keeps the repository itself.
     pub fn repository_directory(&self) -> PathBuf {
         self.repository.path().to_path_buf()
     }
 
-    /// Compares the disk with the commit that is checked out.
+    /// Compares the files on disk with the commit that is checked out.
     ///
     /// # Errors
     /// [`CodeError`].
@@ -225,17 +225,17 @@ impl WorkTree {
         })
     }
 
-    /// Whether the repository has this commit.
+    /// Whether the repository contains this commit.
     pub fn holds(&self, commit: &str) -> bool {
         git2::Oid::from_str(commit).is_ok_and(|id| self.repository.find_commit(id).is_ok())
     }
 
-    /// Tags, by their whole names, of this commit and of those before it.
+    /// The full names of the tags of this commit and of its ancestors.
     pub fn tags_before(&self, commit: &str) -> Vec<String> {
         let own = |name: &str| {
             let directory = self.repository.commondir();
             let place = directory.join(name).canonicalize();
-            // One that is a link can belong to another repository.
+            // A tag that is a link can belong to another repository.
             place.is_err()
                 || directory.canonicalize().is_ok_and(|own| place.is_ok_and(|place| place.starts_with(own)))
         };
@@ -252,11 +252,11 @@ impl WorkTree {
             }
             Ok::<_, git2::Error>(names)
         };
-        // Where tags cannot be read, there are none for a command either.
+        // If modelseal cannot read the tags, a command cannot read them either.
         find().unwrap_or_default()
     }
 
-    /// The paths of the commit's submodules, each with the commit that belongs there.
+    /// The paths of the submodules of the commit, each with the commit that it records for them.
     ///
     /// # Errors
     /// [`CodeError::Git`].
@@ -275,7 +275,7 @@ impl WorkTree {
         Ok(found)
     }
 
-    /// `origin`, or the only remote there is; normalised, without credentials.
+    /// The URL of `origin` or of the only remote, normalised and without credentials.
     pub fn remote(&self) -> Option<String> {
         let names = self.repository.remotes().ok()?;
         let names: Vec<&str> = names.iter().flatten().flatten().collect();

@@ -1,4 +1,4 @@
-//! The files of a source: hashed, or known from an earlier build.
+//! The files of a source: hashed now, or known from an earlier build.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,37 +12,37 @@ use modelseal_format::digest::{
     self, Algorithms, Consumer, Digest, FileRead, Job, Stamp, Symlinks, hash_files, map_files, open_regular,
 };
 
-/// How the files of a source are to be read.
+/// How to read the files of a source.
 #[derive(Clone, Copy)]
 pub(super) struct Files<'a> {
     /// A directory, or the only file.
     pub(super) root: &'a Path,
     pub(super) symlinks: Symlinks,
-    /// `None`: records are not counted.
+    /// `None`: do not count records.
     pub(super) columns: Option<&'a Columns>,
-    /// `None`: every file is read.
+    /// `None`: read every file.
     pub(super) cache: Option<&'a Cache>,
     pub(super) context: &'a Context,
 }
 
-/// One file, as a part of the whole.
+/// The result for one file of a source.
 pub(super) struct Part {
     pub(super) sha256: Digest,
     pub(super) bytes: u64,
-    /// In a box, because most files have none.
+    /// Boxed, because most files have none.
     pub(super) profile: Option<Box<Result<Profile, ProfileError>>>,
 }
 
 impl Files<'_> {
-    /// Where the file with this path below the root lies. The root, if it is a file, has an empty path.
+    /// The path on disk of a file with this path below the root. If the root is a file, `path` is empty.
     pub(super) fn location(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.root.to_path_buf() } else { self.root.join(path) }
     }
 
-    /// Hashes and counts what is not known, and returns the parts in the order of the paths.
+    /// Hashes and counts the files that are not in the cache. Returns the parts in the order of the paths.
     ///
     /// # Errors
-    /// [`Error`]: a file cannot be read, or is not what it should be.
+    /// [`Error`] if a file cannot be read, or is not what it should be.
     pub(super) fn hash(&self, paths: &[String]) -> Result<Vec<Part>, Error> {
         let known = self.cache.and_then(|cache| cache.data_set(self.root, paths.len()));
         let Some(mut data_set) = known else {
@@ -60,7 +60,8 @@ impl Files<'_> {
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// A file whose records are to be counted has to be read anyway.
+    /// Looks a file up in the cache. Returns `None` if its records are to be counted, because then it has to be read
+    /// anyway.
     fn find(&self, data_set: &DataSet<'_>, path: &str) -> Option<Part> {
         let location = self.location(path);
         if self.columns.is_some() && is_counted(&location.to_string_lossy()) {
@@ -89,13 +90,13 @@ impl Files<'_> {
     }
 }
 
-/// Of more files than this it is not found out beforehand how long they are: that would take noticeable time.
+/// Sizes of more files than this are not determined beforehand, because that would take noticeable time.
 const MOST_MEASURED: usize = 10_000;
 
-/// A file that is hashed, counted and looked at.
+/// A file that is hashed and counted, and whose first bytes are checked.
 struct Reading<'a> {
     files: Files<'a>,
-    /// Below the root.
+    /// Relative to the root.
     relative: &'a str,
     path: PathBuf,
     head: Head,
@@ -111,7 +112,7 @@ impl<'a> Reading<'a> {
         Self { files, relative, head: Head(Vec::new()), profiler, data_set, path }
     }
 
-    /// Counts what cannot be counted while it is hashed: it needs a second read.
+    /// Counts formats that need a second read because they cannot be counted while the file is hashed.
     fn count_again(&self, stamp: Stamp) -> Result<Option<Result<Profile, ProfileError>>, Error> {
         let Some(columns) = self.files.columns else { return Ok(None) };
         let name = self.path.to_string_lossy();
@@ -167,7 +168,7 @@ impl Job for Reading<'_> {
     }
 }
 
-/// Keeps the first bytes of a file, to see whether it is what it should be.
+/// Keeps the first bytes of a file, to check that it is not a pointer.
 pub(super) struct Head(pub(super) Vec<u8>);
 
 impl Consumer for Head {
@@ -179,7 +180,7 @@ impl Consumer for Head {
 }
 
 impl Head {
-    /// Refuses a pointer in the place of data.
+    /// Refuses a pointer in place of data.
     pub(super) fn check(&self, path: &Path, size: u64) -> Result<(), Error> {
         match pointer::recognise(&path.to_string_lossy(), &self.0, size) {
             Some(pointer) => Err(Error::Pointer { path: path.to_path_buf(), pointer }),

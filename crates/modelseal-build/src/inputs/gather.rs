@@ -17,39 +17,39 @@ use modelseal_format::manifest::{
 };
 use modelseal_verify::config::Age;
 
-/// How the inputs are to be read.
+/// How to read the inputs.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Where data sources lie on this machine, other than the recipe says, by name.
+    /// Data sources that are not where the recipe says: their paths on this machine, by name.
     pub data: &'a BTreeMap<String, PathBuf>,
-    /// What the build writes, absolute.
+    /// Absolute paths that the build writes.
     pub written: &'a [PathBuf],
     pub allow_dirty: bool,
-    /// Whether the records of data are counted; if not, only the digests are those of the data.
+    /// Whether to count the records of data. If `false`, only the digests describe the data.
     pub profile: bool,
-    /// Against which the age of data is judged; `None`: it is not. It is never sealed.
+    /// Whether to check the age of data against the current time, which is never sealed.
     pub judges_age: bool,
-    /// Knows files of data from earlier builds; `None`: every one is read.
+    /// Knows files of data from earlier builds. `None`: read every file.
     pub cache: Option<&'a Cache>,
-    /// Is told how many bytes of an input were read.
+    /// Receives the number of bytes that were read from an input.
     pub context: &'a Context,
 }
 
-/// Everything that goes into a manifest besides the artifact.
+/// The contents of a manifest apart from the artifact.
 #[derive(Debug, Default)]
 pub struct Inputs {
     pub dependencies: Vec<ResourceDescriptor>,
     pub hyperparameters: BTreeMap<String, Value>,
-    /// When the commit was made, in seconds since 1970; `None` without code.
+    /// The time of the commit, in seconds since 1970. `None` without code.
     pub commit_time: Option<u64>,
-    /// The commit, in hex; `None` without code.
+    /// The commit, in hex. `None` without code.
     pub commit: Option<String>,
     /// The files of the code, each with its digest.
     pub code_files: BTreeMap<String, Digest>,
     pub missing: Vec<Missing>,
-    /// What is not as the commit has it, allowed by `--allow-dirty`.
+    /// Differences from the commit that `--allow-dirty` permits.
     pub changes: Vec<Change>,
-    /// What a person should know although it does not stop the build.
+    /// Messages for the user that do not stop the build.
     pub warnings: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ pub fn gather(recipe: &Recipe, options: &Options<'_>) -> Result<Inputs, Error> {
     Ok(inputs)
 }
 
-/// The hyperparameters, and the files of parameters and of the environment: what a checkout has without any
+/// Reads the hyperparameters, and the files of parameters and of the environment: what a checkout contains without any
 /// data.
 ///
 /// # Errors
@@ -124,7 +124,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// The recipe by its path in the work tree: a rebuild has to find it.
+    /// Adds the recipe by its path in the work tree, because a rebuild has to find it.
     fn add_recipe(&mut self, recipe: &Recipe, work_tree: Option<&WorkTree>) {
         let name = Path::new(recipe.path.file_name().unwrap_or_default());
         let within = work_tree.and_then(|work_tree| {
@@ -278,7 +278,7 @@ fn data_evidence(facts: &SourceFacts, columns: &Columns) -> DataEvidence {
     evidence
 }
 
-/// A clock that is a little wrong, or a zone that was left out, does not make a record one of the future.
+/// How far in the future the newest record may be: a clock may be slightly wrong, or a time zone may be missing.
 const TOLERATED_FUTURE_SECONDS: i64 = 86_400;
 
 fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Result<(), Error> {
@@ -298,7 +298,7 @@ fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// The SHA-256 of a file of the project, and up to `keep` of its first bytes.
+/// Returns the SHA-256 of a file of the project, and up to `keep` of its first bytes.
 ///
 /// # Errors
 /// [`Error::Digest`].

@@ -1,4 +1,4 @@
-//! Hyperparameters: TOML, JSON and YAML files and the recipe's inline values, kinds kept apart.
+//! Hyperparameters from TOML, JSON and YAML files and from the recipe's inline values. Kinds of values stay distinct.
 
 mod json;
 mod yaml;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use crate::recipe;
 use modelseal_format::manifest::Value;
 
-/// Values may be nested this deep, so that every JSON reader can read the manifest.
+/// Maximum nesting of values, so that every JSON reader can read the manifest.
 pub(super) const DEEPEST: usize = 60;
 
-/// No parameter file is longer.
+/// Maximum size of a parameter file, in bytes.
 pub(super) const LONGEST: u64 = 16 << 20;
 
 /// Why hyperparameters cannot be sealed.
@@ -60,7 +60,7 @@ pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<BTreeMap<String, Value>,
     }
 }
 
-/// How deep tables and lists are nested. The readers themselves end at about 128 levels.
+/// Returns how deeply tables and lists are nested. The parsers themselves stop at about 128 levels.
 pub(super) fn depth(table: &BTreeMap<String, Value>) -> usize {
     fn of(value: &Value) -> usize {
         match value {
@@ -72,7 +72,7 @@ pub(super) fn depth(table: &BTreeMap<String, Value>) -> usize {
     1 + table.values().map(of).max().unwrap_or(0)
 }
 
-/// A number as it stands in JSON or YAML: an integer, or a finite float, by its text.
+/// Converts a number from JSON or YAML to an integer or a finite float, with its text.
 fn number(text: &str) -> Result<Value, ParamsError> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let digits = text.strip_prefix('-').unwrap_or(text);

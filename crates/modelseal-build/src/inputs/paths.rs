@@ -1,4 +1,4 @@
-//! Where the paths of a recipe lead, and which of them may lead where.
+//! Where the paths of a recipe lead, and where each may lead.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use super::{Error, Exempt, WorkTree};
 use crate::recipe::Recipe;
 use modelseal_format::digest::{self, Symlinks};
 
-/// The work tree that the recipe wants sealed; `None` if it says `none = true`.
+/// Returns the work tree that the recipe wants sealed, or `None` if it says `none = true`.
 ///
 /// # Errors
 /// [`Error::Code`].
@@ -24,7 +24,7 @@ pub fn work_tree(recipe: &Recipe) -> Result<Option<WorkTree>, Error> {
         None => recipe.directory().to_path_buf(),
     };
     let work_tree = WorkTree::discover(&path)?;
-    // Commands can write to the work tree: a recipe must not make another one of the user's it.
+    // Commands can write to the work tree, so a recipe must not select another work tree of the user.
     if let Some(path) = &code.path
         && !canonical(recipe.directory())?.starts_with(work_tree.root())
     {
@@ -35,7 +35,8 @@ pub fn work_tree(recipe: &Recipe) -> Result<Option<WorkTree>, Error> {
     Ok(Some(work_tree))
 }
 
-/// Artifact, parameters, environment and code must not lead out of the work tree, not even by a link.
+/// Checks that artifact, parameters, environment and probe inputs do not lead out of the work tree, not even through a
+/// link. [`work_tree`] checks the path of the code.
 pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Result<(), Error> {
     let directory = canonical(recipe.directory())?;
     let root = work_tree.map_or(directory.as_path(), WorkTree::root);
@@ -50,7 +51,7 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
         let message = format!("this path leaves the work tree, {}", modelseal_format::display::path(root));
         Err(recipe.mistake(path.span(), message))
     };
-    // An artifact that is to be followed through links may lie anywhere: that is what was asked for.
+    // With `symlinks = "follow"`, the links of the artifact may lead anywhere, because the recipe asks for that.
     check(&tables.artifact.path, tables.artifact.symlinks == Symlinks::Refuse)?;
     let probes = tables.probe.iter().map(|probe| &probe.inputs);
     for path in tables.params.files.iter().chain(&tables.environment.files).chain(probes) {
@@ -59,7 +60,7 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
     Ok(())
 }
 
-/// Which paths are sealed or written elsewhere, so that they do not make the code dirty.
+/// Returns the paths that are sealed or written elsewhere, and therefore do not make the code dirty.
 pub fn exempt(recipe: &Recipe, data: &BTreeMap<String, PathBuf>, written: &[PathBuf]) -> Exempt {
     let directory = canonical(recipe.directory()).unwrap_or_else(|_| recipe.directory().to_path_buf());
     let tables = &recipe.tables;
@@ -80,7 +81,7 @@ fn canonical(path: &Path) -> Result<PathBuf, digest::Error> {
     fs::canonicalize(path).map_err(|source| digest::Error::io(path, source))
 }
 
-/// Resolves `.` and `..` by name alone: what git tracks is the path, not what a link there leads to.
+/// Resolves `.` and `..` by name only, because git tracks the path, not the target of a link.
 fn normalise(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for part in path.components() {

@@ -1,11 +1,11 @@
-//! Files that stand in the place of data without being it.
+//! Recognises files that are in place of data, such as pointers and error pages.
 
 use modelseal_format::digest::Digest;
 
-/// How many first bytes of a file are looked at.
+/// How many bytes at the start of a file are examined.
 pub(super) const LOOK: usize = 1024;
 
-/// What stands where data should be.
+/// What was found in place of data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pointer {
     GitLfs,
@@ -16,7 +16,7 @@ pub enum Pointer {
 }
 
 impl Pointer {
-    /// What it is, with its article.
+    /// A description with its article.
     pub fn description(&self) -> &'static str {
         match self {
             Pointer::GitLfs => "a Git LFS pointer, not the data",
@@ -61,20 +61,21 @@ pub(super) fn recognise(path: &str, start: &[u8], size: u64) -> Option<Pointer> 
     ((html || xml_error) && !may_be_markup).then_some(Pointer::ErrorPage)
 }
 
-/// A `.dvc` file: YAML that begins with `outs:` or with the digest of the stage, and names an output by
-/// digest.
+/// Whether the text is a `.dvc` file: YAML that starts with `outs:` or with the digest of the stage, and names an
+/// output by digest.
 fn is_dvc(text: &str) -> bool {
     let begins = ["outs:", "md5:", "frozen:", "deps:", "wdir:"].iter().any(|key| text.starts_with(key));
     let names_output = text.contains("outs:") && (text.contains("md5:") || text.contains("etag:"));
     begins && names_output && text.contains("path:")
 }
 
-/// The SHA-256 and the size of the content that a Git LFS pointer stands for; `None`: it is not a pointer.
+/// Returns the SHA-256 and the size of the content that a Git LFS pointer refers to, or `None` if `bytes` is not a
+/// pointer.
 pub fn lfs_pointer(bytes: &[u8]) -> Option<(Digest, u64)> {
     if bytes.len() > LOOK { None } else { parse_lfs(bytes) }
 }
 
-/// Reads a Git LFS pointer: the SHA-256 and the size of the content that it stands for.
+/// Parses a Git LFS pointer. Returns the SHA-256 and the size of the content that it refers to.
 ///
 /// Its keys are `version` first, then in alphabetical order (Git LFS specification, "The Pointer").
 pub(super) fn parse_lfs(bytes: &[u8]) -> Option<(Digest, u64)> {

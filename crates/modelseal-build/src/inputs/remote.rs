@@ -1,12 +1,12 @@
-//! The address of the code, as it may be sealed: without credentials, and the same for everyone who
-//! cloned the same repository.
+//! The address of the code as it may be sealed: without credentials, and the same for everyone who cloned the same
+//! repository.
 
-/// Normalises the URL of a git remote. `None`: it leads to a path on this machine, which says nothing to
-/// anybody else, or it is not an address at all.
+/// Normalises the URL of a git remote. Returns `None` for a path on this machine, which means nothing to others, and
+/// for text that is not an address.
 ///
-/// Scheme and host in lower case, no user, password, default port, query, fragment, trailing slash or
-/// `.git`. The `git@host:path` and `ssh://git@host/path` of the forges become `https://host/path`: people
-/// clone one way and their CI the other, and both build the same release.
+/// Scheme and host become lower case. User, password, default port, query, fragment, trailing slash and `.git` are
+/// removed. The forges' `git@host:path` and `ssh://git@host/path` become `https://host/path`: people clone one way and
+/// their CI the other, and both build the same release.
 pub(super) fn normalise(url: &str) -> Option<String> {
     let url = url.trim();
     if url.chars().any(|character| character.is_control() || character.is_whitespace()) {
@@ -17,7 +17,7 @@ pub(super) fn normalise(url: &str) -> Option<String> {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             (scheme.to_ascii_lowercase(), authority, path)
         }
-        // `user@host:path`; a slash before the colon makes it a path.
+        // `user@host:path`. With a slash before the colon, it is a path.
         None => {
             let (authority, path) = url.split_once(':')?;
             if authority.contains('/') || authority.len() < 2 {

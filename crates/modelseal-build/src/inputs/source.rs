@@ -1,4 +1,4 @@
-//! A file or a directory somewhere on this machine, hashed as one input.
+//! A file or a directory anywhere on this machine, hashed as one input.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use modelseal_format::context::Context;
 use modelseal_format::digest::{self, EntryKind, Symlinks, directory_hash, walk};
 use modelseal_format::manifest::{self, DependencyDigest, PathError};
 
-/// What a file or directory turned out to be.
+/// What was found out about a file or directory.
 #[derive(Debug, Clone)]
 pub struct SourceFacts {
     /// `sha256` of a file, `dirHash` of a directory.
@@ -20,15 +20,15 @@ pub struct SourceFacts {
     pub bytes: u64,
     pub files: u64,
     pub profile: Option<Profile>,
-    /// Why there is no profile although nothing was asked of one: the file, and what is wrong with it.
+    /// The file whose records could not be counted, and the reason. Only set if the recipe names no column.
     pub uncounted: Option<(PathBuf, ProfileError)>,
 }
 
-/// Hashes a source, and counts its records where their format is known; `None` for `columns`: it does not.
-/// Where a column is named, records that cannot be counted are an error. Files that `cache` knows are not read.
+/// Hashes a source, and counts its records if their format is known. If `columns` is `None`, it does not count records.
+/// If `columns` names a column, records that cannot be counted are an error. Files that `cache` knows are not read.
 ///
 /// # Errors
-/// [`Error`]: what it holds cannot be sealed, or cannot be read.
+/// [`Error`] if its content cannot be read or cannot be sealed.
 pub fn read_source(
     root: &Path,
     symlinks: Symlinks,
@@ -45,7 +45,7 @@ pub fn read_source(
         let digest = DependencyDigest::directory(directory_hash(digests));
         facts(digest, columns, parts, &|index| root.join(&paths[index]))?
     } else {
-        // The path itself is what the recipe names: a link there is followed.
+        // The recipe names this path itself, so a link is followed.
         let files = Files { root, symlinks: Symlinks::Follow, columns, cache, context };
         let parts = files.hash(&[String::new()])?;
         let digest = parts.first().map(|part| DependencyDigest::file(part.sha256)).unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn read_source(
     Ok(facts)
 }
 
-/// `location` is where the part with this index lies.
+/// Combines the parts of a source. `location` returns the path of the part with a given index.
 fn facts(
     digest: DependencyDigest,
     columns: Option<&Columns>,
@@ -86,7 +86,7 @@ fn facts(
     Ok(facts)
 }
 
-/// A source that is not there; where a DVC file stands beside it, that explains it better.
+/// The error for a missing source. If there is a DVC file next to it, that explains more.
 fn not_there(root: &Path, source: io::Error) -> Error {
     let mut beside = root.as_os_str().to_os_string();
     beside.push(".dvc");

@@ -5,24 +5,24 @@ use super::{Change, ChangeKind, Error, Inputs, Options, gather};
 use crate::recipe::Recipe;
 use modelseal_format::digest::{self, Symlinks};
 
-/// Reads every input again after a command has run. Returns the files that it left in the work tree and
-/// that git neither holds nor ignores.
+/// Reads every input again after a command has run. Returns the files that the command left in the work tree and that
+/// git neither tracks nor ignores.
 ///
 /// # Errors
-/// [`Error::ChangedByCommand`] with the first input that is not what it was; those of [`gather`].
+/// [`Error::ChangedByCommand`] with the first input that changed, and the errors of [`gather`].
 pub fn check_unchanged(
     recipe: &Recipe,
     before: &Inputs,
     options: &Options<'_>,
 ) -> Result<Vec<Change>, Error> {
     let changed = |name: &str| Error::ChangedByCommand(name.to_string());
-    // A recipe that is another one is not read as one: an error would show what it says.
+    // A recipe that was replaced is not parsed, because an error message would show its content.
     let text = text_of(&recipe.path, recipe.text.len());
     if text.as_deref() != Some(recipe.text.as_bytes()) {
         return Err(changed(&recipe.path.to_string_lossy()));
     }
     let again = Recipe::load(&recipe.path)?;
-    // What a command may have touched is read again.
+    // Read again without the cache, because a command may have changed anything.
     let after = gather(
         &again,
         &Options { allow_dirty: true, profile: false, judges_age: false, cache: None, ..*options },
@@ -57,7 +57,7 @@ pub fn check_unchanged(
     }
 }
 
-/// The bytes of a file, if it is regular and has so many.
+/// The bytes of a file, if it is a regular file. Reads at most one byte more than `length`.
 fn text_of(path: &Path, length: usize) -> Option<Vec<u8>> {
     let (file, _) = digest::open_regular(path, Symlinks::Follow).ok()?;
     let mut bytes = Vec::new();

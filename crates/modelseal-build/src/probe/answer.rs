@@ -1,11 +1,11 @@
-//! Answers, compared: exactly, by their numbers, or within a tolerance.
+//! Compares answers: exactly, by their numbers, or within a tolerance.
 
 use serde_json::Value;
 
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::{MOST_SCORES, ProbeFacts, SealedAnswer};
 
-/// The numbers of an answer, members in byte order of their names.
+/// The numbers of an answer, with members in byte order of their names.
 pub(super) fn scores(answer: &Value) -> Vec<f64> {
     let mut found = Vec::new();
     visit(answer, &mut |number| found.extend(number.as_f64()));
@@ -21,7 +21,7 @@ fn visit(value: &Value, take: &mut dyn FnMut(&serde_json::Number)) {
     }
 }
 
-/// Whatever order the JSON reader keeps, this is the same.
+/// Sorts members, so that the order does not depend on the JSON reader.
 fn sorted(members: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut sorted: Vec<_> = members.iter().collect();
     sorted.sort_by(|left, right| left.0.cmp(right.0));
@@ -33,7 +33,7 @@ pub(super) fn shape(answer: &Value) -> String {
     write(answer, true)
 }
 
-/// JSON without white space, members sorted by name.
+/// JSON without white space, with members sorted by name.
 pub(super) fn canonical(value: &Value) -> String {
     write(value, false)
 }
@@ -56,7 +56,7 @@ fn write(value: &Value, hide_numbers: bool) -> String {
     }
 }
 
-/// An answer as it is sealed.
+/// An answer in its sealed form.
 pub(super) fn seal(id: &str, answer: &Value) -> SealedAnswer {
     let mut scores = scores(answer);
     if scores.len() > MOST_SCORES {
@@ -70,17 +70,17 @@ pub(super) fn seal(id: &str, answer: &Value) -> SealedAnswer {
     }
 }
 
-/// Whether the numbers of an answer are scores: one of them at least is written with a fraction.
+/// Whether the numbers of an answer are scores: at least one of them is written with a fraction.
 pub(super) fn has_fraction(answer: &Value) -> bool {
     let mut found = false;
     visit(answer, &mut |number| found |= number.is_f64());
     found
 }
 
-/// Whether a model answers as the sealed one did, within the tolerance that was sealed.
+/// Checks that a model answers as the sealed one did, within the sealed tolerance.
 ///
 /// # Errors
-/// The first answer that is not the same within the tolerance, in words.
+/// A message about the first answer that differs by more than the tolerance.
 pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts) -> Result<(), String> {
     let tolerance = sealed.tolerance;
     if sealed.answers.len() != found.answers.len() {

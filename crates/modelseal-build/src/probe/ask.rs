@@ -1,4 +1,4 @@
-//! One probe: two runs of its command, with the questions in another order and under other names.
+//! Runs one probe: its command runs twice, with the questions in another order and with other ids.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,58 +25,58 @@ const LIMITS: Limits = Limits {
     silence: Some(Silence { at_first: Duration::from_secs(60), later: Duration::from_secs(10) }),
 };
 
-/// The variable that says where the artifact lies.
+/// The variable with the path of the artifact.
 const ARTIFACT: &str = "MODELSEAL_ARTIFACT";
 
-/// Everything that asking depends on.
+/// Everything that a probe depends on.
 pub struct Asking<'a> {
     /// The probe's name.
     pub name: &'a str,
     /// The argument vector.
     pub command: &'a [String],
     pub directory: &'a Path,
-    /// The directory that holds it, absolute.
+    /// The directory that contains the artifact, absolute.
     pub artifact: &'a Path,
     pub goldens: &'a Goldens,
-    /// Where the questions and the expected answers lie: it seems empty to the command.
+    /// The file with the questions and the expected answers, which appears empty to the command.
     pub goldens_path: &'a Path,
     /// Answers that mean that the model did not answer.
     pub fallback: &'a [Value],
     /// Members of the inputs that must make a difference.
     pub must_influence: &'a [String],
-    /// How long all answers may take, instead of the usual limits.
+    /// The time limit for all answers together, instead of the default limits.
     pub timeout: Option<Duration>,
     pub tolerance: Tolerance,
     pub variables: Variables,
-    /// Its home, and the directory for temporary files: the only ones that can be written to.
+    /// The home of the command. Only this directory and `temporary` can be written to.
     pub home: &'a Path,
     pub temporary: &'a Path,
-    /// Files and directories that seem empty, links resolved.
+    /// Files and directories that appear empty, with links resolved.
     pub hidden: &'a [PathBuf],
-    /// What can be read although it lies in a home directory, links resolved.
+    /// Paths that can be read although they are in a home directory, with links resolved.
     pub readable: &'a [PathBuf],
-    /// What was decided before the first command.
+    /// The decisions made before the first command runs.
     pub confinement: &'a Confinement,
     pub isolation: Isolation,
-    /// Is told what the command prints to standard error.
+    /// Receives what the command prints to standard error.
     pub listener: &'a dyn Listener,
     pub context: &'a Context,
 }
 
-/// What was found, and what is not as it should be in every release.
+/// The result of a probe, with the answers that break a rule for all releases.
 #[derive(Debug)]
 pub struct Asked {
     pub facts: ProbeFacts,
-    /// Inputs whose answer is not the expected one: id, expected, found.
+    /// Inputs with a wrong answer: id, expected answer, actual answer.
     pub wrong: Vec<(String, String, String)>,
-    /// The first input whose answer was not the same twice: id, and both answers.
+    /// The first input whose two answers were not the same: id, and both answers.
     pub undecided: Option<(String, String, String)>,
 }
 
-/// Asks a model twice.
+/// Asks a model all questions, twice.
 ///
 /// # Errors
-/// [`Error`]: it cannot be asked, does not keep to the protocol, or answers with an error.
+/// [`Error`] if the model cannot be asked, does not keep to the protocol, or answers with an error.
 pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     let has = |feature: &String| asking.goldens.inputs.iter().any(|input| input.has_member(feature));
     if let Some(feature) = asking.must_influence.iter().find(|feature| !has(feature)) {
@@ -85,7 +85,7 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
     let before = stamps(asking.artifact);
     let questions = Question::all(asking.goldens, asking.must_influence);
     let first = session(asking, &asking.sandbox(), &questions, None)?;
-    // The second run finds nothing that the first one kept.
+    // The second run must not find what the first one saved.
     for directory in [asking.home, asking.temporary] {
         run::remove_all(directory);
         std::fs::create_dir_all(directory).map_err(run::Error::Scratch)?;
@@ -118,7 +118,7 @@ impl Asking<'_> {
     }
 }
 
-/// One run of the command.
+/// Runs the command once.
 fn session(
     asking: &Asking<'_>,
     sandbox: &Sandbox,
@@ -130,7 +130,7 @@ fn session(
     let places: HashMap<&str, usize> =
         ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
     let mut order: Vec<usize> = (0..questions.len()).collect();
-    // The ids are random: their order is, too.
+    // The ids are random, so their order is, too.
     order.sort_by(|left, right| ids[*left].cmp(&ids[*right]));
     let mut input = String::new();
     for place in order {
@@ -159,7 +159,7 @@ fn session(
     });
     let output = collected.lines.into_inner().unwrap_or_default();
     let answers = read(&output, &places, questions.len());
-    // What was said before it failed explains more than that it failed.
+    // What was printed before a failure explains more than the failure itself.
     match (ended, answers) {
         (Err(run::Error::TooMuchOutput { .. }), Err(reason)) => Err(protocol(reason)),
         (Err(error), _) => Err(error.into()),
@@ -180,7 +180,7 @@ struct WireAnswer {
     error: Option<String>,
 }
 
-/// The answers by the place of their question; or what is wrong.
+/// The answers in the order of the questions, or what is wrong.
 fn read(output: &[u8], places: &HashMap<&str, usize>, count: usize) -> Result<Vec<WireAnswer>, String> {
     let mut answers: Vec<Option<WireAnswer>> = (0..count).map(|_| None).collect();
     for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -221,7 +221,7 @@ fn collect(asking: &Asking<'_>, questions: &[Question], wire: Vec<WireAnswer>) -
         let text = wire.output.as_ref().map_or("null", |output| output.get());
         let value: Value = serde_json::from_str(text)
             .map_err(|error| no_answer(modelseal_format::display::message(&error)))?;
-        // However its numbers are written.
+        // Numbers are compared by value, not by spelling.
         let exactly = Tolerance { atol: 0.0, rtol: 0.0 };
         let fallback = wire.fallback || asking.fallback.iter().any(|other| exactly.accepts(other, &value));
         answers.add(value, fallback);
@@ -238,7 +238,7 @@ fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// Names that say nothing about what is asked.
+/// Ids that reveal nothing about the questions.
 fn random_ids(count: usize) -> Result<Vec<String>, getrandom::Error> {
     let mut bytes = vec![0; count * 12];
     getrandom::fill(&mut bytes)?;
@@ -246,14 +246,14 @@ fn random_ids(count: usize) -> Result<Vec<String>, getrandom::Error> {
     Ok(bytes.chunks(12).map(hex).collect())
 }
 
-/// Every file of the artifact, and when it was last touched.
+/// Every file of the artifact, and when it was last changed.
 fn stamps(artifact: &Path) -> BTreeMap<PathBuf, Option<Stamp>> {
     let entries = walkdir::WalkDir::new(artifact).into_iter().flatten();
     let stamp = |path: &Path| path.metadata().ok().map(|metadata| Stamp::of(&metadata));
     entries.map(|entry| (entry.path().to_path_buf(), stamp(entry.path()))).collect()
 }
 
-/// Keeps standard output; standard error is somebody else's.
+/// Collects standard output, and passes standard error to another listener.
 struct Collect<'a> {
     lines: Mutex<Vec<u8>>,
     listener: &'a dyn Listener,

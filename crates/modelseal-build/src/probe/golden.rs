@@ -10,21 +10,21 @@ use serde_json::value::RawValue;
 use super::Error;
 use modelseal_format::digest::{Digest, Symlinks, open_regular};
 
-/// No file of inputs is longer.
+/// Longest file of inputs, in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// No file has more inputs.
+/// Most inputs in one file.
 const MOST: usize = 10_000;
 
-/// No input is longer; nor may an answer be.
+/// Longest input, and longest answer, in bytes.
 pub(super) const LONGEST_LINE: usize = 1 << 20;
 
-/// One question, and the answer that must come in every release, if there is such a one.
+/// One question, and the answer that every release must give, if there is one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
     pub id: String,
-    /// As it is written, so that numbers keep their digits.
+    /// The input as written, so that numbers keep their digits.
     pub input: Box<RawValue>,
     #[serde(default, deserialize_with = "super::present")]
     pub expected: Option<Value>,
@@ -46,14 +46,14 @@ impl Golden {
 /// The questions of a probe.
 #[derive(Debug)]
 pub struct Goldens {
-    /// In byte order of their ids.
+    /// Sorted by id, in byte order.
     pub inputs: Vec<Golden>,
-    /// Of the file.
+    /// SHA-256 of the file.
     pub sha256: Digest,
 }
 
 impl Goldens {
-    /// Reads the questions of a file of JSON Lines.
+    /// Reads the questions from a file of JSON Lines.
     ///
     /// # Errors
     /// [`Error`] with the line.

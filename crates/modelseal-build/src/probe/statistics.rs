@@ -1,4 +1,4 @@
-//! From answers to what is sealed about them.
+//! Computes what is sealed about answers.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use super::ask::{Asked, Asking};
 use super::golden::Goldens;
 use modelseal_format::manifest::{Basis, ProbeFacts, SealedAnswer, Tally, Tolerance};
 
-/// What is asked: an input as it stands, the same once more, or with one member from another input.
+/// A question: an input as written, the same input again, or an input with one member from another input.
 pub(super) struct Question {
     pub(super) input: Box<RawValue>,
-    /// The input that it comes from, by its place.
+    /// The index of the input that it comes from.
     pub(super) golden: usize,
     kind: Kind,
 }
@@ -23,13 +23,13 @@ pub(super) struct Question {
 enum Kind {
     Plain,
     Again,
-    /// With this member of another input.
+    /// With this member from another input.
     Swapped(String),
 }
 
 impl Question {
-    /// All questions of a run: each input; the first one again; and for each member that must make a
-    /// difference, each input that has it, with the value of another one.
+    /// All questions of a run: each input; the first input again; and, for each member that must make a difference,
+    /// each input that has it, with the value from another input.
     pub(super) fn all(goldens: &Goldens, must_influence: &[String]) -> Vec<Question> {
         let plain = goldens.inputs.iter().enumerate().map(|(golden, input)| Question {
             input: input.input.clone(),
@@ -48,7 +48,7 @@ impl Question {
                 let Some((own, value)) = own.as_ref().and_then(|own| Some((own, own.get(feature)?))) else {
                     continue;
                 };
-                // The next input that says something else.
+                // The next input with another value.
                 let others = members[golden + 1..].iter().chain(&members[..golden]).flatten();
                 let other =
                     others.filter_map(|other| other.get(feature)).find(|other| other.get() != value.get());
@@ -110,7 +110,7 @@ pub(super) fn statistics(
     Asked { facts, wrong, undecided }
 }
 
-/// An answer taken apart: what must be equal, and the numbers that may differ a little.
+/// An answer in two parts: what must be equal, and the numbers that may differ slightly.
 struct Measured {
     shape: String,
     scores: Vec<f64>,
@@ -121,7 +121,7 @@ impl Measured {
         Self { shape: shape(answer), scores: scores(answer) }
     }
 
-    /// Noise below the tolerance is no difference.
+    /// Differences within the tolerance do not count.
     fn is_same(&self, other: &Measured, tolerance: Tolerance) -> bool {
         self.shape == other.shape && tolerance.allows_all(&self.scores, &other.scores)
     }
@@ -131,8 +131,8 @@ impl Measured {
     }
 }
 
-/// How many different answers there are, and how often the commonest one came, by the sealed answers. `None`:
-/// it cannot be told, because an answer has too many numbers to be sealed with them.
+/// How many different answers there are, and how often the most common one occurs, by the sealed answers. `None` if an
+/// answer has too many numbers to be sealed with them.
 pub fn spread(facts: &ProbeFacts) -> Option<(u64, u64)> {
     if facts.basis == Basis::Scores && facts.answers.iter().any(|answer| answer.scores.is_empty()) {
         return None;
@@ -144,9 +144,9 @@ pub fn spread(facts: &ProbeFacts) -> Option<(u64, u64)> {
     Some((sizes.len() as u64, sizes.into_iter().max().unwrap_or(0)))
 }
 
-/// How many answers are the same, for each that differs from all others.
+/// How often each different answer occurs.
 fn groups(answers: &[Measured], tolerance: Tolerance) -> Vec<u64> {
-    // In this order the same answers lie near each other.
+    // In this order, equal answers are close to each other.
     let mut sorted: Vec<&Measured> = answers.iter().collect();
     sorted.sort_by(|left, right| {
         let scores = || left.scores.partial_cmp(&right.scores).unwrap_or(Ordering::Equal);
@@ -168,7 +168,7 @@ fn groups(answers: &[Measured], tolerance: Tolerance) -> Vec<u64> {
     groups.into_iter().map(|(_, size)| size).collect()
 }
 
-/// Each input against the next one that is not the same: does the answer follow?
+/// Compares each input with the next one that differs, and counts how often the answers differ, too.
 fn swapped(goldens: &Goldens, measured: &[Measured], tolerance: Tolerance) -> Tally {
     let mut tally = Tally::default();
     let inputs = &goldens.inputs;

@@ -16,19 +16,19 @@ impl RecordFormat for Csv {
     }
 }
 
-/// Counts the records of a CSV text (RFC 4180, a header line) that arrives in pieces.
+/// Counts the records of a CSV text (RFC 4180, with a header line) that arrives in chunks.
 ///
-/// A line without quotes is taken apart here, which is several times as fast as the reader that knows
-/// everything; that one gets the rest. A property test holds the two to the same answers.
+/// A line without quotes is split here, which is several times as fast as the full CSV reader. That reader gets all
+/// other lines. A property test checks that both give the same results.
 pub(super) struct CsvRecords {
     columns: Columns,
     header: Option<Header>,
     /// The start of a record whose end has not arrived yet.
     rest: Vec<u8>,
-    /// Whether the rest was handed to `reader`, which waits for more.
+    /// Whether the rest was passed to `reader`, which waits for more.
     in_reader: bool,
     reader: QuotedReader,
-    /// The line at which the record begins that comes next, from 1.
+    /// The line at which the next record begins, from 1.
     line: u64,
     is_start: bool,
     profile: Profile,
@@ -75,7 +75,7 @@ impl RecordStream for CsvRecords {
                 self.keep(line)?;
                 let line = std::mem::take(&mut self.rest);
                 self.read_line(&line)?;
-                // Its room is used again, unless the reader has taken it over.
+                // Its allocation is reused, unless the reader has taken it over.
                 if self.rest.is_empty() {
                     self.rest = line;
                     self.rest.clear();
@@ -91,7 +91,7 @@ impl RecordStream for CsvRecords {
             self.read_line(&line)?;
         }
         if self.in_reader {
-            // The reader is told that the text has ended.
+            // Tells the reader that the text has ended.
             let record = std::mem::take(&mut self.rest);
             if let Step::Record(_) = self.reader.read(&[], self.line)? {
                 self.end_quoted(&record)?;
@@ -113,14 +113,14 @@ impl CsvRecords {
         Ok(())
     }
 
-    /// One line, with its end if it has one.
+    /// Reads one line, with its line ending if it has one.
     fn read_line(&mut self, line: &[u8]) -> Result<(), ProfileError> {
         let mut text = match line.strip_prefix(BYTE_ORDER_MARK) {
             Some(after) if self.is_start => after,
             _ => line,
         };
         self.is_start = false;
-        // More than once only where a bare carriage return ends a record.
+        // Repeats only where a bare carriage return ends a record.
         while !text.is_empty() {
             if self.in_reader {
                 text = self.push_to_reader(text)?;
@@ -145,7 +145,7 @@ impl CsvRecords {
         Ok(())
     }
 
-    /// Hands text to the reader of quoted records; what is behind the record comes back.
+    /// Passes text to the reader of quoted records. Returns the text after the record.
     fn push_to_reader<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], ProfileError> {
         match self.reader.read(text, self.line)? {
             Step::More => {
@@ -164,7 +164,7 @@ impl CsvRecords {
 
     fn end_quoted(&mut self, record: &[u8]) -> Result<(), ProfileError> {
         self.in_reader = false;
-        // Lines that are empty may stand before it; the record begins behind them.
+        // Empty lines may come before the record, which begins after them.
         let is_end = |byte: &&u8| matches!(byte, b'\n' | b'\r');
         let before = record.iter().take_while(is_end).count();
         self.line += memchr_iter(b'\n', &record[..before]).count() as u64;
@@ -225,7 +225,7 @@ fn utf8(bytes: &[u8], line: u64) -> Result<&str, ProfileError> {
     std::str::from_utf8(bytes).map_err(|_| ProfileError::NotUtf8(line))
 }
 
-/// A line without quotes: its fields are what stands between the commas.
+/// Counts a line without quotes: its fields are the text between the commas.
 fn count_plain(profile: &mut Profile, header: &Header, line: &[u8], number: u64) -> Result<(), ProfileError> {
     let (mut label, mut time) = (None, None);
     let (mut index, mut start) = (0, 0);
@@ -243,7 +243,7 @@ fn count_plain(profile: &mut Profile, header: &Header, line: &[u8], number: u64)
     Ok(())
 }
 
-/// The reader that knows quotes, with room for one record.
+/// The full CSV reader, which handles quotes, with space for one record.
 struct QuotedReader {
     reader: Reader,
     /// The fields, one after the other, unquoted.
@@ -255,9 +255,9 @@ struct QuotedReader {
 }
 
 enum Step {
-    /// The record goes on in the next text.
+    /// The record continues in the next text.
     More,
-    /// The record is complete after so many bytes of the text.
+    /// The record is complete after this many bytes of the text.
     Record(usize),
 }
 
@@ -266,13 +266,13 @@ impl QuotedReader {
         Self { reader: Reader::new(), fields: vec![0; 1024], filled: 0, ends: vec![0; 64], ended: 0 }
     }
 
-    /// A record begins.
+    /// Begins a record.
     fn start(&mut self) {
         self.reader.reset();
         (self.filled, self.ended) = (0, 0);
     }
 
-    /// Reads more of the record. An empty text says that there is no more.
+    /// Reads more of the record. An empty text means that there is no more.
     fn read(&mut self, text: &[u8], line: u64) -> Result<Step, ProfileError> {
         let mut used = 0;
         loop {

@@ -1,4 +1,4 @@
-//! Formats of records, by the ending of a file's name. To add one, write its file and name it in [`FORMATS`].
+//! Formats of records, by the ending of a file's name. To add one, write its file and list it in [`FORMATS`].
 
 use std::fs::File;
 
@@ -14,9 +14,9 @@ const FORMATS: [&dyn RecordFormat; 3] = [&Csv, &JsonLines, &Parquet];
 #[cfg(not(feature = "parquet"))]
 const FORMATS: [&dyn RecordFormat; 2] = [&Csv, &JsonLines];
 
-/// A format of files that have records.
+/// A file format that has records.
 pub(super) trait RecordFormat: Sync {
-    /// What the names of such files end in, in lower case.
+    /// The endings of such file names, in lower case.
     fn endings(&self) -> &'static [&'static str];
 
     /// How the records of a file are read.
@@ -33,9 +33,9 @@ pub(super) enum Reading {
     File(fn(File, &Columns) -> Result<Profile, ProfileError>),
 }
 
-/// Counts the records of a text that arrives in pieces.
+/// Counts the records of a text that arrives in chunks.
 pub(super) trait RecordStream: Send {
-    /// Takes the next piece.
+    /// Takes the next chunk.
     ///
     /// # Errors
     /// [`ProfileError`]
@@ -50,7 +50,7 @@ pub(super) trait RecordStream: Send {
 
 const GZIP: &str = ".gz";
 
-/// How the records of a file are read, and whether it is compressed with gzip; `None` if its ending is not known.
+/// How the records of a file are read, and whether it is compressed with gzip; `None` if its ending is unknown.
 pub(super) fn reading_of(path: &str) -> Option<(Reading, bool)> {
     let find = |path: &str| {
         let has_ending = |format: &&&dyn RecordFormat| {
@@ -66,7 +66,7 @@ pub(super) fn reading_of(path: &str) -> Option<(Reading, bool)> {
     }
 }
 
-/// The endings that are known, for messages.
+/// The known endings, for messages.
 pub fn known_endings() -> String {
     let endings = |is_stream: bool| {
         let formats =
@@ -86,7 +86,7 @@ pub fn is_counted(path: &str) -> bool {
     reading_of(path).is_some()
 }
 
-/// Counts the records of a file whose format needs a second read of the whole file; `None` if it has another format.
+/// Counts the records of a file whose format needs a second read of the whole file; `None` for any other format.
 pub fn count_file(path: &str, file: File, columns: &Columns) -> Option<Result<Profile, ProfileError>> {
     match reading_of(path) {
         Some((Reading::File(count), _)) => Some(count(file, columns)),

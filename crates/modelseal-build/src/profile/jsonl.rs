@@ -17,7 +17,7 @@ impl RecordFormat for JsonLines {
     }
 }
 
-/// Counts the records of JSON Lines, one object a line, that arrive in pieces.
+/// Counts the records of JSON Lines, one object per line, that arrive in chunks.
 pub(super) struct JsonRecords {
     columns: Columns,
     /// The start of a line whose end has not arrived yet.

@@ -1,17 +1,17 @@
 use std::collections::{BTreeMap, HashMap};
 
-/// Beyond this many classes the label is not one to count.
+/// With more classes than this, the label is not counted.
 const MOST_CLASSES: usize = 1000;
 
 /// A label longer than this is not the name of a class.
 const LONGEST_LABEL: usize = 256;
 
-/// Rows by class. A class has a number, in the order of first sight.
+/// Rows by class. Classes are numbered in the order in which they first occur.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Labels {
     numbers: HashMap<String, usize>,
     counts: Vec<u64>,
-    /// There were too many classes, or labels too long for one.
+    /// Whether there were too many classes, or labels too long for a class.
     given_up: bool,
     /// The class of the last row: rows of one class often follow each other.
     last: Option<(String, usize)>,
@@ -35,7 +35,7 @@ impl Labels {
         Some(number)
     }
 
-    /// Rows by class; `None` where counting stopped.
+    /// Rows by class; `None` if counting has stopped.
     pub(super) fn counts(&self) -> Option<BTreeMap<String, u64>> {
         (!self.given_up).then(|| self.iter().map(|(label, count)| (label.to_string(), count)).collect())
     }
@@ -49,7 +49,7 @@ impl Labels {
         self.numbers().filter_map(|(label, number)| Some((label, *self.counts.get(number)?)))
     }
 
-    /// Adds the counts of another part. The result has, by that part's numbers, the numbers here.
+    /// Adds the counts of another part. The result maps the class numbers of that part to the numbers here.
     pub(super) fn merge(&mut self, other: &Labels) -> Vec<Option<usize>> {
         if other.given_up {
             self.give_up();

@@ -1,7 +1,7 @@
-//! Records of Parquet files.
+//! Counts the records of Parquet files.
 //!
-//! The directory of such a file stands at its end, so it cannot be counted while it is hashed. It is read
-//! column by column: memory holds a page of one column, and twelve bytes for each row of a row group.
+//! The directory (footer) of such a file is at its end, so its records cannot be counted while it is hashed. The file
+//! is read column by column. Memory holds a page of one column, and twelve bytes for each row of a row group.
 
 mod footer;
 mod records;
@@ -21,8 +21,8 @@ use super::{Columns, Profile, ProfileError, sketch};
 use records::{Column, Entry, records};
 use value::{can_be_label, can_be_time};
 
-/// The library stops with a panic at some damaged files. Threads of this name say nothing then: it is an
-/// error like any other.
+/// The name of threads that run the Parquet library. The library panics on some damaged files. On these threads, a
+/// panic prints nothing and becomes an ordinary error.
 pub(super) const THREAD: &str = "parquet";
 
 pub(super) struct Parquet;
@@ -40,7 +40,7 @@ impl RecordFormat for Parquet {
 /// Counts the records of an open file.
 ///
 /// # Errors
-/// [`ProfileError`], also where the file is damaged.
+/// [`ProfileError`], also if the file is damaged.
 fn count(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(THREAD.to_string());
@@ -63,7 +63,7 @@ fn read(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     for number in 0..file.num_row_groups() {
         let reader = file.get_row_group(number)?;
         let group = RowGroup { reader: &*reader, schema };
-        // A label belongs to its time: the column is read before all others, and once more in its turn.
+        // A label belongs to the time of its row, so the label column is read before all others, and again in its turn.
         let classes = match label {
             Some(index) => group.classes(index, &mut profile)?,
             None => Vec::new(),
@@ -82,7 +82,7 @@ fn read(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     }
 }
 
-/// The place of a column.
+/// The index of a column.
 fn find(
     schema: &SchemaDescriptor,
     name: Option<&str>,
@@ -104,7 +104,7 @@ fn find(
     }
 }
 
-/// The type of a column, as the format's specification names it.
+/// The type of a column, as named in the format's specification.
 fn type_of(column: &ColumnDescriptor) -> String {
     match (column.max_rep_level(), column.converted_type()) {
         (1.., _) => "LIST".to_string(),
@@ -119,7 +119,7 @@ struct RowGroup<'a> {
 }
 
 impl RowGroup<'_> {
-    /// Counts the labels; the result has the number of each row's class.
+    /// Counts the labels. Returns the class number of each row.
     fn classes(&self, index: usize, profile: &mut Profile) -> Result<Vec<Option<u16>>, ProfileError> {
         let mut classes = Vec::new();
         self.read(index, |entries| {
@@ -154,8 +154,8 @@ impl RowGroup<'_> {
         })
     }
 
-    /// One hash for each row, of its values in all columns. It depends neither on names nor on how the file
-    /// is divided, compressed and encoded.
+    /// Returns one hash for each row, of its values in all columns. The hash does not depend on names, nor on how the
+    /// file is divided, compressed and encoded.
     fn hashes(&self) -> Result<Vec<u64>, ProfileError> {
         let mut hashes: Vec<u64> = Vec::new();
         let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ impl RowGroup<'_> {
         }
     }
 
-    /// Shows the records of a column, one after the other.
+    /// Passes the records of a column to `each`, one after the other.
     fn read(
         &self,
         index: usize,
@@ -208,7 +208,7 @@ impl RowGroup<'_> {
     }
 }
 
-/// No row has more values in one column than this, on average: they are held together.
+/// Most values that a row may have in one column, on average: they are in memory at the same time.
 const MOST_ENTRIES: i64 = 1_000_000;
 
 const UNEVEN: &str = "its columns have different numbers of rows";
@@ -220,7 +220,7 @@ fn damaged(reason: &dyn Display) -> ProfileError {
 impl From<ParquetError> for ProfileError {
     fn from(error: ParquetError) -> Self {
         let text = error.to_string();
-        // What it prefixes says nothing: `Parquet error: `, `EOF: `.
+        // The library's prefixes say nothing: `Parquet error: `, `EOF: `.
         if text.contains("brotli") {
             return damaged(&"it is compressed with Brotli: write it with zstd or snappy");
         }

@@ -4,16 +4,16 @@ use twox_hash::XxHash3_64;
 
 use modelseal_format::manifest::{RowSketch, SKETCH_SIZE};
 
-/// XXH3, 64 bits, seed zero: fast, and the same on every machine. It has no keys and resists no attacker.
+/// XXH3, 64 bits, seed zero: fast, and the same on every machine. It has no key and does not resist attackers.
 pub(super) fn hash(row: &[u8]) -> u64 {
     XxHash3_64::oneshot(row)
 }
 
-/// A row sketch in the making.
+/// A row sketch under construction.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sketch {
     hashes: BTreeSet<u64>,
-    /// The largest of them once there are enough: no larger one belongs to it.
+    /// The largest hash, once there are enough: larger ones do not belong to the sketch.
     limit: Option<u64>,
     sum: u64,
 }
@@ -46,17 +46,17 @@ impl Sketch {
     }
 }
 
-/// How much two data sets share, of their distinct rows.
+/// How many of their distinct rows two data sets share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlap {
-    /// The share of all distinct rows that stand in both, 0 to 1 (the Jaccard index).
+    /// The share of all distinct rows that are in both, from 0 to 1 (the Jaccard index).
     pub share: f64,
-    /// Whether it is exact; an estimate has a standard error of at most 1.6 points.
+    /// Whether the share is exact. An estimate has a standard error of at most 1.6 percentage points.
     pub is_exact: bool,
 }
 
-/// Estimates the overlap of two data sets: among the smallest hashes of both together, which stand in both.
-/// `None` if neither has a row.
+/// Estimates the overlap of two data sets: how many of the smallest hashes of their union are in both. `None` if
+/// neither has a row.
 ///
 /// Bottom-k sketches: Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007.
 pub fn overlap(left: &RowSketch, right: &RowSketch) -> Option<Overlap> {

@@ -7,7 +7,7 @@ fn columns() -> Columns {
     Columns { label: Some("class".into()), timestamp: Some("at".into()) }
 }
 
-/// Profiles a text in pieces of several sizes, which must make no difference.
+/// Profiles a text in chunks of several sizes, which must not change the result.
 fn profile(name: &str, bytes: &[u8]) -> Result<Profile, ProfileError> {
     let mut results = vec![1, 2, 3, 7, 1 << 20]
         .into_iter()
@@ -187,7 +187,7 @@ mod oracle {
     /// Rows, nulls, and labels with their counts.
     type Found = (u64, u64, Vec<(String, u64)>);
 
-    /// What the reader which knows everything finds.
+    /// What the full CSV reader finds.
     fn by_the_whole_reader(text: &[u8]) -> Option<Found> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut reader = csv_core::Reader::new();

@@ -4,17 +4,17 @@ use jiff::tz::TimeZone;
 
 use modelseal_format::manifest::TimeForms;
 
-/// Epoch numbers from here on are milliseconds: as seconds they would lie after the year 5138, and as
-/// milliseconds before it they lie in 1973.
+/// Epoch numbers from here on are milliseconds. As seconds, this number is in the year 5138; as milliseconds, it is in
+/// 1973.
 const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 
-/// The length of YYYYMMDD. As seconds since 1970 such a number would lie in 1970, where no record does.
+/// The length of YYYYMMDD. As seconds since 1970, such a number would be in 1970, where no record is.
 const BASIC_DATE: usize = 8;
 
-/// And from here on they are neither.
+/// Numbers from here on are neither seconds nor milliseconds.
 const FIRST_NEITHER: u64 = FIRST_MILLISECONDS * 1000;
 
-/// In which way a time was written.
+/// How a time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Seconds,
@@ -23,7 +23,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The count of this form.
+    /// The counter of this form.
     pub(super) fn of(self, forms: &mut TimeForms) -> &mut u64 {
         match self {
             Form::Seconds => &mut forms.seconds,
@@ -33,8 +33,8 @@ impl Form {
     }
 }
 
-/// Reads the times of records: epoch seconds or milliseconds, RFC 3339, a date, a date and a time; without
-/// a zone it is UTC.
+/// Reads the times of records: epoch seconds or milliseconds, RFC 3339, a date, or a date and a time. Without a zone, a
+/// time is UTC.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TimeReader {
     /// The date that was read last, `YYYY-MM-DD`, and its midnight in seconds since 1970.
@@ -49,7 +49,7 @@ impl TimeReader {
         }
     }
 
-    /// `YYYY-MM-DD` and a time to the second, as most records have it: reading a day once is enough.
+    /// Reads `YYYY-MM-DD` and a time to the second, as in most records. Each day is parsed only once.
     fn read_usual(&mut self, text: &[u8]) -> Option<Timestamp> {
         let (date, rest) = text.split_first_chunk::<10>()?;
         let [b'T' | b' ', h1, h2, b':', m1, m2, b':', s1, s2, zone @ ..] = rest else { return None };
@@ -76,7 +76,7 @@ impl TimeReader {
     }
 }
 
-/// Any way to write a time.
+/// Parses a time in any supported form.
 fn parse(text: &str) -> Option<(Timestamp, Form)> {
     let text = text.trim();
     if text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit()) {
@@ -110,7 +110,7 @@ fn parse(text: &str) -> Option<(Timestamp, Form)> {
 mod tests {
     use super::*;
 
-    /// By a reader that has seen this day, another day, and none.
+    /// Reads with a reader that has seen this day, with one that has seen another day, and with a fresh one.
     fn read(text: &str) -> Option<String> {
         let fresh = TimeReader::default().read(text);
         let mut reader = TimeReader::default();
@@ -141,7 +141,7 @@ mod tests {
         for text in ["2026-11-02", "20261102"] {
             assert_eq!(read(text).as_deref(), Some("2026-11-02T00:00:00Z"), "{text}");
         }
-        // No date, so seconds.
+        // Not a date, so seconds.
         assert_eq!(read("20261302").as_deref(), Some("1970-08-23T12:08:22Z"));
     }
 

@@ -1,15 +1,15 @@
 use super::labels::Labels;
 use modelseal_format::manifest::{MOST_BUCKETS, Timeline};
 
-/// Rows by stretch of time.
+/// Counts rows by time bucket.
 ///
-/// A stretch is as wide as a power of two in seconds and begins at a multiple of that, and it is as narrow as
-/// [`MOST_BUCKETS`] of them allow: so the same rows give the same buckets in any order and in any parts.
+/// The width of a bucket is a power of two in seconds, and a bucket begins at a multiple of its width. Buckets are as
+/// narrow as [`MOST_BUCKETS`] allows. So the same rows give the same buckets, in any order and in any parts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Buckets {
-    /// The width is two to this power.
+    /// The width is two to this power, in seconds.
     power: u32,
-    /// The number of the first bucket, in widths since 1970.
+    /// The number of the first bucket, counted in widths since 1970.
     first: i64,
     buckets: Vec<Bucket>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Buckets {
 #[derive(Debug, Clone, Default)]
 struct Bucket {
     rows: u64,
-    /// By number of class.
+    /// Rows by class number.
     classes: Vec<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Buckets {
         bucket.count(class, 1);
     }
 
-    /// Adds another part; `classes` has its numbers of classes as they are here.
+    /// Adds another part. `classes` maps the class numbers of that part to the numbers here.
     pub(super) fn merge(&mut self, other: &Buckets, classes: &[Option<usize>]) {
         if other.buckets.is_empty() {
             return;
@@ -83,7 +83,7 @@ impl Buckets {
         })
     }
 
-    /// The bucket of a second, after making room for it.
+    /// The bucket of a second. Adds or merges buckets to make space for it.
     fn at(&mut self, second: i64) -> &mut Bucket {
         loop {
             let number = second >> self.power;
@@ -109,7 +109,7 @@ impl Buckets {
         }
     }
 
-    /// Makes one bucket of each two.
+    /// Merges each pair of buckets into one.
     fn widen(&mut self) {
         let first = self.first >> 1;
         let mut wider: Vec<Bucket> = Vec::with_capacity(self.buckets.len() / 2 + 1);

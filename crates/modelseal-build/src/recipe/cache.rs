@@ -2,15 +2,15 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-/// A directory below the home of a command that is kept from one build to the next.
+/// A directory below the home of a command that is kept between builds.
 ///
-/// A plain name is that of a directory in `~/.cache`, where most tools keep what they fetch; anything else is
-/// a path below the home, with or without `~/` before it.
+/// A plain name is a directory in `~/.cache`, where most tools keep what they fetch. Anything else is a path below the
+/// home, with or without a leading `~/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheName(String);
 
 impl CacheName {
-    /// `None`: it is empty, absolute, or leads out of the home.
+    /// Returns `None` if the text is empty, absolute, or leads out of the home.
     pub fn parse(text: &str) -> Option<Self> {
         let path = text.strip_prefix("~/").unwrap_or(text);
         let is_plain = |component| matches!(component, Component::Normal(_));
@@ -19,7 +19,7 @@ impl CacheName {
         (is_below && is_spelled_once && !path.contains('\0')).then(|| Self(text.to_string()))
     }
 
-    /// Below the home.
+    /// Relative to the home.
     pub fn directory(&self) -> PathBuf {
         match self.0.strip_prefix("~/") {
             Some(path) => PathBuf::from(path),

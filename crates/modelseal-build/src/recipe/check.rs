@@ -1,4 +1,4 @@
-//! The rules that hold within a recipe, each with the place where it is broken.
+//! The rules within a recipe. Each error shows the place that breaks the rule.
 
 use std::path::{Component, Path};
 
@@ -128,7 +128,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// Paths that must stay inside the work tree are relative; whether they stay there is seen later.
+    /// Checks that paths that must stay inside the work tree are relative. Where they lead is checked later.
     fn check_paths(&self) -> Result<(), Error> {
         let tables = &self.tables;
         let inside = [&tables.artifact.path].into_iter().chain(&tables.params.files);
@@ -156,7 +156,7 @@ impl Recipe {
                 return Err(self.mistake(path.span(), "this is not a path"));
             }
             if goes_back(text) {
-                // Where a link comes before it, the system and this program would mean two places.
+                // After a link, `..` is one place to the system and another to this program.
                 let message = "`..` can only stand at the start of a path";
                 return Err(self.mistake(path.span(), message));
             }
@@ -165,7 +165,7 @@ impl Recipe {
     }
 }
 
-/// Whether `..` comes behind a name.
+/// Whether `..` follows a name.
 fn goes_back(path: &str) -> bool {
     let mut parts = Path::new(path).components().skip_while(|part| !matches!(part, Component::Normal(_)));
     parts.any(|part| part == Component::ParentDir)

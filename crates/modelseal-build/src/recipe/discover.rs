@@ -7,7 +7,7 @@ use modelseal_format::context::Context;
 use modelseal_format::digest::{self, EntryKind, Symlinks, walk};
 use modelseal_format::manifest::{self, is_source_name};
 
-/// Model formats, by ending.
+/// Model formats, by file name ending.
 const MODEL_ENDINGS: [&str; 16] = [
     "safetensors",
     "gguf",
@@ -43,10 +43,10 @@ const LOCK_FILES: [&str; 10] = [
     "environment.yml",
     "environment.yaml",
 ];
-/// Directories that hold neither data nor models of this project.
+/// Directories that contain neither data nor models of this project.
 const SKIPPED: [&str; 7] = ["dist", "node_modules", "venv", "env", "__pycache__", "target", "build"];
 
-/// More data files than this are offered as their directory.
+/// If there are more data files than this, their directory is offered instead.
 const MANY: usize = 4;
 
 /// What was found below a directory. Paths are relative to it.
@@ -61,10 +61,10 @@ pub struct Discovery {
     pub in_git: bool,
 }
 
-/// Looks at names only, three levels deep; opens no file.
+/// Examines names only, three levels deep. Opens no file.
 ///
 /// # Errors
-/// Those of the walk.
+/// The errors of [`walk`].
 pub fn discover(directory: &Path, context: &Context) -> Result<Discovery, digest::Error> {
     let leave_out = |path: &str, is_directory: bool| {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -116,7 +116,7 @@ fn name_from(directory: &Path) -> String {
     if manifest::is_name(&name) { name } else { "model".to_string() }
 }
 
-/// The directory that looks like the model's, or the only model file.
+/// Returns the directory that looks like the model's, or the directory of the first model file, or the file itself.
 fn find_artifact(files: &[&str]) -> Option<String> {
     let named = MODEL_DIRECTORIES
         .iter()
@@ -152,7 +152,7 @@ fn has_ending(path: &str, endings: &[&str]) -> bool {
     endings.iter().any(|ending| path.ends_with(&format!(".{ending}")))
 }
 
-/// A name for a data source, from its path.
+/// Derives the name of a data source from its path.
 fn source_name(path: &str) -> String {
     let stem = path.rsplit('/').next().unwrap_or(path);
     let stem = stem.split('.').next().unwrap_or(stem).to_lowercase();
@@ -164,13 +164,13 @@ fn source_name(path: &str) -> String {
     if is_source_name(&name) { name } else { "train".to_string() }
 }
 
-/// A path inside a TOML basic string. Names with control characters never come this far.
+/// Escapes a path for a TOML basic string. Names with control characters are filtered out before.
 fn quote(path: &str) -> String {
     path.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 impl Discovery {
-    /// The recipe: what was found, filled in; what was not, as comments.
+    /// Writes the recipe. What was not found becomes comments.
     pub fn to_recipe(&self) -> String {
         let mut text = String::from(
             "# What modelseal seals. Every path is relative to this file; docs/recipe.md explains each key.\n\n",

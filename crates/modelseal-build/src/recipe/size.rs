@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl Size {
-    /// Reads a whole number above zero and its unit.
+    /// Parses a whole number above zero and its unit.
     pub fn parse(text: &str) -> Option<Self> {
         let (digits, unit) =
             UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;

@@ -1,4 +1,4 @@
-//! The tables of a recipe, as written: types and defaults, nothing that depends on more than one of them.
+//! The tables of a recipe as written: types and defaults. Rules that involve several of them are not checked here.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub struct Tables {
 pub struct Model {
     pub name: Spanned<String>,
     pub version: Spanned<String>,
-    /// A number that rises with every release: an older one can then be told from a newer one.
+    /// A number that increases with every release, so that older and newer releases can be told apart.
     pub release: Option<Spanned<u64>>,
 }
 
@@ -82,7 +82,7 @@ pub struct Base {
     pub symlinks: Symlinks,
 }
 
-/// `[params]`; the values are read separately, with their text.
+/// `[params]`. The values are read separately, with their text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
@@ -99,7 +99,7 @@ pub struct Params {
 pub struct Environment {
     #[serde(default)]
     pub files: Vec<Spanned<String>>,
-    /// Argument vectors whose output describes the environment.
+    /// Argument vectors of commands whose output describes the environment.
     #[serde(default)]
     pub commands: Vec<Spanned<Vec<String>>>,
 }
@@ -110,21 +110,21 @@ pub struct Environment {
 pub struct Run {
     /// The argument vector. No shell is involved.
     pub command: Spanned<Vec<String>>,
-    /// Variables that are sealed by name and value.
+    /// Variables that are sealed with name and value.
     #[serde(default)]
     pub env: BTreeMap<String, Spanned<String>>,
-    /// Variables of the caller that are passed on; their names are sealed, their values never.
+    /// Variables of the caller that are passed on. Their names are sealed, their values never.
     #[serde(default)]
     pub pass_env: Vec<Spanned<String>>,
     /// `false` demands that the command cannot reach the network.
     #[serde(default = "yes")]
     pub network: bool,
-    /// Directories below the command's home that are kept from one build to the next.
+    /// Directories below the command's home that are kept between builds.
     #[serde(default)]
     pub caches: Vec<Spanned<CacheName>>,
-    /// The command is stopped after that; without it, never.
+    /// The time limit of the command. `None`: no limit.
     pub timeout: Option<Age>,
-    /// How much the command may print.
+    /// The maximum amount of output of the command.
     #[serde(default = "default_output")]
     pub max_output: Size,
 }
@@ -147,7 +147,7 @@ pub struct Reproduce {
     pub atol: Option<Spanned<f64>>,
     /// Relative tolerance for numbers, at level R2.
     pub rtol: Option<Spanned<f64>>,
-    /// The hyperparameter that holds the seed, parts joined by dots.
+    /// The hyperparameter that contains the seed, with its parts joined by dots.
     pub seed: Option<Spanned<String>>,
 }
 
@@ -156,7 +156,7 @@ pub struct Reproduce {
 #[serde(deny_unknown_fields)]
 pub struct Code {
     pub path: Option<Spanned<String>>,
-    /// There is no code revision to seal, on purpose.
+    /// Whether the recipe intentionally seals no code revision.
     #[serde(default)]
     pub none: bool,
 }
@@ -173,10 +173,10 @@ pub struct Probe {
     /// Answers that mean that the model did not answer.
     #[serde(default)]
     pub fallback: Vec<Spanned<serde_json::Value>>,
-    /// Members of the inputs that must make a difference.
+    /// Members of the inputs that must influence the answer.
     #[serde(default)]
     pub must_influence: Vec<Spanned<String>>,
-    /// How long all answers may take, instead of the usual limits.
+    /// The time limit for all answers together, instead of the usual limits.
     pub timeout: Option<Age>,
 }
 

@@ -1,4 +1,4 @@
-//! `[params] values`, read with the text of every number: `1` and `1.0` are two things.
+//! `[params] values`, read with the text of every number, because `1` and `1.0` are different values.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<(String, Value)>, Erro
 /// Reads a whole TOML text as hyperparameters.
 ///
 /// # Errors
-/// The line of a mistake, where it is known, and what it is.
+/// A description of the mistake, and its line if it is known.
 pub fn read_toml_values(text: &str) -> Result<Value, (Option<usize>, String)> {
     let line = |error: &toml::de::Error| {
         let start = error.span()?.start;

@@ -1,4 +1,4 @@
-//! What no mount can keep from a command, and is put right when it has ended.
+//! What no mount can protect from a command. It is repaired after the command has ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::trail::{Missing, Trail};
 use super::view::{Access, View};
 use super::{Error, make_accessible, set_aside};
 
-/// What a place that is not there is to be.
+/// What to create at a path that does not exist.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Directory,
@@ -15,16 +15,16 @@ pub(super) enum Kind {
     File,
 }
 
-/// What no mount can keep from a command, and is put right when the command has ended: what is not there, and links.
+/// What no mount can protect from a command, and is repaired after the command has ended: missing paths, and links.
 #[derive(Debug, Default)]
 pub(super) struct Cleanup {
-    /// What was made so that no command can make it: empty directories and files.
+    /// Empty directories and files that were created so that no command can create them.
     placeholders: Vec<PathBuf>,
-    /// What can only be read, and could be exchanged by another build, which takes a mount with it.
+    /// Read-only places that another build could exchange. A mount would move with them.
     guarded: Vec<Trail>,
-    /// Links that the caller's programs follow, each with what it says.
+    /// Links that the caller's programs follow, each with its target.
     pub(super) links: Vec<(PathBuf, PathBuf)>,
-    /// What is no link, and must not become one that leads out of these directories.
+    /// Places that are not links, and must not become links that lead out of the `writable` directories.
     pub(super) places: Vec<PathBuf>,
     pub(super) writable: Vec<PathBuf>,
 }
@@ -33,7 +33,7 @@ impl Drop for Cleanup {
     fn drop(&mut self) {
         for path in self.placeholders.iter().rev() {
             path.parent().into_iter().for_each(make_accessible);
-            // Whatever is not empty is not ours any more.
+            // A directory or file that is no longer empty does not belong to modelseal any more.
             let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
             let _ = if is_ours { fs::remove_file(path) } else { fs::remove_dir(path) };
         }
@@ -41,8 +41,8 @@ impl Drop for Cleanup {
 }
 
 impl Cleanup {
-    /// Makes a place read-only for a command, whether anything is there or not: the caller's shell or git would
-    /// look there, and run what a command had put there.
+    /// Makes a path read-only for a command, whether it exists or not. Otherwise the caller's shell or git would look
+    /// there, and run what a command had put there.
     pub(super) fn guard(
         &mut self,
         view: &mut View,
@@ -52,7 +52,7 @@ impl Cleanup {
     ) -> Result<(), Error> {
         let (trail, missing) = match Trail::as_far_as_it_leads(path) {
             Ok(found) => found,
-            // A command can close a directory, so that nobody sees what to guard in it.
+            // A command can make a directory inaccessible, to hide what has to be guarded in it.
             Err((trail, source)) if view.is_writable(trail.end()) && is_own(trail.end()) => {
                 return Err(Error::Hidden { path: path.to_path_buf(), source });
             }
@@ -62,7 +62,7 @@ impl Cleanup {
         let place = trail.end();
         match missing {
             Some(missing) => self.cover(view, &missing, kind),
-            // It cannot be read-only and worked in. What is worked in within it can.
+            // A directory in which a command works cannot be read-only. A directory around it can.
             None if work.iter().any(|writable| writable.end() == place) => Ok(()),
             None if view.is_writable(place) => {
                 if place.parent().is_some_and(|parent| view.is_writable(parent)) {
@@ -75,7 +75,7 @@ impl Cleanup {
         }
     }
 
-    /// Makes what is missing, and covers it, so that no command can make it.
+    /// Creates a missing path and covers it, so that no command can create it.
     fn cover(&mut self, view: &mut View, missing: &Missing, kind: Kind) -> Result<(), Error> {
         let place = missing.place.as_path();
         if !view.is_writable(place) {
@@ -99,12 +99,12 @@ impl Cleanup {
             Err(source) if place.parent().is_some_and(is_own) => {
                 Err(Error::Hidden { path: place.to_path_buf(), source })
             }
-            // No command of this user can make it either.
+            // No command of this user can create it either.
             Err(_) => Ok(()),
         }
     }
 
-    /// A link can be replaced, and is put back; the directory in which it lies cannot be moved.
+    /// Records a link so that it is restored if a command replaces it, and ensures that its directory cannot be moved.
     pub(super) fn hold(&mut self, view: &mut View, link: &Path, target: &Path) {
         if !view.is_writable(link) {
             return;
@@ -115,8 +115,8 @@ impl Cleanup {
         }
     }
 
-    /// A link that a command put in the place of something else, if it leads out of where commands can write: the next
-    /// build would follow it.
+    /// Renames a link that a command put in place of something else, if it leads out of the directories where commands
+    /// can write. Otherwise the next build would follow it.
     fn set_link_aside(&self, place: &Path) -> Option<Error> {
         place.symlink_metadata().ok().filter(fs::Metadata::is_symlink)?;
         let leads = place.canonicalize().ok();
@@ -128,10 +128,11 @@ impl Cleanup {
         Some(Error::LinkedOut { place: place.to_path_buf(), aside })
     }
 
-    /// Puts links back that a command has changed; what it put in their place is kept beside them.
+    /// Restores links that a command has changed. What it put there is kept under another name in the same directory.
     ///
     /// # Errors
-    /// [`Error::Relinked`], the first of them.
+    /// [`Error::Relinked`] or [`Error::LinkedOut`] for the first such link, [`Error::Replaced`] for a place that was
+    /// exchanged.
     pub(super) fn restore(&self) -> Result<(), Error> {
         let is_changed =
             |(link, target): &&(PathBuf, PathBuf)| fs::read_link(link).ok().as_ref() != Some(target);
@@ -154,7 +155,7 @@ impl Cleanup {
     }
 }
 
-/// Whether a directory is this user's, so that a command can close and open it.
+/// Whether a directory belongs to this user, so that a command can make it inaccessible or accessible.
 fn is_own(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     path.metadata().is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())

@@ -1,8 +1,8 @@
-//! What is decided before the first command of a project runs, for all of its commands.
+//! The decisions that are made before the first command of a project runs, for all of its commands.
 //!
-//! A build runs several commands, and each may prepare the ground for the next: move a directory away, put
-//! another program on PATH, make the sandbox fail. So nothing that a command could have changed is looked up
-//! again: programs have their paths, hidden files their identity, and whether there is a sandbox is known.
+//! A build runs several commands, and each could prepare an attack through the next: move a directory away, put another
+//! program on PATH, make the sandbox fail. So nothing that a command could have changed is looked up again: the paths
+//! of programs, the identity of hidden files, and whether a sandbox works are already known.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,37 +19,37 @@ use super::trail::{Missing, Trail};
 use super::view::{Access, View};
 use super::{Error, Isolation};
 
-/// What a [`Confinement`] is for.
+/// The input of a [`Confinement`].
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Directories of the project: modelseal starts no program from there.
+    /// Directories of the project. modelseal starts no program from them.
     pub projects: Vec<PathBuf>,
-    /// Directories that the caller lets commands write to, whatever they are.
+    /// Directories of any kind that the caller lets commands write to.
     pub allowed: Vec<PathBuf>,
-    /// Files and directories that seem empty to every command: keys. They have to be there.
+    /// Files and directories with keys, which appear empty to every command. They must exist.
     pub hidden: Vec<PathBuf>,
-    /// Directories that seem empty as well, in which files may have other names elsewhere.
+    /// More directories that appear empty. Files in them may have other names elsewhere.
     pub emptied: Vec<PathBuf>,
-    /// Other paths of the caller: a command must not lead them elsewhere.
+    /// Other paths of the caller. A command must not redirect them.
     pub held: Vec<PathBuf>,
-    /// Variables that hold a key: they never reach a command, whatever a recipe or a manifest says.
+    /// Variables that contain a key. They never reach a command, even if a recipe or a manifest names them.
     pub withheld: Vec<String>,
-    /// Run commands without isolation even where it is demanded.
+    /// Run commands without isolation even if isolation is demanded.
     pub insecure_no_isolation: bool,
 }
 
-/// How the commands of one build, rebuild or probing are kept in.
+/// How the commands of one build, rebuild or probing are confined.
 #[derive(Debug, Clone)]
 pub struct Confinement {
     mounts: Mounts,
     programs: Programs,
-    /// Links resolved, under all their names.
+    /// With links resolved, under all their names.
     projects: Vec<PathBuf>,
     allowed: Vec<Trail>,
     withheld: Vec<String>,
     insecure_no_isolation: bool,
     homes: Vec<PathBuf>,
-    /// Where else parts of homes can be found.
+    /// Other places where parts of homes can be found.
     home_parts: Vec<PathBuf>,
     toolchain: Toolchain,
     hidden: Vec<Trail>,
@@ -57,7 +57,7 @@ pub struct Confinement {
     works: OnceLock<Works>,
 }
 
-/// Whether there is a sandbox; if not, what the system says.
+/// Whether a sandbox works. If not, contains the message of the system.
 #[derive(Debug, Clone)]
 struct Works {
     with_network: Result<(), String>,
@@ -65,10 +65,10 @@ struct Works {
 }
 
 impl Confinement {
-    /// Looks at the machine as it is before the first command.
+    /// Examines the machine before the first command runs.
     ///
     /// # Errors
-    /// [`Error::Hidden`]: something that is to be hidden cannot be.
+    /// [`Error::Hidden`] if something cannot be hidden.
     pub fn new(scope: Scope) -> Result<Self, Error> {
         let mounts = Mounts::read();
         let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
@@ -80,7 +80,7 @@ impl Confinement {
         untrusted.extend(untrusted.iter().flat_map(|path| mounts.other_names(path)).collect::<Vec<_>>());
         let mut homes = homes(&untrusted);
         homes.extend(homes.iter().flat_map(|home| mounts.other_names(home)).collect::<Vec<_>>());
-        // Whatever name a mount gives to a key.
+        // A mount can give another name to a key.
         let resolved = resolve(&scope.hidden);
         let emptied = resolve(&scope.emptied);
         let others =
@@ -115,12 +115,12 @@ impl Confinement {
         &self.programs
     }
 
-    /// `isolation`, or none at all if the caller gave it up.
+    /// Returns `isolation`, or [`Isolation::Never`] if the caller disabled isolation.
     pub fn isolation(&self, isolation: Isolation) -> Isolation {
         if self.insecure_no_isolation { Isolation::Never } else { isolation }
     }
 
-    /// Whether a command may have this variable of the caller.
+    /// Whether a command may receive this variable of the caller.
     pub fn passes(&self, variable: &str) -> bool {
         !variable.starts_with("MODELSEAL_") && !self.withheld.iter().any(|name| name == variable)
     }
@@ -130,18 +130,18 @@ impl Confinement {
         &self.allowed
     }
 
-    /// Variables by which managers of toolchains find what they have installed.
+    /// Variables by which toolchain managers find what they have installed.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &std::ffi::OsStr)> {
         self.toolchain.variables.iter().map(|(name, value)| (*name, value.as_os_str()))
     }
 
-    /// Files and directories that are hidden from every command, links resolved.
+    /// Files and directories that are hidden from every command, with links resolved.
     pub fn hidden(&self) -> impl Iterator<Item = &Path> {
         let is_home = |path: &Path| self.homes.iter().any(|home| home == path);
         self.hidden.iter().map(Trail::end).filter(move |path| !is_home(path))
     }
 
-    /// Whether a path in this directory is hidden from commands, or lies in a home that the directory holds.
+    /// Whether a path in `directory` is hidden from commands, or is in a home that `directory` contains.
     pub fn hides(&self, path: &Path, directory: &Path) -> bool {
         let homes = self
             .homes
@@ -151,7 +151,7 @@ impl Confinement {
         self.hidden().chain(homes).any(|hidden| path.starts_with(hidden))
     }
 
-    /// Links in directories of PATH whose target is not there and would lie in a directory.
+    /// Links in directories of PATH whose target does not exist and would be in `directory`.
     pub fn waiting_links(&self, directory: &Path) -> Vec<PathBuf> {
         let waits = |link: &&PathBuf| match Trail::as_far_as_it_leads(link) {
             Ok((_, Some(missing))) => missing.place.starts_with(directory),
@@ -160,15 +160,15 @@ impl Confinement {
         self.toolchain.dangling.iter().filter(waits).cloned().collect()
     }
 
-    /// What is hidden from commands and is this path, lies in it, or holds it. Links are followed.
+    /// Returns the hidden path that is this path, is in it, or contains it. Follows links.
     pub fn hidden_at(&self, path: &Path) -> Option<PathBuf> {
         let path = path.canonicalize().ok()?;
         let overlaps = |hidden: &&Path| path.starts_with(hidden) || hidden.starts_with(&path);
         self.hidden().find(overlaps).map(Path::to_path_buf)
     }
 
-    /// Whether a path is hidden from commands, or lies in a home and not in the project, nor where Hugging Face keeps
-    /// models.
+    /// Whether a path is hidden from commands, or is in a home but neither in the project nor in a model cache of
+    /// Hugging Face.
     pub fn is_private(&self, path: &Path) -> bool {
         let is_in_home = self.homes.iter().chain(&self.home_parts).any(|home| path.starts_with(home));
         let mut public = self.projects.iter().cloned().chain(model_caches(&self.homes));
@@ -176,17 +176,17 @@ impl Confinement {
             || is_in_home && !public.any(|public| path.starts_with(public))
     }
 
-    /// What the caller runs later: directories on PATH, environments, and what is linked to from there.
+    /// What the caller runs later: directories on PATH, environments, and the targets of links in them.
     pub fn guarded(&self) -> impl Iterator<Item = &Path> {
         let all = self.toolchain.guarded.iter().chain(&self.toolchain.programs);
         let all: BTreeSet<&Path> = all.map(PathBuf::as_path).collect();
         all.clone().into_iter().filter(move |path| !self.allows(path, &all))
     }
 
-    /// Whether everything that is hidden is what it was before the first command, and lies where it lay.
+    /// Checks that everything hidden is unchanged since before the first command, and in the same place.
     ///
     /// # Errors
-    /// [`Error::Moved`]: what is there now may be a decoy.
+    /// [`Error::Moved`] if something changed. What is there now may be a decoy.
     pub fn check(&self) -> Result<(), Error> {
         match self.hidden.iter().find(|trail| !trail.is_unchanged()) {
             Some(trail) => Err(Error::Moved(trail.path().to_path_buf())),
@@ -194,12 +194,12 @@ impl Confinement {
         }
     }
 
-    /// Whether commands with or without the network run in a sandbox, where one is not demanded.
+    /// Whether commands with or without the network run in a sandbox if none is demanded.
     pub fn isolates(&self, network: bool) -> bool {
         !self.insecure_no_isolation && self.works(network).is_ok()
     }
 
-    /// Which of these files and directories are seen by commands that work in `work` and read `inputs`.
+    /// Returns those files and directories that are visible to commands that work in `work` and read `inputs`.
     pub fn shown(&self, paths: Vec<PathBuf>, work: &[PathBuf], inputs: &[PathBuf]) -> Vec<PathBuf> {
         let trails = |paths: &[PathBuf]| paths.iter().flat_map(|path| Trail::of(path)).collect::<Vec<_>>();
         let writable = [trails(work), self.allowed.clone()].concat();
@@ -207,7 +207,7 @@ impl Confinement {
         let view = self.view(&sandbox).ok().filter(|_| self.isolates(true));
         let is_shown = |path: &PathBuf| match (Trail::of(path), &view) {
             (Ok(trail), Some(view)) => view.shows(trail.end()),
-            // One that is not there now may come.
+            // A path that does not exist yet may be created.
             _ => true,
         };
         paths.into_iter().filter(is_shown).collect()
@@ -219,10 +219,10 @@ impl Confinement {
         !self.insecure_no_isolation && sandbox::try_out(self, &sandbox).is_ok()
     }
 
-    /// Whether there is a sandbox, as it was found before the first command.
+    /// Whether a sandbox works. Determined once, before the first command.
     ///
     /// # Errors
-    /// What the system says.
+    /// The message of the system.
     pub(super) fn works(&self, network: bool) -> &Result<(), String> {
         let works = self.works.get_or_init(|| {
             let with = |network| sandbox::try_out(self, &Sandbox { network, ..Sandbox::default() });
@@ -234,7 +234,7 @@ impl Confinement {
         if network { &works.with_network } else { &works.without_network }
     }
 
-    /// Whether the caller lets commands write there: to this very directory, or to one like it around it.
+    /// Whether the caller lets commands write to exactly this path, or to another guarded directory around it.
     fn allows(&self, path: &Path, guarded: &BTreeSet<&Path>) -> bool {
         let allowed = self.allowed.iter().flat_map(|allowed| [allowed.end(), allowed.path()]);
         allowed
@@ -242,7 +242,7 @@ impl Confinement {
             .any(|allowed| allowed == path || path.starts_with(allowed) && guarded.contains(allowed))
     }
 
-    /// A home cannot be shown and hidden; it is shown if the caller says so.
+    /// Refuses to show a home directory, because it cannot be both shown and hidden, unless the caller allows it.
     fn check_home(&self, path: &Path) -> Result<(), Error> {
         let is_home = self.homes.iter().any(|home| home == path);
         let is_allowed = self.allowed.iter().any(|allowed| path.starts_with(allowed.end()));
@@ -280,14 +280,14 @@ impl Confinement {
         Ok(view)
     }
 
-    /// Keeps a command from what the caller runs later, and from services, in what it sees.
+    /// Removes access to services, and write access to what the caller runs later, from a command's view.
     ///
     /// # Errors
-    /// [`Error::Hidden`]: it cannot be seen what there is.
+    /// [`Error::Hidden`] if a directory cannot be examined.
     pub(super) fn guard(&self, view: &mut View, sandbox: &Sandbox) -> Result<Cleanup, Error> {
         let mut cleanup = Cleanup::default();
         let names = OtherNames::of(&self.mounts, sandbox.writable.iter().map(Trail::end));
-        // Their links are resolved: most are plainly out of reach.
+        // Links in these paths are resolved, and most are clearly out of reach.
         let is_near = |path: &&PathBuf| {
             let others = || names.of_path(path).into_iter().chain(self.mounts.other_names(path));
             view.is_writable(path) || others().any(|other| view.is_writable(&other))
@@ -299,7 +299,7 @@ impl Confinement {
         let files = sandbox.read_only_files.iter().map(|path| (path, Kind::File));
         for (path, kind) in guarded.chain(files).filter(|(path, _)| !self.allows(path, &all)) {
             cleanup.guard(view, path, kind, &sandbox.writable)?;
-            // Under the names by which a command can write there.
+            // Guard the other names under which a command can write there.
             for path in names.of_path(path).into_iter().chain(self.mounts.other_names(path)) {
                 cleanup.guard(view, &path, kind, &sandbox.writable)?;
             }
@@ -307,7 +307,7 @@ impl Confinement {
         for (link, target) in &self.toolchain.links {
             cleanup.hold(view, link, target);
         }
-        // What the caller named leads where it led, for the next build as well.
+        // The paths that the caller named must keep their targets, also for the next build.
         let held = self.held.iter().map(|(trail, _)| trail);
         let named = self.hidden.iter().chain(held.clone()).chain(&self.allowed).chain(&sandbox.readable);
         for (link, target) in named.chain(&sandbox.own_inputs).flat_map(Trail::links) {
@@ -327,7 +327,7 @@ impl Confinement {
     }
 }
 
-/// Where Hugging Face keeps the models that it has fetched.
+/// The directories where Hugging Face keeps fetched models.
 fn model_caches(homes: &[PathBuf]) -> Vec<PathBuf> {
     let given = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
     let usual = homes.iter().map(|home| home.join(".cache/huggingface/hub"));
@@ -335,17 +335,18 @@ fn model_caches(homes: &[PathBuf]) -> Vec<PathBuf> {
     usual.chain(named).filter_map(|path| path.canonicalize().ok()).collect()
 }
 
-/// Whether nothing is there; where nobody can look, something may be.
+/// Whether nothing is there. A path that cannot be examined may exist.
 fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether a path leads through or into one of these directories, which have their links resolved.
+/// Whether a path leads through or into one of these directories. `directories` must have their links resolved.
 pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
     Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
 }
 
-/// The first link on the way of a path that a command can have made, and where the path leads; `None` if there is none.
+/// Returns the first link on a path that a command can have created, and where the path leads. `None` if there is no
+/// such link.
 pub fn link_of_commands(path: &Path, is_theirs: impl Fn(&Path) -> bool) -> Option<(PathBuf, PathBuf)> {
     let (Ok((trail, missing)) | Err((trail, missing))) =
         Trail::as_far_as_it_leads(path).map_err(|(trail, _)| (trail, None));
@@ -354,12 +355,13 @@ pub fn link_of_commands(path: &Path, is_theirs: impl Fn(&Path) -> bool) -> Optio
     Some((link, end))
 }
 
-/// Notes where something hidden lies.
+/// Records where a hidden path is.
 fn follow(path: &Path) -> Result<Trail, Error> {
     Trail::of(path).map_err(|source| Error::Hidden { path: path.to_path_buf(), source })
 }
 
-/// A hidden file, or one in a hidden directory, with several names would be visible under the others.
+/// Refuses a hidden file, or a file in a hidden directory, that has several names. It would be visible under the
+/// others.
 fn check_names(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
     let files = walkdir::WalkDir::new(path).into_iter().flatten();

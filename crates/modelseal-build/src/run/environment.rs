@@ -8,32 +8,32 @@ use super::programs::USUAL;
 /// A complete environment, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Variables {
-    /// What the caller has, and what is fixed: it may reach the program that isolates the command, too.
+    /// Variables of the caller, and fixed ones. They may also reach the program that isolates the command.
     pub own: BTreeMap<OsString, OsString>,
-    /// What the recipe says, in place of those: it reaches the command alone. It could have that other
-    /// program load or start something of the project.
+    /// Variables from the recipe, which override `own`. They reach only the command, because they could make the
+    /// isolating program load or start something of the project.
     pub given: BTreeMap<OsString, OsString>,
 }
 
 impl Variables {
-    /// All that the command sees.
+    /// All variables that the command sees.
     pub fn all(&self) -> BTreeMap<OsString, OsString> {
         self.own.iter().chain(&self.given).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 
-/// Variables of an active virtual environment: without them the command would find another interpreter.
+/// Variables of an active virtual environment. Without them, the command would find another interpreter.
 const VIRTUAL_ENVIRONMENT: [&str; 3] = ["VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"];
 
-/// What is the same on every machine.
+/// Variables with the same value on every machine.
 const FIXED: [(&str, &str); 4] =
     [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0"), ("PYTHONNOUSERSITE", "1")];
 
-/// The environment of a command: nothing of the caller's but PATH, its virtual environment and where its
-/// toolchains lie, what is fixed, and then what the recipe says.
+/// Builds the environment of a command. From the caller it takes only PATH, the active virtual environment and the
+/// locations of toolchains. Then come the fixed variables, and then those of the recipe.
 ///
-/// `passed` are names of the caller's variables; one that is not set is not passed. Variables of modelseal
-/// never are.
+/// `passed` are names of variables of the caller. One that is not set is not passed. Variables of modelseal are never
+/// passed.
 pub fn variables<'a>(
     confinement: &Confinement,
     home: &Path,
@@ -46,7 +46,7 @@ pub fn variables<'a>(
     let mut set = |name: &str, value: &OsStr| {
         variables.own.insert(name.into(), value.into());
     };
-    // Without one, programs look in different places.
+    // Without PATH, programs search different directories.
     set("PATH", USUAL.as_ref());
     for name in ["PATH"].into_iter().chain(VIRTUAL_ENVIRONMENT) {
         if let Some(value) = std::env::var_os(name) {

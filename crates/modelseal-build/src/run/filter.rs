@@ -1,12 +1,13 @@
-//! Which system calls a command in a sandbox cannot make: a program for the kernel's seccomp.
+//! The system calls that a command in a sandbox cannot make, as a program for the kernel's seccomp.
 //!
-//! Namespaces keep a command from what it cannot name. This keeps it from making new ones, in which it could
-//! unmount what hides a key, and from parts of the kernel that are in no namespace or that no training needs.
+//! Namespaces keep a command from what it cannot name. The filter keeps it from creating new namespaces, in which it
+//! could unmount what hides a key. It also denies parts of the kernel that are in no namespace or that training does
+//! not need.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::filter;
 
-/// There is none for this system.
+/// No filter exists for this system.
 ///
 /// # Errors
 /// Always.
@@ -25,7 +26,7 @@ mod linux {
         SeccompFilter, SeccompRule, TargetArch, sock_filter,
     };
 
-    /// Denied whatever the arguments are.
+    /// Denied for all arguments.
     const DENIED: [i64; 29] = [
         // Keyrings are in no namespace.
         libc::SYS_add_key,
@@ -38,7 +39,7 @@ mod linux {
         libc::SYS_process_vm_readv,
         libc::SYS_process_vm_writev,
         libc::SYS_ptrace,
-        // Files by handles, past every mount.
+        // Files by handles, which bypass every mount.
         libc::SYS_name_to_handle_at,
         libc::SYS_open_by_handle_at,
         // Mounts and namespaces.
@@ -63,11 +64,11 @@ mod linux {
         libc::SYS_userfaultfd,
     ];
 
-    /// The same number everywhere; too new for the C library.
+    /// The same number on every architecture. The C library does not define it yet.
     const OPEN_TREE_ATTR: i64 = 467;
 
-    /// As if the kernel had never heard of them: programs then do without. The flags of `clone3` and
-    /// `openat2` lie in memory, where no filter sees them; io_uring makes system calls that no filter sees.
+    /// These fail as if the kernel did not know them, so that programs do without. No filter sees the flags of `clone3`
+    /// and `openat2`, because they are in memory. No filter sees the system calls that io_uring makes.
     const UNKNOWN: [i64; 5] = [
         libc::SYS_openat2,
         libc::SYS_clone3,
@@ -76,16 +77,16 @@ mod linux {
         libc::SYS_io_uring_setup,
     ];
 
-    /// Makes whoever runs a file its owner: of root's, anybody could.
+    /// The set-user-ID bit: a program runs as the owner of its file. With a file of root, any user could become root.
     const SET_USER: u64 = 0o4000;
 
-    /// The same for its group. Denied to root, who can give a file to any group; others share directories by it.
+    /// The set-group-ID bit. Denied only to root, who can give a file to any group. Others use it to share directories.
     const SET_GROUP: u64 = 0o2000;
 
-    /// Makes a file that has no name yet (`__O_TMPFILE`).
+    /// Creates a file without a name (`__O_TMPFILE`).
     const UNNAMED: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
 
-    /// Calls that give a file its mode, and which argument that is.
+    /// Calls that set the mode of a file, with the index of the mode argument.
     const MODES: &[(i64, u8)] = &[
         #[cfg(target_arch = "x86_64")]
         (libc::SYS_chmod, 1),
@@ -99,10 +100,10 @@ mod linux {
         (libc::SYS_mknodat, 2),
     ];
 
-    /// The same number everywhere; too new for the C library.
+    /// The same number on every architecture. The C library does not define it yet.
     const FCHMODAT2: i64 = 452;
 
-    /// Flags of `clone` and `unshare` that make a namespace.
+    /// Flags of `clone` and `unshare` that create a namespace.
     const NAMESPACES: [i32; 7] = [
         libc::CLONE_NEWCGROUP,
         libc::CLONE_NEWIPC,
@@ -113,20 +114,20 @@ mod linux {
         libc::CLONE_NEWUTS,
     ];
 
-    /// Only `unshare` knows it; to `clone` it is part of a signal's number.
+    /// Only `unshare` knows it. In `clone`, the bit is part of the signal number.
     const CLONE_NEWTIME: u64 = 0x80;
 
-    /// What types into a terminal.
+    /// `ioctl` commands that type into a terminal.
     const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-    /// Numbers from here on belong to the x32 calls of x86-64, which are other names of the same calls.
+    /// On x86-64, numbers from here on are x32 calls, which are other names for the same calls.
     #[cfg(target_arch = "x86_64")]
     const X32: u32 = 0x4000_0000;
 
-    /// The filter, as the kernel reads it. Calls of another architecture end the process.
+    /// Returns the filter in the format that the kernel reads. A call of another architecture ends the process.
     ///
     /// # Errors
-    /// There is none for this processor.
+    /// A message if there is no filter for this processor.
     pub(in crate::run) fn filter(network: bool, root: bool) -> Result<Vec<u8>, String> {
         program(network, root)
             .map(|program| program.iter().flat_map(bytes).collect())
@@ -140,8 +141,8 @@ mod linux {
             SeccompFilter::new(rules, SeccompAction::Allow, errno, architecture)?.try_into()
         };
         let mut program = foreign_calls();
-        // The last statement lets everything else pass: what follows takes its place. That is only right
-        // where no call has rules in two of them.
+        // The last statement allows everything else. It is removed here, because the next program follows. This is only
+        // correct if no call has rules in two programs.
         program.extend(compile(UNKNOWN.map(|call| (call, Vec::new())).into(), libc::ENOSYS)?);
         program.pop();
         if !network {
@@ -159,7 +160,7 @@ mod linux {
         let bits = if root { &[SET_USER, SET_GROUP][..] } else { &[SET_USER] };
         let flag = |flag: u64| rule(0, SeccompCmpArgLen::Qword, MaskedEq(flag), flag);
         let namespaces = || NAMESPACES.iter().map(|namespace| flag(*namespace as u32 as u64));
-        // The kernel looks at the lower half of a command of `ioctl`, and at an `int` for a process.
+        // The kernel reads only the lower half of an `ioctl` command, and an `int` as the number of a process.
         let typing = TYPING.iter().map(|command| rule(1, SeccompCmpArgLen::Dword, Eq, *command));
         let of_others = rule(0, SeccompCmpArgLen::Dword, Ne, 0)?;
         let mut rules: Rules = DENIED.map(|call| (call, Vec::new())).into();
@@ -177,7 +178,8 @@ mod linux {
         Ok(rules)
     }
 
-    /// A new file with one of these bits; the mode follows the flags, and counts only if a file is made.
+    /// Rules for a call that creates a file with one of these bits. The mode is the argument after the flags, and only
+    /// counts if a file is created.
     fn of_new_file(flags: u8, bits: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
         let is_set =
             |argument, bit| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, MaskedEq(bit), bit);
@@ -212,7 +214,7 @@ mod linux {
         Vec::new()
     }
 
-    /// As `struct sock_filter` lies in memory.
+    /// The memory layout of `struct sock_filter`.
     fn bytes(statement: &sock_filter) -> [u8; 8] {
         let ([code0, code1], [k0, k1, k2, k3]) = (statement.code.to_ne_bytes(), statement.k.to_ne_bytes());
         [code0, code1, statement.jt, statement.jf, k0, k1, k2, k3]

@@ -3,18 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Nobody's home: to hide one of these would hide the system. Homes of services below them are parts of it.
+/// Never homes, because hiding one of these would hide the system. Homes of services below them are parts of the
+/// system.
 const SYSTEM: [&str; 10] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
 
-/// Nobody's home, although homes of services are below.
+/// Never homes, although homes of services are below them.
 const SHARED: [&str; 6] = ["/", "/opt", "/srv", "/var", "/var/cache", "/var/lib"];
 
-/// The first number that Linux gives to a person, and the one after the last.
+/// The user IDs that Linux gives to people.
 const PEOPLE: std::ops::Range<u32> = 1000..65534;
 
-/// HOME, and what the system's list of users says is this user's; for root, who can read them all, those of
-/// everybody, but for services whose home holds a project. Links resolved.
+/// Returns HOME, and the home of this user in the system's list of users. For root, who can read all homes, returns
+/// those of all users, except services whose home contains a project. Links are resolved.
 pub(super) fn homes(projects: &[PathBuf]) -> Vec<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let listed = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -34,7 +35,7 @@ pub(super) fn homes(projects: &[PathBuf]) -> Vec<PathBuf> {
     homes
 }
 
-/// The homes in a list of users (`passwd(5)`) that concern this user, each with whether it is a person's.
+/// Returns the homes in a list of users (`passwd(5)`) that concern this user, and whether each belongs to a person.
 fn listed_homes(list: &str, user: u32) -> Vec<(PathBuf, bool)> {
     let home = |line: &str| {
         let mut fields = line.split(':').skip(2);
@@ -46,7 +47,7 @@ fn listed_homes(list: &str, user: u32) -> Vec<(PathBuf, bool)> {
     list.lines().filter_map(home).collect()
 }
 
-/// Directories that all users and services share: sockets of services lie there, and files of others. In a
+/// Returns directories that all users and services share. They contain sockets of services, and files of others. In a
 /// sandbox they are new and empty.
 pub(super) fn shared_directories() -> Vec<PathBuf> {
     let candidates = ["/dev/shm", "/run", "/tmp", "/var/run", "/var/tmp"];

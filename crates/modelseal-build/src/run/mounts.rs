@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 /// One line of the list of mounts (`proc_pid_mountinfo(5)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mount {
-    /// Which file system: its numbers, as the kernel writes them.
+    /// The file system: its numbers, as the kernel writes them.
     device: String,
-    /// Which directory of the file system is shown.
+    /// The directory of the file system that is mounted.
     root: PathBuf,
-    /// Where it is shown.
+    /// Where it is mounted.
     point: PathBuf,
-    /// Directories that an overlay lays over each other: files of it can be found there as well.
+    /// The directories that an overlay combines. Its files can be found there as well.
     layers: Vec<PathBuf>,
 }
 
@@ -23,13 +23,13 @@ struct Mount {
 pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// As they are now. No command can change them.
+    /// Reads the current mounts. No command can change them.
     pub fn read() -> Self {
         Self(mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
     }
 
-    /// Where else the same file or directory can be found, because a directory above it is mounted twice. `path` has
-    /// its links resolved.
+    /// Returns other paths of the same file or directory, which exist because a directory above it is mounted twice.
+    /// `path` must have its links resolved.
     pub(super) fn other_names(&self, path: &Path) -> Vec<PathBuf> {
         let identity =
             |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
@@ -40,29 +40,28 @@ impl Mounts {
             return layers;
         }
         let own = identity(path);
-        // What another mount covers is not there.
+        // A path that another mount covers does not exist.
         names.into_iter().filter(|name| own.is_some() && identity(name) == own).chain(layers).collect()
     }
 
-    /// Where else parts of a directory can be found: because they are mounted there, or are mounted into it from
-    /// there.
+    /// Returns other places where parts of a directory can be found, because they are mounted there or come from there.
     pub(super) fn parts_elsewhere(&self, directory: &Path) -> Vec<PathBuf> {
         let elsewhere = |path: &PathBuf| !path.starts_with(directory) && !directory.starts_with(path);
         parts_in(&self.0, directory).into_iter().filter(elsewhere).collect()
     }
 
-    /// The innermost mount that holds a path.
+    /// The innermost mount that contains a path.
     pub fn around(&self, path: &Path) -> Option<PathBuf> {
         let path = path.canonicalize().ok()?;
         Some(inside_of(&self.0, &path)?.0.point.clone())
     }
 
-    /// Where something is mounted on a path, or below it. `path` has its links resolved.
+    /// A mount point that is this path or below it. `path` must have its links resolved.
     pub fn within(&self, path: &Path) -> Option<PathBuf> {
         self.points().find(|point| point.starts_with(path)).map(Path::to_path_buf)
     }
 
-    /// Places at which something is mounted.
+    /// All mount points.
     pub(super) fn points(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|mount| mount.point.as_path())
     }
@@ -72,7 +71,7 @@ fn parts_in(mounts: &[Mount], directory: &Path) -> Vec<PathBuf> {
     let into = mounts.iter().filter(|mount| mount.point.starts_with(directory) && mount.point != directory);
     let into = into.flat_map(|mount| {
         let names = names_in(mounts, &mount.point);
-        // A file system that lies nowhere else has this name only.
+        // A file system that is mounted nowhere else has only this name.
         names.into_iter().chain(mount.layers.iter().cloned())
     });
     let Some((own, inside)) = inside_of(mounts, directory) else { return into.collect() };
@@ -89,25 +88,26 @@ fn in_layers(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
     own.layers.iter().map(|layer| join(layer, inside)).filter(|name| name != path).collect()
 }
 
-/// The mount that a path is seen by, and the path in its file system. Of two mounts at one place, the later one is seen.
+/// Returns the mount through which a path is visible, and the path in its file system. If two mounts have the same
+/// mount point, the later one is visible.
 fn inside_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<(&'a Mount, PathBuf)> {
     let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     let own = around.max_by_key(|mount| mount.point.components().count())?;
     Some((own, join(&own.root, path.strip_prefix(&own.point).ok()?)))
 }
 
-/// Under which other names directories can be found.
+/// The other names of some directories.
 pub(super) struct OtherNames(Vec<(PathBuf, PathBuf)>);
 
 impl OtherNames {
-    /// Of directories with their links resolved.
+    /// Collects the names. Links in `directories` must be resolved.
     pub(super) fn of<'a>(mounts: &Mounts, directories: impl Iterator<Item = &'a Path>) -> Self {
         let pairs = directories
             .flat_map(|own| mounts.other_names(own).into_iter().map(|other| (other, own.to_path_buf())));
         Self(pairs.collect())
     }
 
-    /// A path by another name, as paths in the directories.
+    /// Translates a path under another name into paths in the directories.
     pub(super) fn of_path(&self, path: &Path) -> Vec<PathBuf> {
         let own = |(other, own): &(PathBuf, PathBuf)| Some(join(own, path.strip_prefix(other).ok()?));
         self.0.iter().filter_map(own).collect()
@@ -142,12 +142,12 @@ fn names_in(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
     names.filter(|name| name != path).collect()
 }
 
-/// Without a slash at the end.
+/// Joins without a trailing slash.
 fn join(directory: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { directory.to_path_buf() } else { directory.join(rest) }
 }
 
-/// Spaces and the like are written as three octal digits.
+/// Decodes spaces and similar characters, which are written as three octal digits.
 fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! What a command leaves running when it has ended.
+//! The processes that a command leaves running after it has ended.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
 
-/// How long what is ending anyway may take for it.
+/// How long processes that are already ending may take.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long a process may take to end when it is told to.
+/// How long a process may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether something has ended.
+/// The time between two checks whether processes have ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// From now on processes whose parents have ended become children of this process, so that a command cannot
-/// leave any behind by giving them away. For programs that start no other processes at the same time.
+/// From now on, a process whose parent has ended becomes a child of this process, so that a command cannot leave any
+/// behind by detaching them. Only for programs that start no other processes at the same time.
 pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(getpid()));
 }
 
-/// Whether [`adopt_orphans`] was called, and the system does it.
+/// Whether [`adopt_orphans`] was called and the system supports it.
 fn is_adopting() -> bool {
     #[cfg(target_os = "linux")]
     return matches!(rustix::process::child_subreaper(), Ok(Some(_)));
@@ -39,7 +39,7 @@ pub(super) fn children() -> BTreeSet<i32> {
     processes().into_iter().filter(|(_, parent)| *parent == me).map(|(child, _)| child).collect()
 }
 
-/// Ends everything that a command left behind, and names it.
+/// Ends every process that a command left behind, and returns their names.
 pub(super) fn end(group: Pid, before: &BTreeSet<i32>) -> Vec<String> {
     let begun = Instant::now();
     while begun.elapsed() < GRACE {
@@ -54,7 +54,7 @@ pub(super) fn end(group: Pid, before: &BTreeSet<i32>) -> Vec<String> {
     names
 }
 
-/// Sends a signal to a group and to what was adopted, until all have ended or time is up.
+/// Sends a signal to a group and to adopted processes, until all have ended or the time is up.
 pub(super) fn stop(group: Pid, before: &BTreeSet<i32>, signal: Signal, patience: Duration) {
     let begun = Instant::now();
     loop {
@@ -70,10 +70,10 @@ pub(super) fn stop(group: Pid, before: &BTreeSet<i32>, signal: Signal, patience:
     }
 }
 
-/// The processes of the group, and the children that were not there before, with all below them.
+/// Returns the processes of the group, and the new children of this process with all their descendants.
 fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
     loop {
-        // A child that has ended may have given its own children to us after they were listed.
+        // A child that has ended may have passed its own children to this process after they were listed.
         let (found, reaped) = look(group, before);
         if !found.is_empty() || !reaped {
             return found;
@@ -81,7 +81,7 @@ fn left(group: Pid, before: &BTreeSet<i32>) -> Vec<i32> {
     }
 }
 
-/// What is there now, and whether something had ended and was asked how.
+/// Returns the current processes, and whether one had ended and was reaped.
 fn look(group: Pid, before: &BTreeSet<i32>) -> (Vec<i32>, bool) {
     if !is_adopting() {
         let _ = waitpid(Some(group), WaitOptions::NOHANG);
@@ -96,7 +96,7 @@ fn look(group: Pid, before: &BTreeSet<i32>) -> (Vec<i32>, bool) {
         .map(|(child, _)| *child)
         .collect();
     let listed = found.len();
-    // Those that have ended only wait to be asked how.
+    // Children that have ended only wait to be reaped.
     found.retain(|child| match Pid::from_raw(*child).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG)) {
         Some(Ok(None)) => true,
         Some(_) | None => false,
@@ -116,7 +116,7 @@ fn processes() -> Vec<(i32, i32)> {
     let parse = |entry: fs::DirEntry| {
         let process: i32 = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name, in brackets, may hold anything; the state and the parent follow it.
+        // The name, in brackets, may contain anything. The state and the parent follow it.
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
         Some((process, parent.parse().ok()?))
     };

@@ -1,4 +1,4 @@
-//! What a command prints: passed on, counted, kept.
+//! The output of a command: passed on, counted and kept.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -10,11 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::process::{Job, Stream};
 
-/// How the C library and other systems spell EROFS, and EBUSY, by which what is mounted cannot be removed or replaced.
+/// How the C library and other systems spell EROFS and EBUSY. EBUSY is the error for removing or replacing a mounted
+/// path.
 const REFUSED: [&[u8]; 5] =
     [b"Read-only file system", b"read-only file system", b"EROFS", b"Device or resource busy", b"EBUSY"];
 
-/// How much of the start of standard error is looked at, in bytes.
+/// How many bytes at the start of standard error are kept.
 const FIRST_ERROR: usize = 512;
 
 /// Where the output of a command goes.
@@ -22,26 +23,26 @@ pub(super) struct Output<'a> {
     job: &'a Job<'a>,
     /// In bytes.
     count: AtomicU64,
-    /// When standard output was heard last, in milliseconds since the start; zero: never.
+    /// When standard output was last heard, in milliseconds since the start. Zero: never.
     spoke: AtomicU64,
     begun: Instant,
-    /// Nothing is left that could print.
+    /// No process is left that could print.
     ended: AtomicBool,
     /// The log could not be written.
     failed: Mutex<Option<std::io::Error>>,
-    /// Something printed that it could not write.
+    /// The output reports that something could not be written.
     refused_write: AtomicBool,
-    /// How standard error began.
+    /// The start of standard error.
     first_error: Mutex<Vec<u8>>,
 }
 
-/// What is known of the output when nothing of the command is left.
+/// What is known about the output after all processes of the command have ended.
 pub(super) struct Printed {
     /// In bytes.
     pub(super) count: u64,
-    /// It said that a file system was read-only.
+    /// The output reports that a file system was read-only.
     pub(super) refused_write: bool,
-    /// How standard error began.
+    /// The start of standard error.
     pub(super) first_error: Vec<u8>,
 }
 
@@ -59,12 +60,12 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Nothing is left that could print.
+    /// Records that no process is left that could print.
     pub(super) fn ended(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the command has printed more than it may, or nothing more can be kept.
+    /// Whether the command has printed more than it may, or the log cannot be written.
     pub(super) fn is_too_much(&self) -> bool {
         let log_failed = self.failed.lock().is_ok_and(|failed| failed.is_some());
         log_failed || self.count.load(Ordering::Relaxed) > self.job.limits.output
@@ -83,7 +84,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Reads until the end, or until nothing of the command is left. What is too much is read and forgotten.
+    /// Reads until the end of the stream, or until no process of the command is left. Reads and discards output beyond
+    /// the limit.
     pub(super) fn pump(&self, stream: Stream, source: Option<impl Read + AsFd>) {
         let Some(mut source) = source else { return };
         let mut buffer = vec![0; 64 << 10];
@@ -128,7 +130,7 @@ impl<'a> Output<'a> {
         let before = self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let room = self.job.limits.output.saturating_sub(before).min(bytes.len() as u64);
         let bytes = &bytes[..room as usize];
-        // Cut by the end of a buffer it is not seen, and a hint is missing.
+        // A message that is split at the end of a buffer is missed. Then only a hint is missing.
         if REFUSED.iter().any(|refused| memchr::memmem::find(bytes, refused).is_some()) {
             self.refused_write.store(true, Ordering::Relaxed);
         }

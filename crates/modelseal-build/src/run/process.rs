@@ -1,4 +1,4 @@
-//! One command, from its start until nothing of it is left.
+//! Runs one command until no process of it is left.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,38 +17,38 @@ use super::sandbox::{Wrapped, inherit};
 use super::{Error, Sandbox, Variables, orphans};
 use modelseal_format::context::{Cancel, Context};
 
-/// How long a command may take to end when it is told to.
+/// How long a command may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it may take when a person is waiting.
+/// How long it may take if a person is waiting.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The longest time between two looks at a command that runs.
+/// The longest time between two checks of a running command.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often it is tried to start a command while sockets of other programs come and go.
+/// How often modelseal tries to start a command while sockets of other programs appear and disappear.
 const TRIES: u32 = 5;
 
-/// What a command may take.
+/// The limits of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// `None`: as long as it likes.
+    /// `None`: no limit.
     pub time: Option<Duration>,
     /// Standard output and standard error together, in bytes.
     pub output: u64,
-    /// How long standard output may be silent; `None`: as long as it likes.
+    /// How long standard output may be silent. `None`: no limit.
     pub silence: Option<Silence>,
 }
 
-/// How long a command may say nothing on its standard output.
+/// How long a command may print nothing to its standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Silence {
     pub at_first: Duration,
-    /// After it has said something, until it has ended.
+    /// After its first output, until it has ended.
     pub later: Duration,
 }
 
-/// Is told what happens while a command runs.
+/// Receives events while a command runs.
 pub trait Listener: Sync {
     /// Something was printed.
     fn output(&self, stream: Stream, bytes: &[u8]);
@@ -56,24 +56,24 @@ pub trait Listener: Sync {
     /// Time has passed since the start.
     fn waiting(&self, elapsed: Duration);
 
-    /// A sandbox was to be used where it works, and does not work for this reason.
+    /// A sandbox was requested if one works, and this is why it does not work.
     fn not_isolated(&self, _reason: &str) {}
 
-    /// Another build works in this directory, and its end is waited for.
+    /// Another build works in this directory. This one waits for it to end.
     fn blocked(&self, _directory: &Path) {}
 
-    /// Nothing of the command is left.
+    /// No process of the command is left.
     fn ended(&self) {}
 }
 
-/// Where a command printed.
+/// The stream to which a command printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     Output,
     Error,
 }
 
-/// Nobody listens.
+/// A listener that ignores everything.
 pub struct Silent;
 
 impl Listener for Silent {
@@ -84,16 +84,16 @@ impl Listener for Silent {
 
 /// A command and everything that it depends on.
 pub struct Job<'a> {
-    /// The argument vector; no shell is involved.
+    /// The argument vector. No shell is involved.
     pub command: &'a [String],
     pub directory: &'a Path,
-    /// All of its environment.
+    /// The complete environment of the command.
     pub variables: &'a Variables,
-    /// What was decided before the first command.
+    /// The decisions that were made before the first command.
     pub confinement: &'a Confinement,
     pub sandbox: &'a Sandbox,
     pub limits: Limits,
-    /// Its standard input; empty: none at all.
+    /// The standard input. Empty: none at all.
     pub input: &'a [u8],
     /// Keeps everything that is printed.
     pub log: Option<&'a File>,
@@ -101,7 +101,7 @@ pub struct Job<'a> {
     pub context: &'a Context,
 }
 
-/// A command that has ended well, and nothing of it is left.
+/// The result of a command that succeeded and left no process.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
     pub elapsed: Duration,
@@ -109,10 +109,10 @@ pub struct Ended {
 
 /// Runs a command to its end.
 ///
-/// It has a process group of its own. Whatever it started is ended with it.
+/// The command has a separate process group. All processes that it started are ended with it.
 ///
 /// # Errors
-/// [`Error`], when nothing of the command runs any more.
+/// [`Error`]. No process of the command is running any more.
 pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     let mut tries = 0;
     loop {
@@ -124,7 +124,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, Error> {
     }
 }
 
-/// Whether bubblewrap did not start a command because a socket that was to be covered is not there any more.
+/// Whether bubblewrap did not start a command because a socket that had to be covered no longer exists.
 fn is_gone(reason: &str) -> bool {
     let path = reason.strip_prefix("bwrap: Can't create file at ").and_then(|rest| rest.rsplit_once(": "));
     path.is_some_and(|(path, _)| !Path::new(path).exists())
@@ -137,11 +137,12 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
         job.listener.not_isolated(reason);
     }
     if wrapped.isolated && !is_there(&command, job) {
-        // The program that isolates it would only say so on standard error.
+        // The isolating program would report this only on standard error.
         let source = std::io::ErrorKind::NotFound.into();
         return Err(Error::Start { command: job.command.to_vec(), source });
     }
-    // What isolates a command gets the variables as options, and starts where nobody can put anything.
+    // The isolating program receives the variables as options, and starts in a directory where the project cannot put
+    // files.
     let variables = if wrapped.isolated { Default::default() } else { job.variables.all() };
     let directory = if wrapped.isolated { Path::new("/") } else { job.directory };
     let _busy = job.context.cancel().busy();
@@ -166,7 +167,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     let (stopped, names) = thread::scope(|scope| {
         let talk = || {
             if let Some(mut stdin) = stdin {
-                // Whoever does not want to hear all of it closes the pipe, at the latest when it ends.
+                // A command that does not read all of its input closes the pipe, at the latest when it ends.
                 let tell = move || _ = stdin.write_all(job.input);
                 thread::Builder::new().spawn_scoped(scope, tell)?;
             }
@@ -175,7 +176,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
         };
         let stopped = match talk() {
             Ok(_) => wait(job, &output, &mut child, begun),
-            // The system starts no thread more.
+            // The system cannot start another thread.
             Err(error) => Err(Stopped::Lost(error)),
         };
         let patience = match stopped {
@@ -221,7 +222,7 @@ fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     }
 }
 
-/// Whether the program of a command can be found, as the system would look for it.
+/// Whether the program of a command can be found in the way that the system searches for it.
 fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
     let Some(program) = command.first() else { return false };
     if program.as_encoded_bytes().contains(&b'/') {
@@ -231,7 +232,7 @@ fn is_there(command: &[OsString], job: &Job<'_>) -> bool {
     std::env::split_paths(&path).any(|directory| job.directory.join(directory).join(program).is_file())
 }
 
-/// bubblewrap says why it has not started a command.
+/// The error for a command that bubblewrap did not start, from what bubblewrap printed.
 fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
     let text = String::from_utf8_lossy(said);
     let line = text.lines().next().unwrap_or("bubblewrap ended");
@@ -246,7 +247,7 @@ fn not_run(job: &Job<'_>, wrapped: &Wrapped, said: &[u8]) -> Error {
     }
 }
 
-/// Why a command was not waited for any longer.
+/// Why modelseal stopped waiting for a command.
 enum Stopped {
     Interrupted,
     Timeout(Duration),
@@ -287,7 +288,7 @@ fn wait(
     }
 }
 
-/// Asks a command to end, and ends it if it does not. Without a parent its descendants are swept up later.
+/// Asks a command to end, and kills it if it does not. Descendants without a parent are ended later.
 fn end_child(child: &mut Child, group: Pid, patience: Duration, cancel: &Cancel) {
     let begun = Instant::now();
     let _ = rustix::process::kill_process_group(group, Signal::TERM);
@@ -303,7 +304,7 @@ fn end_child(child: &mut Child, group: Pid, patience: Duration, cancel: &Cancel)
 
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        // As shells and bubblewrap pass a signal on.
+        // Shells and bubblewrap pass a signal on in this form.
         (Some(code @ 129..=159), _) => format!("exit code {code} (signal {})", code - 128),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}"),

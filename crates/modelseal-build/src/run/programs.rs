@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 
 use super::trail::Trail;
 
-/// Everything that is started outside of a sandbox.
+/// All programs that are started outside of a sandbox.
 const NAMES: [&str; 10] =
     ["bwrap", "disorderfs", "faketime", "fusermount", "git", "locale", "sh", "ssh", "taskset", "true"];
 
-/// Where to look if PATH is not set, as the system's own programs do.
+/// The search path if PATH is not set, the same as that of the system's own programs.
 pub(super) const USUAL: &str = "/usr/bin:/bin";
 
 /// Programs by name, each with its absolute path.
 ///
-/// A directory on PATH that a command can write to is as good as the command: it could put its own `git`
-/// there, and the next step would start that outside of the sandbox.
+/// A command that can write to a directory on PATH can put its own `git` there. The next step would then start that one
+/// outside of the sandbox.
 #[derive(Debug, Clone)]
 pub struct Programs {
     found: BTreeMap<&'static str, PathBuf>,
-    /// Those that are only where they are not taken from.
+    /// Programs that exist only in directories that are not trusted.
     refused: BTreeMap<&'static str, PathBuf>,
     directories: Vec<PathBuf>,
 }
 
-/// A program that cannot be started.
+/// Why a program cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoProgram {
@@ -40,7 +40,7 @@ pub enum NoProgram {
 }
 
 impl Programs {
-    /// Looks along PATH, but never in or below these directories, and never in a relative one.
+    /// Searches PATH, but never in or below the `untrusted` directories, and never in a relative one.
     pub fn new(untrusted: &[PathBuf]) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL.into());
         let (mut trusted, mut others) = (Vec::new(), Vec::new());
@@ -80,7 +80,7 @@ impl Programs {
         }
     }
 
-    /// PATH without the directories that are not trusted, for the programs that these start in turn.
+    /// PATH without the directories that are not trusted, for the programs that these programs start.
     pub fn path(&self) -> OsString {
         std::env::join_paths(&self.directories).unwrap_or_else(|_| USUAL.into())
     }

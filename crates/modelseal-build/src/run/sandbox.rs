@@ -1,4 +1,5 @@
-//! Isolation by bubblewrap: a well-kept program that needs no privileges, instead of our own namespaces.
+//! Isolation by bubblewrap, a well-maintained program that needs no privileges. modelseal does not create namespaces
+//! itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -13,73 +14,72 @@ use super::filter::filter;
 use super::trail::Trail;
 use super::{Error, NoProgram, Variables};
 
-/// Devices of accelerators; everything else in `/dev` is bubblewrap's own minimum.
+/// Devices of accelerators. Everything else in `/dev` is bubblewrap's own minimum.
 const ACCELERATORS: [&str; 8] =
     ["nvidia", "dri", "kfd", "accel", "infiniband", "neuron", "davinci", "habanalabs"];
 
-/// What root keeps inside: to work with files of any owner. Not what could undo the sandbox.
+/// The capabilities that root keeps inside, to work with files of any owner. None of them could undo the sandbox.
 const CAPABILITIES: [&str; 5] = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL"];
 
-/// bubblewrap says a few lines about a command.
+/// Maximum size of bubblewrap's status, in bytes. It is only a few lines.
 const LONGEST_STATUS: u64 = 64 << 10;
 
 /// Whether a command runs in a sandbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// Where it cannot be had, the command does not run.
+    /// If isolation is not available, the command does not run.
     #[default]
     Demanded,
     WhereItWorks,
     Never,
 }
 
-/// What one command can reach. Where it may work and what it reads are places as they were before the first command:
-/// bubblewrap looks for them by their names, every time.
+/// What one command can reach. The paths where it works and that it reads are recorded as they were before the first
+/// command, because bubblewrap looks up their names every time.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
     pub isolation: Isolation,
     pub network: bool,
-    /// The only directories that can be written to. They have to be there.
+    /// The only directories that can be written to. They must exist.
     pub writable: Vec<Trail>,
-    /// What can be read although it lies in a home or in a directory that all users share.
+    /// Readable paths in a home or in a directory that all users share.
     pub readable: Vec<Trail>,
-    /// Inputs that lie in what can be written to: the next build finds them there.
+    /// Inputs in writable directories. The next build finds them there.
     pub own_inputs: Vec<Trail>,
-    /// Within what can be written to, what can only be read: what the caller runs later. What is not there
-    /// cannot be made.
+    /// Paths in writable directories that are read-only: what the caller runs later. Missing paths cannot be created.
     pub read_only: Vec<PathBuf>,
-    /// The same of files, which git reads and fails at if a directory is there.
+    /// The same for files that git reads. git fails if a directory is there.
     pub read_only_files: Vec<PathBuf>,
-    /// Files and directories that seem empty to this command.
+    /// Files and directories that appear empty to this command.
     pub hidden: Vec<PathBuf>,
-    /// Directories of which only what else is listed here can be seen.
+    /// Directories of which only the other paths listed here are visible.
     pub emptied: Vec<PathBuf>,
-    /// Directories below the home of the command, each with where it is kept.
+    /// Directories below the home of the command, each with the place where it is kept.
     pub caches: Vec<(Trail, Trail)>,
-    /// Directories that seem empty, apart from what commands do not see, to a command that is not isolated: what lies
-    /// there was written by others that were. Nothing is covered where there is no sandbox.
+    /// Directories that appear empty to a command that is not isolated, because isolated commands have written to them.
+    /// Paths in them that are hidden from commands stay visible. Without a sandbox, nothing is covered.
     pub covered: Vec<Trail>,
-    /// Who the command seems to be, by number; `None`: whoever started it.
+    /// The numeric ID of the user that the command appears to be. `None`: the user who started it.
     pub user: Option<u32>,
 }
 
-/// A command as it is started.
+/// A command in the form in which it is started.
 #[derive(Default)]
 pub(super) struct Wrapped {
     pub(super) command: Vec<OsString>,
     pub(super) isolated: bool,
-    /// Why it is not isolated, if it was to be.
+    /// Why it is not isolated, if isolation was requested.
     pub(super) reason: Option<String>,
-    /// What bubblewrap reads its options and the filter of system calls from, and what it says in.
+    /// Files from which bubblewrap reads its options and the filter of system calls, and to which it writes its status.
     pub(super) descriptors: Vec<File>,
-    /// What bubblewrap says about the command; no command can write there.
+    /// What bubblewrap reports about the command. No command can write to it.
     status: Option<File>,
-    /// What is put right when the command has ended.
+    /// What is repaired after the command has ended.
     pub(super) cleanup: Cleanup,
 }
 
 impl Wrapped {
-    /// Whether bubblewrap came so far that it started the command: what the command prints cannot tell.
+    /// Whether bubblewrap got as far as starting the command. The output of the command cannot prove this.
     pub(super) fn was_started(&mut self) -> bool {
         let Some(status) = &mut self.status else { return true };
         let mut said = String::new();
@@ -89,7 +89,7 @@ impl Wrapped {
 }
 
 impl Sandbox {
-    /// The argument vector that runs a command inside, or the command's own where there is no sandbox.
+    /// Returns the argument vector that runs a command inside, or the command itself if there is no sandbox.
     pub(super) fn wrap(
         &self,
         confinement: &Confinement,
@@ -117,7 +117,7 @@ impl Sandbox {
             Err(reason) if isolation == Isolation::WhereItWorks => return plain(Some(reason.clone())),
             Err(reason) => return Err(Error::NoIsolation(reason.clone())),
         }
-        // Inside, a relative path would begin at the root.
+        // Inside, a relative path would start at the root.
         let directory = directory
             .canonicalize()
             .map_err(|source| Error::Directory { path: directory.to_path_buf(), source })?;
@@ -130,7 +130,7 @@ impl Sandbox {
         Ok(Wrapped { cleanup, ..wrapped })
     }
 
-    /// bubblewrap with everything that isolates a command.
+    /// Prepares bubblewrap with everything that isolates a command.
     fn start(
         &self,
         confinement: &Confinement,
@@ -146,9 +146,9 @@ impl Sandbox {
             add(&["--dev-bind".as_ref(), device.as_ref(), device.as_ref()]);
         }
         shown.iter().for_each(|argument| add(&[argument]));
-        // Root could else set what the whole machine goes by: `/proc/sys/kernel/core_pattern` names a program.
+        // Otherwise root could change settings of the whole machine: `/proc/sys/kernel/core_pattern` names a program.
         add(&["--remount-ro", "/proc"].map(OsStr::new));
-        // A session of its own: nothing can be typed into the caller's terminal.
+        // In a new session, the command cannot type into the caller's terminal.
         let apart = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"];
         add(&apart.map(OsStr::new));
         add(&["--new-session", "--cap-drop", "ALL"].map(OsStr::new));
@@ -170,7 +170,7 @@ impl Sandbox {
         Ok(wrapped)
     }
 
-    /// bubblewrap for a command that sees and does everything, but for the covered directories.
+    /// Prepares bubblewrap for a command that sees and does everything, except in the covered directories.
     fn cover(
         &self,
         confinement: &Confinement,
@@ -188,10 +188,10 @@ impl Sandbox {
             covered.iter().flat_map(|path| confinement.mounts().other_names(path)).collect();
         let covered = || covered.iter().copied().chain(others.iter().map(PathBuf::as_path));
         covered().for_each(|path| add("--tmpfs", &[path]));
-        // Commands could neither read nor change what is hidden from them.
+        // Commands could neither read nor change what is hidden from them, so it stays visible here.
         let is_covered = |path: &&Path| covered().any(|covered| path.starts_with(covered));
         confinement.hidden().filter(is_covered).for_each(|path| add("--bind", &[path, path]));
-        // It is new, and starts there.
+        // It is new, and the command starts there.
         if is_covered(&directory) {
             add("--bind", &[directory, directory]);
         }
@@ -201,11 +201,11 @@ impl Sandbox {
         bubblewrap(confinement, arguments, command)
     }
 
-    /// Whether everything that is shown is what it was, and lies where it lay.
+    /// Checks that everything that is shown is unchanged and in the same place.
     pub(super) fn check(&self) -> Result<(), Error> {
         let caches = self.caches.iter().flat_map(|(at, kept)| [at, kept]);
         let mut places = self.writable.iter().chain(caches).filter(|place| !place.is_unchanged());
-        // An input may be written anew by whoever keeps it; where it lies is what counts.
+        // The owner of an input may rewrite it. Only its location matters.
         let mut moved = self.readable.iter().filter(|place| !place.leads_where_it_led());
         match places.next().or_else(|| moved.next()) {
             Some(place) => Err(Error::Replaced(place.path().to_path_buf())),
@@ -213,14 +213,14 @@ impl Sandbox {
         }
     }
 
-    /// Without a sandbox, directories that are kept elsewhere are links.
+    /// Replaces directories that are kept elsewhere by links, for a command without a sandbox.
     fn link_caches(&self) -> Result<(), Error> {
         for (at, kept) in &self.caches {
             let (at, kept) = (at.path(), kept.end());
             let made = fs::remove_dir(at).and_then(|()| std::os::unix::fs::symlink(kept, at));
             match made {
                 Ok(()) => {}
-                // The link that an earlier command of the same build got.
+                // An earlier command of the same build created this link.
                 Err(_) if at.canonicalize().is_ok_and(|leads| leads == kept) => {}
                 Err(source) => return Err(Error::Directory { path: at.to_path_buf(), source }),
             }
@@ -229,8 +229,8 @@ impl Sandbox {
     }
 }
 
-/// bubblewrap with these options and the command. It gets no variable of the caller or the recipe, and no option by its
-/// arguments, which others can see.
+/// Prepares bubblewrap with these options and the command. It receives no variable of the caller or the recipe. Its
+/// options are not passed as arguments, because others can see those.
 fn bubblewrap(
     confinement: &Confinement,
     mut arguments: Vec<OsString>,
@@ -262,7 +262,7 @@ fn set(variables: &Variables) -> impl Iterator<Item = OsString> {
     variables.all().into_iter().flat_map(|(name, value)| ["--setenv".into(), name, value])
 }
 
-/// A file in memory with this content, from its start. No child gets it unless [`inherit`] says so.
+/// Creates a file in memory with this content, positioned at its start. No child inherits it without [`inherit`].
 fn memory_file(content: &[u8]) -> Result<File, Error> {
     let make = || {
         let mut file = empty_memory_file()?;
@@ -287,7 +287,7 @@ fn empty_memory_file() -> std::io::Result<File> {
     tempfile::tempfile()
 }
 
-/// Lets the next child have these, and only that child: one is started at a time.
+/// Lets the next child inherit these files, and only that child, because one is started at a time.
 pub(super) fn inherit(descriptors: &[File]) -> std::io::Result<()> {
     for file in descriptors {
         rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?;
@@ -306,15 +306,15 @@ fn accelerators() -> Vec<PathBuf> {
     found
 }
 
-/// Whether bubblewrap works for commands like this one; if not, what the system says.
+/// Tests whether bubblewrap works for commands like this one. If not, returns the message of the system.
 ///
-/// What a command sees does not matter here: a project could make that so large that it fails.
+/// What a command sees is not part of the test, because a project could make that so large that bubblewrap fails.
 pub(super) fn try_out(confinement: &Confinement, sandbox: &Sandbox) -> Result<(), String> {
     let private = super::homes::shared_directories();
     let mut options: Vec<OsString> =
         private.into_iter().flat_map(|path| ["--tmpfs".into(), path.into_os_string()]).collect();
     options.extend(["--chdir".into(), "/".into()]);
-    // Where nothing else is found, it is said that bubblewrap is not.
+    // If bubblewrap is missing as well as `true`, the error names bubblewrap.
     let nothing = confinement.programs().find("true").map_err(|error| error.to_string());
     let command = [nothing.clone().unwrap_or(Path::new("/bin/true")).into()];
     let wrapped = sandbox.start(confinement, options, &command).map_err(|error| match error {

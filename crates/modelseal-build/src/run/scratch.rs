@@ -8,30 +8,29 @@ use walkdir::WalkDir;
 
 use modelseal_format::context::{Cancel, Unfinished};
 
-/// A temporary directory for what a command makes. It goes away, whatever the command did to its
-/// permissions.
+/// A temporary directory for the files of a command. It is removed, even if the command changed its permissions.
 pub struct Scratch {
     path: PathBuf,
     _unfinished: Unfinished,
 }
 
 impl Scratch {
-    /// Makes one for this user alone.
+    /// Creates one for this user only.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The errors of the system.
     pub fn new(cancel: &Cancel) -> io::Result<Self> {
         Self::new_in(&std::env::temp_dir(), cancel)
     }
 
-    /// Makes one for this user alone, below `parent`.
+    /// Creates one for this user only, below `parent`.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The errors of the system.
     pub fn new_in(parent: &Path, cancel: &Cancel) -> io::Result<Self> {
         let own = fs::Permissions::from_mode(0o700);
         let directory = tempfile::Builder::new().prefix("modelseal-").permissions(own).tempdir_in(parent)?;
-        // Links resolved, so that a sandbox and the command agree on the name.
+        // With links resolved, so that a sandbox and the command use the same name.
         let path = directory.keep().canonicalize()?;
         Ok(Self { _unfinished: cancel.unfinished(&path), path })
     }
@@ -40,10 +39,10 @@ impl Scratch {
         &self.path
     }
 
-    /// A new directory inside.
+    /// Creates a directory inside.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The errors of the system.
     pub fn directory(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir_all(&path)?;
@@ -57,11 +56,11 @@ impl Drop for Scratch {
     }
 }
 
-/// How deep a directory is removed at once: fewer levels than files may be open, and than a path of the longest names
-/// may have (12 of 255 bytes).
+/// The depth to which a directory is removed at once. It is lower than the number of files that may be open, and low
+/// enough for a path with the longest names (12 of 255 bytes).
 const DEPTH: usize = 12;
 
-/// Removes a directory in which some directories may forbid it, or lie deeper than can be reached at once.
+/// Removes a directory, even if directories in it forbid that, or are deeper than can be reached at once.
 pub fn remove_all(path: &Path) {
     let mut round = 0;
     while fs::remove_dir_all(path).is_err() && open_up(path) && flatten(path, round) {
@@ -70,10 +69,10 @@ pub fn remove_all(path: &Path) {
     let _ = fs::remove_dir_all(path);
 }
 
-/// Lets every directory be entered and written to, as deep as is looked at once; whether there is one.
+/// Makes every directory accessible and writable, down to `DEPTH`. Returns whether `path` is a directory.
 fn open_up(path: &Path) -> bool {
-    // A parent comes before its children, so each can be entered by the time that it is read; what the walk
-    // had read before it was opened is entered the second time.
+    // A parent comes before its children, so each child is accessible by the time that it is read. Directories that the
+    // walk read before they were accessible are entered in the second round.
     for _ in 0..2 {
         for entry in directories(path) {
             let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
@@ -82,7 +81,7 @@ fn open_up(path: &Path) -> bool {
     path.is_dir()
 }
 
-/// Moves what lies deep to the top; whether there was anything.
+/// Moves deep directories to the top. Returns whether there were any.
 fn flatten(path: &Path, round: usize) -> bool {
     let deep: Vec<PathBuf> = directories(path)
         .filter(|entry| entry.depth() == DEPTH)
@@ -92,7 +91,7 @@ fn flatten(path: &Path, round: usize) -> bool {
         fs::rename(deep, path.join(format!(".modelseal-deep-{round}-{index}"))).is_ok()
     });
     let moved = moved.count() > 0;
-    // What it was moved out of is not deep any more.
+    // The directories that contained them are not deep any more.
     let tops = deep.iter().filter_map(|deep| deep.strip_prefix(path).ok()?.components().next());
     let tops: BTreeSet<PathBuf> = tops.map(|top| path.join(top)).collect();
     tops.iter().for_each(|top| _ = fs::remove_dir_all(top));
@@ -121,13 +120,13 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Deeper than a path can name, and than files may be open.
+    /// Deeper than a path can name, and deeper than the number of files that may be open.
     #[test]
     fn a_tree_of_long_names_does_not_stay_behind_however_deep_it_is() {
         let scratch = Scratch::new(&Cancel::default()).expect("makes");
         let path = scratch.path().to_path_buf();
         let name = "x".repeat(200);
-        // Built from its end, because a path to the whole of it would be too long.
+        // Built from its end, because a path to the whole tree would be too long.
         for depth in 0..1500 {
             let outer = path.join(format!("{depth}"));
             fs::create_dir(&outer).expect("makes");

@@ -3,14 +3,14 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// How many names are tried.
+/// How many random names are tried.
 const NAMES: usize = 16;
 
-/// Gives another name to what a command has left where it must not stay: `NAME.ENDING`, or a name that nobody can
-/// foresee. Returns the name; `None`: it stays.
+/// Renames what a command has left where it must not stay: to `NAME.ENDING`, or to a name that cannot be predicted.
+/// Returns the new name, or `None` if it could not be renamed.
 pub fn set_aside(path: &Path, ending: &str) -> Option<PathBuf> {
     path.symlink_metadata().ok()?;
-    // A command can forbid to change the directory.
+    // A command can make the directory read-only.
     make_accessible(path.parent()?);
     let name = |more: &str| {
         let mut name = path.as_os_str().to_os_string();
@@ -26,7 +26,7 @@ pub fn set_aside(path: &Path, ending: &str) -> Option<PathBuf> {
     names.find(|name| name.symlink_metadata().is_err()).filter(|name| rename(path, name).is_ok())
 }
 
-/// Lets this user enter a directory of theirs, list it and change it.
+/// Lets this user enter, list and change a directory that they own.
 pub fn make_accessible(directory: &Path) {
     if let Ok(found) = directory.symlink_metadata()
         && found.is_dir()
@@ -36,7 +36,7 @@ pub fn make_accessible(directory: &Path) {
     }
 }
 
-/// A directory is only moved if it can be written to: its parent's name in it changes.
+/// Renames a path. A directory can only be moved if it is writable, because its `..` entry changes.
 fn rename(path: &Path, name: &Path) -> io::Result<()> {
     make_accessible(path);
     fs::rename(path, name)

@@ -1,4 +1,4 @@
-//! Sockets in the file system, at which services of this machine listen.
+//! Sockets in the file system, on which services of this machine listen.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,15 +11,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use super::mounts::Mounts;
 
-/// Sockets that are open on this machine, in directories that a command can see.
+/// Returns sockets that are open on this machine, in directories that a command can see.
 ///
-/// A service may have moved its socket after it was bound, as HAProxy does, and the kernel goes on saying the first
-/// name: so every socket in the directory is listed.
+/// A service may have moved its socket after binding it, as HAProxy does, but the kernel still reports the first name.
+/// So every socket in the directory is listed.
 pub(super) fn open_sockets(mounts: &Mounts, is_seen: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
     let names = bound_names(&fs::read("/proc/net/unix").unwrap_or_default());
     let (absolute, relative): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_absolute());
-    // Whose working directory a relative name begins in is not said. Only directories of this user's processes can
-    // be read, for root those of all.
+    // The kernel does not report the working directory at which a relative name starts. A user can read only those of
+    // their own processes, root can read all.
     let begins = if relative.is_empty() { BTreeSet::new() } else { working_directories() };
     let relative = begins.iter().flat_map(|begin| relative.iter().map(|name| begin.join(name)));
     let directory = |path: PathBuf| path.parent()?.canonicalize().ok();
@@ -27,7 +27,8 @@ pub(super) fn open_sockets(mounts: &Mounts, is_seen: impl Fn(&Path) -> bool) -> 
     let directories: BTreeSet<PathBuf> =
         directories.flat_map(|path| with_other_names(mounts, path)).filter(|path| is_seen(path)).collect();
     let found = directories.iter().flat_map(|directory| sockets_in(directory));
-    // Those of another network namespace are not listed. A container gets them by a mount, and is told where they are.
+    // Sockets of another network namespace are not listed. A container gets them by a mount, and their paths in
+    // variables.
     let named = mounts
         .points()
         .map(Path::to_path_buf)
@@ -56,7 +57,7 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// Whether something may listen at a socket. One that a program has left behind is a file like others.
+/// Whether something may listen on a socket. A socket that a program has left behind is a file like others.
 pub fn is_open(path: &Path) -> bool {
     let connected = || {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -72,11 +73,12 @@ fn sockets_in(directory: &Path) -> Vec<PathBuf> {
     sockets.map(|entry| entry.path()).collect()
 }
 
-/// The names in a list of sockets (`/proc/net/unix`, `proc(5)`). An abstract one begins with `@`, as a file may.
+/// The names in a list of sockets (`/proc/net/unix`, `proc(5)`). An abstract name starts with `@`, as the name of a
+/// file may.
 fn bound_names(list: &[u8]) -> Vec<PathBuf> {
     let lines = list.split(|byte| *byte == b'\n').skip(1);
     let name = |line: &[u8]| {
-        // The name is the eighth field, and may hold spaces.
+        // The name is the eighth field, and may contain spaces.
         let mut rest = line;
         for _ in 0..7 {
             rest = rest.trim_ascii_start();

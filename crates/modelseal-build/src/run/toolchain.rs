@@ -1,9 +1,9 @@
-//! What the commands of a project are made of that lies in a home directory: interpreters, compilers and the
-//! active environment.
+//! The programs that the commands of a project need from a home directory: interpreters, compilers and the active
+//! environment.
 //!
-//! A home directory is out of sight for commands, but pyenv, uv, conda, rustup and many others install there.
-//! Shown are the installations that PATH and the active environment name, and what they link to; never a
-//! directory in which programs lie beside somebody's other files, as they do in `~/.local`.
+//! Commands do not see a home directory, but pyenv, uv, conda, rustup and many others install there. modelseal shows
+//! the installations that PATH and the active environment name, and the targets of their links. It never shows a
+//! directory that mixes programs with other files of the user, such as `~/.local`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -14,22 +14,22 @@ use std::path::{Component, Path, PathBuf};
 use super::trail::{Trail, without_dots};
 use modelseal_format::digest::{Symlinks, open_regular};
 
-/// Names of directories that hold the programs of an installation.
+/// Names of directories that contain the programs of an installation.
 const PROGRAMS: [&str; 7] = ["bin", ".bin", "sbin", "Scripts", "condabin", "libexec", "shims"];
 
-/// Code of an installation, where the directory may hold something else as well.
+/// The code of an installation, in a directory that may also contain other files.
 const CODE_PARTS: [&str; 8] = ["bin", "sbin", "condabin", "lib", "lib32", "lib64", "libexec", "include"];
 
-/// What else belongs to it.
+/// The other parts of an installation.
 const OTHER_PARTS: [&str; 4] = ["etc", "conf", "jars", "jmods"];
 
-/// What makes a directory an environment, or an installation that holds nothing else.
+/// Entries that mark a directory as an environment, or as an installation that contains nothing else.
 const MARKS: [&str; 3] = ["pyvenv.cfg", "conda-meta", "shims"];
 
-/// Data of an installation. In `~/.local` it is everybody's, keyrings included.
+/// Data of an installation. In `~/.local`, all programs share it, and it includes keyrings.
 const SHARED: &str = "share";
 
-/// Managers of toolchains that look for them below HOME, unless a variable says where they are.
+/// Managers that look for their toolchains below HOME, unless a variable names another place.
 const MANAGERS: [(&str, &str); 5] = [
     ("ASDF_DATA_DIR", ".asdf"),
     ("MISE_DATA_DIR", ".local/share/mise"),
@@ -38,7 +38,7 @@ const MANAGERS: [(&str, &str); 5] = [
     ("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"),
 ];
 
-/// No settings of an environment are longer, in bytes.
+/// Maximum size of the settings of an environment, in bytes.
 const LONGEST: u64 = 64 << 10;
 
 /// Where the system keeps its own programs.
@@ -47,50 +47,50 @@ const SYSTEM: &str = "/usr";
 /// Variables that name the active environment.
 const ACTIVE: [&str; 2] = ["VIRTUAL_ENV", "CONDA_PREFIX"];
 
-/// What PATH, the active environment and managers of toolchains consist of.
+/// The parts of PATH, of the active environment and of toolchain managers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Toolchain {
-    /// Files and directories to read, links resolved.
+    /// Readable files and directories, with links resolved.
     pub(super) places: BTreeSet<PathBuf>,
-    /// What runs when the caller next types a command: directories of PATH, what is linked to from there, and
-    /// environments. Directories that are not there are among them: whoever makes one decides what runs.
+    /// What runs when the caller next types a command: directories of PATH, the targets of links in them, and
+    /// environments. This includes missing directories, because creating one decides what runs.
     pub(super) guarded: BTreeSet<PathBuf>,
-    /// Guarded as well: what links in directories of PATH lead to, links resolved. There are hundreds.
+    /// Also guarded: the targets of links in directories of PATH, with links resolved. There are hundreds.
     pub(super) programs: BTreeSet<PathBuf>,
-    /// Links in directories of PATH that lead nowhere yet.
+    /// Links in directories of PATH whose target does not exist yet.
     pub(super) dangling: Vec<PathBuf>,
-    /// Links that lead there, each with what it says.
+    /// Links on the way to these paths, each with its target.
     pub(super) links: BTreeSet<(PathBuf, PathBuf)>,
-    /// Where managers find toolchains, although HOME is another directory.
+    /// Where managers find toolchains although HOME is another directory.
     pub(super) variables: Vec<(&'static str, OsString)>,
     homes: Vec<PathBuf>,
-    /// Directories of the project: what lies there does not choose which files of the caller are shown.
+    /// Directories of the project. Their contents do not decide which files of the caller are shown.
     projects: Vec<PathBuf>,
 }
 
-/// Where a path leads.
+/// The result of following a path.
 struct Followed {
     end: PathBuf,
-    /// It lies in the project, or a link of the project is on the way.
+    /// The path is in the project, or goes through a link of the project.
     by_project: bool,
 }
 
 impl Toolchain {
-    /// That of the caller, whose home directories these are.
+    /// Finds the toolchain of the caller, who has these home directories.
     pub(super) fn of_caller(homes: &[PathBuf], projects: &[PathBuf]) -> Self {
         let mut toolchain = Self { homes: homes.to_vec(), projects: projects.to_vec(), ..Self::default() };
         let path = std::env::var_os("PATH").unwrap_or_default();
         for directory in std::env::split_paths(&path) {
-            // A relative one means another directory wherever its owner goes: here, and in the project.
+            // A relative directory depends on the working directory, so both this one and the project count.
             let is_named = directory.components().any(|part| matches!(part, Component::Normal(_)));
             let elsewhere = projects.iter().filter(|_| directory.is_relative() && is_named);
             elsewhere.for_each(|project| toolchain.add_programs(&project.join(&directory), false));
             if let Ok(here) = std::path::absolute(&directory) {
                 toolchain.add_programs(&here, false);
-                // A directory in the middle of the path that is not there may come.
+                // A missing directory in the middle of the path may be created.
                 toolchain.guarded.insert(without_dots(&here));
             }
-            // As bash reads it.
+            // bash expands a leading `~`.
             if let (Ok(rest), Some(home)) = (directory.strip_prefix("~"), std::env::home_dir()) {
                 toolchain.add_programs(&home.join(rest), false);
             }
@@ -104,7 +104,7 @@ impl Toolchain {
         toolchain
     }
 
-    /// A directory of programs, with the installation that it belongs to, and those that its links lead to.
+    /// Adds a directory of programs, its installation, and the installations that its links lead to.
     fn add_programs(&mut self, directory: &Path, by_project: bool) {
         self.guarded.insert(directory.to_path_buf());
         let Some(followed) = self.follow(directory) else { return };
@@ -131,7 +131,7 @@ impl Toolchain {
                 self.programs.insert(program.clone());
             }
             if !self.places.contains(&program) && (is_of_programs(directory) || !by_project) {
-                // What is linked to may lie alone among other files.
+                // The target of a link may be a single program among other files.
                 self.places.insert(program.clone());
                 if is_of_programs(directory) {
                     self.add_installation(directory, by_project);
@@ -140,9 +140,9 @@ impl Toolchain {
         }
     }
 
-    /// What belongs to a directory of programs; false if it is known already.
+    /// Adds what belongs to a directory of programs. Returns `false` if it is already known.
     fn add_installation(&mut self, directory: &Path, by_project: bool) -> bool {
-        // Programs that lie in a home itself, among everything else, are not shown.
+        // Programs directly in a home, among all other files, are not shown.
         if self.is_home(directory) || !self.places.insert(directory.to_path_buf()) {
             return false;
         }
@@ -155,7 +155,7 @@ impl Toolchain {
         true
     }
 
-    /// An installation. Of one to which only the project leads, the code is shown and nothing else.
+    /// Adds an installation. If only the project leads to it, only its code is shown.
     fn add_root(&mut self, root: &Path, only_code: bool) {
         let base = read_settings(&root.join("pyvenv.cfg")).as_deref().and_then(base_of);
         let is_package_directory = root.file_name() == Some(OsStr::new("node_modules"));
@@ -171,7 +171,7 @@ impl Toolchain {
         let parts: Vec<PathBuf> = parts.filter(|part| part.exists()).collect();
         self.places.extend(parts);
         if let Some(base) = base.filter(|base| is_of_programs(base)) {
-            // The interpreter of an environment in the project may lie there as well.
+            // The interpreter of an environment in the project may be there as well.
             let root_of_base = base.parent().filter(|root| self.is_of_project(root));
             if let Some(root) = root_of_base.map(Path::to_path_buf) {
                 self.guard_environment_parts(&root);
@@ -184,7 +184,7 @@ impl Toolchain {
         self.guarded.insert(environment.to_path_buf());
         let Some(Followed { end: root, by_project }) = self.follow(environment) else { return };
         self.guard_environment(&root);
-        // A link of the project leads to an environment, or to nothing that is shown.
+        // A link of the project must lead to an environment. Otherwise nothing is shown.
         let is_environment = MARKS.iter().any(|mark| root.join(mark).exists());
         if self.is_home(&root) || by_project && !self.is_of_project(&root) && !is_environment {
             return;
@@ -202,7 +202,7 @@ impl Toolchain {
         }
     }
 
-    /// An environment, and its parts for the case that the work tree is one.
+    /// Guards an environment, and also its parts in case it is the work tree.
     fn guard_environment(&mut self, root: &Path) {
         self.guard_environment_parts(root);
         self.guarded.insert(root.to_path_buf());
@@ -214,8 +214,8 @@ impl Toolchain {
         self.guarded.extend(parts);
     }
 
-    /// Directories of packages to which a link of the environment leads. A single package that is a link is installed
-    /// from its source, which commands may change.
+    /// Guards directories of packages that are the target of a link of the environment. A single package that is a link
+    /// is installed from its source, which commands may change.
     fn guard_linked_packages(&mut self, environment: &Path) {
         for directory in directories_of_packages(environment) {
             let leads = self.follow(&directory);
@@ -236,7 +236,7 @@ impl Toolchain {
         }
     }
 
-    /// Notes the links on the way to a path; returns where it leads.
+    /// Records the links on a path, and returns where it leads.
     fn follow(&mut self, path: &Path) -> Option<Followed> {
         let trail = Trail::of(path).ok()?;
         let links = trail.links().map(|(path, target)| (path.to_path_buf(), target.to_path_buf()));
@@ -247,8 +247,9 @@ impl Toolchain {
         Some(Followed { end: trail.end().to_path_buf(), by_project })
     }
 
-    /// Whether a link of the system's own programs leads to another of them: most do, everybody sees them, and no command
-    /// changes them. `known` says of directories whether no link leads there, because each holds many.
+    /// Whether a link of the system's own programs leads to another of them. Most do, all users see them, and no
+    /// command changes them. `known` caches whether the path of a directory is free of links, because each directory
+    /// contains many programs.
     fn stays_in_system(&self, link: &Path, known: &mut BTreeMap<PathBuf, bool>) -> bool {
         let Some(directory) = link.parent().filter(|directory| directory.starts_with(SYSTEM)) else {
             return false;
@@ -280,12 +281,12 @@ impl Toolchain {
         self.projects.iter().any(|project| path.starts_with(project))
     }
 
-    /// Whether it is a home directory, or holds one.
+    /// Whether a path is a home directory, or contains one.
     fn is_home(&self, path: &Path) -> bool {
         self.homes.iter().any(|home| home.starts_with(path))
     }
 
-    /// Whether its `share` is where all programs keep the user's data.
+    /// Whether the `share` of an installation is where all programs keep the data of the user.
     fn is_shared(&self, root: &Path) -> bool {
         let given = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
         let usual = self.homes.iter().map(|home| home.join(".local/share"));
@@ -298,7 +299,7 @@ fn is_of_programs(directory: &Path) -> bool {
     name.is_some_and(|name| PROGRAMS.contains(&name))
 }
 
-/// A short text; a pipe or a device in its place would never end.
+/// Reads a short text. Reading a pipe or a device instead would never end.
 fn read_settings(path: &Path) -> Option<String> {
     let (file, _) = open_regular(path, Symlinks::Follow).ok()?;
     let mut text = String::new();
@@ -306,7 +307,7 @@ fn read_settings(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// The directory of the interpreter that a virtual environment was made with.
+/// The directory of the interpreter that a virtual environment was created with.
 fn base_of(settings: &str) -> Option<PathBuf> {
     let value = |line: &str| {
         let (name, value) = line.split_once('=')?;
@@ -315,7 +316,7 @@ fn base_of(settings: &str) -> Option<PathBuf> {
     settings.lines().find_map(value).filter(|path| path.is_absolute())
 }
 
-/// Directories that Python adds to where it looks for packages: installed as links to their source.
+/// Directories that Python adds to its search path for packages, which are installed as links to their source.
 fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
     let files = directories_of_packages(environment).into_iter().flat_map(|packages| {
         let files = entries(&packages).map(|entry| entry.path());
@@ -326,7 +327,7 @@ fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
     texts.flat_map(lines).filter(|path| path.is_absolute() && path.is_dir()).collect()
 }
 
-/// Where the packages of an environment are, for each version of Python.
+/// The directories of packages in an environment, for each version of Python.
 fn directories_of_packages(environment: &Path) -> Vec<PathBuf> {
     let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
     versions.filter(|packages| packages.is_dir()).collect()

@@ -1,4 +1,4 @@
-//! Where a path leads, step by step, so that a change on the way is noticed.
+//! Follows a path step by step, so that a change on the way is noticed.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,25 +11,25 @@ use std::time::SystemTime;
 /// How many links the system follows in one path.
 const LINKS: usize = 40;
 
-/// Every directory, link and file that the system passes on the way to a path, each by its identity.
+/// Every directory, link and file on the way to a path, each by its identity.
 ///
-/// A name proves nothing after a hostile command has run: it can move a directory away and put another one in
-/// its place. Device and inode show this; the time of birth, where the file system has it, shows a new file
-/// that got the inode of an old one.
+/// A name proves nothing after a hostile command has run, because the command can replace a directory by another one.
+/// Device and inode reveal this. The time of birth, if the file system has it, reveals a new file that got the inode of
+/// an old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
     path: PathBuf,
     steps: Vec<Step>,
-    /// The path without links.
+    /// The path with links resolved.
     end: PathBuf,
 }
 
 /// Where a trail ends because nothing is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// Links resolved.
+    /// With links resolved.
     pub(super) place: PathBuf,
-    /// The path ends here: it is not a directory on the way.
+    /// Whether the path ends here. If not, a directory on the way is missing.
     pub(super) is_last: bool,
 }
 
@@ -45,15 +45,15 @@ struct Step {
     device: u64,
     inode: u64,
     born: Option<SystemTime>,
-    /// Where it leads, if it is a link.
+    /// The target, if it is a link.
     link: Option<PathBuf>,
 }
 
 impl Trail {
-    /// Follows an absolute path, or one below the working directory.
+    /// Follows an absolute path, or one relative to the working directory.
     ///
     /// # Errors
-    /// Those of the system, also where a link leads nowhere.
+    /// The errors of the system, also if a link leads nowhere.
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut trail = Self { path: std::path::absolute(path)?, steps: Vec::new(), end: PathBuf::new() };
         match trail.walk() {
@@ -62,10 +62,11 @@ impl Trail {
         }
     }
 
-    /// The trail as far as it leads, and what is not there; `None`: it ends, or a file is in its way.
+    /// Returns the trail as far as it leads, and what is missing. `None` if the trail is complete, or a file is in its
+    /// way.
     ///
     /// # Errors
-    /// Those of the system, with the trail so far.
+    /// The errors of the system, with the trail so far.
     pub(super) fn as_far_as_it_leads(path: &Path) -> Result<(Self, Option<Missing>), (Self, io::Error)> {
         let mut trail = Self { path: path.to_path_buf(), steps: Vec::new(), end: PathBuf::new() };
         match std::path::absolute(path) {
@@ -80,7 +81,7 @@ impl Trail {
         }
     }
 
-    /// Goes on until the end of the path, or until something is not there.
+    /// Continues to the end of the path, or to the first missing part.
     fn walk(&mut self) -> Result<(), Stopped> {
         self.end.push("/");
         let stopped = |error| Stopped { error, missing: None };
@@ -118,12 +119,12 @@ impl Trail {
         Ok(())
     }
 
-    /// Whether the path leads where it led, through the same directories.
+    /// Whether the path still leads to the same place, through the same directories.
     pub fn is_unchanged(&self) -> bool {
         Trail::of(&self.path).is_ok_and(|now| now == *self)
     }
 
-    /// Whether the path leads to the same place, whatever lies there now.
+    /// Whether the path still leads to the same place, regardless of what is there now.
     pub(super) fn leads_where_it_led(&self) -> bool {
         Trail::of(&self.path).is_ok_and(|now| now.end == self.end)
     }
@@ -133,22 +134,22 @@ impl Trail {
         &self.path
     }
 
-    /// The path without links.
+    /// The path with links resolved.
     pub fn end(&self) -> &Path {
         &self.end
     }
 
-    /// The links on the way, each with what it says.
+    /// The links on the way, each with its target.
     pub(super) fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.steps.iter().filter_map(|step| Some((step.path.as_path(), step.link.as_deref()?)))
     }
 
-    /// The directories and files on the way that are no links, outermost first.
+    /// The directories and files on the way that are not links, outermost first.
     pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
         self.steps.iter().filter(|step| step.link.is_none()).map(|step| step.path.as_path())
     }
 
-    /// Whether anything on the way is this directory or lies in it.
+    /// Whether anything on the way is this directory or is in it.
     pub(super) fn enters(&self, directory: &Path) -> bool {
         self.steps.iter().any(|step| step.path.starts_with(directory)) || self.end.starts_with(directory)
     }
@@ -167,7 +168,7 @@ impl Step {
     }
 }
 
-/// The path that is written, whatever links and missing directories are on the way.
+/// Resolves `.` and `..` by name only, regardless of links and missing directories on the way.
 pub fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

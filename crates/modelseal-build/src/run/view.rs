@@ -1,31 +1,31 @@
-//! Which files and directories a command sees: all that is there, but for what is listed here.
+//! Which files and directories a command sees: everything, except for what is listed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What is shown at a place. Where two are asked for at one place, the later kind of these counts.
+/// How a place is shown. If two are requested for the same place, the later variant in this list applies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
-    /// New, empty, and the command's to fill; gone when it has ended.
+    /// New, empty and writable for the command. Removed when the command has ended.
     Private,
-    /// Empty but for other places below.
+    /// Empty, except for other places below it.
     Empty,
-    /// A link in an empty place, which says this.
+    /// A link in an empty place, with this target.
     Link(PathBuf),
-    /// Shown although what lies around it is not.
+    /// Shown although its surroundings are not.
     Readable,
     /// Can be written to.
     Writable,
-    /// Shown here, and lies elsewhere; can be written to.
+    /// A writable directory from another place, shown here.
     Kept(PathBuf),
-    /// Within what can be written to, what can only be read.
+    /// Read-only within a writable place.
     Protected,
-    /// Seems empty, with all that lies below.
+    /// Appears empty, with everything below it.
     Hidden,
 }
 
-/// Places by path, links resolved. The innermost place counts.
+/// Places by path, with links resolved. The innermost place applies.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     places: BTreeMap<PathBuf, Access>,
@@ -41,12 +41,12 @@ impl View {
         }
     }
 
-    /// What is shown at the innermost place around a path; `None`: nothing but the system's root.
+    /// How the innermost place around a path is shown. `None`: only the root of the system is around it.
     fn around(&self, path: &Path) -> Option<&Access> {
         path.ancestors().skip(1).find_map(|above| self.places.get(above))
     }
 
-    /// Whether a path lies in what can be written to. To show something there does not change that.
+    /// Whether a path is in a writable place. Showing something there does not change that.
     pub(super) fn is_writable(&self, path: &Path) -> bool {
         let decides = |access: &&Access| !matches!(access, Access::Link(_) | Access::Readable);
         let found = path.ancestors().find_map(|above| self.places.get(above).filter(decides));
@@ -59,17 +59,17 @@ impl View {
         !self.is_hidden(path) && !matches!(at, Some(Access::Private | Access::Empty | Access::Hidden))
     }
 
-    /// Whether a path lies in what is hidden.
+    /// Whether a path is in a hidden place.
     fn is_hidden(&self, path: &Path) -> bool {
         path.ancestors().skip(1).any(|above| self.places.get(above) == Some(&Access::Hidden))
     }
 
-    /// Drops what is shown anyway.
+    /// Removes places that are shown anyway.
     fn simplify(&mut self) {
-        // Before what hides it is dropped, because nothing is there.
+        // First, before a hidden place around them is removed because nothing is there.
         let hidden: Vec<PathBuf> = self.places.keys().filter(|path| self.is_hidden(path)).cloned().collect();
         hidden.iter().for_each(|path| _ = self.places.remove(path));
-        // From the outermost on: what is dropped itself shows nothing.
+        // From the outermost place on, because a removed place shows nothing.
         for path in self.places.keys().cloned().collect::<Vec<_>>() {
             if self.places.get(&path).is_some_and(|access| self.is_extra(&path, access)) {
                 self.places.remove(&path);
@@ -90,8 +90,8 @@ impl View {
         }
     }
 
-    /// Holds every directory between what can be written to and what has a place of its own in it: a mounted
-    /// directory cannot be moved, and a moved one would take away what covers the place, or lead it elsewhere.
+    /// Pins every directory between a writable place and a place inside it. A mounted directory cannot be moved. A
+    /// moved one would take the cover of the place away, or redirect it.
     fn pin(&mut self) {
         let is_guarded = |access: &Access| {
             matches!(
@@ -111,8 +111,8 @@ impl View {
         pinned.into_iter().for_each(|path| self.add(path, Access::Writable));
     }
 
-    /// What leads from a private directory to another place can only be read: what a command writes there
-    /// would be lost without a word.
+    /// Makes directories between a private directory and another place read-only. Otherwise, what a command writes
+    /// there would be lost without a message.
     fn close(&mut self) {
         let private = |path: &Path| self.places.get(path) == Some(&Access::Private);
         let first = |path: &PathBuf| {
@@ -124,7 +124,7 @@ impl View {
         closed.into_iter().for_each(|path| self.add(path, Access::Empty));
     }
 
-    /// The arguments by which bubblewrap shows this, from the outermost place to the innermost.
+    /// The arguments with which bubblewrap shows this, from the outermost place to the innermost.
     pub(super) fn arguments(mut self) -> Vec<OsString> {
         self.simplify();
         self.pin();
@@ -153,7 +153,7 @@ impl View {
                 Access::Hidden => add("--ro-bind", &[Path::new("/dev/null"), path]),
             }
         }
-        // Only now: places within had to be made first.
+        // This comes last, because places inside had to be created first.
         closed.into_iter().for_each(|path| add("--remount-ro", &[path]));
         arguments
     }
@@ -199,7 +199,7 @@ mod tests {
             ("/p/keys/b/c", Access::Readable),
         ]);
         assert_eq!(shown, "--ro-bind /dev/null /p/keys");
-        // Also where nothing has to be hidden, because nothing is there.
+        // Also if nothing has to be hidden, because nothing is there.
         let shown = arguments(&[
             ("/home/ann", Access::Empty),
             ("/home/ann/keys", Access::Hidden),

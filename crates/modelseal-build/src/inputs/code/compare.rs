@@ -14,21 +14,21 @@ use super::{Change, ChangeKind, CodeError, Exempt};
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Algorithms, Digest, Symlinks, hash_file};
 
-/// git's file modes, as they stand in a tree.
+/// The file modes that git uses in a tree.
 const EXECUTABLE: i32 = 0o100755;
 const LINK: i32 = 0o120000;
 const SUBMODULE: i32 = 0o160000;
 
-/// What a commit has under one path.
+/// The entry of a commit at one path.
 struct Tracked {
     id: Oid,
     mode: i32,
 }
 
-/// The files that make up `dirHash`, in byte order, and what is not as the commit has it.
+/// The files that make up `dirHash`, in byte order, and the changes since the commit.
 type Comparison = (BTreeMap<String, Digest>, Vec<Change>);
 
-/// Compares a commit's tree with a directory.
+/// Compares the tree of a commit with a directory.
 pub(super) fn compare(
     repository: &Repository,
     root: &Path,
@@ -63,11 +63,11 @@ struct Comparer<'a> {
     changes: BTreeMap<String, ChangeKind>,
 }
 
-/// What lies on the disk under a tracked path.
+/// What is on disk at a tracked path.
 enum OnDisk {
-    /// As the commit has it; the digest is that of the commit's bytes.
+    /// Matches the commit. The digest is that of the bytes in the commit.
     Same(Digest),
-    /// Something else; the digest is that of the bytes on the disk.
+    /// Differs from the commit. The digest is that of the bytes on disk.
     Other(Digest),
     Nothing,
 }
@@ -171,8 +171,8 @@ impl Comparer<'_> {
         Ok(if is_same { same() } else { OnDisk::Other(found) })
     }
 
-    /// A submodule is what the commit says if the same commit of it is checked out, without edits. One
-    /// that is not checked out is as git leaves it after `clone`: there is nothing that could differ.
+    /// Compares a submodule. It is unchanged if the recorded commit is checked out without edits. A submodule that is
+    /// not checked out is in the state that `git clone` leaves, so nothing can differ.
     fn compare_submodule(&self, location: &Path, id: Oid) -> Result<OnDisk, CodeError> {
         let same = OnDisk::Same(Digest::sha256(id.to_string().as_bytes()));
         if !location.join(".git").exists() {
@@ -193,7 +193,7 @@ impl Comparer<'_> {
         Ok(OnDisk::Other(digest::directory_hash(files)))
     }
 
-    /// What was staged: entries of the index that are not the commit's, and the other way round.
+    /// Finds staged changes: index entries that differ from the commit, and entries of the commit that the index lacks.
     fn compare_index(&mut self) -> Result<(), CodeError> {
         let index = self.repository.index().map_err(|source| self.git(source))?;
         let mut indexed = BTreeSet::new();
@@ -214,10 +214,11 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    /// Remembers a change, unless the path is exempt or a more telling change is known.
+    /// Records a change, unless the path is exempt or a more informative change is already recorded.
     fn change(&mut self, path: &str, kind: ChangeKind) {
         let location = self.root.join(path);
-        // What a build writes is new; a tracked file there was written by somebody.
+        // Files that a build writes are untracked. A tracked file in the same place comes from a person, so its changes
+        // count.
         let is_written =
             |path: &PathBuf| location == *path || kind == ChangeKind::Untracked && location.starts_with(path);
         let exempt = is_below(&location, &self.exempt.declared)
@@ -258,7 +259,7 @@ impl Comparer<'_> {
             if is_directory && skip {
                 walker.skip_current_dir();
             } else if is_directory && location.join(".git").exists() {
-                // A repository of its own that this one knows nothing of: one entry, as git shows it.
+                // A separate repository that this one does not know. It becomes one entry, as in the output of git.
                 self.changes.insert(format!("{path}/"), ChangeKind::Untracked);
                 walker.skip_current_dir();
             } else if !is_directory && !skip && tracked.is_none() {
@@ -268,7 +269,7 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    /// Whether a path lies in the directory of a submodule that is not checked out: git shows nothing of it.
+    /// Whether a path is in the directory of a submodule that is not checked out. git shows nothing there.
     fn is_in_submodule(&self, path: &Path) -> bool {
         let above = path.ancestors().skip(1).filter_map(Path::to_str);
         above.filter_map(|above| self.tracked.get(above)).any(|entry| entry.mode == SUBMODULE)
@@ -297,7 +298,8 @@ impl Comparer<'_> {
     }
 }
 
-/// A checkout with `core.autocrlf` or `eol=crlf`: lines end in CR LF where the commit has LF.
+/// Whether only line ends differ, as in a checkout with `core.autocrlf` or `eol=crlf`: lines end in CR LF where the
+/// commit has LF.
 fn differs_only_in_line_ends(committed: &[u8], location: &Path, size: u64) -> Result<bool, CodeError> {
     let lines = committed.iter().filter(|byte| **byte == b'\n').count() as u64;
     if size.abs_diff(committed.len() as u64) > lines || committed.contains(&0) {
@@ -314,7 +316,7 @@ fn with_line_feeds(text: &[u8]) -> Vec<u8> {
     text.iter().enumerate().filter_map(is_kept).collect()
 }
 
-/// What is ignored in a directory is read from a file there: a pipe would never end.
+/// git reads the ignore rules of a directory from a file in it. Reading a pipe would never end.
 fn check_ignore_file(directory: &Path) -> Result<(), CodeError> {
     let path = directory.join(".gitignore");
     if is_special(&path) { Err(CodeError::Special(path)) } else { Ok(()) }
@@ -324,7 +326,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether a path is one of these, or lies below one.
+/// Whether a path is one of these roots, or below one.
 fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
     roots.iter().any(|root| path.starts_with(root))
 }

@@ -2,20 +2,20 @@ use std::ffi::OsStr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// What lies below a directory and is more than files and directories.
+/// The entries below a directory that need special care.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// Repositories, and what leads to one: entries named `.git`, and directories that git takes for a bare
+    /// Repositories, and entries that lead to one: entries named `.git`, and directories that git takes for a bare
     /// repository.
     pub repositories: Vec<PathBuf>,
-    /// Sockets, but not those in a repository.
+    /// Sockets, except those in a repository.
     pub sockets: Vec<PathBuf>,
-    /// Directories in which nothing can be looked at.
+    /// Directories that cannot be listed.
     pub unreadable: Vec<PathBuf>,
 }
 
 impl Contents {
-    /// Looks at all that lies below a directory; what cannot be read is passed over.
+    /// Examines everything below a directory. Skips what cannot be read.
     pub fn of(root: &Path) -> Self {
         let mut contents = Self::default();
         let mut walk = walkdir::WalkDir::new(root).follow_root_links(false).min_depth(1).into_iter();
@@ -36,7 +36,7 @@ impl Contents {
                 && let Some(parent) = entry.path().parent().filter(|parent| is_bare(parent))
             {
                 contents.repositories.push(parent.to_path_buf());
-                // Whatever else the directory of a project is, its contents are looked at.
+                // The root is always searched, even if it looks like a repository.
                 if parent != root {
                     walk.skip_current_dir();
                 }
@@ -48,7 +48,8 @@ impl Contents {
     }
 }
 
-/// A directory with a file `HEAD` that git may take for a repository: it does not ask what the others are.
+/// Whether git may take a directory with a file `HEAD` for a repository. git does not check what kind of entries the
+/// others are.
 fn is_bare(path: &Path) -> bool {
     let has = |name: &str| path.join(name).symlink_metadata().is_ok();
     has("objects") && has("refs") || has("commondir")

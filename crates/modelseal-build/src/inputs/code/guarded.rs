@@ -1,7 +1,7 @@
-//! What git runs, and where it reads which programs to run: none of it may be changed by a command, because
-//! the next `git status` of whoever started the command would run that.
+//! The programs that git runs, and the files that name them. A command must not change any of them, because the
+//! caller's next `git status` would run the changed program.
 //!
-//! All of it is read from files, not by a library that may refuse a repository which git accepts.
+//! All of this is read from files. A library may refuse a repository that git accepts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,10 +14,10 @@ use super::settings::{Setting, at_home};
 use super::{CodeError, Contents};
 use modelseal_format::digest::{Symlinks, open_regular};
 
-/// No file of git that names another one is longer, in bytes.
+/// Maximum size of a git file that names another file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Files that are read when a repository is opened.
+/// Files that git reads when it opens a repository.
 const OPENED: [&str; 10] = [
     "HEAD",
     "commondir",
@@ -31,30 +31,30 @@ const OPENED: [&str; 10] = [
     "shallow",
 ];
 
-/// More files than this do not include each other.
+/// Maximum number of configuration files that are followed through includes.
 const INCLUDED: usize = 64;
 
-/// What belongs to git in a work tree and beside it.
+/// What belongs to git in a work tree and outside of it.
 #[derive(Debug, Default)]
 pub struct GitPlaces {
-    /// What must not change: repositories, hooks, and files that the configuration names, also links to them.
-    /// Of directories, not all have to be there.
+    /// Paths that must not change: repositories, hooks, files that the configuration names, and links to them. Some of
+    /// the directories may not exist.
     pub guarded: BTreeSet<PathBuf>,
-    /// Files that the configuration names and that are not there yet, of which the same holds.
+    /// Files that the configuration names but that do not exist yet. They must not change either.
     pub absent: BTreeSet<PathBuf>,
-    /// Where repositories keep everything: of the project, around it and in it.
+    /// The directories of all repositories: that of the project, those around it and those in it.
     pub repositories: BTreeSet<PathBuf>,
     /// What git reads outside of the work tree: the repository of a linked work tree.
     pub read: BTreeSet<PathBuf>,
-    /// Directories of objects that repositories borrow from others. A project chooses them: they are not shown.
+    /// Object directories that repositories borrow from others. The project chooses them, so commands do not see them.
     pub borrowed: BTreeSet<PathBuf>,
 }
 
-/// Everything that git runs or configures itself by in a directory that is a work tree, or lies in one, and in
-/// repositories inside of it.
+/// Finds everything that git runs or is configured by, for a directory in a work tree and for the repositories inside
+/// it.
 ///
 /// # Errors
-/// [`CodeError::Git`]: a file of the configuration cannot be read.
+/// [`CodeError::Git`] if a configuration file cannot be read.
 pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeError> {
     let mut places = GitPlaces::default();
     places.guarded.insert(root.join(".git"));
@@ -63,13 +63,14 @@ pub fn git_places(root: &Path, contents: &Contents) -> Result<GitPlaces, CodeErr
     let nearest = around.next();
     if let Some(entry) = &nearest {
         let directory = places.add(entry).map_err(|(path, source)| CodeError::Git { path, source })?;
-        // Only this one is the project's, if it is: without one, any repository around could be found.
+        // Only a repository directly in `root` belongs to the project. Without one, this could be any surrounding
+        // repository.
         let directory = directory.filter(|_| entry.parent() == Some(root));
         places.read.extend(directory.into_iter().flat_map(|directory| directory.shown(entry)));
     }
     let inner = contents.repositories.iter().filter(|entry| Some(*entry) != nearest.as_ref());
     for entry in inner.cloned().chain(around) {
-        // Where a configuration cannot be read, git does nothing either.
+        // If a configuration cannot be read, git runs nothing either.
         let _ = places.add(&entry);
     }
     Ok(places)
@@ -82,7 +83,7 @@ struct Directory {
 }
 
 impl Directory {
-    /// `None`: git does not take it for one.
+    /// Returns `None` if git does not take the entry for a repository.
     fn of(entry: &Path) -> Option<Self> {
         let own = if entry.is_dir() {
             entry.to_path_buf()
@@ -93,8 +94,8 @@ impl Directory {
         Some(Self { own, common })
     }
 
-    /// Whether the repository says itself that this is its work tree. Anything else is the word of a file `.git`,
-    /// which could name any repository of the caller.
+    /// Whether the repository itself names this work tree. A `.git` file alone is no proof, because it could name any
+    /// repository of the caller.
     fn knows(&self, root: &Path) -> bool {
         let (own, at) = (resolved(&self.own), resolved(root).join(".git"));
         let named = line_of(&self.own.join("gitdir")).unwrap_or_default();
@@ -107,7 +108,8 @@ impl Directory {
             || trees.any(|tree| tree == resolved(root))
     }
 
-    /// Whether what it shares is its own, or that of the repository in which it lies as a linked work tree.
+    /// Whether the shared directory belongs to this repository, or to the one that has this work tree as a linked work
+    /// tree.
     fn shares_its_own(&self, root: &Path) -> bool {
         let (own, common) = (resolved(&self.own), resolved(&self.common));
         let is_linked =
@@ -115,14 +117,14 @@ impl Directory {
         common.starts_with(resolved(root)) || own == common || is_linked
     }
 
-    /// What of it commands may see.
+    /// The directories of the repository that commands may see.
     fn shown(&self, entry: &Path) -> Vec<PathBuf> {
         let root = entry.parent().unwrap_or(entry);
         let is_shown = self.knows(root) && self.shares_its_own(root);
         [&self.own, &self.common].into_iter().filter(|_| is_shown).map(|path| resolved(path)).collect()
     }
 
-    /// Something that is no file where git opens one: a pipe would never end.
+    /// Returns a special file at a path where git opens a regular file. Reading a pipe would never end.
     fn special_file(&self, root: &Path) -> Option<PathBuf> {
         let own = [&self.own, &self.common];
         let opened = own.into_iter().flat_map(|directory| OPENED.map(|name| directory.join(name)));
@@ -132,7 +134,8 @@ impl Directory {
         paths.find(|path| is_special(path)).or_else(|| self.special_file_of_configuration(root))
     }
 
-    /// What the configuration names: by its lines, because a library that reads it opens what it includes.
+    /// Returns a special file that the configuration names. Reads the lines directly, because a library opens the
+    /// included files.
     fn special_file_of_configuration(&self, root: &Path) -> Option<PathBuf> {
         let own = [&self.own, &self.common];
         let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
@@ -160,7 +163,7 @@ impl Directory {
     }
 }
 
-/// What stands in the place of a file that is read when the repository around a path is opened, and is no file.
+/// Returns a special file at a path that git reads when it opens the repository around `path`.
 pub(super) fn special_file_around(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
     let mut entries = path.ancestors().map(|above| above.join(".git"));
@@ -168,13 +171,14 @@ pub(super) fn special_file_around(path: &Path) -> Option<PathBuf> {
     if is_special(&entry) { Some(entry) } else { Directory::of(&entry)?.special_file(entry.parent()?) }
 }
 
-/// Whether it is neither a file nor a directory, nor leads to one.
+/// Whether a path is neither a file nor a directory, nor a link to one.
 pub(super) fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 impl GitPlaces {
-    /// `entry` is a `.git`, or a bare repository; `None`: git does not take it for one, and runs nothing.
+    /// Adds a repository. `entry` is a `.git` or a bare repository. Returns `None` if git does not take it for a
+    /// repository, and so runs nothing.
     fn add(&mut self, entry: &Path) -> Result<Option<Directory>, (PathBuf, git2::Error)> {
         self.guarded.insert(entry.to_path_buf());
         let Some(directory) = Directory::of(entry) else { return Ok(None) };
@@ -182,7 +186,7 @@ impl GitPlaces {
         let own = [&directory.own, &directory.common].map(PathBuf::clone);
         self.repositories.extend(own.iter().map(|path| resolved(path)));
         self.guarded.extend(own);
-        // git would wait there as well, and runs nothing.
+        // git would block there too, and so runs nothing.
         if directory.special_file(root).is_some() {
             return Ok(Some(directory));
         }
@@ -202,7 +206,8 @@ impl GitPlaces {
         }
     }
 
-    /// Whoever makes the repository of a submodule that is not checked out configures what git runs there.
+    /// Guards submodules that are not checked out. A command that creates the repository of one could configure what
+    /// git runs there.
     fn add_submodules(&mut self, root: &Path) {
         for setting in Setting::all(&root.join(".gitmodules")).unwrap_or_default() {
             self.guarded.extend(setting.submodule().map(|path| submodule_place(&root.join(path))));
@@ -218,7 +223,7 @@ impl GitPlaces {
         });
     }
 
-    /// Every file of the configuration, whether its condition holds now or may hold later, and what it names.
+    /// Adds every configuration file, whether its condition currently holds or not, and what it names.
     fn add_configuration(
         &mut self,
         directory: &Directory,
@@ -226,11 +231,11 @@ impl GitPlaces {
     ) -> Result<(), (PathBuf, git2::Error)> {
         let own = [&directory.own, &directory.common];
         let own = own.into_iter().flat_map(|own| ["config", "config.worktree"].map(|name| own.join(name)));
-        // A repository is guarded whole.
+        // The repository is guarded as a whole, so its missing files need no entry.
         let own = own.filter(|path| path.is_file());
         let usual = [Config::find_global(), Config::find_xdg(), Config::find_system()].into_iter().flatten();
         let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(std::env::var_os);
-        // It need not be there.
+        // This file may not exist.
         let personal = std::env::var_os("XDG_CONFIG_HOME").map(|home| Path::new(&home).join("git/config"));
         let named = named.map(PathBuf::from).chain(personal);
         let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named).collect();
@@ -259,7 +264,7 @@ impl GitPlaces {
 
     fn add_setting(&mut self, setting: &Setting, directory: &Directory, root: &Path) {
         if let Some(hooks) = setting.hooks(root) {
-            // Those in `.husky/_` run what lies in `.husky`.
+            // Hooks in `.husky/_` run the scripts in `.husky`.
             let around = hooks.parent().filter(|_| hooks.ends_with("_")).map(Path::to_path_buf);
             around.iter().chain([&hooks]).for_each(|hooks| self.add_hooks(hooks));
             return;
@@ -269,7 +274,7 @@ impl GitPlaces {
         self.absent.extend(named.absent);
     }
 
-    /// A directory of hooks, and the files that are linked to from there.
+    /// Adds a directory of hooks, and the links in it.
     fn add_hooks(&mut self, directory: &Path) {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
@@ -278,7 +283,7 @@ impl GitPlaces {
     }
 }
 
-/// The text of a regular file of git; `None`: there is none, or it is no text.
+/// The text of a regular file of git. `None` if there is no such file, or it is not text.
 fn text_of(path: &Path) -> Option<String> {
     let (file, _) = open_regular(path, Symlinks::Follow).ok()?;
     let mut text = String::new();
@@ -290,15 +295,15 @@ fn line_of(path: &Path) -> Option<String> {
     text_of(path).map(|text| text.trim().to_string())
 }
 
-/// What of a submodule must not be made: its repository. An empty directory is held as it is, because git takes whatever
-/// is called `.git` there for a broken repository.
+/// The path that must not be created in a submodule: its repository. An empty directory is guarded as a whole, because
+/// git takes any `.git` in it for a broken repository.
 fn submodule_place(path: &Path) -> PathBuf {
     let place = resolved(path);
     let is_empty = fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
     if is_empty { place } else { place.join(".git") }
 }
 
-/// With links resolved as far as the path exists.
+/// Resolves links as far as the path exists.
 fn resolved(path: &Path) -> PathBuf {
     let mut rest = PathBuf::new();
     let existing = path.ancestors().find(|above| above.exists()).unwrap_or(path);
@@ -315,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// A project that came as an archive can hold such a file.
+    /// A project that was unpacked from an archive can contain such a `.git` file.
     #[test]
     fn a_repository_that_does_not_know_the_work_tree_is_not_shown() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -329,7 +334,7 @@ mod tests {
         }
         let places = git_places(&root.join("p"), &Contents::of(&root.join("p"))).expect("reads");
         assert!(!places.read.contains(&place), "{:?}", places.read);
-        // A linked work tree, which the repository itself knows, is shown its repository.
+        // In a linked work tree, which the repository itself knows, the repository is shown.
         let author = git2::Signature::now("x", "x@example.invalid").expect("a signature");
         let tree = private.treebuilder(None).and_then(|tree| tree.write()).expect("writes");
         let tree = private.find_tree(tree).expect("is there");
@@ -390,7 +395,7 @@ mod tests {
             assert!(resolved.contains(&root.join(path)), "{path} is not in {resolved:?}");
         }
         assert!(!resolved.contains(&root.join("data/train")));
-        // What is quoted may be one path, or a line for another shell.
+        // A quoted string may be one path, or a line for another shell.
         let absent = ["config/absent", "later.config", "tools/later.sh", "tools/with", "tools/with space"];
         let found = places.absent.iter().map(|path| super::resolved(path));
         let found = found.filter(|path| path.starts_with(&root) && !path.starts_with(root.join(".git")));

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use git2::Config;
 
-/// Settings whose value is a program, by their last part. `alias` and `pager` are sections of such.
+/// Settings whose value is a program, by the last part of their name. In the sections `alias` and `pager`, every
+/// setting is one.
 const PROGRAMS: [&str; 28] = [
     "alternaterefscommand",
     "askpass",
@@ -37,7 +38,7 @@ const PROGRAMS: [&str; 28] = [
     "uploadpack",
 ];
 
-/// Settings whose value is neither a program nor a file, by their last part.
+/// Settings whose value is neither a program nor a file, by the last part of their name.
 const NAMES: [&str; 12] = [
     "defaultbranch",
     "email",
@@ -53,20 +54,21 @@ const NAMES: [&str; 12] = [
     "url",
 ];
 
-/// In how many directories that one value names its files are looked for.
+/// Maximum number of directories named by one value that are searched for files.
 const DIRECTORIES: usize = 32;
 
-/// Options of commands of git whose value is a program, a directory of programs or a setting. The long ones may be cut short.
+/// Options of git commands whose value is a program, a directory of programs or a setting. git accepts the long ones
+/// abbreviated.
 const LONG_OPTIONS: [&str; 7] = ["--con", "--exe", "--ext", "--ope", "--rec", "--too", "--upl"];
 const SHORT_OPTIONS: [&str; 5] = ["-c", "-O", "-t", "-u", "-x"];
 
-/// The option of git that names a directory of programs.
+/// The git option that names a directory of programs.
 const EXEC_PATH: &str = "--exec-path=";
 
-/// Arguments of `git bisect` and `git submodule` that a command follows.
+/// Arguments of `git bisect` and `git submodule` that are followed by a command.
 const BEFORE_COMMANDS: [&str; 2] = ["foreach", "run"];
 
-/// How a command names the work tree.
+/// The forms in which a command names the work tree.
 const ROOTS: [&str; 6] = [
     "$(git rev-parse --show-toplevel)",
     "`git rev-parse --show-toplevel`",
@@ -76,18 +78,18 @@ const ROOTS: [&str; 6] = [
     "${PWD}",
 ];
 
-/// One line of a file of the configuration.
+/// One line of a configuration file.
 pub(super) struct Setting {
-    /// In lower case but for what a user names.
+    /// In lower case, except for the parts that a user chooses.
     name: String,
     value: String,
 }
 
 impl Setting {
-    /// What a file says itself, without what it includes.
+    /// Reads the settings in a file itself, without those in included files.
     ///
     /// # Errors
-    /// It cannot be read as git reads it.
+    /// If the file cannot be read as git reads it.
     pub(super) fn all(file: &Path) -> Result<Vec<Self>, git2::Error> {
         if !file.is_file() {
             return Ok(Vec::new());
@@ -104,7 +106,7 @@ impl Setting {
         Ok(settings)
     }
 
-    /// What the caller says in variables (`GIT_CONFIG_COUNT`, `git-config(1)`).
+    /// The settings that the caller passes in variables (`GIT_CONFIG_COUNT`, `git-config(1)`).
     pub(super) fn of_variables() -> impl Iterator<Item = Self> {
         let variable = |name: &str, index: usize| std::env::var(format!("GIT_CONFIG_{name}_{index}")).ok();
         let count = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -122,31 +124,31 @@ impl Setting {
         self.name.rsplit('.').next().unwrap_or_default()
     }
 
-    /// The file of more configuration that it names, whether its condition holds or not; a relative one lies beside the
-    /// file that says so (`git-config(1)`, "Includes").
+    /// The configuration file that an include names, whether its condition holds or not. A relative path starts at the
+    /// directory of the including file (`git-config(1)`, "Includes").
     pub(super) fn included(&self, beside: &Path) -> Option<PathBuf> {
         let value = self.value.trim();
         let is_include = matches!(self.section(), "include" | "includeif") && self.last() == "path";
         is_include.then(|| at_home(value).unwrap_or_else(|| beside.join(value)))
     }
 
-    /// The directory of hooks that it names, for a work tree.
+    /// The directory of hooks that the setting names, for a work tree.
     pub(super) fn hooks(&self, root: &Path) -> Option<PathBuf> {
         let is_hooks = matches!(self.last(), "hookspath" | "templatedir");
         is_hooks.then(|| at_home(&self.value).unwrap_or_else(|| root.join(&self.value)))
     }
 
-    /// The work tree of a repository that lies elsewhere.
+    /// The work tree of a repository that is in another place.
     pub(super) fn work_tree(&self) -> Option<&str> {
         (self.name == "core.worktree").then_some(self.value.as_str())
     }
 
-    /// The place of a submodule in the work tree.
+    /// The path of a submodule in the work tree.
     pub(super) fn submodule(&self) -> Option<&str> {
         (self.section() == "submodule" && self.last() == "path").then_some(self.value.as_str())
     }
 
-    /// A section in which every setting is a command.
+    /// Whether every setting in the section is a command.
     fn is_alias(&self) -> bool {
         matches!(self.section(), "alias" | "pager")
     }
@@ -155,20 +157,21 @@ impl Setting {
         self.is_alias() || PROGRAMS.contains(&self.last())
     }
 
-    /// What it names in a work tree, with the directories around which git looks for it.
+    /// Finds what the value names. Relative paths are tried in the work tree and in the directories where git looks for
+    /// them.
     pub(super) fn names(&self, root: &Path, repository: [&Path; 2]) -> Named {
         let mut named = Named::default();
-        // What follows the name of a command of git is its argument, unless an option lets it run a program.
+        // The words after the name of a git command are its arguments, unless an option lets it run a program.
         let is_of_git = self.section() == "alias" && !self.value.trim_start().starts_with('!');
         if is_of_git && !runs_programs(&self.value) || NAMES.contains(&self.last()) && !self.is_alias() {
             return named;
         }
-        // As scripts find the work tree from wherever git starts them.
+        // Scripts use these forms to find the work tree from any directory.
         let mut value = self.value.clone();
         for root in ROOTS {
             value = value.replace(&format!("\"{root}\"/"), "").replace(&format!("{root}/"), "");
         }
-        // In quotes, a path may hold spaces; a command may as well; and a part of a word may be quoted.
+        // A quoted string may be a path with spaces, or a command. Quotes may also cover only a part of a word.
         let quoted: Vec<&str> = value.split(is_quote).map(str::trim).collect();
         let plain = value.replace(|character: char| is_quote(character) || character == '\\', "");
         let words = quoted.iter().flat_map(|part| part.split(ends_word)).chain(plain.split(ends_word));
@@ -176,7 +179,7 @@ impl Setting {
         let words = words.flat_map(|word| [Some(word), option_value(word)]).flatten();
         let words: BTreeSet<&str> =
             words.chain(quoted.iter().copied()).filter(|word| !word.is_empty()).collect();
-        // A command may change to one of them first.
+        // A command may first change to one of these directories.
         let within = words.iter().map(|word| root.join(word));
         let within = within.filter(|path| self.is_program() && path.is_dir()).take(DIRECTORIES);
         let within: BTreeSet<PathBuf> = within.collect();
@@ -188,20 +191,20 @@ impl Setting {
             let holds_programs = self.is_alias() && value.contains(EXEC_PATH);
             named.there.extend(beside.filter(|path| path.is_file() || holds_programs && path.is_dir()));
         }
-        // What a program of an environment runs lies beside it.
+        // A program of a virtual environment runs code next to it.
         let environments =
             named.there.iter().chain(&named.absent).filter_map(|program| environment_of(program));
         let environments: Vec<PathBuf> = environments.collect();
         named.there.extend(environments);
-        // What an alias says is often no path at all.
+        // The words of an alias are often not paths.
         if self.is_program() && !self.is_alias() {
-            // In quotes, there may be one path or a line for another shell.
+            // A quoted string may be one path, or a line for another shell.
             let in_quotes = quoted.iter().skip(1).step_by(2).copied();
             let in_lines = quoted.iter().flat_map(|part| part.split_whitespace());
             let in_lines = in_lines.flat_map(|word| [Some(word), option_value(word)]).flatten();
             let paths = in_quotes.chain(in_lines).filter(|word| is_plain_path(word));
             named.absent.extend(paths.map(|path| root.join(path)).filter(|path| !path.exists()));
-            // One without a slash is a program, or an argument.
+            // A word without a slash is a program or an argument.
             named.there.extend(
                 words
                     .iter()
@@ -217,19 +220,19 @@ impl Setting {
 /// What a setting names in a work tree.
 #[derive(Default)]
 pub(super) struct Named {
-    /// Files; for a setting that can only be a program, directories as well.
+    /// Files. For a setting that can only be a program, also directories.
     pub(super) there: BTreeSet<PathBuf>,
     pub(super) absent: BTreeSet<PathBuf>,
 }
 
-/// The environment that a program lies in.
+/// The virtual environment that contains a program.
 fn environment_of(program: &Path) -> Option<PathBuf> {
     let root = program.parent().filter(|directory| directory.ends_with("bin"))?.parent()?;
     let is_one = ["pyvenv.cfg", "conda-meta"].iter().any(|mark| root.join(mark).exists());
     is_one.then(|| root.to_path_buf())
 }
 
-/// Whether an alias of a command of git makes that run a program or take a setting.
+/// Whether an alias for a git command makes that command run a program or take a setting.
 fn runs_programs(alias: &str) -> bool {
     let plain = alias.replace(is_quote, " ");
     let mut words = plain.split_whitespace();
@@ -240,13 +243,13 @@ fn runs_programs(alias: &str) -> bool {
     })
 }
 
-/// A path that begins with the caller's home.
+/// Resolves a path that starts with `~/`.
 pub(super) fn at_home(path: &str) -> Option<PathBuf> {
     let rest = path.strip_prefix("~/")?;
     std::env::home_dir().map(|home| home.join(rest))
 }
 
-/// What follows a short option in the same word.
+/// The rest of a word after a short option.
 fn option_value(word: &str) -> Option<&str> {
     word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.get(1..).filter(|rest| !rest.is_empty())
 }
@@ -259,7 +262,7 @@ fn ends_word(character: char) -> bool {
     character.is_whitespace() || ";|&()=!<>".contains(character)
 }
 
-/// Whether a word of a command can only be a path: nothing is put in its place by git or the shell.
+/// Whether a word of a command can only be a path: neither git nor the shell substitutes anything in it.
 fn is_plain_path(word: &str) -> bool {
     word.contains('/') && !word.contains(['%', '$', '*', '?', '~', '{', ':'])
 }

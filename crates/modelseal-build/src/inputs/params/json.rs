@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{DEEPEST, ParamsError, number};
 use modelseal_format::manifest::Value;
 
-/// Reads JSON with the text of every number.
+/// Parses JSON, and keeps the text of every number.
 pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax(&error))?;
     value(raw, 0)
@@ -45,7 +45,7 @@ fn value(raw: &RawValue, depth: usize) -> Result<Value, ParamsError> {
     })
 }
 
-/// The members of an object in their order, duplicates included.
+/// The members of an object in their order, including duplicates.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

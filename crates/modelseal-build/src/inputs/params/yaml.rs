@@ -5,10 +5,10 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use super::{DEEPEST, ParamsError, number};
 use modelseal_format::manifest::Value;
 
-/// More values than this are no hyperparameters: anchors that multiply each other.
+/// Maximum number of values. More come from anchors that multiply each other, not from hyperparameters.
 const MOST_VALUES: usize = 1_000_000;
 
-/// Reads one YAML 1.2 document with the core schema and the text of every number.
+/// Parses one YAML 1.2 document with the core schema, and keeps the text of every number.
 pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
     let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
     let mut document = None;
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
 
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// What each anchor stands for, and how many values that is.
+    /// The value of each anchor, and the number of values that it contains.
     anchors: HashMap<usize, (Value, usize)>,
     values: usize,
 }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Tags other than the core schema's own would mean something that we do not know.
+/// Refuses tags outside the core schema, because their meaning is unknown.
 fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), ParamsError> {
     match tag {
         Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
@@ -118,7 +118,7 @@ fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), ParamsError> {
     }
 }
 
-/// YAML 1.2, 10.3.2: how plain scalars are resolved. What is quoted is a string.
+/// Resolves a scalar (YAML 1.2, 10.3.2, for plain scalars). Quoted text is a string.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, ParamsError> {
     if style != ScalarStyle::Plain {
         check_tag(tag, "str")?;
@@ -142,7 +142,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Pa
     })
 }
 
-/// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`
+/// Whether the text matches `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`.
 fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -163,7 +163,7 @@ fn is_special_float(text: &str) -> bool {
     matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN")
 }
 
-/// A number in another base; text that only begins like one is a string.
+/// Converts a number in another base. Text that only starts like one is a string.
 fn based(text: &str, digits: &str, radix: u32) -> Result<Value, ParamsError> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return Ok(Value::String(text.to_string()));

@@ -1,5 +1,6 @@
-//! A look at the directory of a Parquet file before the library reads it: the library follows its nesting by
-//! recursion, and a stack that overflows ends the program.
+//! Checks the directory (footer) of a Parquet file before the library reads it.
+//!
+//! The library follows the nesting of columns by recursion, and a stack overflow ends the program.
 //!
 //! The directory is a Thrift structure in the compact protocol.
 //! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>
@@ -8,27 +9,27 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// No directory is longer, in bytes.
+/// Longest directory, in bytes.
 const LONGEST: u64 = 256 << 20;
 
-/// Columns nested deeper are nobody's data.
+/// Deepest nesting of columns. No real data is nested deeper.
 const DEEPEST: usize = 100;
 
-/// Where the schema stands in the directory, and the number of children in an element of it.
+/// Field numbers: the schema in the directory, and the number of children in an element of the schema.
 const SCHEMA: i16 = 2;
 const NUM_CHILDREN: i16 = 5;
 
-/// Why the library may not read a file.
+/// Why the library must not read a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Deep,
     Long,
 }
 
-/// Looks at the directory. What cannot be read at all is left to the library, which says it better.
+/// Checks the directory. Errors in its format are left to the library, which reports them better.
 ///
 /// # Errors
-/// Those of reading the file; `Ok(Err(_))` says why it is not for the library.
+/// Errors of reading the file. `Ok(Err(_))` says why the library must not read it.
 pub(super) fn check(file: &File) -> io::Result<Result<(), Refused>> {
     let size = file.metadata()?.len();
     let mut tail = [0; 8];
@@ -51,8 +52,8 @@ pub(super) fn check(file: &File) -> io::Result<Result<(), Refused>> {
     })
 }
 
-/// How deep the schema is nested; it stands there flat, each element with the number of its children. `None`:
-/// it cannot be read.
+/// How deep the schema is nested. It is stored as a flat list: each element has the number of its children. `None` if
+/// it cannot be parsed.
 fn depth(directory: &[u8]) -> Option<usize> {
     let mut reader = Reader { bytes: directory };
     let mut field = 0;
@@ -68,7 +69,7 @@ fn depth(directory: &[u8]) -> Option<usize> {
         reader.skip(kind, 0)?;
     }
     let (count, _) = reader.list()?;
-    // How many children of each element above are still to come.
+    // For each element above, how many of its children are still to come.
     let mut open: Vec<u64> = Vec::new();
     let mut deepest = 0;
     for _ in 0..count {
@@ -124,7 +125,7 @@ impl Reader<'_> {
         Some((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    /// The kind and the number of the next field; kind zero ends a structure.
+    /// The kind and the number of the next field. Kind zero ends a structure.
     fn field(&mut self, last: i16) -> Option<(u8, i16)> {
         let header = self.byte()?;
         let (delta, kind) = (header >> 4, header & 0xf);
@@ -135,7 +136,7 @@ impl Reader<'_> {
         }
     }
 
-    /// How many elements, and of which kind.
+    /// The number of elements, and their kind.
     fn list(&mut self) -> Option<(u64, u8)> {
         let header = self.byte()?;
         let count = match header >> 4 {
@@ -145,7 +146,7 @@ impl Reader<'_> {
         Some((count, header & 0xf))
     }
 
-    /// Reads one element of the schema.
+    /// Reads one element of the schema, and returns its number of children.
     fn children(&mut self) -> Option<u64> {
         let mut children = 0;
         let mut last = 0;
@@ -178,7 +179,7 @@ impl Reader<'_> {
             LIST | 10 => {
                 let (count, kind) = self.list()?;
                 for _ in 0..count {
-                    // In a list a boolean has a byte of its own.
+                    // In a list, a boolean takes one byte.
                     self.skip(if kind <= 2 { 3 } else { kind }, depth + 1)?;
                 }
                 Some(())

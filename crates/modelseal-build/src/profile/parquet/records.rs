@@ -7,26 +7,26 @@ use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use super::super::ProfileError;
 use super::value::{AsValue, Meaning, Value};
 
-/// How much of a column is decoded at once, in bytes, as far as the file tells how large its values are.
+/// How many bytes of a column are decoded at once, as far as the file says how large its values are.
 const MOST_BYTES: i64 = 4 << 20;
 
 /// How many records are decoded at once.
 const MOST_RECORDS: i64 = 4096;
 
-/// One value of a record, or its absence, with its place in nested lists.
+/// One value of a record, or its absence, with its position in nested lists.
 ///
-/// A record of a column that is not nested has one entry. Levels: Melnik et al., "Dremel: interactive
+/// A record of a column that is not nested has one entry. For the levels, see Melnik et al., "Dremel: interactive
 /// analysis of web-scale datasets", VLDB 2010.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     repetition: i16,
-    /// In how many lists it lies that are not empty, or absent.
+    /// The number of lists that contain it and are neither empty nor absent.
     lists: u8,
     pub(super) value: Option<Value<'a>>,
 }
 
 impl Entry<'_> {
-    /// Appends what makes it different from other entries.
+    /// Appends what distinguishes it from other entries.
     pub(super) fn encode(&self, meaning: Meaning, bytes: &mut Vec<u8>) {
         bytes.extend([self.repetition as u8, self.lists, u8::from(self.value.is_some())]);
         if let Some(value) = &self.value {
@@ -39,8 +39,8 @@ impl Entry<'_> {
 pub(super) struct Column<'a> {
     pub(super) descriptor: &'a ColumnDescriptor,
     pub(super) meaning: Meaning,
-    /// By definition level: in how many lists a value lies. Whether a column may have absent values is a
-    /// property of the file, not of its rows.
+    /// By definition level: how many lists contain a value. Whether a column may have absent values is a property of
+    /// the file, not of its rows.
     lists: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Shows the records of one column in one row group, one after the other.
+/// Passes the records of one column in one row group to `each`, one after the other.
 pub(super) fn records<T>(
     mut reader: ColumnReaderImpl<T>,
     column: &Column<'_>,

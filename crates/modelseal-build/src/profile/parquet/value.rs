@@ -8,12 +8,12 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::super::time::{Form, TimeReader};
 
-/// The number of 1970-01-01 in the count of days that INT96 uses.
+/// The number of 1970-01-01 in the Julian day count that INT96 uses.
 const JULIAN_1970: i128 = 2_440_588;
 
 const NANOSECONDS_A_DAY: i128 = 86_400 * 1_000_000_000;
 
-/// A value as it is meant.
+/// A value as its column defines it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     Boolean(bool),
@@ -30,9 +30,9 @@ pub(super) enum Value<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Meaning {
     is_unsigned: bool,
-    /// Of times and dates, in nanoseconds.
+    /// The unit of times and dates, in nanoseconds.
     unit: Option<i128>,
-    /// Decimals are whole numbers with so many digits behind the point.
+    /// Digits after the decimal point of decimals, which are stored as whole numbers.
     scale: Option<i32>,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn can_be_label(column: &ColumnDescriptor) -> bool {
     )
 }
 
-/// Whether the values of a column can be times: timestamps, dates, or what is one in CSV.
+/// Whether the values of a column can be times: timestamps, dates, or values that would be times in CSV.
 pub(super) fn can_be_time(column: &ColumnDescriptor) -> bool {
     let is_time_of_day = matches!(column.logical_type_ref(), Some(LogicalType::Time(_)))
         || matches!(column.converted_type(), ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS);
@@ -92,7 +92,7 @@ fn unit(column: &ColumnDescriptor) -> Option<i128> {
 }
 
 impl<'a> Value<'a> {
-    /// A number with its sign, or the time that it stands for.
+    /// A signed number, or the time that it represents.
     fn number(number: i64, meaning: Meaning) -> Self {
         match meaning.unit {
             Some(unit) => Value::Nanoseconds(i128::from(number) * unit),
@@ -100,8 +100,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Appends the value: numbers in the widest form of their kind, so that a wider column of the same
-    /// numbers stays the same.
+    /// Appends the value. Numbers have the widest form of their kind, so that a wider column with the same numbers
+    /// gives the same bytes.
     pub(super) fn encode(&self, meaning: Meaning, bytes: &mut Vec<u8>) {
         if let Some(scale) = meaning.scale {
             bytes.extend(scale.to_le_bytes());
@@ -123,7 +123,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The name of a class; `None`: not a number, which is no class.
+    /// The name of a class; `None` for NaN, which is not a class.
     pub(super) fn label(self) -> Option<Result<Cow<'a, str>, Utf8Error>> {
         Some(match self {
             Value::Bytes(text) => std::str::from_utf8(text).map(Cow::from),
@@ -133,7 +133,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The time, or the text that is none.
+    /// The time; the error is the text that is not a time.
     pub(super) fn time(self, reader: &mut TimeReader) -> Result<(Timestamp, Form), String> {
         let text = match self {
             Value::Nanoseconds(value) => {
@@ -146,7 +146,7 @@ impl<'a> Value<'a> {
         reader.read(&text).ok_or_else(|| text.into_owned())
     }
 
-    /// A number or boolean as CSV has it.
+    /// A number or boolean as CSV writes it.
     fn plain(self) -> String {
         match self {
             Value::Boolean(value) => value.to_string(),
@@ -160,7 +160,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Of the types that the library decodes to: what a stored value means in its column.
+/// Implemented by the types that the library decodes to: what a stored value means in its column.
 pub(super) trait AsValue {
     fn as_value(&self, meaning: Meaning) -> Value<'_>;
 }

@@ -102,7 +102,7 @@ fn what_runs_next_is_guarded_and_data_beside_it_is_not() {
     assert!(!is_guarded("p/conf/a.yaml") && !is_guarded("p/lib/x") && !is_guarded("tools/y"));
 }
 
-/// A repository can hold links and an environment.
+/// A repository can contain links and an environment.
 #[test]
 fn a_project_does_not_choose_what_is_shown() {
     let directory = tempfile::tempdir().expect("a directory");
