@@ -1,4 +1,4 @@
-//! The command line: one file a verb.
+//! The command line: one file per subcommand.
 
 mod arguments;
 mod build;
@@ -64,7 +64,7 @@ pub struct Cli {
     verbose: bool,
 }
 
-// Only the arguments of the verb that is run are built: those of all took a sixth of the time to start.
+// Clap builds only the arguments of the subcommand that runs: building all of them took a sixth of the startup time.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
@@ -102,14 +102,14 @@ enum Command {
     Version,
 }
 
-/// How talkative the run is.
+/// How much a run prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Verbosity {
     quiet: bool,
     verbose: bool,
 }
 
-/// As usual, but for panics that become errors.
+/// Installs a panic hook that stays silent for panics that become errors. For other panics it calls the previous hook.
 fn report_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -119,18 +119,18 @@ fn report_panics() {
     }));
 }
 
-/// Parses the arguments, runs the verb and returns the exit code.
+/// Parses the arguments, runs the subcommand and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are data on standard output; a closed pipe there is nobody's mistake.
+            // Help and version are data on standard output. If the pipe is closed, that is not an error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     report_panics();
-    // What whoever started this has open is for this process alone.
+    // Child processes must not inherit file descriptors that this process received from its parent.
     close_fds::set_fds_cloexec(3, &[]);
     signals::watch();
     modelseal_build::run::adopt_orphans();
@@ -171,7 +171,8 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// What stands on the structs of a verb would replace it, and its help would begin with something else.
+    /// A doc comment on the argument struct of a subcommand would replace this description, and the help would begin
+    /// with the wrong text.
     #[test]
     fn a_verb_is_described_where_it_is_listed() {
         let listed = super::Cli::command();

@@ -1,9 +1,8 @@
-//! What differs between two files: as bytes, as content, as numbers.
+//! Compares two files: as bytes, as content, and as numbers.
 //!
-//! Formats are read as far as needed to name the first difference in the words of whoever made the file: a
-//! tensor, a member, an attribute, a line. Nothing is ever loaded or unpickled, memory is bounded (JSON and
-//! pickles that would need much are compared as text or bytes), and so is a file that is not what its name
-//! says.
+//! Each format is parsed only as far as needed to name the first difference in the terms of its author: a tensor, a
+//! member, an attribute, a line. Nothing is ever loaded or unpickled. Memory is bounded: JSON and pickles that would
+//! need much of it are compared as text or bytes. The same applies to a file whose content does not match its name.
 
 mod archives;
 mod bytes;
@@ -27,7 +26,7 @@ use modelseal_format::context::Context;
 use modelseal_format::digest::{Symlinks, open_regular};
 use modelseal_format::manifest::{Demand, Rung};
 
-/// Archives inside archives are looked into this deep.
+/// Maximum nesting of archives inside archives that is compared.
 const DEEPEST: usize = 4;
 
 /// Why two files could not be compared.
@@ -42,34 +41,34 @@ pub enum Error {
     Interrupted,
 }
 
-/// How alike two files are.
+/// How similar two files are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Likeness {
-    /// `None`: they differ beyond the tolerance.
+    /// `None` if they differ beyond the tolerance.
     pub rung: Option<Rung>,
-    /// The first thing that is not the same byte for byte, in one line.
+    /// The first thing that is not identical byte for byte, in one line.
     pub difference: Option<String>,
-    /// What probably made it so.
+    /// The probable cause of the difference.
     pub cause: Option<Cause>,
 }
 
-/// Why training gives other bytes, where that can be seen in the bytes.
+/// Why training produces different bytes, where the bytes show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// A number that looks like an address in memory.
+    /// A number that looks like a memory address.
     Address,
     /// A number or text that looks like a time.
     Clock,
-    /// The same things in another order.
+    /// The same items in another order.
     Order,
-    /// The number of threads was written down.
+    /// The number of threads was written to the file.
     Threads,
-    /// A path was written down.
+    /// A path was written to the file.
     Path,
 }
 
 impl Cause {
-    /// The cause, and what can be done about it.
+    /// The cause, and what the user can do about it.
     pub fn explain(self) -> &'static str {
         match self {
             Cause::Address => {
@@ -101,32 +100,32 @@ impl Likeness {
         self
     }
 
-    /// The less alike of two parts decides for the whole, and says why.
+    /// Combines two parts: the part with the worse rung decides for the whole and gives the reason.
     fn and(self, other: Self) -> Self {
         let order = |likeness: &Self| likeness.rung.map_or(u8::MAX, |rung| rung as u8);
         if order(&other) > order(&self) { other } else { self }
     }
 }
 
-/// Two files, open, and what they are called.
+/// Two open files to compare.
 struct Pair<'a> {
-    /// For recognising the format.
+    /// The file's name, used to recognise the format.
     name: &'a str,
     sealed: &'a File,
     rebuilt: &'a File,
     tolerance: &'a Demand,
     context: &'a Context,
     depth: usize,
-    /// How many bytes may still be decompressed, of all members and levels together.
+    /// How many bytes may still be decompressed, over all members and levels.
     budget: &'a Cell<u64>,
 }
 
-/// Compares two files: `sealed` is the one that is referred to.
+/// Compares two files. `sealed` is the reference.
 ///
-/// `name` is the file's name in the artifact; its ending may say what it is.
+/// `name` is the file's name in the artifact. Its extension may tell the format.
 ///
 /// # Errors
-/// [`Error`]; what is wrong inside a file is a difference.
+/// [`Error`]. A defect inside a file is a difference and not an error.
 pub fn compare_files(
     name: &str,
     sealed: &Path,
@@ -162,7 +161,7 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// What a file is, by its first bytes and its name.
+/// The format of a file, by its first bytes and its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Safetensors,
@@ -180,7 +179,7 @@ fn compare(pair: &Pair<'_>) -> Result<Likeness, Failed> {
         return Ok(Likeness::same());
     };
     let (left, right) = (format(pair.name, pair.sealed)?, format(pair.name, pair.rebuilt)?);
-    // What cannot be read as what it seems to be is compared as bytes.
+    // A file that cannot be read in its apparent format is compared as bytes.
     let read = match left {
         _ if left != right => None,
         Format::Safetensors => safetensors::compare(pair)?,
@@ -198,7 +197,7 @@ fn compare(pair: &Pair<'_>) -> Result<Likeness, Failed> {
     }
 }
 
-/// How many first bytes are looked at.
+/// How many bytes of a file are read to recognise its format.
 const LOOK: usize = 4096;
 
 fn format(name: &str, file: &File) -> io::Result<Format> {
@@ -220,12 +219,12 @@ fn format(name: &str, file: &File) -> io::Result<Format> {
     })
 }
 
-/// The look ended in the middle of a character of a longer text.
+/// Whether the inspected bytes end in the middle of a UTF-8 character.
 fn cut_inside_a_character(start: &[u8]) -> bool {
     start.len() == LOOK && std::str::from_utf8(start).is_err_and(|error| error.error_len().is_none())
 }
 
-/// Up to `length` bytes at a place; fewer only at the end.
+/// Reads up to `length` bytes at an offset; fewer only at the end of the file.
 fn read_some_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;

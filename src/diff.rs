@@ -1,5 +1,5 @@
-//! What changed between two releases: from their manifests, and from a clone and the artifacts where they are
-//! at hand. Works offline; nothing is verified.
+//! Finds what changed between two releases: from their manifests, and from a clone and the artifacts if they are
+//! available. Works offline. Nothing is verified.
 
 mod artifact;
 mod history;
@@ -35,7 +35,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a target was looked at and is not a release.
+    /// Whether a target was read and is not a release.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Error::Unreadable { .. })
     }
@@ -51,7 +51,7 @@ impl Error {
 
 /// What is compared.
 pub struct Options<'a> {
-    /// Where a clone may be that holds both commits.
+    /// The directory in which to look for a clone that holds both commits.
     pub repository: &'a Path,
     pub context: &'a Context,
 }
@@ -95,7 +95,7 @@ impl Factor {
 pub enum State {
     Changed,
     Same,
-    /// Neither of the two says anything about it.
+    /// Neither manifest says anything about it.
     NotSealed,
 }
 
@@ -120,13 +120,13 @@ pub struct Difference {
     pub artifact: State,
     /// How the model answers the probes.
     pub behaviour: State,
-    /// The commit is another one, and the manifests say the same otherwise.
+    /// The commit differs, and the manifests are the same otherwise.
     pub only_commit: bool,
-    /// Commits between the two, if a clone is at hand.
+    /// Commits between the two releases, if a clone is available.
     pub history: Option<History>,
-    /// Packages of lock files, if a clone is at hand that holds them.
+    /// Packages of lock files, if a clone that holds them is available.
     pub packages: Vec<PackageChange>,
-    /// Changed files that both releases hold, compared.
+    /// The comparison of changed files that both releases hold.
     pub files: Vec<FileDifference>,
 }
 
@@ -136,7 +136,7 @@ impl Difference {
         self.old.release != self.new.release
     }
 
-    /// The first line: the single factor, if it is one.
+    /// The first line: names the factor if exactly one changed.
     pub fn headline(&self) -> String {
         let changed: Vec<Factor> = self
             .factors
@@ -202,14 +202,14 @@ impl Difference {
 /// # Errors
 /// [`Error`].
 pub fn diff(old: &Target, new: &Target, options: &Options<'_>) -> Result<Difference, Error> {
-    // A manifest of many files takes a while to read: both at once.
+    // A manifest of many files takes a while to read, so both are read in parallel.
     let (left, right) = std::thread::scope(|scope| {
         let left = std::thread::Builder::new().spawn_scoped(scope, || read(old, options.context));
         let right = read(new, options.context);
         match left.map(|left| left.join()) {
             Ok(Ok(left)) => (left, right),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // The system starts no thread more.
+            // Cannot start another thread.
             Err(_) => (read(old, options.context), right),
         }
     });
@@ -262,7 +262,7 @@ fn side(target: &Target, seal: &Seal) -> Side {
     }
 }
 
-/// The time of a build is its commit's.
+/// Whether only the commit differs. `source_date_epoch` is ignored because it is the time of the commit.
 fn differ_in_commit_alone(old: &Manifest, new: &Manifest) -> bool {
     let inputs = |statement: &Manifest| {
         let without_commit = |input: &ResourceDescriptor| {
@@ -308,7 +308,7 @@ fn state(factor: Factor, changes: &Changes, old: &Manifest, new: &Manifest) -> S
     }
 }
 
-/// Where the two releases lie, if their files are there.
+/// The path of a release, if its files are available.
 pub(crate) fn path_of(target: &Target) -> Option<PathBuf> {
     match target {
         Target::Path(path) => Some(path.clone()),

@@ -1,8 +1,9 @@
-//! Seeing a gate fail: copies of a good release, each broken in one way, shown to the real `verify`.
+//! Tests whether a policy catches faults: makes copies of a good release, each broken in one way, and runs the real
+//! `verify` on them.
 //!
-//! A throw-away key signs what needs a signature; for the time of the drill the policy's demands are held
-//! against what it signs. Large files are stood in for by their first bytes: what a policy judges is what is
-//! sealed about them. The original is only read.
+//! A temporary key signs everything that needs a signature. During the drill, the policy's demands apply to what this
+//! key signs. Large files are represented by their first bytes, because a policy judges only what is sealed about them.
+//! The original is only read.
 
 mod bytes;
 mod lineage;
@@ -57,36 +58,37 @@ impl Error {
     }
 }
 
-/// What became of one fault.
+/// The outcome of one fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// By the check with this id, which said this.
+    /// The check with this id caught it, with this message.
     Caught { check: String, message: String },
-    /// What would catch it.
+    /// The policy does not catch it. `cure` would.
     LetThrough { cure: String },
     /// This release has nothing that could be broken in this way.
     NotApplicable { reason: String },
 }
 
-/// One fault, and what became of it.
+/// One fault and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub fault: String,
     pub fate: Fate,
 }
 
-/// Everything that a drill showed.
+/// The result of a drill.
 #[derive(Debug)]
 pub struct Drilled {
-    /// Of the release itself; where it did not pass, nothing was drilled.
+    /// The report on the release itself. If it did not pass, nothing was drilled.
     pub original: Report,
-    /// Of a healthy successor: a gate that refuses it cries wolf. `None`: not reached.
+    /// The report on a healthy successor. A policy that refuses it raises a false alarm. `None` if the drill did not
+    /// get that far.
     pub healthy: Option<Report>,
     pub rows: Vec<Row>,
 }
 
 impl Drilled {
-    /// Whether the original and its healthy successor pass, and no fault does.
+    /// Passes if the original and its healthy successor pass and no fault does.
     pub fn verdict(&self) -> Verdict {
         let healthy = self.healthy.as_ref().map_or(Verdict::Fail, Report::verdict);
         let through = self.rows.iter().any(|row| matches!(row.fate, Fate::LetThrough { .. }));
@@ -100,9 +102,9 @@ impl Drilled {
 /// A way to break a release.
 struct Fault {
     name: String,
-    /// The line of a policy, or of a recipe, that is there against it.
+    /// The line of a policy or recipe that guards against it.
     cure: String,
-    /// Breaks a copy; `Err`: this release has nothing to break in this way.
+    /// Breaks a copy. `Err` if this release has nothing to break in this way.
     attempt: Result<Attempt, String>,
 }
 
@@ -110,17 +112,17 @@ fn fault(name: String, cure: &str, attempt: Option<Attempt>, lacks: &str) -> Fau
     Fault { name, cure: cure.to_string(), attempt: attempt.ok_or_else(|| lacks.to_string()) }
 }
 
-/// A broken copy, and what others say of it.
+/// A broken copy, and the attestations that others give for it.
 struct Attempt {
     archive: Vec<u8>,
     signer: SignerState,
     rebuilt: Rebuilt,
-    /// By as many others as the policy demands.
+    /// As many others as the policy demands have approved it.
     approved: bool,
 }
 
 impl Attempt {
-    /// Rightly signed and, if the policy demands that, rebuilt and approved.
+    /// Correctly signed, and rebuilt and approved if the policy demands that.
     fn trusted(archive: Vec<u8>) -> Self {
         Self { archive, signer: SignerState::Trusted, rebuilt: Rebuilt::Another, approved: true }
     }
@@ -129,7 +131,7 @@ impl Attempt {
 /// What is known about the key that signed a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SignerState {
-    /// As far as the drill's key goes: a copy may be signed by another one.
+    /// The drill's key is trusted. The copy itself may be signed by another key.
     Trusted,
     Expired,
     OtherRole,
@@ -138,7 +140,7 @@ enum SignerState {
 /// Breaks copies of a release in every known way and verifies each by the policy.
 ///
 /// # Errors
-/// [`Error`]: it could not be done. Whatever came out is in the result.
+/// [`Error`] if the drill could not be run. Its outcome is in the result.
 pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     let scratch = Scratch::new(options.context.cancel()).map_err(Error::Copy)?;
     let mut verifying = verify::Options::new(options.signers);
@@ -179,10 +181,10 @@ pub fn drill(target: &Target, options: &Options<'_>) -> Result<Drilled, Error> {
     Ok(drilled)
 }
 
-/// One beside the builder for each signature that the policy demands.
+/// The signers that the policy demands in addition to the builder, one for each further signature.
 fn approvers(policy: &Policy) -> Result<Vec<Signer>, Error> {
     let demanded = policy.signatures.as_ref().map_or(1, |signatures| *signatures.get_ref());
-    // Nobody has so many signers; a policy that says so is not healthy.
+    // A limit: no real release has this many signers. A policy that demands more does not pass a healthy successor.
     let keys = (1..demanded.min(64)).map(|_| PrivateKey::generate(KeyAlgorithm::P256).map(Signer::from));
     Ok(keys.collect::<Result<_, _>>()?)
 }
@@ -198,13 +200,13 @@ fn fate(report: &Report, cure: String) -> Fate {
     }
 }
 
-/// Where copies are verified.
+/// The setting in which copies are verified.
 struct Ground<'a> {
     options: &'a Options<'a>,
     key: &'a Signer,
-    /// Says that a copy was rebuilt.
+    /// Attests that a copy was rebuilt.
     rebuilder: Signer,
-    /// Stand for a copy beside its builder.
+    /// Approve a copy in addition to its builder.
     approvers: Vec<Signer>,
     place: &'a Path,
     previous: PathBuf,
@@ -243,7 +245,7 @@ impl Ground<'_> {
         Ok(verify(&Target::Path(path), &options)?.into_report())
     }
 
-    /// What the policy demands of others: statements about the copy, as far as it can be read.
+    /// Writes the attestations by others that the policy demands. There are none if the copy cannot be read.
     fn attest(&self, copy: &Path, attempt: &Attempt) -> Result<Vec<PathBuf>, Error> {
         let rebuilder = match attempt.rebuilt {
             _ if self.options.policy.origin != Some(Origin::Reproduced) => None,

@@ -1,6 +1,6 @@
-//! The program `modelseal`: what it does with releases, and its command line.
+//! The program `modelseal`: its operations on releases, and its command line.
 //!
-//! The flow of a build, and the crates and modules it goes through:
+//! The data flow from build to verification, and the modules involved:
 //!
 //! ```text
 //! modelseal.toml ─ recipe ─┐
@@ -14,15 +14,15 @@
 //!                                                          report            unpack
 //! ```
 //!
-//! | crate | modules, each of which uses only those before it |
+//! | crate | modules; each uses only those before it |
 //! |---|---|
-//! | `modelseal-format`: what a release is, byte by byte | `display`, `context`, `digest`, `canonical`, `manifest`, `sign`, `archive`, `release` |
-//! | `modelseal-verify`: deciding | `config`, `trust`, `oms`, `report`, `rule`, `rules`, `policy`, `verify` |
-//! | `modelseal-build`: making | `recipe`, `run`, `cache`, `profile`, `content`, `inputs`, `probe`, `checkout`, `build` |
-//! | this one: operations, and the command line | `compare`, `reproduce`, `diff`, `live_probe`, `drill`, `ops`, `cli` |
+//! | `modelseal-format`: the format of a release, byte by byte | `display`, `context`, `digest`, `canonical`, `manifest`, `sign`, `archive`, `release` |
+//! | `modelseal-verify`: verifying releases | `config`, `trust`, `oms`, `report`, `rule`, `rules`, `policy`, `verify` |
+//! | `modelseal-build`: building releases | `recipe`, `run`, `cache`, `profile`, `content`, `inputs`, `probe`, `checkout`, `build` |
+//! | this one: operations and the command line | `compare`, `reproduce`, `diff`, `live_probe`, `drill`, `ops`, `cli` |
 //!
-//! A test holds the modules to this order. `manifest` knows nothing of files, `archive` nothing of keys, `report` nothing
-//! of how a check was made.
+//! A test enforces this order. `manifest` does not depend on files, `archive` does not depend on keys, and `report` does
+//! not depend on how a check was made.
 
 #![forbid(unsafe_code)]
 

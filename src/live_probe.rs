@@ -1,8 +1,8 @@
-//! The deployer's own step: asking a verified release, with commands and questions of the policy, whether it
-//! answers as the sealed one did.
+//! Probes a verified release with commands and questions of the policy, as the deployer, and checks whether it answers
+//! as the sealed one did.
 //!
-//! Nothing that is run comes from the release but the artifact itself: command, questions and working
-//! directory are the policy's. The release that passed the gate has to be the release that answers.
+//! The artifact is the only part of the release that is run. The command, the questions and the working directory come
+//! from the policy. The release that passed the policy must be the release that answers.
 
 use std::path::{Path, PathBuf};
 
@@ -16,21 +16,21 @@ use modelseal_verify::rules::probes::{ANSWERS, judge_probe};
 use modelseal_verify::trust::TrustedSigner;
 use modelseal_verify::verify::{self, Target, materialize};
 
-/// How to ask.
+/// How to probe.
 pub struct Options<'a> {
     pub signers: &'a [TrustedSigner],
     pub policy: &'a Policy,
     /// The release that is deployed now.
     pub previous: Option<&'a Target>,
-    /// What was decided before the first command.
+    /// The confinement that was decided before the first command.
     pub confinement: &'a Confinement,
-    /// Is told which command is going to run.
+    /// Called before a command runs, with the probe and the command.
     pub announce: &'a dyn Fn(&str, &[String]),
     pub listener: &'a dyn Listener,
     pub context: &'a Context,
 }
 
-/// Why nothing was asked.
+/// Why nothing was probed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -61,10 +61,10 @@ impl Error {
     }
 }
 
-/// Verifies a release by the whole policy and asks it every probe of the policy that has a command.
+/// Verifies a release by the whole policy and runs every probe of the policy that has a command.
 ///
 /// # Errors
-/// [`Error`]; whatever is wrong with the release or its answers is in the report.
+/// [`Error`]. Problems of the release or its answers are in the report.
 pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
     let probes = &options.policy.probes;
     if probes.iter().all(|probe| probe.command.is_none()) {
@@ -77,7 +77,7 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
     verifying.context = options.context.clone();
     let verified = materialize(target, &scratch.path().join("release"), &verifying)?;
     let mut report = verified.report().clone();
-    // A release that fails is not asked. One without a previous release to compare with is.
+    // A release that fails is not probed. A release without a previous release to compare with is still probed.
     let Some(release) = verified.not_refused() else { return Ok(report) };
     let Some(artifact) = release.directory() else { return Ok(report) };
     let named = [Some(target), options.previous].into_iter().flatten();
@@ -98,7 +98,7 @@ pub fn accept(target: &Target, options: &Options<'_>) -> Result<Report, Error> {
         let acceptance = Acceptance { name, demand, artifact, archives: &archives, manifest, options };
         let mut found = acceptance.run(command.get_ref(), scratch.path())?;
         options.policy.settle(&mut found, options.context.now);
-        // The live answers replace the sealed ones, and whether they are the same comes first.
+        // The live answers replace the sealed ones. The check whether they are the same comes first.
         report.checks.retain(|check| found.iter().all(|other| other.id != check.id));
         report.checks.append(&mut found);
     }
@@ -109,7 +109,7 @@ struct Acceptance<'a> {
     name: &'a str,
     demand: &'a Probe,
     artifact: &'a Path,
-    /// Where the sealed answers stand besides, links resolved.
+    /// Other paths that hold the sealed answers, with links resolved.
     archives: &'a [PathBuf],
     manifest: &'a Manifest,
     options: &'a Options<'a>,
@@ -141,7 +141,7 @@ impl Acceptance<'_> {
             std::fs::create_dir_all(made).map_err(Error::Scratch)?;
         }
         let artifact = self.artifact.canonicalize().map_err(Error::Scratch)?;
-        // The seal has the answers that are to come.
+        // The seal holds the expected answers, so the command must not see it.
         let seal = artifact.join(SEAL_DIRECTORY);
         let archives = self.archives.iter().filter(|path| !artifact.starts_with(path)).cloned();
         let hidden: Vec<PathBuf> = [seal].into_iter().chain(archives).collect();
@@ -180,7 +180,7 @@ impl Acceptance<'_> {
             Ok(asked) => Ok(self.judge(sealed, &asked)),
             Err(probe::Error::Run(run::Error::Interrupted)) => Err(Error::Interrupted),
             Err(error) => {
-                // What did not run to its end has not answered otherwise.
+                // A command that did not run to its end has not given different answers.
                 let status =
                     if matches!(error, probe::Error::Run(_)) { Status::Unknown } else { Status::Fail };
                 let mut check = Check::new(self.id(), status, error.to_string());

@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! The `modelseal` program: the exit code, nothing else.
+//! The `modelseal` program. It only sets the exit code.
 
 use std::process::ExitCode;
 

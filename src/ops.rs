@@ -1,4 +1,4 @@
-//! What the program does with a release beyond building and verifying it.
+//! Operations on a release other than building and verifying it.
 
 mod checkout;
 mod remote_commit;

@@ -1,8 +1,8 @@
-//! Rebuilding a release from its manifest, and comparing.
+//! Rebuilds a release from its manifest and compares the results.
 //!
-//! The release is verified first, and nothing of it is run: the command comes from the commit that the
-//! manifest names, and is the sealed one. A release whose provenance is not true, and one whose bytes come
-//! out differently, are two things, and never called alike.
+//! The release is verified first. Nothing from the release is run: the command comes from the commit that the manifest
+//! names, and must be the sealed one. A release with untrue provenance and a release whose bytes come out differently
+//! are always reported as different results.
 
 mod attest;
 mod behaviour;
@@ -33,19 +33,19 @@ pub use vary::{Circumstance, Varied, VariedStatus};
 
 /// How to rebuild.
 pub struct Options<'a> {
-    /// Any one of them must have signed the release; there is at least one.
+    /// The trusted signers, at least one. Any one of them must have signed the release.
     pub signers: &'a [TrustedSigner],
-    /// A clone on this machine, or an address; instead of the sealed remote.
+    /// A clone on this machine or an address, used instead of the sealed remote.
     pub source: Option<&'a str>,
-    /// Where data sources lie on this machine, by name.
+    /// The paths of data sources on this machine, by name.
     pub data: &'a BTreeMap<String, PathBuf>,
-    /// Instead of the sealed level.
+    /// Used instead of the sealed level.
     pub level: Option<Rung>,
-    /// What is varied, one thing at a time.
+    /// What is varied, one circumstance at a time.
     pub vary: &'a [Circumstance],
-    /// What was decided before the first command.
+    /// The confinement that was decided before the first command.
     pub confinement: &'a Confinement,
-    /// Is told which command is going to run, and what is varied.
+    /// Called before a command runs, with what is varied and the command.
     pub announce: &'a dyn Fn(Option<Circumstance>, &[String]),
     pub listener: &'a dyn Listener,
     pub context: &'a Context,
@@ -92,36 +92,36 @@ impl Error {
     }
 }
 
-/// How one file came out.
+/// The result for one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileResult {
     pub path: String,
     pub likeness: Likeness,
 }
 
-/// What a rebuild found.
+/// The result of a rebuild.
 #[derive(Debug)]
 pub struct Reproduction {
-    /// The verification of the release. Where it did not pass, nothing else was done.
+    /// The verification of the release. If it did not pass, nothing else was done.
     pub report: Report,
     pub release: Option<Digest>,
     pub model: Option<Model>,
     pub origin: Option<Origin>,
     pub command: Vec<String>,
-    /// Where the code came from.
+    /// The source of the code.
     pub source: Option<String>,
     pub demand: Demand,
-    /// Why it was not tried, or could not be finished; and what can be done.
+    /// Why the rebuild was not tried or could not be finished, and what the user can do about it.
     pub not_tried: Option<(String, Option<String>)>,
-    /// Inputs of the commit that are not what was sealed: the provenance is not true.
+    /// Inputs of the commit that differ from the sealed ones. If there are any, the provenance is not true.
     pub untrue: Vec<InputChange>,
-    /// What describes the environment: sealed, and here.
+    /// The description of the environment: the sealed one, and the one found here.
     pub environment: Vec<(CommandOutput, String)>,
     /// Every file of either artifact, in byte order.
     pub files: Vec<FileResult>,
-    /// How the rebuilt model answers the sealed probes, if it was asked; `Err`: what is not the same.
+    /// How the rebuilt model answers the sealed probes, if it was asked. `Err` says what differs.
     pub behaviour: Vec<(String, Result<(), String>)>,
-    /// The rung that all files have reached; `None`: not compared, or beyond the tolerance.
+    /// The rung that all files have reached. `None` if they were not compared or differ beyond the tolerance.
     pub rung: Option<Rung>,
     pub command_seconds: Option<f64>,
     pub varied: Vec<Varied>,
@@ -150,8 +150,8 @@ impl Reproduction {
         }
     }
 
-    /// Fail if the release is not accepted, its provenance is not true, or the level is not reached;
-    /// inconclusive if it was not tried, or the control of the comparison did not differ.
+    /// Fails if the release is not accepted, its provenance is not true, or the level is not reached. Inconclusive if
+    /// the rebuild was not tried, or if the control of the comparison did not differ.
     pub fn verdict(&self) -> Verdict {
         match self.report.verdict() {
             Verdict::Pass => {}
@@ -214,10 +214,10 @@ impl Reproduction {
     }
 }
 
-/// Verifies a release, rebuilds it and compares.
+/// Verifies a release, rebuilds it and compares the results.
 ///
 /// # Errors
-/// [`Error`]; whatever is wrong with what was looked at is in the result.
+/// [`Error`]. Problems of the release, the commit or the rebuild are in the result.
 pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction, Error> {
     let scratch = Scratch::new(options.context.cancel()).map_err(Error::Scratch)?;
     let mut verifying = verify::Options::new(options.signers);

@@ -1,4 +1,4 @@
-//! Arguments that several verbs share.
+//! Arguments that several subcommands share.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// How a report is written to standard output.
+/// The output format of a report.
 #[derive(Clone, Copy)]
 pub(super) struct ReportFormat(pub(super) &'static dyn Renderer);
 
@@ -38,7 +38,8 @@ impl std::fmt::Debug for ReportFormat {
     }
 }
 
-// `--format`, for the verbs whose result is a report. A doc comment would replace the description of the verb..
+// `--format`, for the subcommands whose result is a report. Not a doc comment: that would replace the description of
+// the subcommand.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Rendering {
     /// How to print the report
@@ -91,7 +92,10 @@ pub(super) fn data_path(text: &str) -> Result<DataPath, String> {
     }
 }
 
-/// One path a name; a name that is given twice is a mistake.
+/// Collects the data paths by name.
+///
+/// # Errors
+/// A name is given twice.
 pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut paths = BTreeMap::new();
     for data in given {
@@ -102,10 +106,10 @@ pub(super) fn data_paths(given: &[DataPath]) -> anyhow::Result<BTreeMap<String, 
     Ok(paths)
 }
 
-/// Directories that a command may write to.
+/// Checks directories that `--allow-write` names: a command may write to them.
 pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let resolve = |path: &PathBuf| match path.canonicalize() {
-        // As it was given: a link on the way must stay what it is.
+        // The path is kept as given, because a symbolic link in it must stay visible as a link.
         Ok(resolved) if resolved.is_dir() => Ok(path.clone()),
         Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", display::path(path)),
         Err(error) => {
@@ -115,7 +119,7 @@ pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     given.iter().map(resolve).collect()
 }
 
-/// RFC 3339, with a zone.
+/// Parses an RFC 3339 time with a zone.
 pub(super) fn time(text: &str) -> Result<jiff::Timestamp, String> {
     text.parse().map_err(|_| "this is not a time with a zone, as in 2027-06-30T00:00:00Z".to_string())
 }

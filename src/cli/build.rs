@@ -131,13 +131,13 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let reads_data = arguments.from_statement.is_none() && !arguments.no_cache;
     let cache = if reads_data { open_cache(&recipe, verbosity) } else { None };
     let insecure = arguments.insecure_no_isolation;
-    // Before it is decided what commands do not see.
+    // Must come before the confinement is decided, because commands must not see the cache directory.
     let caches = caches(&recipe, verbosity);
     let root = match work_tree(&recipe).map_err(build::Error::from)? {
         Some(work_tree) => work_tree.root().to_path_buf(),
         None => recipe.directory().canonicalize()?,
     };
-    // Without a directory, the recipe was looked for from here on.
+    // If no directory is given, the search for the recipe starts in the working directory.
     let here = arguments.directory.is_none().then_some(Path::new("."));
     let projects: Vec<&Path> = [recipe.directory(), &root].into_iter().chain(here).collect();
     let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
@@ -201,7 +201,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// Packs a statement with the bundle that came back for it.
+/// Packs an unsigned manifest with the bundle that the external signer returned for it.
 fn pack(
     arguments: &Arguments,
     statement: Option<&Path>,
@@ -217,7 +217,7 @@ fn pack(
     Ok(seal(recipe, &statement::read(statement)?, by, options)?)
 }
 
-/// What a signer names should not be commands' to read.
+/// Warns of files that the signer's command line names and that commands of the recipe can read.
 fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf], verbosity: Verbosity) {
     for file in start.confinement.shown(command.files(), &start.writable, inputs) {
         let message = "which commands of the recipe can read: hide it with `--signer-hide`";
@@ -228,8 +228,8 @@ fn warn_of_shown(command: &SignerCommand, start: &SignerStart, inputs: &[PathBuf
     }
 }
 
-/// Where what the commands of this recipe fetch is kept: apart from every other project's, because they can
-/// write there. A project is known by where it lies and where it came from.
+/// Returns the directory for the caches of this recipe's commands. Every project has its own, because commands can
+/// write there. A project is identified by the path of its recipe and its remote.
 fn caches(recipe: &Recipe, verbosity: Verbosity) -> Option<PathBuf> {
     if recipe.tables.run.as_ref().is_none_or(|run| run.caches.is_empty()) {
         return None;
@@ -253,7 +253,7 @@ fn caches(recipe: &Recipe, verbosity: Verbosity) -> Option<PathBuf> {
     .ok()
 }
 
-/// Says which commands are going to run, before they do.
+/// Prints which commands are about to run.
 fn announce(recipe: &Recipe, making: Making, elsewhere: bool, verbosity: Verbosity) {
     if elsewhere {
         return;
@@ -281,7 +281,7 @@ fn announce(recipe: &Recipe, making: Making, elsewhere: bool, verbosity: Verbosi
     }
 }
 
-/// A variable that holds the key, or that the signer uses, never reaches a command.
+/// Checks that no variable that holds the key, or that the signer uses, is passed to a command.
 fn check_passed_variables(recipe: &Recipe, signer: &SigningKey) -> anyhow::Result<()> {
     let Some(run) = &recipe.tables.run else { return Ok(()) };
     let variables = signer.variables();
@@ -297,7 +297,8 @@ fn check_passed_variables(recipe: &Recipe, signer: &SigningKey) -> anyhow::Resul
     }
 }
 
-/// reproducible-builds.org: seconds since 1970 in decimal digits; anything else is an error.
+/// `SOURCE_DATE_EPOCH` as reproducible-builds.org defines it: seconds since 1970 in decimal digits. Anything else is an
+/// error.
 fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else {
         return Ok(None);
@@ -313,7 +314,7 @@ fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     })
 }
 
-/// What a person should know beside the result.
+/// Prints notes that accompany the result.
 fn notes(built: &Built, signed_here: bool, verbosity: Verbosity) {
     input_notes(&built.warnings, &built.changes, &built.left, verbosity);
     if !built.excluded.is_empty() {
@@ -336,7 +337,7 @@ fn notes(built: &Built, signed_here: bool, verbosity: Verbosity) {
     }
 }
 
-/// What a person should know about the inputs and the command.
+/// Prints notes about the inputs and the command.
 pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[String], verbosity: Verbosity) {
     for warning in warnings {
         warn(verbosity, warning);

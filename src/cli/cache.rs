@@ -1,4 +1,4 @@
-//! Where this user's builds remember digests, and what is said about it.
+//! The cache of digests from this user's earlier builds, and the messages about it.
 
 use std::io;
 use std::time::SystemTime;
@@ -9,18 +9,18 @@ use modelseal_build::cache::Cache;
 use modelseal_build::recipe::Recipe;
 use modelseal_format::sign::{local_cache_directory, local_key_path};
 
-/// Opens the cache, for a recipe that declares data. It makes the directory of the user's own key, in which
-/// its secret lies, so it comes before a command is kept from that directory.
+/// Opens the cache if the recipe declares data. This creates the directory of the user's own key, which also holds the
+/// cache's secret. It must therefore run before that directory is hidden from commands.
 pub(super) fn open_cache(recipe: &Recipe, verbosity: Verbosity) -> Option<Cache> {
     if recipe.tables.data.is_empty() && recipe.tables.base.is_empty() {
         return None;
     }
-    // Whoever has no home has never remembered anything.
+    // Without a home directory there is no cache.
     let directory = local_cache_directory().ok()?;
     let secret = local_key_path().ok()?.with_file_name("cache.key");
     match Cache::open(&directory, &secret, SystemTime::now()) {
         Ok(cache) => Some(cache),
-        // Nothing that the user could mend: a system without what it needs, a container that keeps nothing.
+        // The user cannot fix these: the system lacks a needed feature, or the container keeps no files.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::ReadOnlyFilesystem) =>
         {
@@ -36,7 +36,7 @@ pub(super) fn open_cache(recipe: &Recipe, verbosity: Verbosity) -> Option<Cache>
     }
 }
 
-/// Says what the cache saved, and why it may not the next time.
+/// Says what the cache saved, and why it may not help the next build.
 pub(super) fn cache_notes(cache: Option<&Cache>, verbosity: Verbosity) {
     let Some(cache) = cache else { return };
     match cache.found() {

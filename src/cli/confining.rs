@@ -1,4 +1,4 @@
-//! What is decided before the first command of a project runs.
+//! The confinement of commands, decided before the first command of a project runs.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,10 +14,10 @@ use modelseal_build::recipe::{FILE_NAME, Recipe};
 use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
 use modelseal_format::sign::{local_cache_directory, local_key_directory};
 
-/// Keeps the commands of a project away from keys, whoever signs.
+/// Keeps the commands of a project away from keys, for any kind of signer.
 ///
-/// `projects` are where commands work: modelseal starts no program from there. `written` are paths that the caller
-/// names, and to which this program writes.
+/// `projects` are the directories where commands work: modelseal starts no program from there. `written` are the paths
+/// that the caller names as outputs of this program.
 pub(super) fn confine(
     signer: Option<&SigningKey>,
     projects: &[&Path],
@@ -26,14 +26,15 @@ pub(super) fn confine(
     insecure_no_isolation: bool,
 ) -> anyhow::Result<Confinement> {
     let mut hidden = signer.map(SigningKey::hidden).unwrap_or_default();
-    // The directory of the user's own key, also if there is no key yet. Where it cannot be made, no command can
-    // make it either.
+    // The directory of the user's own key is created even if there is no key yet. If it cannot be created here, no
+    // command can create it either.
     hidden.extend(local_key_directory().into_iter().filter(|path| path.is_dir()));
     let around = |path: &&Path| WorkTree::discover(path).map(|work_tree| work_tree.root().to_path_buf());
     let roots: Vec<PathBuf> = projects.iter().filter_map(|path| around(path).ok()).collect();
     let projects: Vec<PathBuf> = projects.iter().map(|path| path.to_path_buf()).chain(roots).collect();
     let allowed = writable(allow_write)?;
-    // What builds remember lies in a directory that a command must not make first either, if it could.
+    // Commands must not be able to create the cache directory first, either. It is created here if it is inside one of
+    // these directories.
     let places =
         projects.iter().chain(&allowed).filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
     let is_of_commands = |link: &Path| places.iter().any(|place| link.starts_with(place));
@@ -63,8 +64,8 @@ pub(super) fn confine(
     })?)
 }
 
-/// Checks the path of a file that is to be written when no command runs: links of any project on the way can have been
-/// made by its commands. They are followed within the project, but not into a repository.
+/// Checks the path of an output file when no command runs. Commands of any project on the path may have created
+/// symbolic links in it. Links are followed within the project, but not into a repository.
 pub(super) fn check_written_to(path: &Path) -> anyhow::Result<()> {
     let is_of_commands = |link: &Path| link.parent().and_then(project_around).is_some();
     check_link_of_directory(path, is_of_commands, |link, target| {
@@ -72,8 +73,8 @@ pub(super) fn check_written_to(path: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// Checks the directory of a file that is to be written. The file is renamed to its place: a link there is replaced, and
-/// one on the way is followed. `is_inside` gets a link and its target.
+/// Checks the directory of an output file. The file is renamed into place, so a link at its own path is replaced, and a
+/// link in its directory path is followed. `is_inside` gets a link and its target.
 fn check_link_of_directory(
     path: &Path,
     is_of_commands: impl Fn(&Path) -> bool,
@@ -92,7 +93,7 @@ fn is_of_repository(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == ".git")
 }
 
-/// A link where commands can write can be one that a command of an earlier build has made.
+/// The error for a link that is in a writable directory. A command of an earlier build may have created it.
 fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
     let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(link));
     let message =
@@ -101,7 +102,7 @@ fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
     Hinted { message, hint }.into()
 }
 
-/// The work tree that holds a directory, or the directory of the recipe that is found from there.
+/// The work tree that contains a directory, or else the directory of the nearest recipe above it.
 pub(super) fn project_around(directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     match WorkTree::discover(&directory) {
@@ -110,14 +111,16 @@ pub(super) fn project_around(directory: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The working directory, as a place of a project; `None`: it holds the system's programs, as `/` does.
+/// The working directory, treated as a directory of a project. `None` if it contains the system's programs, as `/`
+/// does.
 pub(super) fn here() -> Option<&'static Path> {
     let holds_programs =
         Path::new(".").canonicalize().is_ok_and(|here| Path::new("/usr/bin").starts_with(here));
     (!holds_programs).then_some(Path::new("."))
 }
 
-/// Where commands can write, in this build or in one before it by any recipe, apart from directories of their own.
+/// Directories where commands can write, in this build or in an earlier build by any recipe. The private directories of
+/// commands are not included.
 pub(super) fn writable_by_commands(work: PathBuf, confinement: &Confinement) -> Vec<PathBuf> {
     [work]
         .into_iter()
@@ -125,7 +128,8 @@ pub(super) fn writable_by_commands(work: PathBuf, confinement: &Confinement) -> 
         .collect()
 }
 
-/// What a command leaves in a directory that PATH names runs when its name is typed.
+/// Warns if commands can write to a directory on `PATH`. A file that a command leaves there runs when the user types
+/// its name.
 pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confinement, verbosity: Verbosity) {
     if recipe.tables.run.is_none() {
         return;
@@ -143,7 +147,8 @@ pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confineme
     }
 }
 
-/// A directory on PATH in which the work tree lies: unlike one that lies in it, it cannot be read-only.
+/// A directory on `PATH` that contains the work tree. It cannot be made read-only, unlike a directory inside the work
+/// tree.
 fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let holds_work = |directory: &PathBuf| {
@@ -151,7 +156,7 @@ fn directory_of_programs_around(work: &Path) -> Option<PathBuf> {
             .canonicalize()
             .is_ok_and(|directory| work.canonicalize().is_ok_and(|work| work.starts_with(directory)))
     };
-    // For the shell, an empty one is the working directory.
+    // An empty entry of `PATH` means the working directory to a shell.
     let here = |directory: PathBuf| if directory.as_os_str().is_empty() { ".".into() } else { directory };
     std::env::split_paths(&path).map(here).find(holds_work)
 }

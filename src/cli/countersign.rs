@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let trusting = Trusting::default();
     let mut policy = arguments.policy.as_ref().map(|path| trusting.with_policy(path)).transpose()?;
     if let Some((policy, _)) = &mut policy {
-        // That others have to sign, too, is no reason not to.
+        // The signature quorum does not apply here.
         policy.signatures = None;
     }
     let (verified, whole);
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// What a policy says of the release, whoever else has to sign.
+/// Verifies the release by the policy, without the signature quorum.
 fn judge(
     arguments: &Arguments,
     policy: &Policy,
@@ -108,7 +108,8 @@ fn judge(
     Ok(verify(&Target::Path(arguments.archive.clone()), &options)?)
 }
 
-/// Whether an approval is by somebody who may approve, and who is not the builder; if not, why, and a hint.
+/// Checks that the signer of an approval has the right to approve and is not the builder. The error is the reason and a
+/// hint.
 fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(), (String, &'static str)> {
     let now = Timestamp::now();
     let acting = |bundle, check: trust::Check<'_>, role| {
@@ -126,7 +127,8 @@ fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(
     }
 }
 
-/// The seal of an archive that holds what its manifest says; `None`: it does not, and that was said.
+/// Reads an archive completely and returns its seal. `None` if the contents do not match the manifest; the reason has
+/// then been printed.
 pub(super) fn read_archive(archive: &Path, verbosity: Verbosity) -> anyhow::Result<Option<Seal>> {
     let progress = Progress::new("reading", verbosity);
     let read = read_whole(archive, &progress.context())?;
@@ -140,7 +142,7 @@ pub(super) fn read_archive(archive: &Path, verbosity: Verbosity) -> anyhow::Resu
     }
 }
 
-/// What was said about which release, and where.
+/// The message that states what was signed about which release, and the file that holds it.
 pub(super) fn signed(what: &str, seal: &Seal, path: &Path) -> String {
     let model = seal.manifest.model();
     format!(

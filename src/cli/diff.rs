@@ -94,7 +94,7 @@ fn text(difference: &Difference, style: Style) -> String {
 }
 
 fn markdown(difference: &Difference) -> String {
-    // What would be more than text to a renderer is shown as it is; between back-ticks only a bar is more.
+    // Escapes characters that have a meaning in Markdown. Inside back-ticks, only a bar has one.
     let plain = |text: &str| -> String {
         let mut in_code = false;
         let escape = |character: char| {

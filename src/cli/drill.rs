@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(drilled.verdict().exit_code())
 }
 
-/// The report of what should have passed and did not.
+/// The first report that should have passed but did not: of the original or of its healthy successor.
 fn refused(drilled: &Drilled) -> Option<&Report> {
     [Some(&drilled.original), drilled.healthy.as_ref()]
         .into_iter()

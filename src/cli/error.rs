@@ -1,4 +1,4 @@
-//! What went wrong, for a person: one message, its causes, a hint.
+//! Error output: one message, its causes, and a hint.
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -19,7 +19,7 @@ use modelseal_verify::policy;
 use modelseal_verify::report::Style;
 use modelseal_verify::verify;
 
-/// Prints an error and returns its exit code: 1 where an input was refused, 2 where nothing could be done.
+/// Prints an error and returns its exit code: 1 if an input was refused, 2 if the program could not run.
 pub(super) fn report(error: &anyhow::Error, _talk: Verbosity) -> ExitCode {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -37,7 +37,8 @@ pub(super) fn report(error: &anyhow::Error, _talk: Verbosity) -> ExitCode {
     ExitCode::from(if refused { 1 } else { 2 })
 }
 
-/// A hint that a verb gives where the library knows nothing of command lines.
+/// An error with a hint from the command line. The library cannot give that hint, because it knows nothing of command
+/// lines.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct Hinted {
@@ -79,7 +80,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     error.downcast_ref::<recipe::Error>().and_then(recipe_hint_of)
 }
 
-/// A recipe's mistake may be wrapped: transparent errors have it as their own source.
+/// The hint for an error in a recipe. Such an error may be wrapped in a transparent error, which does not show it as
+/// its source.
 fn recipe_hint(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<build::Error>() {
         Some(build::Error::Input(modelseal_build::inputs::Error::Recipe(error))) => recipe_hint_of(error),
@@ -118,7 +120,7 @@ fn recipe_hint_of(error: &recipe::Error) -> Option<String> {
     }
 }
 
-/// Colours only on a terminal, and never where NO_COLOR is set (no-color.org).
+/// Colours are used only on a terminal, and never if `NO_COLOR` is set (no-color.org).
 pub(super) fn style(stream: &impl IsTerminal) -> Style {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// Complete or not there: the recipe of a disk that is full is removed again.
+/// Writes a new file completely or not at all: if the disk is full, the unfinished recipe is removed.
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = match opened {
@@ -73,7 +73,7 @@ fn next_steps(directory: &Path, found: &Discovery) -> String {
     }
     text.push_str("next: look through it, then");
     let is_here = directory == Path::new(".");
-    // A word that begins like an option is one.
+    // An argument that begins with `-` would be read as an option.
     let shown = match directory.to_string_lossy() {
         shown if shown.starts_with('-') => shell_word(&format!("./{shown}")),
         shown => shell_word(&shown),

@@ -1,4 +1,4 @@
-//! Keys as the command line names them.
+//! Keys, as command-line arguments name them.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use modelseal_format::sign::{
 };
 use modelseal_verify::trust::{Trust, TrustedSigner};
 
-/// Where the password of a private key comes from: the file, the variable, a prompt.
+/// Reads the password of a private key from the file, the environment variable, or a prompt.
 pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Password>> {
     if let Some(path) = file {
         return read_password_file(path).map(Some);
@@ -24,7 +24,7 @@ pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Pa
     rpassword::prompt_password(format!("password of the key {shown}: ")).map(|text| Some(Password::new(text)))
 }
 
-/// The first line, without its line end.
+/// Reads a password: the first line of the file, without its line ending.
 pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     let text = Password::new(std::fs::read_to_string(path).map_err(|error| {
         io::Error::new(
@@ -35,7 +35,7 @@ pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
 }
 
-/// Makes the user's own key if there is none, and says so.
+/// Creates the user's own key if it does not exist, and says so.
 pub(super) fn make_local_key(verbosity: Verbosity) -> Result<(), KeyError> {
     let path = local_key_path()?;
     if path.symlink_metadata().is_ok() {
@@ -43,7 +43,7 @@ pub(super) fn make_local_key(verbosity: Verbosity) -> Result<(), KeyError> {
     }
     let key = PrivateKey::generate(KeyAlgorithm::P256)?;
     match write_key_pair(&key, &path, &path.with_extension("pub"), None) {
-        // Another build was faster: its key is as good.
+        // A concurrent build created the key first. That key serves as well.
         Err(KeyError::Exists(existing)) if existing == path => return Ok(()),
         other => other?,
     }
@@ -58,7 +58,7 @@ pub(super) fn make_local_key(verbosity: Verbosity) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Reads the keys that are trusted to have signed.
+/// Reads the public keys that the caller trusts.
 pub(super) fn trusted_keys(given: &[String]) -> Result<Vec<TrustedSigner>, KeyError> {
     let mut keys: Vec<TrustedSigner> = Vec::new();
     for text in given {
@@ -78,7 +78,7 @@ pub(super) fn trusted_keys(given: &[String]) -> Result<Vec<TrustedSigner>, KeyEr
     Ok(keys)
 }
 
-/// `PREFIX.key` and `PREFIX.pub`.
+/// The paths `PREFIX.key` and `PREFIX.pub`.
 pub(super) fn key_paths(prefix: &Path) -> (PathBuf, PathBuf) {
     let with = |ending: &str| {
         let mut path = prefix.as_os_str().to_os_string();

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::Verbosity;
 use super::error::style;
 
-/// Writes data to standard output. Whoever reads it may stop reading: that is no error.
+/// Writes data to standard output. If the reader closes the pipe, that is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -16,20 +16,20 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Says something on standard error, unless the user wants quiet. If nobody listens, nobody is told.
+/// Prints a message on standard error, except with `--quiet`. A write error is ignored.
 pub(super) fn say(verbosity: Verbosity, text: &str) {
     if !verbosity.quiet {
         let _ = writeln!(io::stderr(), "{text}");
     }
 }
 
-/// Says what went wrong on standard error, also to who wants quiet.
+/// Prints an error on standard error, also with `--quiet`.
 pub(super) fn complain(text: &str) {
     let error = style(&io::stderr()).paint("1;31", "error:");
     let _ = writeln!(io::stderr(), "{error} {text}");
 }
 
-/// Warns on standard error.
+/// Prints a warning on standard error, except with `--quiet`.
 pub(super) fn warn(verbosity: Verbosity, text: &str) {
     if !verbosity.quiet {
         let warning = style(&io::stderr()).paint("1;33", "warning:");

@@ -71,7 +71,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What `--previous` names. Standard input holds the release itself.
+/// The target that `--previous` names. It cannot be standard input, which is reserved for the release itself.
 pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
     match path.map(target) {
         Some(Target::StandardInput) => bail!("`--previous` cannot be read from standard input"),

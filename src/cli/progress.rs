@@ -1,4 +1,4 @@
-//! A line that shows how far long work has come, and the circumstances of a run.
+//! The progress line of long operations, and the context of a run.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Verbosity, signals};
 use modelseal_format::context::{self, Context};
 
-/// Shorter work shows nothing.
+/// The progress line appears only after this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const TOTAL_UNKNOWN: &str = "{spinner} {msg}  {bytes}  {bytes_per_sec}  {elapsed}";
 const TOTAL_KNOWN: &str = "{spinner} {msg}  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
 
-/// The circumstances of this run: a signal cancels it.
+/// The context of this run: a signal cancels it.
 pub(super) fn context() -> Context {
     Context::default().with_cancel(signals::cancel())
 }
 
-/// Appears on a terminal after a second, and leaves nothing on it when dropped.
+/// A progress line that appears on a terminal after a second. Dropping it clears the line.
 pub(super) struct Progress(Arc<Line>);
 
 struct Line {
@@ -42,12 +42,12 @@ impl Progress {
         Self(Arc::new(Line { bar, begun: Instant::now(), read, expected }))
     }
 
-    /// The circumstances of work that this line shows.
+    /// The context for work whose progress this line shows.
     pub(super) fn context(&self) -> Context {
         context().with_progress(self.0.clone())
     }
 
-    /// How long the work took, and how much was read.
+    /// How much was read, and how long the work took.
     pub(super) fn summary(&self) -> String {
         let read = modelseal_format::display::number(self.0.read.load(Ordering::Relaxed));
         format!("read {read} bytes in {:.2} s", self.0.begun.elapsed().as_secs_f64())
@@ -82,7 +82,7 @@ impl context::Progress for Line {
         if bar.is_hidden() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
-        // Other work, of which nobody knew how much it is, is read as well.
+        // The work may also read data that the expected total does not include.
         if self.expected.load(Ordering::Relaxed) < read && bar.length().is_some() {
             bar.set_length(read);
         }

@@ -85,7 +85,7 @@ enum Level {
     R3,
 }
 
-/// One of the things to vary, or all of them.
+/// One circumstance to vary, or all of them.
 #[derive(Debug, Clone, Copy)]
 enum Vary {
     All,
@@ -154,7 +154,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     }
     drop((running, progress));
     if let (Some(signer), Verdict::Pass) = (&signer, result.verdict()) {
-        // Nothing of the command is left: the key is opened now, if it is still what it was.
+        // No process of the command is left. Open the key now, if it has not changed since.
         confinement.check()?;
         let writable = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()).collect();
         let start = SignerStart { confinement: confinement.clone(), writable, caches: None };

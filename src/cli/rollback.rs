@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// To the second.
+/// Parses the end of a rollback, rounded down to the second.
 fn end(text: &str) -> anyhow::Result<Timestamp> {
     let now = Timestamp::now();
     let end: Option<Timestamp> = match Age::parse(text) {

@@ -1,4 +1,4 @@
-//! What a person sees of a command that runs: its output, and how long it has been running.
+//! The display of a running command: its output and its elapsed time.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::Verbosity;
 use super::output::{say, warn};
 use modelseal_build::run::{Listener, Stream};
 
-/// A command that has ended by then has ended before anybody wonders.
+/// The elapsed time appears only after this delay. Shorter commands do not need it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Passes output on to standard error, and shows the time on a terminal.
+/// Forwards a command's output to standard error, and shows the elapsed time on a terminal.
 pub(super) struct Running {
     verbosity: Verbosity,
     terminal: bool,
@@ -21,13 +21,13 @@ pub(super) struct Running {
 
 #[derive(Default)]
 struct Line {
-    /// What was printed last did not end its line.
+    /// The last output did not end with a line feed.
     open: bool,
-    /// The seconds that are shown.
+    /// The elapsed seconds on display.
     shown: Option<u64>,
 }
 
-/// Back to the start of the line, and nothing on it.
+/// Moves to the start of the line and clears it.
 const CLEAR: &str = "\r\u{1b}[2K";
 
 impl Running {
@@ -48,7 +48,7 @@ impl Listener for Running {
         if line.shown.take().is_some() {
             let _ = write!(error, "{CLEAR}");
         }
-        // If nobody listens, nobody is told; the log has it all.
+        // A write error is ignored: the log has the complete output.
         let _ = error.write_all(bytes);
         line.open = bytes.last().is_some_and(|byte| *byte != b'\n');
     }

@@ -71,7 +71,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Which key the seal says that it was signed with: named in our way, or certified in it.
+/// The key that the seal names as its signer: by a hint in modelseal's format, or by a certificate. Nothing is
+/// verified.
 fn key(seal: &Seal) -> Option<String> {
     let hint = match &seal.bundle.material {
         Material::Key { hint } => hint.as_ref()?.parse().ok()?,
@@ -82,10 +83,10 @@ fn key(seal: &Seal) -> Option<String> {
     Some(format!("sha256:{hint}"))
 }
 
-/// Kubernetes takes no longer value of a label, and none with a colon.
+/// Maximum length of a Kubernetes label value. A label value cannot contain a colon either.
 const LABEL_LENGTH: usize = 63;
 
-/// Model names, versions, digests and commits have small alphabets: nothing has to be quoted anywhere.
+/// Model names, versions, digests and commits use small alphabets, so no value needs quoting in any format.
 fn environment(seal: &Seal) -> String {
     let manifest = &seal.manifest;
     let model = manifest.model();

@@ -61,7 +61,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     check_written_to(&signature)?;
     let mut leave_out = ignored(model, &arguments.ignore_path)?;
     if model.is_dir() {
-        // The reference tool leaves these out whatever a signature says; so that nobody is deceived, it says so.
+        // The reference tool ignores these paths even if a signature does not list them. Listing them tells the reader
+        // that they are not signed.
         leave_out.extend(GIT_PATHS.map(str::to_string));
         leave_out.extend(below(model, &signature));
     }
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             "`model.sig` in the model is signed like any other file: `--ignore-path` leaves it out",
         );
     }
-    // Whatever is wrong with the key is said before a large model is hashed.
+    // Open the key first, so that an error about it is reported before a large model is hashed.
     let signer = key.open_alone(model)?;
     if !signer.public_key().is_elliptic_curve() {
         let message =
@@ -104,7 +105,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// What is there already, as far as it could be a signature of this length; `None`: nothing.
+/// Reads the existing file at a path, but at most one byte more than a signature of this length. `None` if there is no
+/// file.
 fn there(path: &Path, length: usize) -> anyhow::Result<Option<Vec<u8>>> {
     if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
@@ -117,7 +119,8 @@ fn there(path: &Path, length: usize) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(found))
 }
 
-/// A path that may not exist yet, relative to the directory in which it lies; `None`: it lies elsewhere.
+/// The path of a file, which may not exist yet, relative to a directory that contains it. Empty if the directory does
+/// not contain it.
 fn below(directory: &Path, path: &Path) -> BTreeSet<String> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let relative = || {

@@ -1,4 +1,5 @@
-//! Signals that ask to stop end the work tidily: exit 128 and their number, as 130 for SIGINT, nothing half-written.
+//! Termination signals end the work cleanly: no half-written file remains, and the exit code is 128 plus the signal's
+//! number (130 for SIGINT).
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use signal_hook::iterator::Signals;
 
 use modelseal_format::context::Cancel;
 
-/// Whatever would end this process and can be caught: a command of a project must not go on without it.
+/// All signals that would end this process and can be caught. A command of a project must not continue without it.
 const STOP: [i32; 10] =
     [SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
@@ -19,17 +20,17 @@ static ARRIVED: AtomicI32 = AtomicI32::new(0);
 
 static CANCEL: OnceLock<Cancel> = OnceLock::new();
 
-/// Work that looks at the request has ended by then; what still runs waits for input.
+/// Work that checks for cancellation ends within this time. Anything still running then is waiting for input.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// What a signal cancels: all work of this run.
+/// The cancellation of all work in this run. A signal requests it.
 pub(super) fn cancel() -> Cancel {
     CANCEL.get_or_init(Cancel::default).clone()
 }
 
-/// Listens on a thread of its own. If that cannot be set up, signals keep their usual effect.
+/// Starts a thread that waits for signals. If that fails, signals keep their default effect.
 pub(super) fn watch() {
-    // A limit on the size of files is an error of the write, not the death of the process.
+    // Exceeding the file size limit becomes a write error and does not kill the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     let Ok(mut signals) = Signals::new(STOP) else {
         return;
@@ -40,7 +41,7 @@ pub(super) fn watch() {
             ARRIVED.store(signal, Ordering::SeqCst);
             cancel().request();
             count += 1;
-            // A command that runs is ended first, and what it had replaced is put back.
+            // First the running command is ended, and the artifact that it had replaced is restored.
             if count > 1 && !cancel().is_busy() {
                 leave();
             }
@@ -61,7 +62,7 @@ fn leave() -> ! {
     std::process::exit(exit_code().map_or(2, i32::from))
 }
 
-/// 128 and the signal's number, if one arrived.
+/// 128 plus the signal's number, if a signal arrived.
 pub(super) fn exit_code() -> Option<u8> {
     match ARRIVED.load(Ordering::SeqCst) {
         0 => None,

@@ -1,4 +1,5 @@
-//! A command that signs: how it is started, and what it needs that the build's commands must not see.
+//! A command that signs: how it is started, and the files and variables it needs, which the build's commands must not
+//! see.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -19,35 +20,36 @@ use modelseal_build::run::{
 };
 use modelseal_format::sign::KeyError;
 
-/// How much a signer may print, in bytes.
+/// Maximum length of a signer's output in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// Variables that say where things are.
+/// Variables that hold no secret.
 const HARMLESS: [&str; 7] = ["HOME", "LANG", "PATH", "PWD", "SHELL", "TMPDIR", "USER"];
 
-/// A line for the shell, which gets a message on standard input and prints a signature.
+/// A shell command that receives the message on standard input and prints a signature.
 #[derive(Debug, Clone)]
 pub(super) struct SignerCommand {
     pub(super) line: String,
     pub(super) timeout: Duration,
 }
 
-/// How a signer is started.
+/// The conditions under which a signer starts.
 #[derive(Debug, Clone)]
 pub(super) struct SignerStart {
-    /// What was decided before the first command of a project.
+    /// The confinement that was decided before the first command of a project.
     pub(super) confinement: Confinement,
-    /// Where commands of the project could write, links resolved. If they could, the signer starts in an empty
-    /// directory of its own: many programs load code from where they are started.
+    /// Directories where commands of the project could write, with links resolved. If there are any, the signer starts
+    /// in an empty private directory, because many programs load code from their working directory.
     pub(super) writable: Vec<PathBuf>,
-    /// What commands of the project have kept.
+    /// The directory of the caches that commands of the project have kept.
     pub(super) caches: Option<PathBuf>,
 }
 
 impl SignerStart {
-    /// Signs something about `target` when no command of a project runs.
+    /// The start of a signer for a signature about `target` when no command of a project runs.
     pub(super) fn alone(target: &Path) -> Result<Self, run::Error> {
-        // Commands of an earlier build can have left files in the project that this directory or the target is in.
+        // Commands of an earlier build may have left files in the project that contains the working directory or the
+        // target.
         let directory = if target.is_dir() { Some(target) } else { target.parent() };
         let directory = directory.filter(|directory| !directory.as_os_str().is_empty());
         let directories = [Some(Path::new(".")), directory].into_iter().flatten();
@@ -58,15 +60,15 @@ impl SignerStart {
 }
 
 impl SignerCommand {
-    /// How messages name it.
+    /// The name of the signer in messages.
     pub(super) fn shown(&self) -> String {
         format!("the signer {}", modelseal_format::display::command(std::slice::from_ref(&self.line)))
     }
 
-    /// Whether the line names anything that a command of the recipe can change before the signer reads it.
+    /// Checks that the command line names nothing that a command of the recipe can change before the signer reads it.
     ///
     /// # Errors
-    /// The path, and what to do.
+    /// Names the path and says what to do.
     pub(super) fn check_named(&self, start: &SignerStart) -> anyhow::Result<()> {
         let apart = !start.writable.is_empty();
         for path in self.named() {
@@ -93,7 +95,7 @@ impl SignerCommand {
         Ok(())
     }
 
-    /// Variables of the caller that the line names, but for those that hold no secret.
+    /// Environment variables that are set and that the command line names, except those that hold no secret.
     pub(super) fn variables(&self) -> Vec<String> {
         let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
         let words: BTreeSet<&str> = self.line.split(|character| !is_part(character)).collect();
@@ -102,7 +104,7 @@ impl SignerCommand {
         set.map(str::to_string).collect()
     }
 
-    /// Files that the line names, other than programs: a key may be among them.
+    /// Files that the command line names, other than programs. A key may be among them.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let is_program = |path: &Path| {
             path.metadata()
@@ -115,7 +117,7 @@ impl SignerCommand {
             .collect()
     }
 
-    /// The words of the line, and their parts, that are paths of something.
+    /// The words of the command line, and parts of words, that are paths of existing files.
     fn named(&self) -> BTreeSet<PathBuf> {
         let is_quote = |character: char| matches!(character, '\'' | '"' | '`');
         let ends_word = |character: char| {
@@ -128,15 +130,15 @@ impl SignerCommand {
         words.filter(is_path).map(PathBuf::from).collect()
     }
 
-    /// Runs it with the environment of the caller, whose command it is; but it finds no program where a
-    /// command of the project could have put one.
+    /// Runs the signer with the caller's environment, because it is the caller's command. Programs are not looked up
+    /// where a command of the project could have put one.
     pub(super) fn sign(&self, message: &[u8], start: &SignerStart) -> Result<Vec<u8>, KeyError> {
         let failed = |reason: String| KeyError::Signer { key: self.shown(), reason };
         let programs = start.confinement.programs();
         let shell = programs.find("sh").map_err(|error| failed(error.to_string()))?;
         let words = [shell.to_string_lossy().into_owned(), "-c".to_string(), self.line.clone()];
         let mut variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
-        // A program could load code from there.
+        // A program could load code from these paths.
         let leads = |value: &std::ffi::OsString| {
             std::env::split_paths(value).any(|path| leads_into(&path, &start.writable))
         };
@@ -151,7 +153,7 @@ impl SignerCommand {
             Some(scratch) => scratch.path().to_path_buf(),
             None => here.map_err(|error| failed(error.to_string()))?,
         };
-        // Whatever the line says, it reads nothing there.
+        // The signer must not read anything there, even if its command line names such a path.
         let covered = start.writable.iter().chain(&start.caches).flat_map(|path| Trail::of(path)).collect();
         let answer = Answer(Mutex::default());
         let ended = run::run(&Job {
@@ -167,7 +169,7 @@ impl SignerCommand {
             context: &context(),
         });
         match ended {
-            // An agent that it started may stay; the signature is checked all the same.
+            // An agent that the signer started may keep running. The signature is verified in any case.
             Ok(_) | Err(run::Error::Leftovers { .. }) => {}
             Err(run::Error::Timeout { limit, .. }) => {
                 return Err(failed(format!(
@@ -186,7 +188,7 @@ impl SignerCommand {
     }
 }
 
-/// Keeps what a signer prints; what it says on standard error is the user's.
+/// Collects the standard output of a signer. Its standard error goes to the user.
 struct Answer(Mutex<Vec<u8>>);
 
 impl Listener for Answer {
@@ -206,9 +208,9 @@ impl Listener for Answer {
     fn waiting(&self, _: Duration) {}
 }
 
-/// Tools of clouds print signatures in base64, with a line end; others the bytes themselves. A signature in DER
-/// begins with a byte that is no letter of base64's, and one of two bare numbers is hardly ever all letters:
-/// whatever comes out of here is checked.
+/// Decodes a signature that a signer printed. Cloud tools print base64 with a line ending; other tools print the raw
+/// bytes. A DER signature begins with a byte that is not in the base64 alphabet. Two raw numbers hardly ever consist of
+/// base64 characters only. The signature is verified in any case.
 fn decoded(answer: Vec<u8>) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(&answer) else { return answer };
     let text: String = text.split_ascii_whitespace().collect();

@@ -1,4 +1,4 @@
-//! What signs, as the command line names it: a private key, or a command that has one; and its certificate.
+//! The signer that the command line names: a private key, or a command that has one, and its certificate.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use modelseal_format::sign::{
 use modelseal_verify::config::Age;
 use modelseal_verify::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
 
-/// How long a signer may take.
+/// Default time limit of a signer command.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
@@ -53,14 +53,14 @@ fn age(text: &str) -> Result<Duration, String> {
     age.ok_or_else(|| "a length of time is a whole number above 0 and a unit, as in 30s or 5m".to_string())
 }
 
-/// A key that is not opened yet.
+/// A signing key that is not opened yet.
 pub(super) struct SigningKey {
     source: Source,
     certificates: Vec<Vec<u8>>,
     pub(super) name: String,
-    /// The public key, for those who verify.
+    /// The public key that verifiers need, as an argument of `--key`.
     public: String,
-    /// Of the certificate, for those who verify.
+    /// The subject of the certificate, for verifiers.
     subject: Option<String>,
 }
 
@@ -70,8 +70,8 @@ enum Source {
 }
 
 impl Signing {
-    /// Finds what signs; without `--key` the user's own key, which is made on first use. A key that is not
-    /// there, or that others can read, is an error now: not when a command has run for hours.
+    /// Finds the signer. Without `--key` this is the user's own key, which is created on first use. A key that is
+    /// missing or that others can read is an error here, and not only after a command has run for hours.
     pub(super) fn prepare(&self, verbosity: Verbosity) -> anyhow::Result<SigningKey> {
         let mut certificates = Vec::new();
         for path in self.certificate.iter().chain(&self.certificate_chain) {
@@ -126,18 +126,18 @@ impl Signing {
     }
 }
 
-/// Whether a path names what this process has open, or has around it, and no place of its own.
+/// Whether a path names an open file descriptor or other state of a process, and not a place in the file system.
 fn is_descriptor(path: &Path) -> bool {
     ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|descriptors| path.starts_with(descriptors))
 }
 
-/// The file behind a path such as `/dev/fd/3` or `/proc/self/cwd/key`: commands can reach it by its own name.
-/// `None`: it is a pipe, which has no name.
+/// The file behind a path such as `/dev/fd/3` or `/proc/self/cwd/key`. Commands could reach that file by its real path.
+/// `None` for a pipe, which has no path.
 fn behind_descriptor(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().filter(|path| !is_descriptor(path) && path.is_file())
 }
 
-/// A path, or that of the file behind it.
+/// Returns the path itself, or the real path of the file behind a descriptor.
 fn own_name(path: PathBuf) -> PathBuf {
     match is_descriptor(&path) {
         true => behind_descriptor(&path).unwrap_or(path),
@@ -145,7 +145,7 @@ fn own_name(path: PathBuf) -> PathBuf {
     }
 }
 
-/// Finds a private key; `None`: the user's own.
+/// The source of the private key. `None` selects the user's own key.
 pub(super) fn signing_key(
     given: Option<&str>,
     password_file: Option<&Path>,
@@ -180,9 +180,7 @@ pub(super) fn signing_key(
 }
 
 impl SigningKey {
-    /// Reads the key, and asks for its password where it needs one.
-    ///
-    /// A signer is started as `start` says.
+    /// Reads the key, and asks for its password if it needs one. `start` says how a signer command is started.
     pub(super) fn open(&self, start: &SignerStart) -> Result<Signer, KeyError> {
         let signer = match &self.source {
             Source::Key { source, password_file } => {
@@ -206,7 +204,7 @@ impl SigningKey {
         }
     }
 
-    /// The same when no command of a project runs. `target` is what the signature is about.
+    /// Opens the key when no command of a project runs. `target` is what the signature is about.
     pub(super) fn open_alone(&self, target: &Path) -> anyhow::Result<Signer> {
         let start = SignerStart::alone(target)?;
         if let Some(command) = self.command() {
@@ -215,7 +213,7 @@ impl SigningKey {
         Ok(self.open(&start)?)
     }
 
-    /// What to write after `verify ARCHIVE`.
+    /// The options to write after `verify ARCHIVE`.
     pub(super) fn verify_with(&self) -> String {
         match &self.subject {
             Some(subject) => format!("--certificate-chain ROOT.pem --subject {}", shell_word(subject)),
@@ -223,7 +221,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key, where it is known before the private one is opened.
+    /// The public key, if it is known before the private key is opened.
     fn known(&self) -> Option<PublicKey> {
         match &self.source {
             Source::Command { public, .. } => Some(PublicKey::clone(public)),
@@ -234,7 +232,7 @@ impl SigningKey {
         }
     }
 
-    /// The command that signs.
+    /// The signer command, if a command signs.
     pub(super) fn command(&self) -> Option<&SignerCommand> {
         match &self.source {
             Source::Command { command, .. } => Some(command),
@@ -242,7 +240,7 @@ impl SigningKey {
         }
     }
 
-    /// Variables that hold the key, or that the signer's command uses.
+    /// Environment variables that hold the key, or that the signer command uses.
     pub(super) fn variables(&self) -> Vec<String> {
         match &self.source {
             Source::Key { source: KeySource::Variable(name), .. } => vec![name.clone()],
@@ -251,7 +249,8 @@ impl SigningKey {
         }
     }
 
-    /// What a command must not see: the key's file and its password's, or what the caller says that a signer needs.
+    /// Files that commands must not see: the key file and its password file, or the files that the caller says a signer
+    /// needs.
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
         match &self.source {
             Source::Key { source, password_file } => {
@@ -260,7 +259,7 @@ impl SigningKey {
                     KeySource::StandardInput => behind_descriptor(Path::new("/dev/stdin")),
                     KeySource::Variable(_) | KeySource::Local => None,
                 };
-                // No command inherits a pipe.
+                // Commands do not inherit pipes.
                 let is_pipe = |path: &PathBuf| is_descriptor(path);
                 file.into_iter().chain(password_file.clone()).filter(|path| !is_pipe(path)).collect()
             }

@@ -1,4 +1,4 @@
-//! `build --statement` and `build --from-statement`: the file between two jobs.
+//! `build --statement` and `build --from-statement`: the unsigned manifest that is passed between two jobs.
 
 use std::io::Read;
 use std::path::Path;
@@ -14,19 +14,19 @@ use modelseal_build::build::Stated;
 use modelseal_format::archive::write_whole;
 use modelseal_format::digest::{Symlinks, open_regular};
 
-/// No statement is longer.
+/// Maximum length of an unsigned manifest in bytes.
 const LONGEST: u64 = 384 << 20;
 
-/// Reads a statement.
+/// Reads an unsigned manifest.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_named("statement", path)
 }
 
-/// Reads a statement, or what it was signed with. `what` names it in errors.
+/// Reads an unsigned manifest, or the bundle that signs it. `what` names it in errors.
 pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     let failed = || format!("cannot read the {what} {}", modelseal_format::display::path(path));
     let mut payload = Vec::new();
-    // Opened without waiting: nobody may ever write into a pipe.
+    // Opened without blocking: a pipe may never get a writer.
     let (file, _) = open_regular(path, Symlinks::Follow).with_context(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut payload).with_context(failed)?;
     if payload.len() as u64 > LONGEST {
@@ -35,7 +35,7 @@ pub(super) fn read_named(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// Writes a statement, complete or not at all, and says what it is.
+/// Writes an unsigned manifest, completely or not at all, and reports what it is.
 pub(super) fn finish(
     path: Option<&Path>,
     stated: &Stated,

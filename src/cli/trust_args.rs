@@ -1,4 +1,4 @@
-//! Whom the caller trusts to have signed, as the command line names it.
+//! The signers that the caller trusts, as command-line arguments name them.
 
 use std::path::{Path, PathBuf};
 
@@ -41,21 +41,21 @@ pub(super) struct Trusting {
     trusted_root: Option<PathBuf>,
 }
 
-/// The only one who is named.
+/// The single trusted signer that the command line names.
 pub(super) enum Named<'a> {
     Key(&'a str),
     Authority {
-        /// The file of its certificates.
+        /// The file of the authority's certificates.
         path: &'a Path,
-        /// Who vouches for times.
+        /// The trusted root for timestamps.
         root: Option<&'a Path>,
     },
-    /// The trusted root that vouches for identities, if it is not the one that came with this program.
+    /// The trusted root for identities, if it is not the one built into this program.
     Identity(Option<&'a Path>),
 }
 
 impl Trusting {
-    /// Who is named, if it is one: what can stand in a table of a policy.
+    /// The trusted signer, if the command line names exactly one. A table of a policy can hold only one.
     pub(super) fn only_one(&self) -> anyhow::Result<Named<'_>> {
         match (&self.key[..], &self.certificate_chain[..], &self.issuer) {
             ([key], [], None) => Ok(Named::Key(key)),
@@ -69,12 +69,12 @@ impl Trusting {
         }
     }
 
-    /// Whether nobody is named.
+    /// Whether the command line names no signer.
     fn is_empty(&self) -> bool {
         self.key.is_empty() && self.certificate_chain.is_empty() && self.issuer.is_none()
     }
 
-    /// Everybody who is named.
+    /// All signers that the command line names.
     pub(super) fn signers(&self) -> anyhow::Result<Vec<TrustedSigner>> {
         if self.trusted_root.is_some() && self.issuer.is_none() && self.certificate_chain.is_empty() {
             bail!("`--trusted-root` needs `--identity` and `--issuer`, or `--certificate-chain`");
@@ -109,7 +109,8 @@ impl Trusting {
         Ok(signers)
     }
 
-    /// A policy, and who is trusted: its signers, or where it names none those that the caller names.
+    /// Loads a policy and the trusted signers: those of the policy, or those of the command line if the policy names
+    /// none.
     pub(super) fn with_policy(&self, path: &Path) -> anyhow::Result<(Policy, Vec<TrustedSigner>)> {
         let policy = Policy::load(path)?;
         let signers = policy.signers()?;
@@ -125,7 +126,7 @@ impl Trusting {
         }
     }
 
-    /// The same where a policy need not be named.
+    /// Loads a policy if one is named, and the trusted signers.
     pub(super) fn with_any_policy(
         &self,
         path: Option<&Path>,
@@ -138,6 +139,6 @@ impl Trusting {
 }
 
 fn signer(name: String, trust: Trust) -> TrustedSigner {
-    // Whom the caller describes, the certificate or the identity names better.
+    // `shown` stays empty: the certificate or the identity identifies such a signer better.
     TrustedSigner { shown: String::new(), name, trust, rights: Rights::all() }
 }

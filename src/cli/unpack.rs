@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let progress = Progress::new("unpacking", verbosity);
     let mut options = Options::new(&signers);
     options.release = arguments.release;
-    // What stays on the disk is checked with everything there is.
+    // Files that stay on the disk are checked with every digest.
     options.hash = Algorithms::ALL;
     options.attestations = &arguments.attestation;
     let outside: [&dyn OutsideCheck; 2] = [&checkout, &remote];

@@ -108,7 +108,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     print_report(&report, arguments.rendering.format, verbosity)
 }
 
-/// A model and its signature, as the command line names them.
+/// The model and signature that the command line names.
 fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
     Ok(Model {
         path: arguments.target.clone(),
@@ -118,7 +118,8 @@ fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
     })
 }
 
-/// Paths below a model, as the caller sees them from here or from the model itself.
+/// Converts ignored paths to paths relative to the model. The caller may give them relative to the working directory or
+/// to the model.
 pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     let model = model
         .canonicalize()
@@ -139,12 +140,12 @@ pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSe
     paths.iter().map(find).collect()
 }
 
-/// `-` is standard input.
+/// The target at a path. `-` is standard input.
 pub(super) fn target(path: &Path) -> Target {
     if path.as_os_str() == "-" { Target::StandardInput } else { Target::Path(path.to_path_buf()) }
 }
 
-/// Standard input can hold only one thing.
+/// Checks that standard input is used only once.
 pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::Result<()> {
     let keys = keys.iter().filter(|key| *key == "-").count();
     if keys + usize::from(*target == Target::StandardInput) > 1 {
@@ -153,7 +154,7 @@ pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::
     Ok(())
 }
 
-/// Prints a report; its verdict is the exit code. Quiet prints the verdict alone.
+/// Prints a report and returns the exit code of its verdict. With `--quiet`, prints the verdict alone.
 pub(super) fn print_report(
     report: &Report,
     ReportFormat(renderer): ReportFormat,

@@ -10,17 +10,17 @@ use modelseal_build::content::zip::{Member, members};
 use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
 
-/// What is decompressed for comparing two files is not longer than this, or this many times the larger one:
-/// whichever is more.
+/// To compare two files, at most `LARGEST` bytes are decompressed, or `EXPANSION` times the size of the larger file if
+/// that is more.
 const LARGEST: u64 = 1 << 30;
 const EXPANSION: u64 = 64;
 
-/// How many bytes may be decompressed for comparing two files, of which the larger has this many.
+/// How many bytes may be decompressed to compare two files. `size` is the size of the larger file.
 pub(super) fn budget(size: u64) -> u64 {
     size.saturating_mul(EXPANSION).max(LARGEST)
 }
 
-/// `None`: one of the two is not such a file, or it cannot be decompressed.
+/// `None` if either file is not gzip or cannot be decompressed.
 pub(super) fn compare_gzip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let decompress = |file: &File| -> Result<Option<File>, Failed> {
         let mut file = BufReader::new(file);
@@ -36,7 +36,7 @@ pub(super) fn compare_gzip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> 
     Ok(Some(Likeness::at(Rung::R1, container).because(Some(Cause::Clock)).and(below_bytes(likeness, ""))))
 }
 
-/// `None`: one of the two is not such a file, or it cannot be decompressed.
+/// `None` if either file is not a zip archive or cannot be decompressed.
 pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let (Some(left), Some(right)) = (members(pair.sealed)?, members(pair.rebuilt)?) else {
         return Ok(None);
@@ -63,7 +63,7 @@ pub(super) fn compare_zip(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     Ok(Some(whole))
 }
 
-/// A member that only one of the two has. skops names members after addresses.
+/// The result for a member that only one archive has. skops names members after memory addresses.
 fn alone(member: &str, how: &str) -> Likeness {
     let stem = member.rsplit('/').next().unwrap_or(member).split('.').next().unwrap_or_default();
     let cause = text::is_address(stem).then_some(Cause::Address);
@@ -74,7 +74,8 @@ fn inside(pair: &Pair<'_>, name: &str, sealed: &File, rebuilt: &File) -> Result<
     compare(&Pair { name, sealed, rebuilt, depth: pair.depth + 1, ..*pair })
 }
 
-/// What is the same inside a container that differs is the same content, not the same bytes.
+/// Limits a member's rung to R1: if the containers differ, an identical member is the same content, but not the same
+/// bytes.
 fn below_bytes(likeness: Likeness, place: &str) -> Likeness {
     let rung = likeness.rung.map(|rung| rung.max(Rung::R1));
     Likeness { rung, difference: likeness.difference.map(|text| format!("{place}{text}")), ..likeness }
@@ -101,7 +102,7 @@ fn extract(file: &File, member: &Member, pair: &Pair<'_>) -> Result<Option<File>
     Ok((kept.metadata()?.len() == member.size && checksum(&kept)? == member.crc32).then_some(kept))
 }
 
-/// Decompresses into a file without a name. `None`: it is damaged, or there would be too much.
+/// Decompresses into an unnamed temporary file. `None` if the data is damaged or exceeds the budget.
 fn keep(source: &mut dyn Read, pair: &Pair<'_>) -> Result<Option<File>, Failed> {
     let mut kept = tempfile::tempfile().map_err(Failed::Scratch)?;
     let mut buffer = vec![0; 1 << 20];

@@ -8,10 +8,10 @@ use modelseal_format::context::threads;
 use modelseal_format::digest::map_files;
 use modelseal_format::display::number;
 
-/// How much is compared at a time.
+/// How many bytes are compared at a time.
 const BLOCK: u64 = 4 << 20;
 
-/// How many bytes are shown of each side.
+/// How many bytes of each side are shown.
 const SHOWN: usize = 16;
 
 /// Where two files begin to differ.
@@ -21,7 +21,7 @@ pub(super) struct First {
     rebuilt: u64,
 }
 
-/// The first byte that is not the same; `None`: the files are the same.
+/// The first byte that differs. `None` if the files are the same.
 pub(super) fn first_difference(pair: &Pair<'_>) -> io::Result<Option<First>> {
     let (left, right) = (pair.sealed.metadata()?.len(), pair.rebuilt.metadata()?.len());
     let common = left.min(right);
@@ -33,7 +33,7 @@ pub(super) fn first_difference(pair: &Pair<'_>) -> io::Result<Option<First>> {
     }
 }
 
-/// The same for a part of each file, by its own offset.
+/// The first byte that differs between a part of each file. Each part has its own offset.
 pub(super) fn first_difference_in(
     pair: &Pair<'_>,
     sealed_start: u64,
@@ -63,7 +63,7 @@ pub(super) fn first_difference_in(
     Ok(None)
 }
 
-/// The first difference for a person.
+/// Describes the first difference in one line.
 pub(super) fn describe(pair: &Pair<'_>, first: &First) -> io::Result<String> {
     if first.offset == first.sealed.min(first.rebuilt) {
         let (left, right) = (number(first.sealed), number(first.rebuilt));

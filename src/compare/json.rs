@@ -1,4 +1,4 @@
-//! JSON: the same content whatever the order of members and the white space.
+//! JSON: equal content, regardless of white space and the order of members.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +12,11 @@ use super::{Cause, Failed, Likeness, Pair, text};
 use modelseal_format::display::name;
 use modelseal_format::manifest::{Demand, Rung};
 
-/// Longer documents are compared line by line: in memory they take some twenty times their size.
+/// Maximum size of a file that is compared as JSON. In memory it takes about twenty times its size. Longer files are
+/// compared line by line.
 const LONGEST: u64 = 32 << 20;
 
-/// `None`: one of the two is not JSON.
+/// `None` if either file is not JSON.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     if pair.sealed.metadata()?.len().max(pair.rebuilt.metadata()?.len()) > LONGEST {
         return text::compare(pair);
@@ -44,7 +45,7 @@ fn read(file: &File) -> io::Result<Option<Value>> {
     Ok(serde_json::from_reader(file).ok().map(|Unique(value)| value))
 }
 
-/// A value in which no object has two members of one name: readers differ on what such a document says.
+/// A value in which no object has two members of the same name. Parsers disagree about what such a file means.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -107,11 +108,11 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
 struct Comparison<'a> {
     tolerance: &'a Demand,
-    /// The first number that is not the same, but close; and why, if that can be seen.
+    /// The first number that differs but is within the tolerance, and the cause if it can be seen.
     close: Option<(String, Option<Cause>)>,
 }
 
-/// Where two documents differ, and what stands there.
+/// Where two files differ, and the value on each side.
 type Place = (String, String, String);
 
 impl Comparison<'_> {

@@ -1,4 +1,4 @@
-//! What changed between two releases, by their manifests alone.
+//! What changed between two releases, according to their manifests alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use modelseal_format::manifest::{
     BaseEvidence, DataEvidence, Evidence, InputChange, Manifest, ProbeFacts, Subject, Value, compare_inputs,
 };
 
-/// Two values under one name; `None`: there was none.
+/// The old and new value under one name. `None` if there is none on that side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed<T> {
     pub name: String,
@@ -15,29 +15,29 @@ pub struct Changed<T> {
     pub new: Option<T>,
 }
 
-/// Everything that is not the same, by section.
+/// All differences, by section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Data sources, with what is known about each.
+    /// Data sources, with the evidence about each.
     pub data: Vec<Changed<Source>>,
     pub base: Vec<Changed<Source>>,
-    /// `dirHash` of the code, if it is not the same.
+    /// The `dirHash` of the code, if it differs.
     pub code: Option<Changed<String>>,
-    /// The command, if it is not the same.
+    /// The command, if it differs.
     pub command: Option<Changed<Vec<String>>>,
-    /// By name, parts joined by dots.
+    /// By name. The names of nested values are joined with dots.
     pub hyperparameters: Vec<Changed<String>>,
     /// Lock files, by digest.
     pub lock_files: Vec<Changed<String>>,
-    /// Variables, the network, and what commands said about the environment.
+    /// Variables, the network, and the output of the commands that describe the environment.
     pub environment: Vec<Changed<String>>,
     /// Files of the artifact.
     pub artifact: Vec<Changed<Subject>>,
-    /// Probes that are not the same, or not answered the same.
+    /// Probes that differ, or whose answers differ.
     pub behaviour: Vec<Changed<ProbeFacts>>,
 }
 
-/// A data set or base model: its digest, and what was counted.
+/// A data set or base model: its digest and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     pub digest: String,
@@ -59,7 +59,7 @@ impl Source {
         }
     }
 
-    /// How many bytes and files it has.
+    /// The number of bytes and of files.
     pub fn size(&self) -> (Option<u64>, Option<u64>) {
         match &self.evidence {
             Some(Evidence::Data(data)) => (data.bytes, data.files),
@@ -69,13 +69,13 @@ impl Source {
     }
 }
 
-/// How much of their rows the two sides of a data source share; `None` where that was not sealed.
+/// How many of their rows the two sides of a data source share. `None` if that was not sealed.
 pub fn shared_rows(change: &Changed<Source>) -> Option<Overlap> {
     let sketch = |source: &Option<Source>| source.as_ref()?.data()?.sketch.clone();
     overlap(&sketch(&change.old)?, &sketch(&change.new)?)
 }
 
-/// How many answers of a probe are not the same; `None`: not the same questions.
+/// How many answers of a probe differ. `None` if the questions differ.
 pub fn changed_answers(change: &Changed<ProbeFacts>) -> Option<usize> {
     let (old, new) = (change.old.as_ref()?, change.new.as_ref()?);
     let mut pairs = old.answers.iter().zip(&new.answers);
@@ -135,7 +135,7 @@ pub fn compare_manifests(old: &Manifest, new: &Manifest) -> Changes {
     }
 }
 
-/// Values by name, what is nested with its path.
+/// Values by name. The name of a nested value is its path.
 fn flat(values: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     fn add(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
         match value {

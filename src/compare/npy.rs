@@ -8,18 +8,18 @@ use super::{Failed, Likeness, Pair, read_some_at};
 use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
 
-/// No header is longer.
+/// Maximum length of a header in bytes.
 const LONGEST_HEADER: usize = 1 << 20;
 
 #[derive(PartialEq, Eq)]
 struct Header {
-    /// A Python literal, as it stands there.
+    /// The Python literal of the header, unchanged.
     text: String,
-    /// Where the numbers begin.
+    /// The offset of the numbers in the file.
     start: u64,
 }
 
-/// `None`: one of the two is not such a file.
+/// `None` if either file is not npy.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let (Some(left), Some(right)) = (read(pair.sealed)?, read(pair.rebuilt)?) else {
         return Ok(None);
@@ -67,7 +67,7 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     rest.trim_start().strip_prefix('\'')?.split('\'').next()
 }
 
-/// What a NumPy type string such as `<f4` means; complex numbers are pairs, strings are opaque.
+/// The meaning of a NumPy type string such as `<f4`. Complex numbers are pairs, strings are opaque.
 pub(super) fn kind(descr: &str) -> Option<Kind> {
     let (order, rest) = descr.split_at_checked(1)?;
     let (letter, width) = rest.split_at_checked(1)?;

@@ -10,10 +10,10 @@ use modelseal_format::digest::map_files;
 use modelseal_format::display::number;
 use modelseal_format::manifest::{Demand, Rung};
 
-/// How many bytes one thread takes at a time. A multiple of the width of every kind of number.
+/// How many bytes a thread processes at a time. A multiple of the width of every kind of number.
 const BLOCK: u64 = 1 << 20;
 
-/// A kind of number, and how its bytes are ordered.
+/// A number type and its byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) number: Number,
@@ -26,15 +26,15 @@ pub(super) enum Number {
     Bf16,
     F32,
     F64,
-    /// Signed or not, of this many bytes. Booleans are unsigned of one.
+    /// Signed or unsigned integers of this many bytes. Booleans are unsigned integers of one byte.
     Signed(usize),
     Unsigned(usize),
-    /// Something that is only the same or not, of this many bytes.
+    /// Values of this many bytes that are either the same or not.
     Opaque(usize),
 }
 
 impl Number {
-    /// In bytes.
+    /// The width in bytes.
     pub(super) fn width(self) -> usize {
         match self {
             Number::F16 | Number::Bf16 => 2,
@@ -45,26 +45,26 @@ impl Number {
     }
 }
 
-/// Where an array lies in a file.
+/// The position of an array in a file.
 pub(super) struct Array<'a> {
     pub(super) file: &'a File,
     pub(super) offset: u64,
 }
 
-/// How far two arrays are apart.
+/// How far two arrays differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Distance {
     /// How many elements differ at all.
     pub(super) differing: u64,
-    /// How many differ beyond the tolerance.
+    /// How many elements differ beyond the tolerance.
     pub(super) beyond: u64,
-    /// The first that differs.
+    /// The first element that differs: its index and both values.
     pub(super) first: Option<(u64, f64, f64)>,
     pub(super) absolute: f64,
     pub(super) relative: f64,
-    /// In units in the last place; of floating-point numbers.
+    /// In units in the last place; only for floating-point numbers.
     pub(super) ulp: u64,
-    /// Both are whole numbers.
+    /// The elements are integers.
     whole: bool,
 }
 
@@ -79,7 +79,7 @@ impl Distance {
         self.whole |= other.whole;
     }
 
-    /// What that means for a file in which the rest is the same.
+    /// The likeness of a file in which nothing else differs.
     pub(super) fn likeness(&self, what: &str, total: u64) -> Likeness {
         let Some((index, sealed, found)) = self.first else {
             return Likeness::same();
@@ -105,7 +105,7 @@ pub(super) fn compare(
     let width = kind.number.width() as u64;
     let length = count * width;
     let block = BLOCK / width * width;
-    // Each thread has a stripe of its own, and two buffers that it fills again and again.
+    // Each thread compares one stripe and reuses two buffers.
     let stripe = (length.div_ceil(threads() as u64 * block) * block).max(block);
     let stripes: Vec<u64> = (0..length).step_by(stripe as usize).collect();
     let parts = map_files(&stripes, context, |start| {
@@ -126,13 +126,13 @@ pub(super) fn compare(
     Ok(distance)
 }
 
-/// Reads exactly so many bytes at a place.
+/// Reads exactly `size` bytes at an offset.
 fn fill_at(file: &File, offset: u64, size: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.resize(size, 0);
     file.read_exact_at(buffer, offset)
 }
 
-/// Compares numbers at hand; the first has this index.
+/// Compares numbers in memory. `index` is the index of the first.
 pub(super) fn compare_blocks(
     sealed: &[u8],
     rebuilt: &[u8],
@@ -144,7 +144,7 @@ pub(super) fn compare_blocks(
         return Distance::default();
     }
     let blocks = Blocks { sealed, rebuilt, tolerance, index };
-    // One loop for each kind of number: nothing about the kind is decided again for every element.
+    // One loop per number type, so that the type is not dispatched for every element.
     match kind.number {
         Number::F16 => {
             blocks.compare(kind, |bits| float(half::f16::from_bits(bits as u16).to_f64(), bits, 2))
@@ -162,19 +162,19 @@ pub(super) fn compare_blocks(
         Number::Unsigned(_) => {
             blocks.compare(kind, |bits| Read { value: bits as f64, ordinal: bits as i64, whole: true })
         }
-        // Never close, whatever its bits would be as a number.
+        // `ordinal: i64::MIN` means never within the tolerance, even if the bits read as numbers are close.
         Number::Opaque(_) => {
             blocks.compare(kind, |bits| Read { value: bits as f64, ordinal: i64::MIN, whole: true })
         }
     }
 }
 
-/// Two blocks of numbers of one kind.
+/// Two blocks of numbers of one type.
 struct Blocks<'a> {
     sealed: &'a [u8],
     rebuilt: &'a [u8],
     tolerance: &'a Demand,
-    /// Of the first number.
+    /// The index of the first number.
     index: u64,
 }
 
@@ -208,7 +208,7 @@ impl Blocks<'_> {
             start = first;
         }
         let Demand { atol, rtol, .. } = *self.tolerance;
-        // Sums of their own: the compiler keeps them in registers.
+        // Local accumulators, which the compiler keeps in registers.
         let (mut differing, mut beyond, mut ulp) = (0, 0, 0);
         let (mut absolute, mut relative) = (0.0, Ratio { part: 0.0, whole: 1.0 });
         for (left, right) in sealed[start..].iter().zip(&rebuilt[start..]) {
@@ -226,7 +226,7 @@ impl Blocks<'_> {
             beyond += u64::from(apart > atol + rtol * size);
             ulp = left.ordinal.abs_diff(right.ordinal).max(ulp);
             absolute = if apart > absolute { apart } else { absolute };
-            // A division for each number would cost more than everything else.
+            // Avoids a division for each number, which would cost more than everything else.
             if apart * relative.whole > relative.part * size {
                 relative = Ratio { part: apart, whole: size };
             }
@@ -236,7 +236,7 @@ impl Blocks<'_> {
         distance
     }
 
-    /// Of any width: the same or not, shown by the first bytes.
+    /// Compares values of any width for equality. A difference is shown by the first bytes.
     fn fold_opaque(&self, width: usize, decode: impl Fn(u64) -> Read) -> Distance {
         let mut distance = Distance::default();
         let first =
@@ -252,13 +252,13 @@ impl Blocks<'_> {
     }
 }
 
-/// A quotient that is not divided yet.
+/// A quotient before the division.
 struct Ratio {
     part: f64,
     whole: f64,
 }
 
-/// A number as a double, and its place in the order of its kind's values.
+/// A number as a double, and its rank among the values of its type.
 struct Read {
     value: f64,
     ordinal: i64,
@@ -266,13 +266,13 @@ struct Read {
 }
 
 impl Distance {
-    /// Adds a pair that may be anything.
+    /// Adds a pair of values, which may also be NaN, infinite or opaque.
     #[cold]
     fn take(&mut self, sealed: Read, found: Read, tolerance: &Demand) {
         self.differing += 1;
         self.whole |= sealed.whole;
         let absolute = (sealed.value - found.value).abs();
-        // A number that is none is never close to anything, nor is an infinity to another number.
+        // A NaN is never close to a number, and neither is an infinity.
         let both_none = sealed.value.is_nan() && found.value.is_nan();
         if !both_none && absolute.is_nan() || absolute.is_infinite() {
             self.absolute = f64::INFINITY;
@@ -281,7 +281,7 @@ impl Distance {
             return;
         }
         if both_none {
-            // The same kind of none in other bits.
+            // Both are NaN, with different bits.
             return;
         }
         self.absolute = self.absolute.max(absolute);
@@ -295,12 +295,12 @@ impl Distance {
     }
 }
 
-/// The bits of floating-point numbers of one sign are ordered as their values are.
+/// For floating-point numbers of one sign, the order of the bits is the order of the values.
 #[inline]
 fn float(value: f64, bits: u64, width: u32) -> Read {
     let place = 8 * width - 1;
     let magnitude = (bits & ((1u64 << place) - 1)) as i64;
-    // All bits are set if it is negative: then this negates, without a jump.
+    // All bits are set if the number is negative. The next line then negates without a branch.
     let sign = -((bits >> place) as i64 & 1);
     Read { value, ordinal: (magnitude ^ sign) - sign, whole: false }
 }

@@ -1,8 +1,8 @@
-//! Pickles, read as a stream of opcodes. Nothing is ever unpickled: no class is looked up, nothing is called.
+//! Pickles, read as a stream of opcodes. Nothing is ever unpickled: no class is looked up, and nothing is called.
 //!
-//! Two streams are read side by side. A small machine follows the stack, so that the first difference can
-//! be named in the words of the object it belongs to. joblib interrupts the stream with the bytes of arrays;
-//! those are compared as numbers. <https://docs.python.org/3/library/pickletools.html>
+//! Two streams are read in parallel. A small machine tracks the stack, so that the first difference can be named by the
+//! attribute, key or position in the object that it belongs to. joblib interrupts the stream with the bytes of arrays,
+//! which are compared as numbers. <https://docs.python.org/3/library/pickletools.html>
 
 mod machine;
 mod opcodes;
@@ -16,7 +16,7 @@ use modelseal_format::display::name;
 use modelseal_format::manifest::Rung;
 use opcodes::{Argument, Operation, Stream};
 
-/// `None`: one of the two is not a pickle that can be followed.
+/// `None` if either file is not a pickle that this module can follow.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let mut reading = Reading {
         pair,
@@ -51,7 +51,7 @@ impl<'a> Side<'a> {
         Ok(Self { stream: Stream::new(file)?, machine: Machine::default() })
     }
 
-    /// The next operation that means something.
+    /// The next operation that is not framing.
     fn next(&mut self) -> std::io::Result<Option<Operation>> {
         loop {
             match self.stream.next()? {
@@ -70,7 +70,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Compares one operation and follows it. `Some`: the streams differ from here on.
+    /// Compares one operation and applies it. `Some` if the streams differ from here on.
     fn step(&mut self, left: &Operation, right: &Operation) -> Result<Option<Likeness>, Failed> {
         if left.code != right.code || !self.same_shape(left, right) {
             return Ok(Some(self.different(left, right)));
@@ -96,7 +96,7 @@ impl Reading<'_> {
         Ok(likeness)
     }
 
-    /// Long arguments stay in their files: they must be equally long to be compared.
+    /// Long arguments are not loaded from the file. They can be compared only if their lengths are equal.
     fn same_shape(&self, left: &Operation, right: &Operation) -> bool {
         match (&left.argument, &right.argument) {
             (Argument::Region { length: left, .. }, Argument::Region { length: right, .. }) => left == right,
@@ -105,7 +105,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Behind the pickle may stand more: other pickles, or anything else. It is the same, or the files are
+    /// Compares the data after the pickle: further pickles, or anything else. `None` if it differs; the files are then
     /// compared as bytes.
     fn end(self) -> Result<Option<Likeness>, Failed> {
         let ((left, left_rest), (right, right_rest)) = (self.left.stream.rest(), self.right.stream.rest());
@@ -141,12 +141,12 @@ impl Reading<'_> {
             let (sealed, rebuilt) = (sealed.to_be_bytes(), rebuilt.to_be_bytes());
             let distance = numbers::compare_blocks(&sealed, &rebuilt, double, self.pair.tolerance, 0);
             if distance.beyond == 0 && self.whole.rung >= Some(Rung::R2) {
-                // Another one has been named already; to find the place of each would take long.
+                // An earlier difference has already been named. Finding the place of each one would take long.
                 return Ok(Likeness::same());
             }
             return Ok(distance.likeness(&format!("at {}", name(&self.place())), 1));
         }
-        // The bytes of an array inside the state of a NumPy array, which says what they are.
+        // The bytes of an array in the state of a NumPy array. The state also holds the type of the array.
         let kind = self.left.machine.array_kind().as_deref().and_then(npy::kind);
         match (&left.argument, &right.argument, kind) {
             (Argument::Bytes(sealed), Argument::Bytes(rebuilt), Some(kind))
@@ -185,7 +185,7 @@ impl Reading<'_> {
         Ok(distance.likeness(&format!("array at {place}"), count))
     }
 
-    /// The raw bytes of an array that joblib put between two operations.
+    /// Compares the raw bytes of an array that joblib put between two operations.
     fn compare_interruption(&mut self, array: &machine::RawArray) -> Result<Option<Likeness>, Failed> {
         let Some(kind) = npy::kind(&array.descr) else { return Ok(None) };
         let Some(length) = array.count.checked_mul(kind.number.width() as u64) else { return Ok(None) };
@@ -199,7 +199,7 @@ impl Reading<'_> {
 }
 
 impl Item {
-    /// A text or number, for a message.
+    /// The start of a text or number, for messages.
     fn short(&self) -> Option<String> {
         match self {
             Item::Text(text) | Item::Scalar(text) => Some(text.chars().take(60).collect()),

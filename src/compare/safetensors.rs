@@ -12,11 +12,11 @@ use modelseal_format::manifest::Rung;
 
 struct Tensors {
     header: Header,
-    /// Where the data begins.
+    /// The offset of the tensor data.
     start: u64,
 }
 
-/// `None`: one of the two is not such a file.
+/// `None` if either file is not safetensors.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let (Some(left), Some(right)) = (read(pair.sealed)?, read(pair.rebuilt)?) else {
         return Ok(None);

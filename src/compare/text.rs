@@ -6,13 +6,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use super::{Cause, Failed, Likeness, Pair};
 use modelseal_format::display::{name, number};
 
-/// No longer line is compared as one.
+/// Maximum length of a line. Longer lines are compared in parts.
 const LONGEST: u64 = 1 << 20;
 
-/// How much is shown of a line.
+/// How many characters of a line are shown.
 const SHOWN: usize = 60;
 
-/// The first line that is not the same; `None`: one of the two is not text.
+/// The first line that differs. `None` if either file is not text.
 pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let (mut left, mut right) = (open(pair.sealed)?, open(pair.rebuilt)?);
     let mut lines = 0;
@@ -49,14 +49,14 @@ fn open(file: &File) -> io::Result<BufReader<&File>> {
     Ok(file)
 }
 
-/// A line with its end; empty at the end of the file. `None`: it is not text.
+/// Reads a line with its line ending; empty at the end of the file. `None` if it is not text.
 fn line(file: &mut BufReader<&File>) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     file.take(LONGEST).read_until(b'\n', &mut line)?;
     Ok(String::from_utf8(line).ok())
 }
 
-/// What two values under one name have in common, if that says why they differ.
+/// The cause of a difference between two values under one name, if the values show it.
 pub(super) fn cause(key: &str, sealed: &str, rebuilt: &str) -> Option<Cause> {
     let key = key.to_lowercase();
     let (left, right) = differing_words(sealed, rebuilt);
@@ -81,7 +81,7 @@ pub(super) fn cause(key: &str, sealed: &str, rebuilt: &str) -> Option<Cause> {
     (sealed.len() == rebuilt.len() && sorted(sealed) == sorted(rebuilt)).then_some(Cause::Order)
 }
 
-/// The words around the first place where two texts differ.
+/// The first word that differs, in each of two texts.
 fn differing_words(left: &str, right: &str) -> (String, String) {
     let words = |text: &str| -> Vec<String> {
         let is_between = |character: char| character.is_whitespace() || "\"',;=()[]{}<>".contains(character);
@@ -93,17 +93,17 @@ fn differing_words(left: &str, right: &str) -> (String, String) {
     (at(&left), at(&right))
 }
 
-/// A number that a 64-bit system gives to memory of a process.
+/// Whether a number looks like an address in the memory of a 64-bit process.
 pub(super) fn is_address(text: &str) -> bool {
     let value = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
     };
-    // Program, heap and stack of a 64-bit process on Linux; a time in microseconds is far above.
+    // The program, heap and stack of a 64-bit process on Linux. A time in microseconds is far above this range.
     value.is_some_and(|value| (0x5500_0000_0000..0x8000_0000_0000).contains(&value))
 }
 
-/// Whether both are times that two runs of one program could have seen.
+/// Whether both texts are times that two runs of one program could have seen.
 fn are_times(left: &str, right: &str) -> bool {
     // Seconds, milliseconds or nanoseconds since 1970, between 2001 and 2100, and not years apart.
     let seconds = |text: &str, unit: f64| {

@@ -1,4 +1,4 @@
-//! Files of two artifacts that are both at hand.
+//! The files of two artifacts that are both available.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,14 +15,14 @@ use modelseal_format::manifest::{Demand, Subject};
 use modelseal_format::release::{Receiver, Seal, read_contents};
 use modelseal_verify::verify::Target;
 
-/// A file that both releases have, and that is not the same.
+/// A file that both releases have and that differs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileDifference {
     pub path: String,
     pub likeness: Likeness,
 }
 
-/// Compares the changed files of two releases, where both hold them as they were sealed.
+/// Compares the changed files of two releases, if both hold them unchanged since they were sealed.
 pub(super) fn compare(
     old: (&Target, &Seal),
     new: (&Target, &Seal),
@@ -50,7 +50,7 @@ pub(super) fn compare(
     wanted.iter().map(compare).collect()
 }
 
-/// A directory with the wanted files; `None`: they are not there, or not as they were sealed.
+/// A directory with the wanted files. `None` if they are missing or differ from what was sealed.
 fn at_hand(
     target: &Target,
     seal: &Seal,
@@ -70,10 +70,10 @@ fn at_hand(
     }
     let Ok((file, _)) = open_regular(&path, Symlinks::Follow) else { return Ok(None) };
     let opened = ArchiveReader::new(BufReader::new(file), context);
-    // The seal is known already.
+    // The seal has been read already.
     let skip = |_: &mut dyn io::Read| Ok(());
     let Ok(reader) = opened.and_then(|mut reader| reader.read_seal(skip).map(|_| reader)) else {
-        // A bare seal: there are no files.
+        // A bare seal has no files.
         return Ok(None);
     };
     let mut pick = Pick { wanted, directory, open: None, failed: None };
@@ -86,7 +86,7 @@ fn at_hand(
     Ok((is_sealed && contents.stopped.is_none()).then_some(pick.directory))
 }
 
-/// Keeps the wanted files of an archive.
+/// Keeps only the wanted files of an archive.
 struct Pick<'a> {
     wanted: &'a BTreeSet<String>,
     directory: PathBuf,

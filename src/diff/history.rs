@@ -1,4 +1,4 @@
-//! The commits between two releases, if a clone is at hand that holds both.
+//! The commits between two releases, if a clone that holds both is available.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use git2::{Oid, Repository, Sort};
 
 use modelseal_format::manifest::Manifest;
 
-/// More commits than this are counted, not listed.
+/// Maximum number of commits to list. The rest are only counted.
 const LISTED: usize = 20;
 
-/// What was committed in between.
+/// The commits between two releases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// Commits of the new release that the old one does not have: id and subject, newest first.
@@ -24,7 +24,7 @@ pub(super) fn commit(statement: &Manifest) -> Option<&str> {
     statement.code().map(|code| code.commit())
 }
 
-/// The repository around a directory, if it holds the commits of both.
+/// The repository that contains a directory, if it holds the commits of both releases.
 pub(super) fn open(directory: &Path, statements: [&Manifest; 2]) -> Option<Repository> {
     let repository = Repository::discover(directory).ok()?;
     let holds = |statement: &&Manifest| {
@@ -53,7 +53,7 @@ pub(super) fn between(repository: &Repository, old: &Manifest, new: &Manifest) -
     })
 }
 
-/// The commits that lead to one and not to the other.
+/// The commits that lead to `to` but not to `from`.
 fn walk(repository: &Repository, to: Oid, from: Oid) -> Option<Vec<Oid>> {
     let mut walk = repository.revwalk().ok()?;
     walk.set_sorting(Sort::TOPOLOGICAL).ok()?;

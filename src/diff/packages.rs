@@ -1,7 +1,7 @@
 //! Packages of lock files, by name and version.
 //!
-//! A manifest has only their digests. Where a clone is at hand, the files are read from the commits, and
-//! believed if they have the sealed digest.
+//! A manifest has only the digests of lock files. If a clone is available, the files are read from the commits. They
+//! are used only if they have the sealed digest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::compare::Changed;
 use modelseal_format::digest::Digest;
 use modelseal_format::manifest::Manifest;
 
-/// No longer lock file is read.
+/// Maximum size of a lock file in bytes.
 const LONGEST: usize = 16 << 20;
 
-/// A package that is not the same.
+/// A package that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageChange {
     /// The lock file.
@@ -53,7 +53,7 @@ pub(super) fn compare(
     changes
 }
 
-/// A lock file as the commit of a release holds it, if it is the sealed one.
+/// A lock file from the commit of a release, if it is the sealed one.
 fn content(repository: &Repository, statement: &Manifest, file: &str) -> Option<String> {
     let sealed = statement.input(&format!("environment/{file}"))?.digest.sha256?;
     let directory = Path::new(statement.recipe()?.uri.as_deref()?).parent()?.to_path_buf();
@@ -67,7 +67,7 @@ fn content(repository: &Repository, statement: &Manifest, file: &str) -> Option<
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Names and versions. `None`: this is not a lock file that is known.
+/// Names and versions of packages. `None` if the format of the lock file is not known.
 fn packages(path: &str, text: &str) -> Option<BTreeMap<String, String>> {
     let file = path.rsplit('/').next().unwrap_or(path);
     match file {
@@ -98,7 +98,7 @@ fn from_toml(text: &str) -> Option<BTreeMap<String, String>> {
     Some(packages)
 }
 
-/// `name==version`, with extras, markers, hashes and comments; other requirements keep their text.
+/// Reads `name==version`, with extras, markers, hashes and comments. Other requirements keep their text.
 fn from_requirements(text: &str) -> BTreeMap<String, String> {
     let joined = text.replace("\\\n", " ");
     let lines = joined.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());
@@ -107,7 +107,7 @@ fn from_requirements(text: &str) -> BTreeMap<String, String> {
         let line = line.split(';').next().unwrap_or(line).split(" --").next().unwrap_or(line).trim();
         let end = line.find(|character: char| !(character.is_alphanumeric() || "._-".contains(character)));
         let (name, rest) = line.split_at(end.unwrap_or(line.len()));
-        // Names are equal but for case and the kind of dash: PEP 503.
+        // PEP 503: case and the kind of separator do not distinguish names.
         let name = name.to_lowercase().replace(['_', '.'], "-");
         let rest = match rest.trim().strip_prefix('[') {
             Some(extras) => extras.split_once(']').map_or("", |(_, rest)| rest),

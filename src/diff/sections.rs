@@ -1,11 +1,11 @@
-//! The difference in words: one section for each factor, and for what came out.
+//! The difference as text: one section for each factor and for each result.
 
 use super::{Difference, Factor, State};
 use crate::compare::{Changed, Source, changed_answers, shared_rows};
 use modelseal_format::display::{Escaped, name, number, short};
 use modelseal_format::manifest::{Model, ProbeFacts};
 
-/// A section with its details, a line each.
+/// A section with its details, one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     pub name: &'static str,
@@ -13,7 +13,7 @@ pub struct Section {
     pub details: Vec<String>,
 }
 
-/// More details than this are counted.
+/// Maximum number of details to list. The rest are only counted.
 const SHOWN: usize = 30;
 
 impl Difference {
@@ -144,7 +144,7 @@ fn value(change: &Changed<String>) -> String {
     format!("{}  {} → {}", Escaped(&change.name), shown(&change.old), shown(&change.new))
 }
 
-/// A data set or base model.
+/// The lines about a data set or base model.
 fn source(change: &Changed<Source>) -> Vec<String> {
     let (old, new) = match (&change.old, &change.new) {
         (Some(old), Some(new)) => (old, new),
@@ -187,7 +187,7 @@ fn moved(what: &str, left: Option<u64>, right: Option<u64>) -> Option<String> {
     (left != right).then(|| format!("  {what}  {} → {}", number(left), number(right)))
 }
 
-/// How many answers are not the same, and how many different ones there are.
+/// How many answers differ, and how many distinct answers there are.
 fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
     let (old, new) = match (&change.old, &change.new) {
         (Some(old), Some(new)) => (old, new),
@@ -216,7 +216,7 @@ fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
 
 type Labels = std::collections::BTreeMap<String, u64>;
 
-/// The share of each class, where it is not the same to a tenth of a percent.
+/// The share of each class, if it differs to a tenth of a percent.
 fn labels(old: Option<&Labels>, new: Option<&Labels>) -> Vec<String> {
     let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
     let share = |labels: &Labels, label: &str| {

@@ -1,4 +1,4 @@
-//! Faults of bytes and signatures: what a release is refused for whatever the policy says.
+//! Faults of bytes and signatures, for which a release is refused under any policy.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use modelseal_format::sign::{KeyAlgorithm, PrivateKey};
 
 const BLOCK: usize = 512;
 
-/// Where the mode stands in a header.
+/// The position of the mode in a header.
 const MODE: Range<usize> = 100..107;
 
 pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
@@ -26,7 +26,7 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     };
     let stranger = PrivateKey::generate(KeyAlgorithm::P256)?.into();
     let as_signer = |signer| Ok(Attempt { signer, ..Attempt::trusted(archive.clone()) });
-    // One whose entry is a header and its content, and nothing else.
+    // A file whose entry is only a header and its content.
     let plain = healthy.manifest.files().iter().rev().filter(|file| file.size() > 0);
     let file = plain.filter_map(|file| place(&archive, &file.name)).next();
     let on_file = |edit: &dyn Fn(&mut Vec<u8>, Range<usize>)| match file.clone() {
@@ -72,8 +72,8 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     ])
 }
 
-/// Where a file's header begins and its padding ends. `None`: its name does not fit into the header's first
-/// field, so that other headers or another field belong to it.
+/// The range from the start of a file's header to the end of its padding. `None` if the name does not fit into the
+/// header's first field. Further headers or another field then belong to the file.
 fn place(archive: &[u8], name: &str) -> Option<Range<usize>> {
     let mut offset = 0;
     let mut is_described = false;
@@ -93,14 +93,14 @@ fn place(archive: &[u8], name: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The seal of this release in front of other files of the same names.
+/// Puts the seal of this release in front of different files with the same names.
 fn other_model(healthy: &Draft<'_>, good: &[u8]) -> Result<Attempt, String> {
     let mut other = healthy.clone();
     for content in &mut other.contents {
         content.iter_mut().for_each(|byte| *byte ^= 0x55);
     }
     let other = other.archive().map_err(|error| error.to_string())?;
-    // Sizes are the same, and so are the places; the seals stand first.
+    // The sizes are the same, and so are the offsets. The seals come first.
     let seals = place(good, MODEL_SIGNATURE_PATH).ok_or("the name of the model is too long")?;
     Ok(Attempt::trusted([&good[..seals.end], &other[seals.end..]].concat()))
 }

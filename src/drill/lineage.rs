@@ -1,4 +1,4 @@
-//! Faults that no rule is needed for: another model, and nothing to judge.
+//! Faults that need no rule: the release of another model, and a manifest that seals no code, data or hyperparameters.
 
 use super::release::Draft;
 use super::{Error, Fault, fault};

@@ -18,10 +18,10 @@ use modelseal_format::manifest::{
 use modelseal_format::release::{entry, frame};
 use modelseal_format::sign::{SignedBundle, Signer};
 
-/// No stand-in for a file is longer.
+/// Maximum length of the content that represents a file, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// A manifest, and the content of its files.
+/// A manifest and the content of its files.
 #[derive(Clone)]
 pub(super) struct Draft<'a> {
     pub(super) manifest: Manifest,
@@ -30,8 +30,7 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// The original, sealed by the drill's key, and a healthy successor: other data, newer records, another
-    /// model.
+    /// The original, sealed by the drill's key, and a healthy successor: other data, newer records, another model.
     pub(super) fn pair(
         manifest: &Manifest,
         directory: &Path,
@@ -52,7 +51,7 @@ impl<'a> Draft<'a> {
                 draft.manifest.model().release.map(|number| number.saturating_add(more).min(LAST_RELEASE));
             draft.manifest.external_mut().model.release = number;
         };
-        // There is always an older one.
+        // The number is raised by one, so that there is always an older release.
         number(&mut previous, 1);
         let mut healthy = previous.clone();
         number(&mut healthy, 1);
@@ -67,7 +66,7 @@ impl<'a> Draft<'a> {
         Ok((previous, healthy))
     }
 
-    /// The digests of what the files hold now.
+    /// Updates the digests to the current content of the files.
     pub(super) fn seal_files(&mut self) {
         for (file, content) in self.manifest.files_mut().iter_mut().zip(&self.contents) {
             let facts =
@@ -99,7 +98,7 @@ impl<'a> Draft<'a> {
         archive.finish().map_err(Error::Copy)
     }
 
-    /// This release after a change of its manifest, rightly signed.
+    /// This release with a changed manifest, correctly signed.
     pub(super) fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Result<Attempt, Error> {
         let mut draft = self.clone();
         change(&mut draft.manifest);
@@ -107,7 +106,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The same source a little later: half of its rows are others, and the newest is a minute old.
+/// The same source a little later: half of its rows are replaced, and the newest is a minute old.
 fn refresh(input: &mut ResourceDescriptor, now: Timestamp) {
     let other = Digest::sha256(format!("{}, later", input.digest.tagged()).as_bytes());
     match input.digest.sha256 {

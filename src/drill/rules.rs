@@ -1,4 +1,4 @@
-//! The faults that each rule is there to notice: whole, signed by the right key, and wrong.
+//! The faults that each rule must notice. The release is complete and signed by the right key, but wrong.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use modelseal_verify::report::Status;
 use modelseal_verify::rule::{self, Evidence, Healthy, Plant, Previous, Rule, Table};
 use modelseal_verify::rules::RULES;
 
-/// Of every rule, and of every data source and probe.
+/// The faults for every rule, and for every data source and probe.
 pub(super) fn faults(
     healthy: &Draft<'_>,
     previous: &Draft<'_>,
@@ -25,7 +25,7 @@ pub(super) fn faults(
         };
         let subjects = subjects(healthy, group);
         if subjects.is_empty() {
-            // One line says that there are none.
+            // A single row says that there are none.
             faults.extend(planter.of(&rules[..1], Some((group, "")))?);
         }
         for subject in &subjects {
@@ -40,7 +40,7 @@ pub(super) fn faults(
     Ok(faults)
 }
 
-/// What the release has tables of this group for.
+/// The names of the data sources, base models or probes of the release, by table group.
 fn subjects(healthy: &Draft<'_>, group: &str) -> Vec<String> {
     match group {
         "probe" => healthy.manifest.probes().iter().map(|probe| probe.probe().to_string()).collect(),
@@ -74,7 +74,7 @@ impl Planter<'_> {
             Some((group, subject)) => {
                 let table = format!("[{group}.{subject}]");
                 match self.undecided(&table, &fault.cure) {
-                    // With this line the gate would refuse a healthy successor as well.
+                    // With this line, the policy would refuse a healthy successor as well.
                     Some(reason) => format!("nothing yet, because {reason}"),
                     None => format!("{table} {}", fault.cure).trim_end().to_string(),
                 }
@@ -97,7 +97,7 @@ impl Planter<'_> {
         Ok(Attempt { rebuilt: plant.rebuilt, ..Attempt::trusted(draft.archive()?) })
     }
 
-    /// Why a demand could not be decided for a healthy successor; `None`: it could.
+    /// Why a demand could not be decided for a healthy successor. `None` if it could.
     fn undecided(&self, table: &str, demand: &str) -> Option<String> {
         let manifest = &self.healthy.manifest;
         let text = format!("model = \"{}\"\n{table}\n{demand}\n", manifest.model().name);

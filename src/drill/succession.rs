@@ -1,9 +1,9 @@
-//! Faults in the order of releases, and in the number of those who stand for one.
+//! Faults in the order of releases, and in the number of signers of a release.
 
 use super::release::Draft;
 use super::{Attempt, Error, Fault, fault};
 
-/// `approvers` is how many have to sign beside the builder.
+/// `approvers` is how many others must sign in addition to the builder.
 pub(super) fn faults(
     healthy: &Draft<'_>,
     previous: &Draft<'_>,

@@ -1,4 +1,4 @@
-//! The sealed inputs compared with a checkout, one by one.
+//! Compares the sealed inputs with a checkout, one by one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use modelseal_verify::verify::{self, OutsideCheck};
 pub struct LocalCheckout {
     /// The directory of the recipe.
     pub directory: PathBuf,
-    /// Where data sources are on this machine, by name.
+    /// The paths of data sources on this machine, by name.
     pub data: BTreeMap<String, PathBuf>,
 }
 
-/// Compares the sealed inputs with a checkout; `None`: nobody asked for it, and the report says so.
+/// Compares the sealed inputs with a checkout. `None` if that was not requested; the report says so.
 pub struct CheckoutComparison(pub Option<LocalCheckout>);
 
 impl OutsideCheck for CheckoutComparison {
@@ -48,7 +48,7 @@ impl OutsideCheck for CheckoutComparison {
     }
 }
 
-/// How one input compares.
+/// The result of comparing one input.
 pub(super) enum Compared {
     Same,
     Differs {
@@ -62,8 +62,8 @@ pub(super) enum Compared {
 
 /// Compares every input of a manifest with the checkout.
 ///
-/// The recipe of the checkout says where its code lies and what is declared; that it is the sealed one is
-/// a comparison of its own.
+/// The recipe of the checkout says where its code is and what is declared. Whether it is the sealed recipe is a
+/// separate comparison.
 pub(super) fn compare(
     manifest: &Manifest,
     checkout: &LocalCheckout,
@@ -180,7 +180,8 @@ fn compare_file(
     found(read.map(|(digest, _)| DependencyDigest::file(digest)), input)
 }
 
-/// What is not there, or is a pointer to it, was not compared; everything else was, or is an error.
+/// A file that is missing, or is only a pointer to the data, is not compared. Every other file is compared, or gives an
+/// error.
 fn found(read: Result<DependencyDigest, Error>, input: &ResourceDescriptor) -> Result<Compared, Error> {
     match read {
         Ok(digest) => Ok(compare_digest(input, &digest)),
@@ -215,8 +216,7 @@ fn describe(name: &str) -> String {
     }
 }
 
-/// Puts the comparisons into the checks of the lineage. A parameter or environment file shares a check with
-/// its kind.
+/// Merges the comparisons into the checks of the lineage. A parameter or environment file shares a check with its kind.
 fn merge(checks: &mut Vec<Check>, compared: Vec<(String, Compared)>, not_checked: &mut Vec<String>) {
     for (name, compared) in compared {
         let id = match name.split_once('/').unwrap_or((&name, "")) {

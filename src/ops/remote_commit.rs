@@ -1,4 +1,4 @@
-//! Whether anybody else could rebuild the release: the only question that is asked over the network.
+//! Checks whether others could rebuild the release. No other check uses the network.
 
 use super::checkout::{Compared, LocalCheckout, compare};
 use modelseal_build::checkout::{self, Checkout, Repository};
@@ -13,14 +13,14 @@ use modelseal_verify::verify::{Error, OutsideCheck};
 
 const NOBODY: &str = "nobody else can rebuild this model";
 
-/// Looks for the sealed commit at its remote, by the `git` program.
+/// Looks for the sealed commit at its remote with the `git` program.
 pub struct RemoteCommit {
-    /// If not, the report says that nobody asked.
+    /// If false, the report says that this was not requested.
     pub is_asked_for: bool,
 }
 
 impl OutsideCheck for RemoteCommit {
-    /// Clones from the sealed remote, and compares what the commit holds.
+    /// Clones from the sealed remote and compares what the commit holds.
     fn check(&self, manifest: &Manifest, report: &mut Report, context: &Context) -> Result<(), Error> {
         if !self.is_asked_for {
             report.not_checked.push("the commit at its remote (no --online)".to_string());

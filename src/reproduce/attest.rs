@@ -1,4 +1,4 @@
-//! A signed statement beside the archive: this release was rebuilt.
+//! A signed attestation, next to the archive, that this release was rebuilt.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use modelseal_format::manifest::{Attestation, Claim};
 use modelseal_format::release::SignedStatement;
 use modelseal_format::sign::Signer;
 
-/// Signs what was found and writes it beside the target: `TARGET.reproduction.HINT8.sigstore.json`.
+/// Signs the result and writes it next to the target: `TARGET.reproduction.HINT8.sigstore.json`.
 ///
 /// # Errors
 /// [`Error::NothingToAttest`] if the demanded level was not reached; [`Error::Attest`].

@@ -1,4 +1,4 @@
-//! The last rung: a rebuilt model that is another one, and answers the sealed probes the same.
+//! The last rung: the rebuilt model differs, but gives the same answers to the sealed probes.
 
 use super::rebuild::{Rebuilder, Rebuilt, Stopped, with_causes};
 use super::{Error, Reproduction};
@@ -7,7 +7,7 @@ use modelseal_build::probe::{self, agree};
 use modelseal_build::run::{self, Isolation, Silent};
 use modelseal_format::manifest::Rung;
 
-/// Asks the rebuilt model what the sealed one was asked: it may be another one and behave the same.
+/// Runs the sealed probes on the rebuilt model. It may be another model that behaves the same.
 pub(super) fn ask(
     rebuilder: &Rebuilder<'_>,
     rebuilt: &Rebuilt,

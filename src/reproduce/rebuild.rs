@@ -17,12 +17,12 @@ use modelseal_format::manifest::{
     CommandOutput, InputChange, Manifest, Origin, Rung, Subject, compare_inputs,
 };
 
-/// Where the first rebuild is kept.
+/// The name under which the first rebuild is kept.
 const FIRST: &str = "first";
 
 /// Why a rebuild has no result.
 pub(super) enum Stopped {
-    /// Why it was not tried or could not be finished, and what can be done.
+    /// Why it was not tried or could not be finished, and what the user can do about it.
     NotTried(String, Option<String>),
     /// The commit does not hold what was sealed.
     Untrue(Vec<InputChange>),
@@ -56,7 +56,7 @@ impl From<checkout::Error> for Stopped {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes in one line.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -73,17 +73,17 @@ pub(super) fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
 
 pub(super) struct Rebuilder<'a> {
     pub(super) manifest: &'a Manifest,
-    /// The files that were sealed.
+    /// The directory of the sealed files.
     pub(super) sealed: &'a Path,
-    /// The archive that they came from.
+    /// The archive that the sealed files came from.
     pub(super) archive: Option<PathBuf>,
     pub(super) scratch: &'a Path,
     pub(super) options: &'a Options<'a>,
 }
 
-/// A rebuild that was made.
+/// A finished rebuild.
 pub(super) struct Rebuilt {
-    /// Everything that belongs to it.
+    /// The directory that holds the whole rebuild.
     pub(super) place: PathBuf,
     pub(super) recipe: Recipe,
     pub(super) artifact: Artifact,
@@ -95,7 +95,7 @@ impl Rebuilt {
     pub(super) fn files(&self) -> Vec<Listed> {
         let listed = |file: &inputs::ListedFile| {
             let location = self.artifact.location(&file.path);
-            // A link is here only if the recipe says that links are followed.
+            // A symbolic link can be here only if the recipe says that links are followed.
             let location = location.canonicalize().unwrap_or(location);
             Listed { path: file.path.clone(), executable: file.facts.executable, location }
         };
@@ -103,7 +103,7 @@ impl Rebuilt {
     }
 }
 
-/// A file of an artifact, and where it lies.
+/// A file of an artifact, and its location.
 pub(super) struct Listed {
     path: String,
     executable: bool,
@@ -111,7 +111,7 @@ pub(super) struct Listed {
 }
 
 impl Rebuilder<'_> {
-    /// Rebuilds once and compares; then once more for each thing that is varied.
+    /// Rebuilds once and compares. Then rebuilds again for each circumstance that is varied.
     pub(super) fn run(&self, result: &mut Reproduction) -> Result<(), Stopped> {
         let origin = self.manifest.internal().origin;
         if origin == Origin::Adopted {
@@ -161,14 +161,14 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// What comes out is to be made, not copied from what is there already.
+    /// Paths that commands must not read: the artifact must be made, not copied from an existing one.
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
         let others = [self.sealed.to_path_buf()].into_iter().chain(self.archive.clone());
         let others = others.filter_map(|path| path.canonicalize().ok());
         others.collect()
     }
 
-    /// Clones, runs and keeps the artifact under this name.
+    /// Clones, runs the command, and keeps the artifact under the name `keep`.
     pub(super) fn rebuild(
         &self,
         source: &Source,
@@ -176,7 +176,7 @@ impl Rebuilder<'_> {
         conditions: &Conditions,
         keep: &str,
     ) -> Result<Rebuilt, Stopped> {
-        // The same place every time, so that it is not the place that makes a difference.
+        // Every rebuild uses the same path, so that the path does not cause a difference.
         let place = self.scratch.join(conditions.place());
         remove_all(&place);
         let checkout = self.checkout(source, commit, &place)?;
@@ -199,10 +199,10 @@ impl Rebuilder<'_> {
         let mut hidden = self.hidden();
         hidden.extend(self.scratch.join(FIRST).canonicalize());
         let inputs = declared(recipe, recipe.directory(), nowhere_else());
-        // The model that lies in the source is not there to be copied.
+        // The source clone may contain the model, which the command must not copy.
         let source = source.directory().and_then(|root| root.canonicalize().ok());
         check_private(self.options.confinement, &inputs).map_err(Error::Input)?;
-        // Not the kept caches of a build: what comes out is to be made anew.
+        // The kept caches of builds are not used, because the artifact must be made from scratch.
         let command_place = CommandPlace {
             work: &checkout.work(),
             own: vec![home.clone(), temporary.clone()],
@@ -220,7 +220,7 @@ impl Rebuilder<'_> {
             epoch: self.manifest.internal().source_date_epoch,
             confinement: self.options.confinement,
             reach,
-            // Thirteen times the same output would hide what matters.
+            // Only the first rebuild shows its output: thirteen repetitions would hide what matters.
             context: self.options.context,
             listener: if conditions.circumstance.is_none() { self.options.listener } else { &Silent },
         };
@@ -255,7 +255,7 @@ impl Rebuilder<'_> {
         let kept = self.scratch.join(keep);
         fs::rename(&place, &kept).map_err(Error::Scratch)?;
         let recipe = Recipe::load(&kept.join(within)).map_err(inputs::Error::from).map_err(Error::Input)?;
-        // What a build would refuse to seal is not a rebuild either.
+        // An artifact that a build would refuse to seal is not a rebuild either.
         let artifact = list_artifact(&recipe, &[], self.options.context)
             .map_err(|error| Stopped::NotTried(error.to_string(), error.hint()))?;
         for file in &artifact.files {
@@ -269,7 +269,7 @@ impl Rebuilder<'_> {
         Ok(Rebuilt { place: kept, recipe, artifact, environment, seconds })
     }
 
-    /// A clone of the commit with every input in its place, all of it what was sealed.
+    /// A clone of the commit with all inputs. Each of them is checked against what was sealed.
     fn checkout(&self, source: &Source, commit: &str, place: &Path) -> Result<Checkout, Stopped> {
         let find = |name: &str| self.manifest.input(name);
         let path = self.manifest.recipe().and_then(|recipe| recipe.uri.as_deref()).unwrap_or_default();
@@ -308,7 +308,7 @@ impl Rebuilder<'_> {
         Ok(gather(recipe, &self.reading()).map_err(Error::Input)?)
     }
 
-    /// Everything in the clone is what was sealed.
+    /// Checks that everything in the clone is what was sealed.
     fn check_true(&self, recipe: &Recipe, found: &Inputs) -> Result<(), Stopped> {
         let external = self.manifest.external();
         let mut changes = compare_inputs(self.manifest.dependencies(), &found.dependencies);
@@ -368,13 +368,13 @@ impl Rebuilder<'_> {
     }
 }
 
-/// Data lies where the recipe of the clone expects it.
+/// No paths for data: each source is where the recipe of the clone expects it.
 fn nowhere_else() -> &'static BTreeMap<String, PathBuf> {
     static NOWHERE: BTreeMap<String, PathBuf> = BTreeMap::new();
     &NOWHERE
 }
 
-/// The least alike of all.
+/// The worst rung of all files. `None` if any file differs beyond the tolerance.
 pub(super) fn worst(files: &[FileResult]) -> Option<Rung> {
     files.iter().map(|file| file.likeness.rung).collect::<Option<Vec<_>>>()?.into_iter().max()
 }

@@ -1,4 +1,4 @@
-//! Another seed, for the control that must differ.
+//! Changes the seed, for the control that must differ.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ use super::rebuild::Stopped;
 use modelseal_build::recipe::Recipe;
 use modelseal_format::manifest::{Manifest, Value};
 
-/// Names under which a seed is usually found.
+/// Common names of a seed.
 const USUAL: [&str; 5] = ["seed", "random_seed", "random_state", "rng_seed", "SEED"];
 
-/// Changes the seed in the clone: in the parameter file, the recipe, or wherever it stands there as a number.
+/// Changes the seed in the clone: in a parameter file, or else in the recipe. The file must contain it as a number.
 ///
 /// # Errors
-/// [`Stopped::NotTried`]: there is no hyperparameter that is known to be one, or it does not stand in a file.
+/// [`Stopped::NotTried`] if no hyperparameter is known to be a seed, or if no file contains it.
 pub(super) fn change(recipe: &Recipe, manifest: &Manifest) -> Result<(), Stopped> {
     let not_tried = |reason: String| Stopped::NotTried(reason, None);
     let given = recipe.tables.reproduce.seed.as_ref().map(|seed| seed.get_ref().as_str());
@@ -63,7 +63,7 @@ pub(super) fn change(recipe: &Recipe, manifest: &Manifest) -> Result<(), Stopped
     )))
 }
 
-/// Replaces a file that may be read-only; a link in its place is replaced, not written through.
+/// Replaces a file that may be read-only. A symbolic link at its path is replaced, not followed.
 fn write(file: &Path, content: &str) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let mut changed = tempfile::NamedTempFile::new_in(directory)?;
@@ -72,7 +72,7 @@ fn write(file: &Path, content: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the number behind a key, in TOML, JSON or YAML. `None`: it does not stand there exactly once.
+/// Replaces the number after a key, in TOML, JSON or YAML. `None` unless it occurs exactly once.
 fn replace(content: &str, key: &str, text: &str, other: &str) -> Option<String> {
     let mut found = None;
     for (start, _) in content.match_indices(key) {

@@ -1,4 +1,4 @@
-//! Where the code of a rebuild comes from.
+//! Finds the code for a rebuild.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use modelseal_build::inputs::{self, WorkTree};
 use modelseal_format::digest;
 use modelseal_format::manifest::Manifest;
 
-/// How the clone around the working directory is called.
+/// The name of the clone around the working directory.
 const HERE: &str = "this clone";
 
-/// Where the code comes from.
+/// The source of the code.
 pub(super) enum Source {
     Directory {
         root: PathBuf,
@@ -24,7 +24,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What the caller names, the clone around the working directory if it holds the commit, or the sealed remote.
+    /// Finds the source: the one that the caller names, or the clone around the working directory if it holds the
+    /// commit, or the sealed remote.
     pub(super) fn find(
         manifest: &Manifest,
         named: Option<&str>,
@@ -44,7 +45,7 @@ impl Source {
         let here = work_tree_root(Path::new(".")).ok().filter(|root| holds(root, commit));
         match (remote, here) {
             (Some(remote), Some(here)) => {
-                // The remote is what others can reach; the clone at hand is what works without a network.
+                // Others can reach the remote. The local clone works without a network.
                 notes.push(format!(
                     "the code is taken from the clone that you stand in; others clone {}",
                     modelseal_format::display::Escaped(&remote)

@@ -1,4 +1,4 @@
-//! Changing one thing at a time, to find what makes a rebuild come out differently.
+//! Varies one circumstance at a time, to find what makes a rebuild differ.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use modelseal_format::context::threads;
 /// What can be varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Circumstance {
-    /// Nothing: the command runs once more.
+    /// Nothing: the command runs again unchanged.
     Nothing,
     Path,
     Home,
@@ -27,11 +27,11 @@ pub enum Circumstance {
     Hashseed,
     Threads,
     Time,
-    /// The control: another seed must give another model.
+    /// The control: another seed must produce another model.
     Seed,
 }
 
-/// Variables by which libraries are told how many threads to use.
+/// Variables that tell libraries how many threads to use.
 const THREADS: [&str; 5] = [
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -40,7 +40,7 @@ const THREADS: [&str; 5] = [
     "RAYON_NUM_THREADS",
 ];
 
-/// Nobody has this number.
+/// A user id that is not in use.
 const ANOTHER_USER: u32 = 4217;
 
 impl Circumstance {
@@ -60,7 +60,7 @@ impl Circumstance {
         Circumstance::Seed,
     ];
 
-    /// On the command line and in reports.
+    /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Circumstance::Nothing => "nothing",
@@ -79,7 +79,7 @@ impl Circumstance {
         }
     }
 
-    /// The variable that decides it, if the recipe may fix it.
+    /// The environment variable that controls it. If the recipe sets the variable, it is not varied.
     fn variable(self) -> Option<&'static str> {
         match self {
             Circumstance::Timezone => Some("TZ"),
@@ -90,7 +90,7 @@ impl Circumstance {
         }
     }
 
-    /// What makes the difference, and what can be done about it.
+    /// What causes the difference, and what the user can do about it.
     fn cure(self) -> &'static str {
         match self {
             Circumstance::Nothing => {
@@ -118,7 +118,7 @@ impl Circumstance {
     }
 }
 
-/// How one variation came out.
+/// The result of one variation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Varied {
     pub circumstance: Circumstance,
@@ -131,35 +131,35 @@ pub enum VariedStatus {
     Differs {
         path: String,
         difference: String,
-        /// What made the difference, and what can be done about it.
+        /// What causes the difference, and what the user can do about it.
         cure: String,
     },
-    /// The files that differ are those that differ when nothing is varied.
+    /// No file differs more than it does when nothing is varied.
     AsNothing,
     /// Why it was not varied.
     Skipped(String),
 }
 
 impl Varied {
-    /// The control did not differ: nothing shows that the comparison is alive.
+    /// Whether the control did not differ. Then nothing shows that the comparison can detect a difference.
     pub fn is_failed_control(&self) -> bool {
         self.circumstance == Circumstance::Seed
             && matches!(self.status, VariedStatus::Same | VariedStatus::AsNothing)
     }
 }
 
-/// The circumstances of one rebuild.
+/// The conditions of one rebuild.
 #[derive(Default)]
 pub(super) struct Conditions {
     pub(super) circumstance: Option<Circumstance>,
-    /// Put before the command.
+    /// Words placed before the command.
     prefix: Vec<String>,
     variables: Vec<(&'static str, String)>,
     user: Option<u32>,
 }
 
 impl Conditions {
-    /// Where it happens, below the scratch directory.
+    /// The directory of the rebuild, below the scratch directory.
     pub(super) fn place(&self) -> &'static str {
         match self.circumstance {
             Some(Circumstance::Path) => "another place/with a longer name",
@@ -181,10 +181,10 @@ impl Conditions {
         self.prefix.iter().chain(command).cloned().collect()
     }
 
-    /// Shows the work tree with its directories in another order.
+    /// Mounts the work tree so that its directories list their entries in another order.
     ///
     /// # Errors
-    /// Why that does not work here.
+    /// Says why that does not work here.
     pub(super) fn mount<'a>(
         &self,
         root: &Path,
@@ -197,7 +197,7 @@ impl Conditions {
     }
 }
 
-/// A file system over a directory; unmounted when this is dropped.
+/// A file system mounted over a directory. Dropping this unmounts it.
 pub(super) struct Mounted<'a> {
     root: PathBuf,
     programs: &'a Programs,
@@ -208,7 +208,7 @@ impl<'a> Mounted<'a> {
         let program = programs.find("disorderfs").map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("the clone cannot be moved: {error}");
         std::fs::rename(root, root.with_file_name(UNDER)).map_err(failed)?;
-        // From here on, whatever fails, dropping this puts the clone back.
+        // From here on, dropping this restores the clone after any failure.
         let mounted = Self { root: root.to_path_buf(), programs };
         std::fs::create_dir(root).map_err(failed)?;
         let options = ["--sort-dirents=yes", "--reverse-dirents=yes", "--multi-user=no", "--quiet"];
@@ -220,7 +220,7 @@ impl<'a> Mounted<'a> {
     }
 }
 
-/// The clone's name while something else is shown in its place.
+/// The name of the clone while the file system is mounted at its path.
 const UNDER: &str = "under";
 
 impl Drop for Mounted<'_> {
@@ -234,7 +234,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Rebuilds once for each thing that is to be varied, and compares with the first rebuild.
+/// Rebuilds once for each circumstance to vary, and compares with the first rebuild.
 pub(super) fn vary(
     rebuilder: &Rebuilder<'_>,
     source: &Source,
@@ -246,7 +246,7 @@ pub(super) fn vary(
     wanted.dedup();
     let mut varied: Vec<Varied> = Vec::new();
     let mut nothing: Vec<FileResult> = Vec::new();
-    // Whether anything differs by itself has to be known to judge the rest.
+    // The other results can be judged only if it is known what differs when nothing is varied.
     let nothing_first = if wanted.is_empty() { &[][..] } else { &[Circumstance::Nothing] };
     let others = wanted.iter().filter(|circumstance| **circumstance != Circumstance::Nothing);
     for circumstance in nothing_first.iter().chain(others).copied() {
@@ -271,7 +271,7 @@ pub(super) fn vary(
     Ok(varied)
 }
 
-/// A difference counts if it is worse than what the same file shows when nothing is varied.
+/// A difference counts only if it is worse than the difference of the same file when nothing is varied.
 fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[FileResult]) -> VariedStatus {
     let badness = |file: &FileResult| match (&file.likeness.difference, file.likeness.rung) {
         (None, _) => 0,
@@ -297,7 +297,7 @@ fn judge(circumstance: Circumstance, files: &[FileResult], nothing: &[FileResult
     }
 }
 
-/// How to vary it; or why it cannot be varied here.
+/// The conditions that vary a circumstance. `Err` says why it cannot be varied here.
 fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<Conditions, String> {
     let mut conditions = Conditions { circumstance: Some(circumstance), ..Conditions::default() };
     let given = &rebuilder.manifest.external().env;
@@ -352,7 +352,7 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
     Ok(conditions)
 }
 
-/// A locale that is installed and sorts otherwise than `C`; else `POSIX` with its narrower characters.
+/// An installed locale other than `C`, which sorts differently. Otherwise `POSIX`, with its narrower characters.
 fn other_locale(programs: &Programs) -> String {
     let list = |program: &Path| Command::new(program).arg("-a").stdin(Stdio::null()).output().ok();
     let listed = programs.find("locale").ok().and_then(list);

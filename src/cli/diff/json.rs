@@ -1,4 +1,4 @@
-//! The difference as one JSON document; `docs/schema/diff.v1.json` describes it.
+//! The difference as one JSON document, described by `docs/schema/diff.v1.json`.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ struct WireOverlap {
 #[derive(Serialize)]
 struct WireFacts<'a> {
     digest: &'a str,
-    /// Without what only programs read: the sketch and the timeline.
+    /// Without the parts that only programs read: the sketch and the timeline.
     facts: Evidence,
 }
 

@@ -1,4 +1,4 @@
-//! A strict policy from a good release: everything that its evidence can show is demanded.
+//! Writes a strict policy from a good release: it demands everything that the evidence of the release can show.
 
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     Ok(0)
 }
 
-/// How the policy knows the one who signed this release.
+/// The lines of the `[[signer]]` table that identify the signer of this release.
 fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::Result<String> {
     use modelseal_format::sign::KeySource;
     let mut lines = vec![("name", accepted.name.clone())];
@@ -108,7 +108,7 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
     Ok(lines.iter().map(|(key, value)| format!("{key} = {}\n", toml_string(value))).collect())
 }
 
-/// A file's path as the policy's directory sees it: whoever clones both together finds it.
+/// The path of a file relative to the policy's directory, so that it is valid in every clone that contains both.
 fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let resolve = |path: &Path| {
@@ -124,7 +124,7 @@ fn relative(path: &Path, output: &Path) -> anyhow::Result<String> {
 
 struct Writer<'a> {
     manifest: &'a Manifest,
-    /// The lines of its table.
+    /// The lines of the `[[signer]]` table.
     signer: &'a str,
     release: Digest,
     now: Timestamp,
@@ -134,7 +134,7 @@ impl Writer<'_> {
     fn text(&self) -> anyhow::Result<String> {
         let mut text = String::new();
         let model = self.manifest.model();
-        // Keys come before the first table.
+        // In TOML, top-level keys must come before the first table.
         let is_table = |proposal: &String| proposal.trim_start().starts_with('[');
         let (tables, keys): (Vec<String>, Vec<String>) = self.proposals().into_iter().partition(is_table);
         let _ = write!(
@@ -156,12 +156,12 @@ impl Writer<'_> {
             )),
         );
         text += &tables.concat();
-        // What is written has to be readable.
+        // Checks that the policy can be read again.
         Policy::parse(PathBuf::from("gate.toml"), text.clone())?;
         Ok(text)
     }
 
-    /// What the rules propose, each for the release, or for each data source and probe.
+    /// The lines that the rules propose for the release and for each of its data sources and probes.
     fn proposals(&self) -> Vec<String> {
         let mut proposals = Vec::new();
         for rules in RULES.chunk_by(|left, right| left.table() == right.table()) {

@@ -1,4 +1,4 @@
-//! The result of a rebuild as one JSON document; `docs/schema/reproduce.v1.json` describes it.
+//! The result of a rebuild as one JSON document, described by `docs/schema/reproduce.v1.json`.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The result of a rebuild for a person.
+//! The result of a rebuild as text.
 
 use crate::reproduce::{Circumstance, Reproduction, Varied, VariedStatus};
 use modelseal_format::display::{Escaped, name};
@@ -78,7 +78,7 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
     lines.join("\n") + "\n"
 }
 
-/// More files that are the same are counted, not listed.
+/// Maximum number of identical files to list. The rest are only counted.
 const SHOWN: usize = 20;
 
 fn files(result: &Reproduction, style: Style) -> Vec<String> {

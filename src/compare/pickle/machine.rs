@@ -1,45 +1,45 @@
-//! Follows the stack of a pickle with shadows of the values: enough to say where in the object a reader is.
+//! Tracks the stack of a pickle with shadows of the values: enough to name the current place in the object.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::opcodes::{Argument, Operation};
 
-/// Of long lists only the first are kept; the rest is counted.
+/// How many items of a list are kept. The rest are only counted.
 const KEPT: usize = 16;
 
-/// Values are followed this deep: a NumPy array's type inside joblib's wrapper needs four.
+/// Maximum depth to which values are tracked. The type of a NumPy array inside joblib's wrapper needs four levels.
 const DEEPEST_KEPT: usize = 64;
 
-/// A pickle that needs more places on its stack, or remembers more, is not followed.
+/// A pickle that needs more stack entries or memo entries than this is not followed.
 const MOST_ENTRIES: usize = 4 << 20;
 
-/// No object is named deeper.
+/// Maximum number of parts in the name of a place.
 const DEEPEST: usize = 8;
 
 /// The shadow of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// A module and name.
+    /// Module and name.
     Class(String),
-    /// What was made by calling something: its name, with what, and its state.
+    /// The result of a call: the name of what was called, its arguments, and the object's state.
     Object {
         class: String,
         arguments: Shadow,
         state: Option<Shadow>,
     },
     Text(String),
-    /// A number, a boolean or nothing.
+    /// A number, a boolean or `None`.
     Scalar(String),
     Tuple(Vec<Shadow>, usize),
     List(Vec<Shadow>, usize),
     Set(usize),
     Dict(Vec<(Shadow, Shadow)>, usize),
-    /// Bytes, or something that nobody needs.
+    /// Bytes, or a value that the comparison does not need.
     Other,
 }
 
-/// A value that several others may hold.
+/// A value that several others may share.
 #[derive(Debug, Clone)]
 pub(super) struct Shadow {
     item: Rc<Item>,
@@ -48,7 +48,8 @@ pub(super) struct Shadow {
 }
 
 impl From<Item> for Shadow {
-    /// What is nested too deep is forgotten: dropping it would take as many calls as it is deep.
+    /// A value that is nested too deep is replaced by `Other`. Dropping it would need as many nested calls as its
+    /// depth.
     fn from(item: Item) -> Self {
         let deepest = |items: &[Shadow]| items.iter().map(|item| item.depth).max().unwrap_or(0);
         let depth = 1 + match &item {
@@ -86,10 +87,10 @@ enum Entry {
 /// An array whose bytes follow the operation that described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RawArray {
-    /// NumPy's name of its type.
+    /// NumPy's type string.
     pub(super) descr: String,
     pub(super) count: u64,
-    /// Padding stands before it.
+    /// Padding precedes the bytes.
     pub(super) is_aligned: bool,
 }
 
@@ -97,23 +98,23 @@ pub(super) struct RawArray {
 pub(super) struct Machine {
     stack: Vec<Entry>,
     memo: HashMap<u64, Shadow>,
-    /// Pickles inside the pickle that have begun: joblib writes arrays of objects that way.
+    /// The number of nested pickles that have begun. joblib writes arrays of objects that way.
     inner: usize,
     done: bool,
 }
 
 impl Machine {
-    /// It has become too large to be followed.
+    /// Whether the pickle has become too large to be followed.
     pub(super) fn is_full(&self) -> bool {
         self.stack.len() > MOST_ENTRIES || self.memo.len() > MOST_ENTRIES
     }
 
-    /// The outermost pickle has ended.
+    /// Whether the outermost pickle has ended.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Follows one operation; returns the array whose bytes come next, if one does.
+    /// Applies one operation. Returns the array whose bytes come next, if there is one.
     pub(super) fn apply(&mut self, operation: &Operation) -> Option<RawArray> {
         match operation.code {
             b'(' => self.stack.push(Entry::Mark),
@@ -174,7 +175,7 @@ impl Machine {
             }
             b'q' | b'r' | b'p' => self.remember(index(operation)),
             0x94 => self.remember(self.memo.len() as u64),
-            // Persistent ids take one and give one; what is buffered or an extension is nothing to us.
+            // A persistent id replaces one stack entry. The content of buffers and extensions is not needed.
             b'Q' => {
                 self.pop();
                 self.push(Item::Other.into());
@@ -216,7 +217,7 @@ impl Machine {
             .collect()
     }
 
-    /// Changes what is on top of the stack.
+    /// Changes the item on top of the stack.
     fn change(&mut self, change: impl FnOnce(&mut Item)) {
         if let Some(Entry::Item(item)) = self.stack.last_mut() {
             let mut changed = Item::clone(item);
@@ -291,30 +292,30 @@ impl Machine {
             }
         });
         if array.as_ref().is_some_and(|array| array.descr == "|O") {
-            // The objects follow as a pickle of their own.
+            // The objects follow as a nested pickle.
             self.inner += 1;
             return None;
         }
         array
     }
 
-    /// In whose attribute, key or position the next value belongs.
+    /// The place of the next value: its attribute, key or position.
     pub(super) fn place(&self) -> String {
         place(&self.stack)
     }
 
-    /// In whose attribute, key or position the value on top of the stack belongs.
+    /// The place of the value on top of the stack: its attribute, key or position.
     pub(super) fn place_of_top(&self) -> String {
         place(&self.stack[..self.stack.len().saturating_sub(1)])
     }
 
-    /// Whether the values that come have no order of their own.
+    /// Whether the next values belong to a set, which has no order.
     pub(super) fn is_unordered(&self) -> bool {
         self.stack.iter().any(|entry| matches!(entry, Entry::Item(item) if matches!(**item, Item::Set(_))))
     }
 
-    /// NumPy's name of the type, if the next value is the bytes in the state of an array: a tuple of version,
-    /// shape, type and order that is not closed yet.
+    /// NumPy's type string, if the next value is the bytes in the state of an array. That state is an unfinished tuple
+    /// of version, shape, type and order.
     pub(super) fn array_kind(&self) -> Option<String> {
         let mark = self.stack.iter().rposition(|entry| matches!(entry, Entry::Mark))?;
         match &self.stack[mark + 1..] {
@@ -349,7 +350,7 @@ fn place(stack: &[Entry]) -> String {
     if parts.is_empty() { "the object".to_string() } else { parts.join(".") }
 }
 
-/// The items before the next mark, and whether there is one.
+/// The items before the next mark, and whether there is a mark.
 fn segment(entries: &[Entry]) -> (Vec<&Shadow>, bool) {
     let mark = entries.iter().position(|entry| matches!(entry, Entry::Mark));
     let before = &entries[..mark.unwrap_or(entries.len())];
@@ -358,14 +359,14 @@ fn segment(entries: &[Entry]) -> (Vec<&Shadow>, bool) {
     (items.collect(), mark.is_some())
 }
 
-/// The key in a dictionary whose value is being read, by what stands behind the dictionary on the stack.
+/// The dictionary key whose value is being read, from the entries after the dictionary on the stack.
 fn open_key(rest: &[Entry]) -> Option<String> {
     let (items, goes_on) = match rest.first()? {
         Entry::Mark => segment(&rest[1..]),
-        // One key without a mark: a single item is being set.
+        // A single key without a mark: one item is being set.
         Entry::Item(_) => (segment(&rest[..1]).0, false),
     };
-    // Keys and values take turns. Behind the last key may stand what its value is made from.
+    // Keys and values alternate. The last key may be followed by entries from which its value is built.
     let last = if goes_on { items.len().checked_sub(2)? / 2 * 2 } else { items.len().checked_sub(1)? };
     if last.is_multiple_of(2) { items.get(last)?.short() } else { None }
 }
@@ -392,7 +393,7 @@ fn word(item: &Item) -> String {
     }
 }
 
-/// `LogisticRegression` of `sklearn.linear_model._logistic.LogisticRegression`.
+/// For example `LogisticRegression` for `sklearn.linear_model._logistic.LogisticRegression`.
 fn short_class(class: &str) -> String {
     class.rsplit('.').next().unwrap_or(class).to_string()
 }
@@ -422,7 +423,7 @@ fn raw_array(state: &Item) -> Option<RawArray> {
     Some(RawArray { descr: descr(find("dtype")?)?, count, is_aligned })
 }
 
-/// The type string of a `numpy.dtype` object: its argument, with the byte order of its state.
+/// The type string of a `numpy.dtype` object: its argument, with the byte order from its state.
 fn descr(kind: &Item) -> Option<String> {
     let Item::Object { class, arguments, state } = kind else { return None };
     if !class.ends_with("numpy.dtype") && class != "numpy.dtype" && !class.starts_with("numpy.dtypes.") {

@@ -6,13 +6,13 @@ use std::io;
 use super::machine::RawArray;
 use crate::compare::read_some_at;
 
-/// Arguments longer than this stay in the file.
+/// Longer arguments are not loaded from the file.
 const LONGEST: u64 = 64 << 10;
 
-/// A line of a text argument is not longer.
+/// Maximum length of a line in a text argument.
 const LONGEST_LINE: usize = 64 << 10;
 
-/// How much is read ahead.
+/// How many bytes are read ahead.
 const AHEAD: usize = 256 << 10;
 
 /// One operation.
@@ -25,14 +25,14 @@ pub(super) struct Operation {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Argument {
     None,
-    /// Also the index of a memo.
+    /// An integer, or a memo index.
     Integer(i64),
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
-    /// Module and name, one after the other.
+    /// Module and name.
     Global(String),
-    /// A long argument, where it lies.
+    /// The position of a long argument in the file.
     Region {
         offset: u64,
         length: u64,
@@ -40,7 +40,7 @@ pub(super) enum Argument {
 }
 
 impl Operation {
-    /// Where a stream is divided says nothing about what it means.
+    /// Whether the operation only divides the stream, which does not affect its meaning.
     pub(super) fn is_framing(&self) -> bool {
         matches!(self.code, 0x80 | 0x95)
     }
@@ -53,7 +53,7 @@ impl Operation {
         matches!(self.argument, Argument::Region { .. })
     }
 
-    /// The argument for a person.
+    /// The argument as text for messages.
     pub(super) fn shown(&self) -> String {
         match &self.argument {
             Argument::None => match self.code {
@@ -73,14 +73,14 @@ impl Operation {
     }
 }
 
-/// The operations of a file, read ahead in pieces.
+/// The operations of a file, read ahead in blocks.
 pub(super) struct Stream<'a> {
     file: &'a File,
     size: u64,
-    /// Of the next byte.
+    /// The offset of the next byte.
     position: u64,
     ahead: Vec<u8>,
-    /// Where `ahead` begins in the file.
+    /// The offset of `ahead` in the file.
     start: u64,
 }
 
@@ -89,12 +89,12 @@ impl<'a> Stream<'a> {
         Ok(Self { file, size: file.metadata()?.len(), position: 0, ahead: Vec::new(), start: 0 })
     }
 
-    /// Where the next byte is, and how many are left.
+    /// The offset of the next byte, and how many bytes are left.
     pub(super) fn rest(&self) -> (u64, u64) {
         (self.position, self.size - self.position)
     }
 
-    /// `None`: this is no operation of a pickle, or it is cut off.
+    /// The next operation. `None` if the bytes are not a pickle operation or are cut off.
     pub(super) fn next(&mut self) -> io::Result<Option<Operation>> {
         let Some(code) = self.take(1)?.map(|bytes| bytes[0]) else { return Ok(None) };
         let argument = self.argument(code)?;
@@ -153,7 +153,7 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// An argument behind its length.
+    /// An argument that follows its length.
     fn counted(&mut self, width: usize, code: u8) -> io::Result<Option<Argument>> {
         let Some(length) = self.take(width)? else { return Ok(None) };
         let length = length.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
@@ -204,10 +204,10 @@ impl<'a> Stream<'a> {
         Ok(Some(&self.ahead[place..place + length]))
     }
 
-    /// Steps over the bytes of an array; returns where they begin. `None`: they are cut off.
+    /// Skips the bytes of an array and returns their offset. `None` if they are cut off.
     pub(super) fn skip_array(&mut self, array: &RawArray, length: u64) -> io::Result<Option<u64>> {
         if array.is_aligned {
-            // joblib: one byte that says how much padding follows.
+            // joblib writes one byte with the length of the padding that follows.
             let Some(padding) = self.take(1)?.map(|bytes| u64::from(bytes[0])) else { return Ok(None) };
             self.position = (self.position + padding).min(self.size);
         }
@@ -224,7 +224,7 @@ fn into_bytes(bytes: Result<String, std::string::FromUtf8Error>) -> Vec<u8> {
     bytes.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes)
 }
 
-/// A whole number of any length, little-endian, in two's complement.
+/// An integer of any length, little-endian, in two's complement.
 fn whole(bytes: &[u8]) -> Argument {
     if bytes.len() > 8 {
         return Argument::Bytes(bytes.to_vec());
