@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Measures modelseal side by side with its peers and prints a Markdown page.
+"""Compares the speed and memory of modelseal with its peers and prints a Markdown page.
 
-Whole commands are compared, start-up included, as ratios: both sides run in turns in one run, on two
-cores, on files that this script makes itself and that are in the page cache. Each side runs once to warm
-up and then `--rounds` times; the page gives the medians and the ratio of the medians. Peak memory is what
-the kernel reports when a command ends.
+The script compares whole commands, including start-up, as ratios. Both sides alternate within one run, on two cores.
+The script makes the input files itself, and they are in the page cache. Each side runs once to warm up and then
+`--rounds` times. The page shows the medians and the ratio of the medians. Peak memory is what the kernel reports when
+a command ends.
 
-    python3 benches/compare.py > page.md              everything: some thirty minutes, 12 GiB of disk
+    python3 benches/compare.py > page.md              everything: about thirty minutes, 12 GiB of disk
     python3 benches/compare.py --quick                small files: tries the script, demands nothing
     python3 benches/compare.py --only small_files     one part of it
     python3 benches/compare.py --modelseal PATH       measures another binary than the one built here
 
-The peers are installed below `target/bench-peers` the first time: model-signing, DVC and pyarrow in virtual
-environments, filepack through cargo. Linux only.
+The first run installs the peers below `target/bench-peers`: model-signing, DVC and pyarrow in virtual environments,
+filepack through cargo. Linux only.
 
-Exit codes: 0 every demand is met; 1 one is not; 2 could not measure.
+Exit codes: 0 if every demand is met, 1 if one is not, 2 if the script could not measure.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def machine(modelseal):
 
 
 def table(titles, rows):
-    """A Markdown table; the titles are divided by bars."""
+    """A Markdown table. Bars separate the titles."""
     titles = titles.split("|")
     return "\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---"] * len(titles), *rows])
 
@@ -97,10 +97,10 @@ def measure(arguments):
     install_peers()
     modelseal = arguments.modelseal.resolve() if arguments.modelseal else build_modelseal()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=parent.resolve()) as scratch:
-        # First, so that nothing is missing when everything has been measured.
+        # First, so that nothing is missing after the measurements.
         machine_rows = machine(modelseal)
         bench = Bench(modelseal, Path(scratch), arguments.rounds, sizes, demanding=not arguments.quick)
-        # Nobody's own keys and caches.
+        # Do not use the user's own keys and caches.
         os.environ |= {"XDG_CACHE_HOME": f"{scratch}/cache", "XDG_CONFIG_HOME": f"{scratch}/config", "DVC_SITE_CACHE_DIR": f"{scratch}/dvc"}
         run(Command([modelseal, "keygen", "-q", "-o", bench.scratch / "key"]))
         for work in works.ALL:

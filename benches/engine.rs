@@ -1,6 +1,6 @@
-//! The parts that the time of a command is made of: `cargo bench`, or `cargo bench -- sha256` for some of them.
+//! Benchmarks of the parts of a command: `cargo bench`, or `cargo bench -- sha256` for some of them.
 //!
-//! Whole commands beside those of other tools are measured by `compare.py`.
+//! `compare.py` compares whole commands with those of other tools.
 
 use std::fs;
 use std::hint::black_box;
@@ -25,10 +25,10 @@ use tempfile::TempDir;
 
 const MEBI: usize = 1 << 20;
 
-/// Files of a model whose manifest is long.
+/// Number of files in a model with a long manifest.
 const FILES: usize = 20_000;
 
-/// Bytes that no compressor makes smaller, the same in every run.
+/// Bytes that no compressor can reduce, the same in every run.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {
@@ -51,7 +51,7 @@ fn digests(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A directory of so many files of so many bytes.
+/// A directory of `count` files, each `length` bytes long.
 fn directory(count: usize, length: usize) -> (TempDir, Vec<PathBuf>) {
     let directory = tempfile::tempdir().expect("a directory");
     let bytes = noise(length + count);

@@ -1,4 +1,4 @@
-"""The files that are measured with, the same in every run but for random bytes."""
+"""The input files of the measurements. Except for random bytes, they are the same in every run."""
 
 import os
 import random
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from measuring import MEBI, say
 
-# How much is made at a time.
+# Number of bytes that are made at a time.
 PIECE = MEBI
 
 RECIPE = """\
@@ -22,14 +22,14 @@ code = { none = true }
 
 
 def write_random(path, size):
-    """Bytes that no compressor and no file system can make smaller."""
+    """Writes bytes that no compressor and no file system can reduce."""
     with path.open("wb") as file:
         for start in range(0, size, PIECE):
             file.write(os.urandom(min(PIECE, size - start)))
 
 
 def write_text(path, size):
-    """Words in an order that does not repeat, the same in every run."""
+    """Writes words in an order that does not repeat, the same in every run."""
     generator = random.Random(1)
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     words = ["".join(generator.choices(letters, k=generator.randint(2, 10))) for _ in range(5_000)]
@@ -40,7 +40,7 @@ def write_text(path, size):
 
 
 def write_small_files(directory, count, average, directories):
-    """Files of up to twice the average size, the same sizes in every run; returns how many bytes they have."""
+    """Writes files of up to twice the average size, the same sizes in every run. Returns their total size in bytes."""
     generator, total = random.Random(count), 0
     bytes_of_all = os.urandom(4 * average + PIECE)
     for number in range(count):
@@ -54,7 +54,7 @@ def write_small_files(directory, count, average, directories):
 
 
 def write_safetensors(path, size):
-    """One tensor of random numbers."""
+    """Writes one tensor of random numbers."""
     count = size // 4
     header = b'{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}' % (count, 4 * count)
     header += b" " * (-len(header) % 8)
@@ -62,13 +62,13 @@ def write_safetensors(path, size):
         file.write(len(header).to_bytes(8, "little") + header)
         for start in range(0, 4 * count, PIECE):
             piece = bytearray(os.urandom(min(PIECE, 4 * count - start)))
-            # Exponents of numbers around one: none is infinite or no number at all.
+            # Exponents of numbers around one, so that none is infinite or NaN.
             piece[3::4] = b"\x3f" * (len(piece) // 4)
             file.write(piece)
 
 
 def write_csv(path, size):
-    """Eight numbers, a class and a time in each row."""
+    """Writes rows with eight numbers, a class and a time."""
     generator = random.Random(1)
     with path.open("w") as file:
         file.write("a,b,c,d,e,f,g,h,class,at\n")
@@ -83,7 +83,7 @@ def write_csv(path, size):
 
 
 def forget_files():
-    """Makes room in memory, if we may: where the page cache is full, each byte written has to push one out."""
+    """Empties the page cache, if permitted. With a full page cache, each byte written must displace another one."""
     os.sync()
     with suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -91,9 +91,9 @@ def forget_files():
 
 @contextmanager
 def stage(bench, name, parent=None):
-    """A project with an empty model, and where its archive and its directory belong; removed at the end.
+    """A project with an empty model, the command that builds it, and the paths of its archive and unpacked directory.
 
-    Below `parent`, or where everything else is made.
+    It is made below `parent`, or in the scratch directory, and removed at the end.
     """
     say(name)
     forget_files()
@@ -106,7 +106,7 @@ def stage(bench, name, parent=None):
 
 
 def commit(project):
-    """Makes the project a repository with everything in it."""
+    """Makes the project a repository and commits everything in it."""
     identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid"]
     for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "state"]):
         subprocess.run(["git", "-C", project, *arguments], check=True, stdout=sys.stderr)

@@ -1,7 +1,7 @@
-"""Runs one command and prints how long it took and the most memory that it held: `launch.py COMMAND…`.
+"""Runs one command and prints its duration and its peak memory: `launch.py COMMAND…`.
 
-A program of its own, because the kernel counts the memory that a process has when it starts another one as that
-one's, and this one has little.
+This is a separate program because the kernel counts the memory of the starting process as memory of the started one.
+This program uses little memory.
 """
 
 import os
@@ -10,7 +10,10 @@ import time
 
 
 def launch(command):
-    """Whether the command succeeded, the seconds, and the peak memory in KiB; it gets no input, and its output is lost."""
+    """Runs a command without input and discards its output.
+
+    Returns whether it succeeded, the seconds, and the peak memory in KiB.
+    """
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),

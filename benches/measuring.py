@@ -1,4 +1,4 @@
-"""Running commands side by side, and the rows that come of it."""
+"""Runs commands in alternation and collects the rows of the tables."""
 
 import os
 import shutil
@@ -12,15 +12,15 @@ from pathlib import Path
 MEBI = 1 << 20
 GIBI = 1 << 30
 
-# Isolated and without `site`: as small as an interpreter gets.
+# Isolated and without `site`: the smallest interpreter.
 LAUNCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py"))]
 
-# What a command makes is removed before each run, outside of the time that is measured.
+# `makes` is the output of a command. It is removed before each run, outside the measured time.
 Command = namedtuple("Command", "arguments makes", defaults=[None])
 
 
 class CannotMeasure(Exception):
-    """Something that the measurement needs is not there or does not work."""
+    """Something that the measurement needs is missing or does not work."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class Samples:
 
 @dataclass
 class Demand:
-    """What a number must reach, and what it should."""
+    """The value that a number must reach, and the value that it should reach."""
 
     least: float
     aim: float
-    # Of what, with a place for the number.
+    # The phrase for a value, with a placeholder for the number.
     text: str
     lower_is_better: bool = False
 
@@ -74,13 +74,13 @@ def within(most, aim):
 
 @dataclass
 class Bench:
-    """What every measurement needs, and the rows of the tables so far."""
+    """The settings of every measurement, and the rows of the tables so far."""
 
     modelseal: Path
     scratch: Path
     rounds: int
     sizes: tuple
-    # The demands are for the full sizes.
+    # The demands apply to the full sizes.
     demanding: bool
     all_met: bool = True
     works: list = field(default_factory=list)
@@ -104,10 +104,10 @@ class Bench:
         return Command(command, directory)
 
     def alternate(self, *commands):
-        """Runs all of them in turns, so that what else happens on the machine hits each."""
+        """Runs all commands in alternation, so that other load on the machine affects each of them."""
         for command in commands:
             run(command)
-        # What made the files is over before anything counts.
+        # Pending writes of the input files must end before the measurement starts.
         os.sync()
         samples = [Samples() for _ in commands]
         for _ in range(self.rounds):
@@ -116,7 +116,7 @@ class Bench:
         return samples
 
     def compare(self, work, ours, peer, theirs, demand=None):
-        """Adds a row; without a demand it only reports."""
+        """Adds a row. Without a demand, the row only reports."""
         ours, theirs = self.alternate(ours, theirs)
         ratio = theirs.median() / ours.median()
         is_time = demand is not None and demand.lower_is_better
@@ -130,7 +130,7 @@ class Bench:
         self.peaks.append([work, f"{mebibytes:.0f} MiB", *self.judge(demand, mebibytes)])
 
     def add_alone(self, work, seconds, demand=None):
-        """A row for what has no peer."""
+        """Adds a row for a command without a peer."""
         shown = f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
         self.alone.append([work, shown, *self.judge(demand, seconds * 1000)])
 
@@ -149,11 +149,11 @@ class Bench:
 
 
 def run(command, samples=None):
-    """Runs a command to its end and returns what it took, added to `samples` if there are any."""
+    """Runs a command to its end and returns its time and memory, added to `samples` if given."""
     samples = samples or Samples()
     if command.makes:
         remove(command.makes)
-        # What an earlier command left to be written would otherwise be written during this one.
+        # Otherwise, pending writes of an earlier command would run during this one.
         os.sync()
     arguments = [str(argument) for argument in command.arguments]
     result = subprocess.run(LAUNCHER + arguments, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
@@ -170,7 +170,7 @@ def run_often(bench, command):
 
 
 def shell(script, *arguments):
-    # Beside the script, so that no path needs quoting.
+    # Paths are arguments of the script, so no path needs quoting.
     return ["sh", "-c", script, "sh", *arguments]
 
 

@@ -1,4 +1,4 @@
-"""The programs that are measured beside modelseal, installed below `target/bench-peers`."""
+"""The programs that modelseal is compared with, installed below `target/bench-peers`."""
 
 import os
 import shutil
@@ -28,8 +28,10 @@ def model_signing(bench, directory):
 
 
 class Filepack:
-    """Has a manifest of a directory, which lies beside it: within, it would be a file that modelseal has not
-    sealed."""
+    """Makes a filepack manifest of a directory, next to the directory.
+
+    Inside the directory, it would be a file that modelseal has not sealed.
+    """
 
     def __init__(self, bench, directory):
         self.command = [FILEPACK, "--data-dir", bench.scratch / "filepack", "--quiet"]
@@ -58,7 +60,7 @@ def install_peers():
 
 
 def install(command):
-    # The page goes to standard output, so nothing else may.
+    # Standard output is for the page only.
     if subprocess.run(command, stdout=sys.stderr, cwd=REPOSITORY).returncode != 0:
         raise CannotMeasure(f"this failed: {' '.join(map(str, command))}")
 
@@ -70,14 +72,14 @@ def build_modelseal():
 
 
 def check_machine(scratch, sizes):
-    """Two cores, the tools, and room on the disk and in the page cache."""
+    """Checks that the machine has two cores, the tools, and enough space on the disk and in the page cache."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise CannotMeasure("two cores are needed, and this process may use one")
     os.sched_setaffinity(0, cores[:2])
     if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise CannotMeasure(f"not installed: {', '.join(absent)}")
-    # At most the model, its archive, the unpacked directory and one copy more exist at a time.
+    # At most the model, its archive, the unpacked directory and one more copy exist at a time.
     free, needed = shutil.disk_usage(scratch).free, 5 * sizes.large_file + 2 * GIBI
     if free < needed:
         raise CannotMeasure(f"{scratch} has {free / GIBI:.1f} GiB free, {needed / GIBI:.1f} GiB are needed")
@@ -87,7 +89,7 @@ def check_machine(scratch, sizes):
 
 
 def system_value(path, name):
-    """What a file of the kernel says behind a name and a colon."""
+    """The value after a name and a colon in a file of the kernel."""
     for line in Path(path).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
@@ -100,7 +102,7 @@ def memory(name):
 
 
 def version(tool):
-    """The first line of what a tool says about itself."""
+    """The first line that a tool prints for `--version`."""
     result = subprocess.run([tool, "--version"], capture_output=True, text=True)
     if result.returncode != 0:
         raise CannotMeasure(f"{tool} does not tell its version")

@@ -1,4 +1,4 @@
-"""What is measured, and what is demanded of it."""
+"""The measurements and their demands."""
 
 import json
 import shutil
@@ -35,17 +35,17 @@ from measuring import (
 )
 from peers import DVC, PEERS, REPOSITORY, Filepack, install, model_signing
 
-# Bytes of models, and how many files others have.
+# Sizes of models in bytes, or their number of files.
 Sizes = namedtuple("Sizes", "large_file compressed_model several_files small_files many_files most_files work_tree")
 FULL = Sizes(2 * GIBI, GIBI, 256 * MEBI, 20_000, 100_000, 1_000_000, 1_000)
 QUICK = Sizes(64 * MEBI, 32 * MEBI, 8 * MEBI, 500, 2_000, 4_000, 100)
 
 STARTS = 500
 
-# A file system without a disk.
+# A file system in memory.
 MEMORY = "/dev/shm"
 
-# A file is remembered only if nobody has touched it for a minute.
+# A file's digest is cached only if nobody has touched the file for a minute.
 SETTLED = 61
 
 COPY_AND_SYNC = 'cp --reflink=never "$1" "$2" && sync "$2"'
@@ -69,7 +69,8 @@ with pyarrow.parquet.ParquetWriter(sys.argv[2], rows.schema) as file:
 def measure_start(bench):
     say("start")
     start, nothing = Samples(), Samples()
-    # From here, at once one after the other: an interpreter started in between takes ten times as long as both.
+    # The two commands run directly one after the other. Starting an interpreter in between would take ten times as long
+    # as both.
     for _ in range(STARTS):
         for command, samples in (([str(bench.modelseal), "--version"], start), (["true"], nothing)):
             succeeded, seconds, _ = launch(command)
@@ -151,7 +152,7 @@ def measure_small_files(bench):
         work, verify = f"`verify` of a directory, {count:,} files, {total / 1e6:.0f} MB", bench.verify(directory)
         peer, signing = "`model_signing verify key`", model_signing(bench, directory)
         bench.compare(work, verify, peer, signing, faster(15, 25))
-        # The bare model: `sha256sum` need not read what modelseal adds.
+        # The bare model, because `sha256sum` need not read what modelseal adds.
         hashing = Command(shell(HASH_TREE, model))
         bench.compare(work, verify, "`sha256sum`, two processes", hashing, faster(2.5, 4))
         filepack = Filepack(bench, directory)
@@ -170,7 +171,7 @@ def measure_compression(bench):
             build = bench.build(model.parent, archive.with_suffix(".gz"), "--compression", "gzip")
             theirs = archive.with_name("peer.gz")
             work = f"`build --compression gzip`, {name}"
-            # Its own default is level 6, and ours is 5.
+            # The default of pigz is level 6, and that of modelseal is 5.
             for level, demand in [("-6", demand), ("-5", None)]:
                 peer, compressing = f"pigz -p2 {level}", compress(["pigz", "-p2", level], model / "content", theirs)
                 samples, _ = bench.compare(work, build, f"`{peer}`, then `sync`", compressing, demand)
@@ -223,7 +224,7 @@ def measure_data_set(bench):
 
 
 def check_cached(build, count):
-    """That no file is read, or the row would show something else."""
+    """Checks that no file is read. Otherwise, the row would show something else."""
     command = [*map(str, build.arguments), "--format", "json"]
     report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     if report.get("cached_files") != count:
@@ -282,7 +283,7 @@ def measure_memory_of_many_files(bench):
 
 
 def measure_reproduce(bench):
-    """In memory: each round removes a thousand files, and for minutes ext4 looks around the inodes of such."""
+    """Runs in memory. Each round removes a thousand files, and ext4 searches around such inodes for minutes."""
     count = bench.sizes.work_tree
     with stage(bench, f"a work tree of {count:,} files", MEMORY) as (model, build, archive, _):
         project = model.parent
@@ -362,7 +363,7 @@ def measure_profile(bench):
 
 
 def measure_drill(bench):
-    """On the fixture: each fault is a release that the real `verify` judges."""
+    """Runs on the fixture. Each fault is a release that the real `verify` judges."""
     say("drill")
     project = bench.scratch / "drill"
     shutil.copytree(REPOSITORY / "fixtures/wine", project)

@@ -1,5 +1,5 @@
-//! Any bytes as an archive: never a panic, never more memory than the bytes account for, and whatever is
-//! read to its end without a complaint holds exactly the files that its manifest names.
+//! Any bytes as an archive. Reading never panics and never uses more memory than the input justifies. If an archive is
+//! read to its end without an error, it contains exactly the files that its manifest names.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

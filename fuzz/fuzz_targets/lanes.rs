@@ -1,4 +1,4 @@
-//! Two SHA-256 digests computed beside each other are those that each message has alone.
+//! Two SHA-256 digests that are computed together equal those of each message alone.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes as a bundle of another tool, and as what a model signature says: never a panic, and no path that
-//! leads out of the model.
+//! Any bytes as another tool's bundle, and as the content of a model signature. Reading never panics, and no path leads
+//! out of the model.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

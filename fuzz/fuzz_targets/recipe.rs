@@ -1,4 +1,4 @@
-//! Any text as a recipe: never a panic, and every mistake can be shown.
+//! Any text as a recipe. Parsing never panics, and every mistake can be shown.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a seal, and as a manifest: never a panic, and what is accepted has one spelling.
+//! Any bytes as a seal and as a manifest. Reading never panics, and accepted input has only one spelling.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,8 +1,8 @@
-"""An index of Python packages and a hub of models, each with one entry, on a loopback port.
+"""A Python package index and a model hub, each with one entry, on a loopback port.
 
-No package registry ships such servers without a network of their own behind them; pip, uv and huggingface_hub are the
-real clients. The port is the first line that is printed; every request follows in a line of its own. It ends with its
-standard input.
+No package registry ships such servers without a network of their own. The clients are the real pip, uv and
+huggingface_hub. The first line of output is the port, and each further line is one request. The server ends when its
+standard input ends.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What the reference implementations of DSSE and in-toto say of a bundle: verify.py BUNDLE KEY.pub
+"""Checks a bundle with the reference implementations of DSSE and in-toto: verify.py BUNDLE KEY.pub
 
 Exits with 0 only if `securesystemslib` accepts the signature and `in-toto-attestation` the statement.
 """
@@ -16,7 +16,7 @@ from securesystemslib.signer import SSlibKey
 bundle = json.load(open(sys.argv[1]))
 keyid = bundle["dsseEnvelope"]["signatures"][0]["keyid"]
 payload = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True)
-# Takes the dictionary apart.
+# `Envelope.from_dict` removes entries from the dictionary.
 envelope = Envelope.from_dict(bundle["dsseEnvelope"])
 key = SSlibKey.from_crypto(load_pem_public_key(open(sys.argv[2], "rb").read()), keyid=keyid)
 accepted = envelope.verify([key], 1)

@@ -1,4 +1,4 @@
-//! `modelseal probe`: the deployer asks a verified release with commands of its own.
+//! `modelseal probe`: the deployer probes a verified release with its own commands.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ cwd = "serving"
 timeout = "20s"
 "#;
 
-/// A release, a policy, and beside it the code that is to answer in production.
+/// A release, a policy and the serving code that answers in production.
 fn deployment(serving: &str) -> (Project, String) {
     let project = healthy();
     let archive = project.build();
@@ -127,7 +127,7 @@ fn what_is_not_accepted_is_not_asked() {
     assert!(!project.root().join("serving/canary").exists());
 }
 
-/// The whole policy holds: what it refuses is not asked, what it excuses is excused.
+/// The whole policy applies: probes that it rejects are not asked, and findings that it waives are waived.
 #[test]
 fn the_whole_policy_is_applied() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
@@ -152,7 +152,7 @@ fn the_whole_policy_is_applied() {
     ends(probe(&project, &archive, &["--previous", &archive]), 0).says("probe.golden.answers");
 }
 
-/// The sealed answers stand in the archive and in the previous release as well.
+/// The archive and the previous release also contain the sealed answers.
 #[test]
 fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));

@@ -1,4 +1,4 @@
-//! The same content gives the same bytes, whatever the circumstances.
+//! The same content gives the same bytes under all circumstances.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use modelseal_format::digest::Digest;
 use crate::support::Project;
 use crate::support::run::finish;
 
-/// A project whose archive uses every feature: long names, pax, modes, empty files, several megabytes.
+/// A project whose archive uses every feature: long names, pax headers, modes, empty files, several megabytes.
 fn project() -> Project {
     let project = Project::new();
     let noise = (0..3_000_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
@@ -27,8 +27,9 @@ fn project() -> Project {
 
 const COMPRESSIONS: [&str; 3] = ["none", "gzip", "zstd"];
 
-/// SHA-256 of the archive for each compression. They change with the version of modelseal, which is sealed.
-/// If they change without it, the format or a compressor's output has changed: a decision to be recorded.
+/// SHA-256 of the archive for each compression. They change with the version of modelseal, which is sealed. If they
+/// change without a new version, the format or a compressor's output has changed. Such a change needs a decision
+/// record.
 const LITERAL: [&str; 3] = [
     "694eabf32e705b594ecc4285a8d66a218769792f5151650b3cabba8ff9007d37",
     "7cdb6998620d4f18bb55f69fee4c7a290bb4357c32a0350895de5ec8fb328011",
@@ -46,7 +47,7 @@ fn the_bytes_of_an_archive_are_these() {
     assert_eq!(found, LITERAL);
 }
 
-/// Builds under other circumstances and compares with the plain build.
+/// Builds under other circumstances and compares the result with the plain build.
 #[track_caller]
 fn same_bytes(prepare: impl Fn(&Project, &[&str]) -> Command) {
     let reference = project();
@@ -63,7 +64,7 @@ fn same_bytes(prepare: impl Fn(&Project, &[&str]) -> Command) {
     }
 }
 
-/// The binary behind another program that changes its circumstances.
+/// Runs the binary through another program that changes its circumstances.
 fn behind(project: &Project, program: &[&str], arguments: &[&str]) -> Command {
     let plain = project.modelseal(arguments).into_command();
     let mut command = Command::new(program[0]);
@@ -131,7 +132,7 @@ fn another_order_of_creation_and_other_times() {
 #[test]
 fn another_user() {
     if !rustix::process::geteuid().is_root() {
-        // Without root there is no other user; being an ordinary one is the other case then.
+        // Only root can switch to another user. Without root, the test runs as the ordinary user that it already is.
         return same_bytes(|project, arguments| project.modelseal(arguments).into_command());
     }
     same_bytes(|project, arguments| {
@@ -185,7 +186,7 @@ fn the_source_date_epoch_is_the_time_of_every_entry() {
     build("8589934591").expect(0);
 }
 
-/// GNU tar is what most people will list and extract with.
+/// GNU tar is what most people will use to list and extract archives.
 #[test]
 fn gnu_tar_extracts_what_was_sealed() {
     let project = project();

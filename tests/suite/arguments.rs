@@ -68,7 +68,7 @@ fn build_finds_the_recipe_in_a_directory_above_within_the_work_tree() {
     assert_eq!(built.code, Some(0), "{}", built.all());
     built.says("../../dist/wine-1.0.0.tar");
     assert!(project.at("dist/wine-1.0.0.tar").is_file());
-    // Outside of a work tree, what lies above may be anybody's.
+    // Outside a work tree, parent directories may belong to anyone.
     std::fs::remove_dir_all(project.at(".git")).expect("removes");
     build().says("modelseal.toml");
     assert_eq!(build().code, Some(2));
@@ -105,7 +105,7 @@ fn a_reader_that_stops_reading_is_no_error() {
     assert!(text.ends_with("\n0\n"), "{text}");
 }
 
-/// A verdict that nobody could read is no verdict.
+/// A verdict that nobody can read is not a verdict.
 #[test]
 fn a_full_disk_behind_standard_output_is_2() {
     let project = Project::new();
@@ -117,7 +117,7 @@ fn a_full_disk_behind_standard_output_is_2() {
     let output = command.stdout(full).stderr(Stdio::piped()).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
-    // Where nobody can be told either, the exit code still says it.
+    // If no message can be printed either, the exit code still reports the failure.
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("opens");
     let nowhere = project.modelseal(&["verify", "nowhere.tar", "--key", &key]);
     let output = nowhere.into_command().stdout(full()).stderr(full()).output().expect("runs");
@@ -166,13 +166,13 @@ fn data_paths_on_the_command_line() {
     build(&["test=x"]).expect(2).says("the recipe has no data with this name");
     build(&[&path, &path]).expect(2).says("given twice");
     build(&["train"]).expect(2).says("NAME=PATH");
-    // Where the data lie is no part of what is sealed.
+    // The location of the data is not sealed.
     let show = project.modelseal(&["show", "dist/wine-1.0.0.tar"]).expect(0);
     show.says("`data/train`  data/train.csv");
     assert!(!show.stdout.contains("elsewhere"));
 }
 
-/// What shells, Docker, Kubernetes and OpenTelemetry read as it is.
+/// Shells, Docker, Kubernetes and OpenTelemetry read this output without changes.
 #[test]
 fn the_names_of_a_release_as_an_environment() {
     let project = Project::new();

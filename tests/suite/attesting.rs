@@ -1,4 +1,4 @@
-//! Statements that somebody else has rebuilt a release.
+//! Attestations that another party has rebuilt a release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::running::{MAKE, project};
 use crate::support::project::Project;
 use crate::support::run::Outcome;
 
-/// A release, and the keys of somebody who rebuilds it.
+/// A release, and the keys of a rebuilder.
 fn release() -> (Project, PathBuf, String, String) {
     let project = project(MAKE);
     let archive = project.build();
@@ -45,12 +45,12 @@ fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
     assert_eq!(json["origin"], "reproduced");
     assert_eq!(json["signers"].as_array().map(Vec::len), Some(2));
 
-    // The same again is the same statement.
+    // A repeated attestation has the same bytes.
     let before = fs::read(&statement).expect("reads");
     attest(&project, &archive, &private, 0);
     assert_eq!(fs::read(&statement).expect("reads"), before);
 
-    // Who is not trusted adds nothing, and takes nothing away.
+    // An untrusted attestation adds nothing and removes nothing.
     let outcome = project.verify(&archive, &[]);
     assert_eq!(outcome.code, Some(0));
     outcome.says("lineage.origin       pass     executed");
@@ -85,7 +85,7 @@ fn a_statement_about_another_release_does_not_count() {
     let json = project.verify(&other, &["--key", &public, "--format", "json"]).json();
     assert_eq!(json["origin"], "executed");
     assert!(json.to_string().contains("it is about another release"));
-    // Named by the caller, it is a warning; one that is not there is an error.
+    // If the caller names the attestation, a mismatch is a warning. A missing file is an error.
     let statement = statement.to_string_lossy().into_owned();
     let outcome = project.verify(&other, &["--key", &public, "--attestation", &statement]);
     assert_eq!(outcome.code, Some(0));
@@ -184,7 +184,7 @@ fn nothing_is_attested_that_was_not_reached() {
         .says("standard input");
 }
 
-/// That the answers are the same says little of the bytes: a policy has to say that it is enough.
+/// Equal answers prove little about the bytes, so a policy must say that they are enough.
 #[test]
 fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
     let (project, archive, private, _) = release();

@@ -1,5 +1,5 @@
-//! What builds remember of data: a file that nobody has touched is not read again, and whatever else is in the
-//! cache costs a read and never the truth.
+//! What builds cache about data. An unchanged file is not read again. Anything else in the cache costs a read but never
+//! changes the result.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{BufRead, BufReader, Write};
@@ -20,11 +20,11 @@ use tempfile::TempDir;
 use crate::support::run::{Outcome, finish};
 use crate::support::{Project, peers};
 
-/// For so long a file has to be left alone before its digest is remembered, and a little longer.
+/// How long a file must be left alone before its digest is cached, plus a margin.
 const SETTLED: Duration = Duration::from_secs(61);
 
-/// A data set of some files, and a cache beside it, on the disk that the tests were built on: memory file systems
-/// are not remembered.
+/// A data set of several files and its cache. Both are on the disk that the tests were built on, because files on
+/// memory file systems are not cached.
 struct Scene {
     directory: TempDir,
 }
@@ -39,13 +39,13 @@ impl Progress for Read {
     }
 }
 
-/// What one build saw.
+/// The result of one build.
 #[derive(Debug)]
 struct Seen {
     facts: SourceFacts,
-    /// How many bytes were read.
+    /// Number of bytes that were read.
     read: u64,
-    /// How many files were known.
+    /// Number of files that the cache knew.
     found: u64,
 }
 
@@ -77,7 +77,7 @@ impl Scene {
         Cache::open(&self.cache_directory(), &self.secret(), now).expect("opens")
     }
 
-    /// Hashes the data with the cache, as a build does so long from now.
+    /// Hashes the data with the cache, like a build that runs `time` from now.
     fn hash_in(&self, time: Duration) -> Seen {
         self.hash(Some(&self.open(SystemTime::now() + time)), None)
     }
@@ -98,7 +98,7 @@ impl Scene {
         found[0].clone()
     }
 
-    /// Whatever the cache knows: the digest has to be the one without it.
+    /// Checks that the digest is the same as without the cache, for any content of the cache.
     #[track_caller]
     fn tells_the_truth(&self) -> Seen {
         let seen = self.hash_in(SETTLED);
@@ -108,7 +108,7 @@ impl Scene {
     }
 }
 
-/// Writes other bytes without a trace that a program could have removed: same length, same times.
+/// Replaces the content and removes every trace that a program can remove: same length, same times.
 fn overwrite(path: &Path, content: &[u8]) {
     let before = fs::metadata(path).expect("is there");
     assert_eq!(before.len(), content.len() as u64);
@@ -133,7 +133,7 @@ fn a_file_that_nobody_touched_is_not_read_again() {
     assert_eq!((second.read, second.found), (0, 4));
     assert_eq!(second.facts.bytes, BYTES);
 
-    // One is new, one has grown, one is gone: only what is not known is read, and what is gone is forgotten.
+    // One file is new, one has grown and one is gone. Only unknown files are read, and the removed file is forgotten.
     fs::write(scene.data("new"), "new").expect("writes");
     fs::write(scene.data("a"), "first, and more").expect("writes");
     fs::remove_file(scene.data("b")).expect("removes");
@@ -152,7 +152,7 @@ fn a_file_that_was_just_written_is_not_remembered() {
         assert_eq!((seen.read, seen.found), (BYTES, 0));
     }
     assert_eq!(fs::read_dir(scene.cache_directory()).expect("reads").count(), 0);
-    // Nor one whose times lie in the future of whoever looks.
+    // Nor is a file whose times are in the future from the build's point of view.
     scene.hash(Some(&scene.open(SystemTime::now() - SETTLED)), None);
     assert_eq!(scene.hash_in(SETTLED).found, 0);
 }
@@ -176,7 +176,7 @@ fn files_that_change_places_are_told_apart() {
     }
     assert_ne!(scene.tells_the_truth().facts.digest, before);
 
-    // A file behind another name of the same directory, and a directory in the place of another.
+    // A file under another name in the same directory, and a directory replaced by another.
     fs::remove_file(&a).expect("removes");
     fs::hard_link(&b, &a).expect("links");
     scene.tells_the_truth();
@@ -204,13 +204,13 @@ fn a_cache_that_somebody_touched_costs_a_read_and_never_the_truth() {
         fs::write(&records, &good[..length]).expect("writes");
         assert!(scene.tells_the_truth().found < 4, "{length} bytes are enough");
     }
-    // The digest of another file, with everything that vouches for it there.
+    // The digest of another file, with everything that authenticates it for that file.
     let mut bad = good.clone();
     let (first, second) = (16..16 + 64, 16 + 64..16 + 2 * 64);
     bad.copy_within(second.start + 16..second.end, first.start + 16);
     fs::write(&records, bad).expect("writes");
     assert!(scene.tells_the_truth().found < 4);
-    // Twice the same, in another order, and much more of it than there are files.
+    // A duplicated record list, records in another order, and far more records than there are files.
     for bad in [[&good, &good[16..]].concat(), [&good[..16], &good[80..], &good[16..80]].concat()] {
         fs::write(&records, bad).expect("writes");
         scene.tells_the_truth();
@@ -247,7 +247,7 @@ fn nothing_is_believed_that_another_secret_vouches_for() {
     assert_eq!(mode, 0o600);
     fs::write(scene.secret(), [7; 32]).expect("writes");
     assert_eq!(scene.tells_the_truth().found, 0);
-    // A secret that is not whole is made anew.
+    // An incomplete secret is replaced by a new one.
     fs::write(scene.secret(), [7; 31]).expect("writes");
     assert_eq!(scene.tells_the_truth().found, 0);
     assert_eq!(fs::read(scene.secret()).expect("reads").len(), 32);
@@ -308,19 +308,19 @@ fn what_was_not_used_for_long_is_forgotten() {
     for days in [29, 31] {
         fs::write(&left, "half").expect("writes");
         age(&left, days);
-        // Something new, so that the cache is written.
+        // A new file, so that the cache is written.
         fs::write(scene.data("new"), days.to_string()).expect("writes");
         scene.hash_in(SETTLED);
         assert_eq!(left.exists(), days < 30, "{days} days");
     }
-    // What is in use stays, although nothing new is written to it.
+    // Records in use are kept, even if nothing new is written to them.
     age(&scene.records(), 31);
     assert_eq!(scene.hash_in(SETTLED).read, 0);
     let noted = fs::metadata(scene.records()).expect("is there").modified().expect("a time");
     assert!(noted > SystemTime::now() - SETTLED);
 }
 
-/// A project whose data lie where they can be remembered, and builds of it, two minutes from now.
+/// A project whose data is on a disk where it can be cached, and builds of it two minutes from now.
 struct Built {
     scene: Scene,
     project: Project,
@@ -335,12 +335,12 @@ impl Built {
         Self { scene: Scene::new(&FILES), project }
     }
 
-    /// Runs modelseal with the data where they are.
+    /// Runs modelseal with the data at its real path.
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> Outcome {
         let data = format!("train={}", self.scene.data("").display());
         let plain = self.project.modelseal(&[arguments, &["--data", &data]].concat()).into_command();
-        // The kernel's times of files stay as they are.
+        // The kernel's file times are not faked.
         let mut command = Command::new("faketime");
         command.args(["-f", "+2m"]).arg(plain.get_program()).args(plain.get_args()).env_clear();
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -379,7 +379,7 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
     assert_eq!(cached, Some(3));
     assert_eq!(built.release(&["--no-cache"]).0, second);
 
-    // A home in which nothing can be kept costs a warning and a read.
+    // A home that cannot hold a cache costs a warning and a read.
     let cache = built.project.home().join(".cache/modelseal");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("sets the mode");
     built.build(&[]).says("all data are read, without a cache").says("is open to others");
@@ -387,7 +387,7 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
     assert!(!without.stderr.contains("cache"), "{}", without.all());
 }
 
-/// A page that was written through a mapping and not yet to the disk can be written again without a new time.
+/// A page that was written through a mapping, but not yet to disk, can be changed again without a new time.
 #[test]
 fn what_is_written_through_a_memory_mapping_is_noticed() {
     let built = Built::new();
@@ -416,7 +416,7 @@ fn what_is_written_through_a_memory_mapping_is_noticed() {
     assert!(writer.wait().expect("ends").success());
 }
 
-/// Somebody who has the secret can lie to the builds of this user, and to nothing else.
+/// A holder of the secret can forge the cache for this user's builds, and for nothing else.
 #[test]
 fn what_a_cache_says_matters_to_nobody_but_build() {
     let built = Built::new();

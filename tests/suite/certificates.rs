@@ -1,4 +1,4 @@
-//! Trust in authorities: whom they certify, when, and what for.
+//! Trust in certificate authorities: which signers they certify, when, and for what purpose.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::support::authority::path;
 use crate::support::peers;
 use crate::support::run::{Outcome, modelseal};
 
-/// Signs the model with a certificate and what leads to its root, and verifies it.
+/// Signs the model with a certificate and the chain to its root, then verifies it.
 fn judge(name: &str, chain: &[&str], trusted: &[&str]) -> Outcome {
     let (project, model) = model();
     let signature = sign(&project, &model, name, chain);
@@ -30,7 +30,8 @@ fn judge(name: &str, chain: &[&str], trusted: &[&str]) -> Outcome {
     modelseal(arguments).run()
 }
 
-/// What `sign` would write, with whatever certificates: `sign` itself refuses those that nobody could accept.
+/// Writes what `sign` would write, with any certificates. `sign` itself refuses certificates that no verifier could
+/// accept.
 fn sign(project: &Project, model: &Path, name: &str, chain: &[&str]) -> String {
     let signature = project.root().join("model.sig").to_string_lossy().into_owned();
     let model = model.to_string_lossy();
@@ -57,7 +58,7 @@ fn whom_a_trusted_authority_certifies_is_accepted() {
         ("leaf-p256", &["intermediate"][..]),
         ("leaf-p384", &["intermediate"]),
         ("leaf-p521", &["intermediate"]),
-        // As the reference tool does it: the root stands at the end.
+        // As the reference tool does: the root comes last in the chain.
         ("leaf-p256", &["intermediate", "root"]),
         ("direct", &[]),
     ] {
@@ -66,13 +67,13 @@ fn whom_a_trusted_authority_certifies_is_accepted() {
         let subject = format!("`CN={name},O=Acme\\, Inc.`, certified by `CN=root,O=Acme\\, Inc.`");
         outcome.says(&subject);
     }
-    // A name that no caller can name is a name, too.
+    // A name of a kind that no caller can specify is also a name.
     let outcome = judge("other-name", &["intermediate"], &trusted);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
     outcome.says("`a name of another kind`, certified by");
     let rsa = path("rsa-root.pem");
     assert_eq!(judge("by-rsa", &[], &["--certificate-chain", &rsa]).code, Some(0));
-    // The verifier may have what the signer left out.
+    // The verifier may have certificates that the signer left out.
     let intermediate = path("intermediate.pem");
     let both = [&trusted[..], &["--certificate-chain", &intermediate]].concat();
     assert_eq!(judge("leaf-p256", &[], &both).code, Some(0));
@@ -139,7 +140,7 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
     }
 }
 
-/// A key says nothing about a certificate, nor a certificate about a key.
+/// Trust in a key does not apply to a certificate, and trust in a certificate does not apply to a key.
 #[test]
 fn one_kind_of_trust_is_not_the_other() {
     let public = path("leaf-p256.pub");
@@ -154,7 +155,7 @@ fn one_kind_of_trust_is_not_the_other() {
         .expect(1)
         .says("it was signed with a key, and no key is trusted here")
         .claims_no_success();
-    // Any one of those who are named.
+    // Any one of the trusted signers is enough.
     modelseal(["verify", &model, "--signature", &signature])
         .expect(2)
         .says("nobody is trusted to have signed it");
@@ -206,7 +207,7 @@ fn files_that_hold_no_authority_are_2() {
     assert_eq!(outcome.code, Some(2));
 }
 
-/// What nobody could accept is not signed: before anything else is done.
+/// A certificate that no verifier could accept is refused before anything else is done.
 #[test]
 fn a_certificate_has_to_be_one_that_could_be_accepted() {
     let (project, model) = model();
@@ -242,7 +243,7 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
     }
     assert!(!Path::new(&*model).join("model.sig").exists());
     assert_eq!(sign("leaf-p256.key", "leaf-p256.pem", &["intermediate.pem", "root.pem"]).code, Some(0));
-    // The key is not in a file beside its public one: found out when it is opened.
+    // The key is not in a file next to its public key, so the mismatch is found only when the key is opened.
     let key = fs::read_to_string(path("leaf-p256.key")).expect("reads");
     let (leaf, output) = (path("leaf-p384.pem"), project.root().join("x.sig").to_string_lossy().into_owned());
     modelseal(["sign", &model, "--key", "env://KEY", "--certificate", &leaf, "--signature", &output])
@@ -255,7 +256,7 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
     modelseal(["sign", &model, "--key", &leaf]).expect(2).says("a certificate, where a private");
 }
 
-/// Releases carry certificates as well as keys, and `model.sig` in them does, too.
+/// Releases can be signed with certificates as well as keys. This includes their `model.sig`.
 #[test]
 fn a_release_is_sealed_and_verified_with_a_certificate() {
     let project = Project::new();
@@ -292,7 +293,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
         }
     }
     project.modelseal(&["show", &archive, "--format", "json"]).expect(0).json();
-    // A policy that is written from it knows the signer by the same certificate.
+    // A policy generated from the release identifies the signer by the same certificate.
     let gate = project.out("gate.toml").to_string_lossy().into_owned();
     let init = ["policy", "init", &archive, "-o", &gate, "--certificate-chain"];
     project.modelseal(&[&init[..], &[&root]].concat()).expect(0);
@@ -307,7 +308,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     let directory = project.out("model").to_string_lossy().into_owned();
     project.modelseal(&["unpack", &archive, "-o", &directory, "--certificate-chain", &root]).expect(0);
     project.modelseal(&["verify", &directory, "--certificate-chain", &root]).expect(0).says("OMS, same key");
-    // The model signature alone is one that anybody can check.
+    // Anyone can verify the model signature alone.
     let signature = format!("{directory}/model.sig");
     project
         .modelseal(&["verify", &directory, "--signature", &signature, "--certificate-chain", &root])
@@ -318,7 +319,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
         .expect(1)
         .says("does not end in a root that is trusted")
         .claims_no_success();
-    // Every byte of the certificates is held to something.
+    // No byte of the certificates can change without failing a check.
     for index in (0..bytes.len()).step_by(29) {
         let mut changed = bytes.clone();
         changed[index] ^= 1 << (index % 8);
@@ -331,8 +332,8 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     }
 }
 
-/// The time that counts is one that an authority vouches for, where the caller believes it. The timestamps are
-/// made by `openssl ts`, on a day of the past by `faketime`.
+/// A signed time counts instead of the current time if the caller trusts the timestamp authority. `openssl ts` makes
+/// the timestamps, on a past date set by `faketime`.
 #[test]
 fn a_signed_time_counts_instead_of_now() {
     peers::program("openssl", "openssl");
@@ -402,7 +403,7 @@ fn a_signed_time_counts_instead_of_now() {
     verify(&believing, 1).says("or one above it, ended at 2").claims_no_success();
     stamp("-200d", "signed");
     verify(&believing, 1).says("or one above it, begins at 2").claims_no_success();
-    // Of something else, and by a stranger.
+    // A timestamp of another signature, and one from an untrusted authority.
     stamp("-50d", "root.pem");
     verify(&believing, 1).says("its timestamp is not accepted").claims_no_success();
     stamp("-50d", "signed");

@@ -1,4 +1,4 @@
-//! The ids of checks are one list: in the code, in the schema of the report and in the documentation.
+//! The check ids are one list: in the code, in the schema of the report and in the documentation.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("reads")
 }
 
-/// Every id of a kind, as a regular expression.
+/// A regular expression for every id of a kind.
 fn pattern(kind: CheckKind) -> String {
     let rule = kind.rule().replace('.', "\\.");
     match (kind.about(), rule.strip_prefix("probe\\.")) {
@@ -24,7 +24,7 @@ fn pattern(kind: CheckKind) -> String {
     }
 }
 
-/// An id of a kind, as the documentation writes it.
+/// The id of a kind, as the documentation writes it.
 fn documented(kind: CheckKind) -> String {
     match (kind.about(), kind.rule().strip_prefix("probe.")) {
         (About::Release, _) => format!("`{}`", kind.rule()),

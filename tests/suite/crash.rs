@@ -1,4 +1,5 @@
-//! Bad days: killed, interrupted, no room, no permission. Nothing half-written under a final name, ever.
+//! Failures during a command: kills, interrupts, full disks, missing permissions. A partial file never appears under a
+//! final name.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -12,14 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::run::finish;
 use crate::support::{Outcome, Project};
 
-/// A project large enough that building it takes a while.
+/// A project large enough that its build takes a while.
 fn large() -> Project {
     let project = Project::with_artifact(&[]);
     project.write("model/weights.bin", vec![7u8; 48 << 20]);
     project
 }
 
-/// Everything that lies in the directory for results, hidden files included.
+/// All files in the output directory, including hidden files.
 fn left(project: &Project) -> Vec<String> {
     let entries = fs::read_dir(project.out("")).expect("reads");
     entries.map(|entry| entry.expect("reads").file_name().to_string_lossy().into_owned()).collect()
@@ -69,7 +70,7 @@ fn unpack_killed_at_any_moment_there_is_all_or_nothing() {
     }
 }
 
-/// Sends a signal while the work is going on, and returns how it ended.
+/// Sends a signal during the work and returns how the command ended.
 fn interrupt(mut command: Command, signal: Signal, after: Duration) -> Outcome {
     let child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -95,7 +96,8 @@ fn signals_end_the_work_tidily() {
     }
 }
 
-/// Waiting for standard input is not noticed between two chunks, but nothing may stay behind either.
+/// A signal that arrives while standard input is awaited is not noticed between two chunks. No files may remain in this
+/// case either.
 #[test]
 fn a_signal_while_waiting_for_standard_input() {
     let project = Project::new();
@@ -133,7 +135,7 @@ fn shim() -> &'static PathBuf {
     })
 }
 
-/// Runs with one system call failing; the run must end with 2 and leave nothing.
+/// Runs with one failing system call. The run must end with 2 and leave no files.
 #[track_caller]
 fn with_fault(project: &Project, mut command: Command, fault: &str, expected: &str) {
     command.env("LD_PRELOAD", shim()).env("FAULT", fault);
@@ -158,12 +160,12 @@ fn a_disk_that_fails_or_is_full_while_building() {
     ] {
         with_fault(&project, build_command(&project), &fault, expected);
     }
-    // A key that cannot be written is not there.
+    // A key that cannot be written does not exist afterwards.
     let prefix = project.out("k").to_string_lossy().into_owned();
     let keygen = || project.modelseal(&["keygen", "-o", &prefix]).into_command();
     with_fault(&project, keygen(), &format!("fsync:{EIO}"), "cannot write the key");
     with_fault(&project, keygen(), &format!("write:{ENOSPC}"), "cannot write the key");
-    // The same for a recipe.
+    // The same applies to a recipe.
     let directory = project.out("new");
     fs::create_dir(&directory).expect("creates");
     let place = directory.to_string_lossy().into_owned();
@@ -187,7 +189,7 @@ fn a_disk_that_fails_or_is_full_while_unpacking() {
         (format!("rename:{EIO}"), "Input/output error"),
         (format!("read:{EIO}:9"), "Input/output error"),
     ] {
-        // After the rename everything is in its place; only that it reached the disk is not certain.
+        // After the rename, everything is in place. Only whether it reached the disk is uncertain.
         let renamed = fault.starts_with("fsync");
         let mut command = project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).into_command();
         if renamed {
@@ -200,8 +202,8 @@ fn a_disk_that_fails_or_is_full_while_unpacking() {
     }
 }
 
-/// A file system that is smaller than what belongs onto it says so before a byte of the model is written: with
-/// nothing written, no write fails.
+/// A file system that is too small is reported before a byte of the model is written. Because nothing was written, no
+/// write fails.
 #[test]
 fn a_disk_that_is_too_small_is_found_out_before_it_is_full() {
     let project = large();
@@ -212,7 +214,7 @@ fn a_disk_that_is_too_small_is_found_out_before_it_is_full() {
     let to = place.join("result").to_string_lossy().into_owned();
     for (arguments, writes) in [
         (&["build", "--key", &key, "-o", &to][..], 0),
-        // The seal and `model.sig` come before the model, which takes a write for each MiB.
+        // The seal and `model.sig` come before the model, which takes one write for each MiB.
         (&["unpack", &from, "-o", &to, "--key", &public], 10),
     ] {
         let plain = project.modelseal(arguments).into_command();
@@ -247,7 +249,7 @@ fn a_read_error_while_verifying_is_2() {
     }
 }
 
-/// `ulimit` for one run.
+/// Sets a `ulimit` for one run.
 fn limited(project: &Project, limit: &str) -> Command {
     let plain = build_command(project);
     let mut command = Command::new("sh");
@@ -334,7 +336,7 @@ fn two_builds_onto_one_output_leave_one_whole_result() {
     }
 }
 
-/// Two archives change places all the time: what is unpacked is always one that verifies, or nothing.
+/// Two archives are swapped continuously. The unpacked directory always verifies, or nothing is unpacked.
 #[test]
 fn an_archive_swapped_while_it_is_unpacked() {
     let project = large();

@@ -1,4 +1,4 @@
-//! Data sources, hyperparameters and environment, as a build sees them.
+//! Data sources, hyperparameters and environment, as a build records them.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::Project;
 
-/// A descriptor of the archive that a build makes.
+/// A descriptor from the archive that a build makes.
 fn input(project: &Project, name: &str) -> Value {
     let archive = project.build_with(&["--force"]);
     let show = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
@@ -17,7 +17,7 @@ fn input(project: &Project, name: &str) -> Value {
     inputs.iter().find(|input| input["name"] == name).expect("is there").clone()
 }
 
-/// What was counted, without what only programs read.
+/// The counts, without the parts that only programs read.
 fn counts(input: &Value) -> Value {
     let mut facts = input["annotations"].clone();
     let facts_object = facts.as_object_mut().expect("an object");
@@ -75,7 +75,7 @@ fn labels_and_times_are_counted() {
         .expect(0)
         .says("warning: data `d`: 1 row without a readable time, such as `soon`");
 
-    // The same rows in two parts, one of them compressed.
+    // The same rows in two files, one of them compressed.
     let parts = with_data("parts/1.csv", "when,class\n2026-11-01,yes\n2026-11-20T10:00:00+01:00,no\n", keys);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(b"when,class\n1793500000,yes\nsoon,\n").expect("writes");
@@ -97,7 +97,7 @@ fn old_data_is_refused() {
     with_data("d.csv", of_age(29), keys).build();
     let old = with_data("d.csv", of_age(31), keys).build_refused(&[], 1);
     old.says("data `d` is stale: its newest record, ").says("is 31 days old (limit 30 days)");
-    // A modification time never counts, and a record of the far future makes nothing fresh.
+    // A file's modification time never counts, and a record in the far future does not make the data fresh.
     let future = with_data("d.csv", of_age(-40), keys).build_refused(&[], 1);
     future.says("lies in the future");
     let unreadable = with_data("d.csv", "when\nsoon\n", keys).build_refused(&[], 1);
@@ -148,7 +148,7 @@ fn pointers_in_the_place_of_data_are_named() {
     ] {
         with_data("d.csv", content, "").build_refused(&[], 1).says(expected).says(hint);
     }
-    // The data are not there, but what leads to them is.
+    // The data is absent, but its pointer file is there.
     let absent = with_data("d.csv.dvc", dvc, "");
     absent.edit_recipe("d.csv.dvc", "d.csv");
     absent.build_refused(&[], 1).says("is a DVC pointer").says("dvc pull");
@@ -174,7 +174,7 @@ fn data_may_be_reached_through_links_on_request() {
     project.build_refused(&[], 1).says("`parts/2.csv` is a symbolic link").says("symlinks = \"follow\"");
     project.edit_recipe("path = \"parts\"", "path = \"parts\"\nsymlinks = \"follow\"");
     assert_eq!(input(&project, "data/d")["annotations"]["files"], 2);
-    // The path that the recipe names may itself be a link.
+    // The path in the recipe may itself be a link.
     let named = with_data("real.csv", "x\n1\n", "");
     symlink("real.csv", named.at("link.csv")).expect("links");
     named.edit_recipe("real.csv", "link.csv");

@@ -1,4 +1,4 @@
-//! The files of docs/deploying: valid by the schemas of those who read them, and their commands run.
+//! The files in docs/deploying: they are valid by the schemas of the tools that read them, and their commands run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn read(name: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// Asserts that a file is valid, and that it is not after this change.
+/// Asserts that a file is valid, and that this change makes it invalid.
 #[track_caller]
 pub fn check(path: &Path, from: &str, to: &str, validator: &[&str]) {
     let text = fs::read_to_string(path).expect("reads");
@@ -51,7 +51,7 @@ fn the_files_are_valid() {
     check(&file("gitlab-ci.yml"), "script:", "scripts:", &gitlab);
     check(&file("kubernetes.yml"), "mountPath:", "mount:", &KUBERNETES);
 
-    // Of an analysis the job within it has a schema at hand.
+    // For an analysis, only the job inside it has a schema here.
     let analysis = read("argo-rollouts.yml");
     assert_eq!(analysis["apiVersion"], "argoproj.io/v1alpha1");
     assert_eq!(analysis["kind"], "AnalysisTemplate");
@@ -65,7 +65,7 @@ fn the_files_are_valid() {
     check(&path, "restartPolicy", "restart", &KUBERNETES);
 }
 
-/// A store of models, and the deployer's directory.
+/// A model store and the deployer's directory.
 struct Deployment {
     project: Project,
     directory: PathBuf,
@@ -92,12 +92,12 @@ impl Deployment {
         release(&self.project, &format!("wine-{version}"), &csv(rows), version);
     }
 
-    /// Where the releases lie.
+    /// The directory of the releases.
     fn store(&self) -> PathBuf {
         self.project.out("wine-1.tar").parent().expect("a directory").to_path_buf()
     }
 
-    /// Runs the commands of a job, as the CI system does: each in a shell that ends at the first error.
+    /// Runs the commands of a job as the CI system does: each in a shell that stops at the first error.
     fn job(&self, scripts: &[String], version: &str) -> (i32, String) {
         peers::program("curl", "curl");
         let programs = Path::new(env!("CARGO_BIN_EXE_modelseal")).parent().expect("a directory");
@@ -131,7 +131,7 @@ impl Deployment {
         fs::read_to_string(self.directory.join(name)).expect("reads")
     }
 
-    /// Runs a container's command, with these directories in the places that its volumes have.
+    /// Runs a container's command, with these directories mounted where its volumes are.
     fn container(&self, arguments: &[String], mounts: &[(&Path, &str)]) -> (i32, String) {
         peers::program("bwrap", "bubblewrap");
         let mut command = Command::new("bwrap");
@@ -154,7 +154,7 @@ fn texts(values: &Value) -> Vec<String> {
     values.as_array().expect("a list").iter().map(|value| value.as_str().expect("text").to_string()).collect()
 }
 
-/// More rows of one class than chance gives.
+/// More rows of one class than chance explains.
 fn shifted() -> Vec<Row> {
     even(400).into_iter().map(|(hours, class)| (hours, if hours % 5 > 1 { "yes" } else { class })).collect()
 }
@@ -184,7 +184,7 @@ fn a_job_in_ci_lets_a_good_release_through_and_stops_a_bad_one() {
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("gate.labels.train"), "{said}");
         assert!(!deployment.directory.join("release.env").exists(), "nothing came after it");
-        // What cannot be fetched is not deployed.
+        // A release that cannot be fetched is not deployed.
         assert_ne!(deployment.job(&scripts, "4").0, 0);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::project::Project;
 use crate::support::run::Outcome;
 
-/// Builds a release under this name, after a change that is committed.
+/// Commits the current change and builds a release under this name.
 fn release(project: &Project, name: &str) -> PathBuf {
     project.commit();
     let path = project.out(&format!("{name}.tar"));
@@ -39,7 +39,7 @@ fn the_single_factor_is_the_first_line() {
         release(project, &format!("next-{number}"))
     };
 
-    // The file of the hyperparameters is in git, and so is the version: neither is the code.
+    // The hyperparameter file and the version are in git, but neither counts as code.
     project.write("params.toml", "learning_rate = 0.2\nseed = 42\n");
     project.edit_recipe("1.0.0", "1.1.0");
     project.write("model/weights.safetensors", "v".repeat(4096));
@@ -121,7 +121,7 @@ fn archives_directories_and_bare_seals_are_compared() {
     let outcome = diff(&project, &seal, &second, &[]);
     outcome.says("`config.json`\n");
     assert!(!outcome.stdout.contains("at `classes`"), "a seal has no files");
-    // Files that are not the sealed ones are not compared as if they were.
+    // Files that differ from the sealed ones are not compared as if they were sealed.
     fs::write(unpacked.join("config.json"), "{\"classes\": 9}\n").expect("writes");
     assert!(!diff(&project, &unpacked, &second, &[]).stdout.contains("at `classes`"));
 }

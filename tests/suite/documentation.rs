@@ -1,9 +1,9 @@
-//! Every shell block of the README and of `docs/` runs, and every session shows what really comes out.
+//! Every shell block of the README and of `docs/` runs, and every session shows the real output.
 //!
-//! A block `sh` must succeed. In a block `console` each line after `$ ` is run, and what it prints is compared
-//! with the lines below it; digests and commits, which depend on the day, count as equal. The blocks of one
-//! document run one after the other in one shell, in a clone of this repository with an empty home.
-//! `UPDATE_DOCS=1 cargo test documentation` writes the real output into the documents.
+//! An `sh` block must succeed. In a `console` block, each line after `$ ` is run, and its output is compared with the
+//! lines below it. Digests and commits, which depend on the day, count as equal. The blocks of one document run in
+//! sequence in one shell, in a clone of this repository with an empty home. `UPDATE_DOCS=1 cargo test documentation`
+//! writes the real output into the documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::support::peers;
 use crate::support::project::git_in;
 use crate::support::run::finish;
 
-/// Between the output of two commands; no program prints it.
+/// Separates the output of two commands. No program prints it.
 const MARK: &str = "\u{1}status ";
 
 struct Session {
@@ -21,7 +21,7 @@ struct Session {
 }
 
 impl Session {
-    /// A clone of the files that git knows, with one commit, and programs that stand for the set-up.
+    /// A clone of the files that git tracks, with one commit, and substitutes for the setup programs.
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -39,7 +39,7 @@ impl Session {
         git_in(&clone, &home, &["init", "-q", "-b", "main"]);
         git_in(&clone, &home, &["add", "-A"]);
         git_in(&clone, &home, &["commit", "-qm", "state"]);
-        // The set-up compiles the program and runs these very tests: both have happened if this runs.
+        // The setup compiles the program and runs these tests. If this code runs, both have already happened.
         let program = env!("CARGO_BIN_EXE_modelseal");
         let cargo = format!(
             "#!/bin/sh\ncase \"$*\" in\n'run --release -- '*) shift 3; exec {program} \"$@\" ;;\n'test --workspace') ;;\n*) exit 1 ;;\nesac\n"
@@ -67,7 +67,7 @@ impl Session {
     }
 }
 
-/// A fenced block: its language, and its lines' range in the document.
+/// A fenced block: its language and its range of lines in the document.
 struct Block {
     language: String,
     start: usize,
@@ -88,7 +88,7 @@ fn blocks(lines: &[&str]) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a block, each with the lines that are shown below it.
+/// The commands of a block, each with the expected output lines below it.
 fn commands<'a>(block: &Block, lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in &lines[block.start..block.end] {
@@ -100,13 +100,13 @@ fn commands<'a>(block: &Block, lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)
     commands
 }
 
-/// All commands of a document as one script, which marks where the output of each ends.
+/// All commands of a document as one script. The script marks where the output of each command ends.
 fn script(lines: &[&str], blocks: &[Block]) -> String {
     let mut script = String::from("exec 2>&1\n");
     for block in blocks {
         match block.language.as_str() {
             "sh" => {
-                // Every line must succeed; where one does not, the script ends and its mark is missing.
+                // Every line must succeed. If a line fails, the script ends and its mark is missing.
                 let lines = lines[block.start..block.end].join("\n");
                 script.push_str(&format!("set -e\n{lines}\nset +e\nprintf '{MARK}0\\n'\n"));
             }
@@ -121,10 +121,10 @@ fn script(lines: &[&str], blocks: &[Block]) -> String {
     script
 }
 
-/// Digests, commits, times and this machine's places count as equal.
+/// Makes digests, commits, times and the paths of this machine compare as equal.
 fn normalised(text: &str, session: &Session) -> String {
     let text = text.replace(&session.directory.path().to_string_lossy().into_owned(), "");
-    // Whatever Python this machine has.
+    // Any Python version of this machine.
     let mut parts = text.split("Python 3.");
     let first = parts.next().unwrap_or_default().to_string();
     let text = parts.fold(first, |text, part| {
@@ -146,14 +146,14 @@ fn normalised(text: &str, session: &Session) -> String {
     }
     let lines = result.lines().map(|line| match line.split_once(" distance ") {
         _ if line.starts_with("date  ") => "date",
-        // Which rows share a stretch of time depends on the second of the run.
+        // Which rows fall into the same time slice depends on the second of the run.
         Some((check, _)) if line.starts_with("gate.slices.") => check,
         _ => line.trim_end(),
     });
     lines.collect::<Vec<_>>().join("\n").trim_end().to_string()
 }
 
-/// Times of the day on which a document runs, in RFC 3339.
+/// Replaces the RFC 3339 times of the day on which a document runs.
 fn without_times(text: &str) -> String {
     const SHAPE: &str = "0000-00-00T00:00:00Z";
     let is_time = |candidate: &str| {
@@ -179,7 +179,7 @@ fn without_times(text: &str) -> String {
     result
 }
 
-/// Runs a document; returns it with the real output in its sessions.
+/// Runs a document and returns it with the real output in its sessions.
 fn check(path: &Path, update: bool) -> Option<String> {
     let text = fs::read_to_string(path).expect("reads");
     let lines: Vec<&str> = text.lines().collect();
@@ -187,7 +187,7 @@ fn check(path: &Path, update: bool) -> Option<String> {
     let session = Session::new();
     let output = session.run(&script(&lines, &blocks));
     let mut outputs = output.split(MARK);
-    // What follows a mark begins with the status of the command before it.
+    // After each mark comes the exit status of the previous command.
     let mut current = outputs.next().expect("output").to_string();
     let mut next = || {
         let rest =

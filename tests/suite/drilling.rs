@@ -1,4 +1,4 @@
-//! `modelseal drill`: a policy is seen to fail where it should.
+//! `modelseal drill`: shows that a policy fails where it should.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::probing::healthy;
 use crate::support::Project;
 use crate::support::run::Outcome;
 
-/// A release that has everything which can be judged, and the strict policy that is written from it.
+/// A release with everything that can be judged, and the strict policy generated from it.
 fn good() -> (Project, String, PathBuf) {
     let project = healthy();
     project.edit_recipe(
@@ -48,7 +48,7 @@ fn caught_by(json: &Value, fault: &str, check: &str) {
     assert_eq!(found.expect(fault)["check"], check, "{fault}");
 }
 
-/// Where the policy wants several signers, copies have them.
+/// If the policy requires several signers, the copies are signed by several signers.
 #[test]
 fn a_policy_that_demands_approvals_is_drilled_with_them() {
     let (project, archive, policy) = good();
@@ -79,7 +79,7 @@ fn the_strict_policy_lets_nothing_through() {
         .says("faults got through")
         .says("a class lost")
         .says("gate.labels.train: `train` lost the class ");
-    // Each is caught by the check that is there for it.
+    // Each fault is caught by the check that is responsible for it.
     for (fault, check) in [
         ("a byte of a model file changed", "files"),
         ("a byte of the manifest changed", "seal"),
@@ -153,7 +153,7 @@ fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
     fs::write(&policy, "model = \"wine\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n").expect("writes");
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
     assert!(faults(&json, "let-through").len() > 15, "{json:#}");
-    // What must never pass does not, by any policy.
+    // Faults that must never pass do not pass under any policy.
     assert!(
         faults(&json, "caught").iter().any(|fault| fault == "a byte of a model file changed"),
         "{json:#}"
@@ -197,7 +197,7 @@ fn a_policy_that_demands_a_rebuild_is_drilled_with_one() {
     }
 }
 
-/// Every source and every probe is broken by itself: a policy that forgets one is seen.
+/// Each source and each probe is broken separately, so a policy that omits one is noticed.
 #[test]
 fn each_source_and_each_probe_is_drilled() {
     let (project, _, policy) = good();
@@ -226,7 +226,7 @@ fn each_source_and_each_probe_is_drilled() {
     }
 }
 
-/// Entries that need more than one header are not taken for others.
+/// Entries that need more than one header are not mistaken for other entries.
 #[test]
 fn files_with_long_names_are_drilled_as_what_they_are() {
     let (project, _, policy) = good();

@@ -1,4 +1,4 @@
-//! Keys that are kept elsewhere: a command signs, and what it prints is checked.
+//! Keys that are kept elsewhere: a command signs, and its output is checked.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::project::Project;
 use crate::support::run::{Outcome, modelseal};
 use crate::support::{authority, peers};
 
-/// A build whose signature comes from this shell command.
+/// A build that gets its signature from this shell command.
 fn build(project: &Project, command: &str, public: &str, more: &[&str]) -> Outcome {
     let arguments = ["build", "--signer", command, "--key", public, "-o", "../signed.tar", "--force"];
     project.modelseal(&[&arguments[..], more].concat()).run()
@@ -22,7 +22,7 @@ fn a_command_signs_and_nothing_else_of_the_build_differs() {
         let key = authority::path(&format!("leaf-{name}.key"));
         let public = authority::path(&format!("leaf-{name}.pub"));
         let sign = format!("openssl dgst -{hash} -sign {key}");
-        // DER, the two bare numbers, and either of them in base64: openssl's signatures differ each time.
+        // DER, the two bare numbers, and both in base64. The signatures of openssl differ each time.
         let numbers = format!(
             "{sign} | openssl asn1parse -inform DER | sed -n 's/.*INTEGER *:\\(.*\\)/\\1/p' | \
              python3 -c 'import sys; n = {{\"p256\": 32, \"p384\": 48, \"p521\": 66}}[\"{name}\"]; \
@@ -80,7 +80,7 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
         outcome.says("did not sign").says(reason).claims_no_success();
         assert!(!project.root().join("signed.tar").exists(), "{command}");
     }
-    // The public key has to be one, and is needed.
+    // The public key is required, and it must be a public key.
     let outcome = build(&project, "true", &right, &[]);
     assert_eq!(outcome.code, Some(2));
     outcome.says("a private key, where a public key is needed");
@@ -89,7 +89,7 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
     assert_eq!(outcome.code, Some(2));
 }
 
-/// A real token: SoftHSM2, by the tool of OpenSC.
+/// A real token: SoftHSM2, through the tool of OpenSC.
 #[test]
 fn a_key_on_a_token_signs() {
     peers::program("softhsm2-util", "softhsm2");
@@ -148,7 +148,7 @@ fn a_key_on_a_token_signs() {
     assert!(!std::path::Path::new(&archive).exists());
 }
 
-/// Key services keep a log, and some let a person confirm: an approval is one signature.
+/// Key services keep a log, and some ask a person to confirm. Therefore an approval makes one signature.
 #[test]
 fn an_approval_asks_the_signer_once() {
     let project = Project::new();

@@ -1,4 +1,4 @@
-//! Commands that fetch what they need, in a clone, with the tools that people fetch with.
+//! Commands in a clone that fetch what they need, with the usual tools.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::support::peers;
 use crate::support::project::Project;
 
-/// A server of packages and models; it ends with the test.
+/// A server of packages and models, which ends with the test.
 struct Hub {
     child: Child,
     address: String,
@@ -46,7 +46,8 @@ impl Drop for Hub {
     }
 }
 
-/// Builds twice with `--clean`, and rebuilds; returns how often what begins so was asked for after each.
+/// Builds twice with `--clean`, then reproduces. Returns the number of requests with the prefix `asked` after each
+/// step.
 fn build(command: &[&str], variables: &[(&str, &str)], caches: &str, asked: &str) -> [usize; 3] {
     peers::program("bwrap", "bubblewrap");
     let environment: PathBuf = peers::python_environment("fetchers");

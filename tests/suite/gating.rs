@@ -1,4 +1,4 @@
-//! What the gate says about the evidence of releases that are whole and rightly signed.
+//! What the gate says about the evidence in complete releases with valid signatures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ none = true
 
 pub const SIGNER: &str = "[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\n";
 
-/// One row: how many hours ago, and its class.
+/// One row: its age in hours, and its class.
 pub type Row = (i64, &'static str);
 
 pub fn project() -> Project {
@@ -37,7 +37,7 @@ pub fn project() -> Project {
     project
 }
 
-/// Rows of two classes, one an hour, the newest an hour old.
+/// Rows of two classes, one row an hour. The newest row is one hour old.
 pub fn even(rows: i64) -> Vec<Row> {
     (0..rows).map(|row| (row + 1, if row % 2 == 0 { "yes" } else { "no" })).collect()
 }
@@ -51,7 +51,7 @@ pub fn csv(rows: &[Row]) -> String {
     format!("x,class,at\n{}", rows.iter().enumerate().map(row).collect::<String>())
 }
 
-/// Builds a release from this data and a model of this content.
+/// Builds a release from this data and model content.
 #[track_caller]
 pub fn release(project: &Project, name: &str, data: &str, weights: &str) -> PathBuf {
     project.write("data.csv", data);
@@ -62,7 +62,7 @@ pub fn release(project: &Project, name: &str, data: &str, weights: &str) -> Path
     path
 }
 
-/// Verifies by a policy with the usual signer.
+/// Verifies with a policy that trusts the usual signer.
 pub fn judge(project: &Project, target: &Path, previous: Option<&Path>, policy: &str) -> Outcome {
     judge_by(project, target, previous, &format!("model = \"clicks\"\n{policy}\n{SIGNER}"))
 }
@@ -107,7 +107,7 @@ fn stale_data_is_refused_when_it_is_deployed() {
     judge(&project, &stuck, Some(&old), policy)
         .ends(1)
         .says("(limit 2 days), and the previous release had the same newest record");
-    // Within the limit, but it does not move on.
+    // Within the limit, but the newest record does not advance.
     let same = release(&project, "same", &csv(&shifted(0)[..150]), "4");
     judge(&project, &same, Some(&fresh), policy)
         .ends(1)
@@ -115,11 +115,11 @@ fn stale_data_is_refused_when_it_is_deployed() {
     let back = release(&project, "back", &csv(&shifted(5)), "5");
     judge(&project, &back, Some(&fresh), policy).ends(1).says("is older than that of the previous release");
     judge(&project, &fresh, Some(&back), policy).ends(0);
-    // The same data in another release has nothing to move on to.
+    // Another release of the same data has no newer record to reach.
     let again = release(&project, "again", &csv(&shifted(0)), "6");
     judge(&project, &again, Some(&fresh), policy).ends(0);
 
-    // What cannot be judged is not a failure, and not a pass.
+    // What cannot be judged neither fails nor passes.
     let rows = csv(&shifted(0));
     for (data, reason) in [
         (rows.replace("T", "_"), "200 of 200 rows have no readable time, such as `2"),
@@ -205,7 +205,7 @@ fn data_that_is_not_stable_over_time_is_refused() {
         .ends(1)
         .says("fail: `train` lost the class `no`: ")
         .says("rows in the oldest quarter of the rows, none in the newest");
-    // Nothing on weekends, and a backfill of a whole week at one moment.
+    // No rows on weekends, and a backfill of a whole week at a single moment.
     let weekdays: Vec<Row> = even(3000).into_iter().filter(|(hours, _)| hours / 24 % 7 < 5).collect();
     let weekdays = release(&project, "weekdays", &csv(&weekdays), "3");
     judge(&project, &weekdays, None, policy).ends(0);
@@ -308,7 +308,7 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
         assert!(text.contains(from), "{from} is not in {text}");
         judge_text(text.replacen(from, to, 1)).ends(1).says("seal  ").claims_no_success();
     }
-    // A name goes into messages, ids of checks and the policy that is written from a release.
+    // A name is used in messages, in check ids and in the policy that is generated from a release.
     for name in ["a\\nb", "a.b", "A", "\\u001b[31m", "a]\\n[[waiver]]", ""] {
         judge_text(text.replacen("\"data/train\"", &format!("\"data/{name}\""), 1))
             .ends(1)
@@ -320,7 +320,8 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
     }
 }
 
-/// A container that was written anew holds what it held: its time, its order and its notes are no effect.
+/// Rewriting a container does not change its content. Its timestamps, member order and metadata do not count as an
+/// effect of training.
 #[test]
 fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
     let project = project();
@@ -357,8 +358,7 @@ fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
     }
 }
 
-/// A source that was only written again is no fault beside one with something new; a page of documentation
-/// trains no model.
+/// A rewritten but unchanged source is no fault if another source has new data. A documentation page trains no model.
 #[test]
 fn a_refresh_of_one_source_among_several_is_one() {
     let project = project();
@@ -385,7 +385,7 @@ fn a_refresh_of_one_source_among_several_is_one() {
         .says("warn     only the code changed, and the model did not");
 }
 
-/// An archive whose writer computed no checksums says nothing about its members.
+/// If the writer of an archive computed no checksums, the archive says nothing about its members.
 #[test]
 fn an_archive_without_checksums_is_its_bytes() {
     let project = project();

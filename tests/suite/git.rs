@@ -1,4 +1,4 @@
-//! The code revision: nothing hides an edit, nothing configured in a repository is executed.
+//! The code revision: nothing hides an edit, and nothing configured in a repository is executed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Project};
 
-/// The descriptor of the code in the archive that a build makes.
+/// The code descriptor from the archive that a build makes.
 pub fn code_of(project: &Project, arguments: &[&str]) -> Value {
     let archive = project.build_with(&[&["--force"], arguments].concat());
     let target = archive.to_string_lossy();
@@ -31,7 +31,7 @@ fn a_clean_tree_is_sealed_with_commit_tree_and_hash() {
     assert_eq!(code["digest"]["gitCommit"], project.git(&["rev-parse", "HEAD"]).trim());
     assert_eq!(code["digest"]["gitTree"], project.git(&["rev-parse", "HEAD^{tree}"]).trim());
     assert_eq!(code["annotations"]["dirty"], serde_json::json!([]));
-    // Recipe, data, parameters and artifact have digests of their own: only train.py is left.
+    // The recipe, data, parameters and artifact have digests of their own. Only train.py remains.
     let line = Command::new("sh")
         .args(["-c", "sha256sum train.py | sha256sum"])
         .current_dir(project.at(""))
@@ -62,7 +62,7 @@ fn modified_staged_deleted_and_untracked_files_are_named() {
     dirty(&project, "staged:    `notes with space.txt`");
     project.git(&["reset", "-q", "--hard"]);
 
-    // Staged, and then put back on the disk: the index still holds it.
+    // Staged, then restored on disk: the index still contains the edit.
     project.write("train.py", "print('staged')\n");
     project.git(&["add", "-A"]);
     project.write("train.py", "print('train')\n");
@@ -154,7 +154,7 @@ fn no_configuration_or_cached_time_hides_an_edit() {
     dirty(&project, "untracked: `untracked.py`");
 }
 
-/// Every way that git has to run a program while it looks at a work tree leaves a mark if it is used.
+/// Each way in which git can run a program while it inspects a work tree would leave a mark.
 #[test]
 fn nothing_configured_in_the_repository_is_executed() {
     let project = Project::new();

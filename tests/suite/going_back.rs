@@ -1,4 +1,4 @@
-//! Older releases in the place of newer ones, and going back on purpose.
+//! Older releases in place of newer ones, and deliberate rollbacks.
 
 use std::fs;
 use std::path::Path;
@@ -57,12 +57,12 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         1,
         "release 7 is older than 8, the least that the policy",
     );
-    // One without a number cannot be compared.
+    // A release without a number cannot be compared.
     fails(judge(&stage.archive, Some(&newer), ""), 3, "which is newer cannot be said");
     fails(judge(&stage.archive, None, "min_release = 1\n"), 3, "it has no `release` number");
     passes(judge(&newer, Some(&stage.archive), ""), "previous             pass");
 
-    // A number or a version that stands for two releases.
+    // A number or a version that is used by two releases.
     stage.project.write("model/config.json", "{}\n");
     stage.project.commit();
     let twin = stage.project.out("twin.tar").to_string_lossy().into_owned();
@@ -74,7 +74,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         "two releases are called wine-1.12.0: the previous one, sha256:",
     );
 
-    // Going back on purpose.
+    // A deliberate rollback.
     let rollback = |more: &[&str]| {
         let arguments = ["rollback", &older, "--reason", "OPS-1423: wrong answers", "--key", &private];
         stage.project.modelseal(&[&arguments[..], more].concat()).run()
@@ -86,7 +86,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
     outcome.says("release 7 is older than 12, the previous one; going back is meant until 2");
     passes(outcome, "OPS-1423: wrong answers (oncall)");
     passes(judge(&older, None, "min_release = 8\n"), "OPS-1423: wrong answers (oncall)");
-    // By somebody who may not, about another release, and when it is over.
+    // A rollback by an unauthorised signer, for another release, and after its end.
     let outcome = stage.policy(&people.replace("may = [\"rollback\"]", "may = [\"approve\"]"));
     stage
         .project
@@ -113,7 +113,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         1,
         "going back was meant until 2020-01-01T00:00:00Z, which is over",
     );
-    // A time has one spelling.
+    // A time has only one valid spelling.
     let claim = Claim::RolledBack(Rollback {
         reason: "x".into(),
         until: "2100-01-01T00:00:00Z".parse().expect("a time"),

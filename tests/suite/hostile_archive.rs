@@ -1,4 +1,4 @@
-//! Archives that somebody changed: each must fail the check that is named, and write nothing.
+//! Modified archives. Each must fail the named check and write nothing.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::support::archive::{Entry, checksum, filter, header, join, split};
 use crate::support::project::sample;
 use crate::support::{Outcome, Project};
 
-/// Verifies and unpacks damaged bytes: both must fail by this check, and nothing may be extracted.
+/// Verifies and unpacks damaged bytes. Both must fail this check, and nothing may be extracted.
 #[track_caller]
 fn refused(bytes: &[u8], check: &str) -> Outcome {
     let sample = sample();
@@ -246,7 +246,7 @@ fn gzip_that_is_not_ours() {
         let bytes = [&good, tail].concat();
         refused(&bytes, "archive").says("something follows its end");
     }
-    // Any other header: a name, a time, another level or system.
+    // Any other header: a name, a time, another level or another system.
     let with_name = {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), &sample().bytes).expect("writes");
@@ -290,7 +290,7 @@ fn zstd_that_is_not_ours() {
     }
 }
 
-/// What decodes to the very same tar is as good as the tar, whatever compressed it.
+/// A stream that decodes to the same tar is valid, whichever program compressed it.
 #[test]
 fn another_compressor_with_our_header_is_as_good() {
     let mut bytes = filter("gzip", &["-n", "-1", "-c"], &sample().bytes);
@@ -301,7 +301,7 @@ fn another_compressor_with_our_header_is_as_good() {
     assert_eq!(sample().verify_bytes(&bytes, &[]).code, Some(0));
 }
 
-/// The reading ends at the first byte that was not signed, so a bomb costs nothing.
+/// Reading stops at the first byte that was not signed, so a decompression bomb costs nothing.
 #[test]
 fn bombs() {
     let mut damaged = entries();
@@ -317,7 +317,7 @@ fn bombs() {
     gzip[8] = 0;
     gzip[9] = 255;
     refused(&gzip, "archive");
-    // Zeros behind a good archive: one byte of them is read.
+    // Zeros after a valid archive: only one of these bytes is read.
     let mut long = sample().bytes.clone();
     long.resize(long.len() + (64 << 20), 0);
     refused(&zstd::encode_all(long.as_slice(), 1).expect("compresses"), "archive");

@@ -1,4 +1,4 @@
-//! Two hostile commands in one build: the first prepares the ground for the second.
+//! Two hostile commands in one build: the first prepares the attack of the second.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,10 @@ use crate::support::peers;
 use crate::support::project::Project;
 use crate::support::run::{Outcome, finish};
 
-/// Tries everything that a command must not do, and prints whatever it could read. What it tries must not end it.
-/// It touches nothing outside of `$top`, the directory of the test, also where no sandbox holds it: whoever breaks
-/// the sandbox to see these tests fail must not lose a machine. `$real` is the caller's home, `$key` the private key, `$beside` a directory next to the work tree.
+/// Tries everything that a command must not do and prints everything that it could read. A failed attempt must not stop
+/// it. Even without a sandbox, it touches nothing outside `$top`, the directory of the test. A developer who breaks the
+/// sandbox to see these tests fail must not damage the machine. `$real` is the caller's home, `$key` the private key,
+/// `$beside` a directory next to the work tree.
 const ATTACK: &str = r#"
 exec 2>&1
 ulimit -f 8192
@@ -63,14 +64,14 @@ rm -rf "$PWD/moved"
 :
 "#;
 
-/// What both commands know.
+/// The state that both commands know.
 struct Scene {
     project: Project,
     key: PathBuf,
     user: Option<u32>,
 }
 
-/// Where the key of a build lies.
+/// The location of a build's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     InWorkTree,
@@ -141,7 +142,7 @@ impl Scene {
         );
         project.write("attack.sh", format!("{knows}{ATTACK}"));
         project.write("run.sh", "mkdir -p model; sh attack.sh > model/found; echo 1 > model/w\n");
-        // Whatever is read goes to where people read.
+        // Everything that the attack reads is printed on standard error, where people see it.
         project.write(
             "probe.sh",
             "sh attack.sh >&2\nsed 's/.*\"id\":\"\\([^\"]*\\)\",\"input\":\\([0-9]*\\).*/{\"id\":\"\\1\",\"output\":\\2}/\'\n",
@@ -190,7 +191,7 @@ impl Scene {
         }
     }
 
-    /// The binary, as the user of the scene, with a PATH that a careless user has.
+    /// Runs the binary as the user of the scene, with the PATH of a careless user.
     fn run(&self, arguments: &[&str], variables: &[(&str, PathBuf)]) -> Outcome {
         if let Some(user) = self.user {
             let owner = format!("{user}:{user}");
@@ -214,7 +215,7 @@ impl Scene {
         finish(command, Vec::new())
     }
 
-    /// Every file outside of the artifact and what modelseal itself writes, with its content and mode.
+    /// Every file outside the artifact and outside modelseal's own output, with its content and mode.
     fn files(&self) -> BTreeMap<PathBuf, (Vec<u8>, u32)> {
         let own = ["project/model", "project/dist", "home/.cache/modelseal", "home/.config/modelseal"];
         let own = own.map(|path| self.project.root().join(path));
@@ -236,7 +237,7 @@ impl Scene {
     }
 }
 
-/// Builds, and demands that nothing was read, and that nothing changed but the artifact.
+/// Builds, and checks that nothing was read and that only the artifact changed.
 #[track_caller]
 fn attack(pair: Pair, key: Key, user: Option<u32>, environment: Option<&str>, arguments: &[&str]) {
     let what = format!("{pair:?}, {key:?}, {user:?}, {environment:?}, {arguments:?}");
@@ -264,7 +265,7 @@ fn attack(pair: Pair, key: Key, user: Option<u32>, environment: Option<&str>, ar
     let all: Vec<&str> = ["build"].into_iter().chain(given).chain(arguments.iter().copied()).collect();
     let before = scene.files();
     let outcome = scene.run(&all, &variables);
-    // In a clone nothing is configured, so what was protected is only compared.
+    // A clone has no configuration, so protected files are only compared afterwards.
     let is_changed = arguments.contains(&"--clean") && outcome.all().contains("`, which is an input");
     assert!(outcome.code == Some(if is_changed { 1 } else { 0 }), "{what}: {}", outcome.all());
     let after = scene.files();

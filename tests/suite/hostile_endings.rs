@@ -1,4 +1,5 @@
-//! Commands and users that end a build badly, or begin a second one: what is kept, what waits, and what is said.
+//! Commands and users that end a build badly or start a second one: what is kept, what waits, and which message is
+//! printed.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,7 @@ fn start(project: &Project, arguments: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
 }
 
-/// Waits until something is so, half a minute at most.
+/// Waits for a condition, for at most half a minute.
 #[track_caller]
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let begin = Instant::now();
@@ -31,7 +32,7 @@ fn holds(path: &Path, text: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|held| held.contains(text))
 }
 
-/// As by Ctrl-\; without a word, the command would run on, and nobody would look at what it makes.
+/// A quit, as with Ctrl-\. Without handling it, the command would continue, and its output would not be checked.
 #[test]
 fn a_quit_ends_the_command_and_puts_everything_away() {
     let project = project(RUN, "mkdir -p model; echo new > model/w; sleep 3; mkdir late\n");
@@ -49,7 +50,7 @@ fn a_quit_ends_the_command_and_puts_everything_away() {
     assert!(!project.at("late").exists());
 }
 
-/// Copying it takes a while.
+/// Copying this artifact takes a while.
 #[test]
 fn an_artifact_that_comes_from_a_clone_is_there_as_a_whole_or_not_at_all() {
     let script = "mkdir -p model; truncate -s 1G model/weights; echo new > model/w\n";
@@ -75,7 +76,7 @@ fn an_artifact_that_comes_from_a_clone_is_there_as_a_whole_or_not_at_all() {
     for attempt in 0..5u32 {
         let before = prepare();
         let mut child = start(&project, &arguments);
-        // What is done in the work tree begins with a name.
+        // The first visible effect in the work tree is a new name.
         while child.try_wait().expect("waits").is_none() && names() == before {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -88,15 +89,15 @@ fn an_artifact_that_comes_from_a_clone_is_there_as_a_whole_or_not_at_all() {
         let made = (holds(&model.join("w"), "new"), size, statement.exists());
         let kept = holds(&model.join("w"), "old");
         let (is_new, is_old) = (made == (true, Some(1 << 30), true), made == (false, None, false) && kept);
-        // From the moment on at which the new one gets its place, the work is done.
+        // Once the new artifact starts to take its place, the work is done.
         assert!(is_new || is_old && code == Some(130), "attempt {attempt}: {code:?}, {made:?}, {kept}");
     }
 }
 
-/// Deeper than a path may be long, and than files may be open.
+/// Deeper than the limits for path length and open files.
 const DEEP: &str = "for _ in range(5000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\n";
 
-/// The program, with few files that may be open.
+/// The program, with a low limit for open files.
 fn with_few_files(project: &Project, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_modelseal")]);
@@ -122,7 +123,7 @@ fn the_old_artifact_is_back_after_a_failure_however_deep_the_new_one_is() {
     }
 }
 
-/// Its first run could tell the second one what it answered.
+/// The first run could tell the second one what it answered.
 #[test]
 fn the_home_of_a_probe_is_empty_in_its_second_run_however_deep_it_was() {
     let recipe = "[artifact]\npath = \"model\"\n[[probe]]\nname = \"p\"\ncommand = [\"python3\", \"ask.py\"]\ninputs = \"q.jsonl\"\n";
@@ -148,7 +149,7 @@ fn the_home_of_a_probe_is_empty_in_its_second_run_however_deep_it_was() {
     assert_eq!(fs::read_dir(&temporary).expect("reads").count(), 0, "{}", outcome.all());
 }
 
-/// They would seal, or exchange, what is only half there.
+/// They would seal or exchange an incomplete artifact.
 #[test]
 fn whatever_touches_the_artifact_waits_for_a_build_in_the_same_work_tree() {
     let script = "mkdir -p model; echo \"made in $PWD\" > model/a\n\
@@ -179,8 +180,8 @@ fn whatever_touches_the_artifact_waits_for_a_build_in_the_same_work_tree() {
     }
 }
 
-/// An input that is named by its whole path shows nothing else of the source. Outside of the directories that all
-/// users share, of which nothing is shown.
+/// An input that is named by its absolute path does not expose the rest of the source. The test uses a place outside
+/// the directories that all users share, because nothing in those is shown.
 #[test]
 fn a_model_that_lies_in_the_source_is_not_there_to_be_copied() {
     let project = project(RUN, "");
@@ -214,7 +215,7 @@ fn a_model_that_lies_in_the_source_is_not_there_to_be_copied() {
     assert!(!outcome.all().contains("pass: rebuilt"), "{}", outcome.all());
 }
 
-/// Each copy would be copied as well.
+/// Otherwise, each copy would be copied too.
 #[test]
 fn a_refused_artifact_in_the_place_of_the_archives_is_not_copied_into_itself() {
     for end in ["true", "echo >> run.sh"] {
@@ -238,7 +239,7 @@ fn a_refused_artifact_in_the_place_of_the_archives_is_not_copied_into_itself() {
     }
 }
 
-/// What is mounted there, such as a cache on another disk, would be emptied.
+/// A mounted directory, such as a cache on another disk, would be emptied.
 #[test]
 fn an_artifact_in_which_something_is_mounted_is_refused_and_kept() {
     peers::program("unshare", "util-linux");
@@ -265,7 +266,7 @@ fn an_artifact_in_which_something_is_mounted_is_refused_and_kept() {
     assert_eq!(fs::read_to_string(disk.join("deep/file")).expect("is there"), "mine", "{said}");
 }
 
-/// What is pasted does what it says.
+/// A pasted hint does exactly what it says.
 #[test]
 fn hints_are_commands_in_which_names_are_only_names() {
     let option = project(RUN, "mkdir -p model; echo 1 > model/w; echo > ./-A\n");
@@ -282,14 +283,14 @@ fn hints_are_commands_in_which_names_are_only_names() {
         let outcome = project.modelseal(&["init", name]).current_dir(&project.out("")).run();
         let all = outcome.all();
         assert!(!all.contains('\u{1b}') && !all.contains("\npass:"), "{all}");
-        // The commands to paste; what was written is quoted as text.
+        // Only lines with commands to paste. Messages about written files quote them as text.
         for line in all.lines().filter(|line| line.starts_with("  git ") || line.starts_with("  modelseal "))
         {
             assert!(!line.contains("MARKER") || line.contains(&format!("'{name}'")), "{line}");
         }
     }
 
-    // Only root can give a directory to somebody else.
+    // Only root can give a directory to another user.
     if geteuid().is_root() {
         let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
         let place = project.out("d$(touch MARKER)");
@@ -302,7 +303,7 @@ fn hints_are_commands_in_which_names_are_only_names() {
     }
 }
 
-/// A pipe has no name that could be opened a second time.
+/// A pipe has no name, so it cannot be opened a second time.
 #[test]
 fn a_password_is_read_from_a_pipe() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");

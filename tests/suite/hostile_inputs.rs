@@ -1,4 +1,4 @@
-//! Inputs, links and second names by which a project reaches what is hidden or guarded.
+//! Inputs, links and second names through which a project reaches hidden or guarded files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::hostile_projects::{RUN, project};
 use crate::support::project::git_in;
 
-/// The key that signs, in its own directory of the home.
+/// The signing key, in its own directory of the home.
 fn own_key(project: &crate::support::Project) -> String {
     project.modelseal(&["keygen", "-o", "../home/.config/modelseal/local"]).expect(0);
     fs::read_to_string(project.home().join(".config/modelseal/local.key")).expect("reads")
@@ -71,7 +71,7 @@ fn a_file_with_another_name_elsewhere_is_opened_by_name() {
     assert_eq!(opened.code, Some(0), "{}", opened.all());
 }
 
-/// The commands that describe the environment run before it is moved aside.
+/// The commands that describe the environment run before the old artifact is moved aside.
 #[test]
 fn the_old_artifact_is_no_way_to_a_file_elsewhere() {
     let recipe = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"sh\", \"-c\", \"echo evil > model/w; true\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
@@ -130,7 +130,7 @@ fn a_submodule_that_is_not_checked_out_breaks_nothing_and_cannot_be_filled() {
     assert_eq!(fs::read_dir(project.at("sub")).expect("reads").count(), 0);
 }
 
-/// What is sealed is what the command read.
+/// The sealed data is the data that the command read.
 #[test]
 fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
     let recipe = format!("{RUN}[[data]]\nname = \"d\"\npath = \"data.csv\"\n");

@@ -1,4 +1,4 @@
-//! What a build leaves for the next one: a failure that looks ordinary, and is followed by another try.
+//! What a build leaves for the next one: a failure that looks ordinary, followed by another attempt.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use crate::support::peers;
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
-/// Builds twice; the second time as after a failure.
+/// Builds twice, the second time as after a failure.
 #[track_caller]
 fn twice(project: &Project, arguments: &[&str]) -> [Outcome; 2] {
     let key = project.key();
@@ -79,7 +79,7 @@ fn a_cache_directory_that_a_command_could_make_is_made_first() {
     assert!(project.at(".cache/modelseal/projects/planted").symlink_metadata().is_err());
 }
 
-/// git asks of a directory less than its layout says, and one can hold others.
+/// git requires less of a repository directory than its layout suggests, and one repository can contain others.
 #[test]
 fn repositories_are_found_in_every_form_and_in_each_other() {
     let whole = "mkdir -p $d/objects $d/refs; echo ref: refs/heads/x > $d/HEAD";
@@ -107,7 +107,7 @@ fn repositories_are_found_in_every_form_and_in_each_other() {
     }
 }
 
-/// What is allowed in a guarded directory does not open the rest of it, and what is allowed itself is open.
+/// Allowing a path in a guarded directory does not allow the rest of it, but the allowed path itself is writable.
 #[test]
 fn an_allowed_directory_opens_itself_alone() {
     let script = "mkdir -p model; echo 1 > model/w; echo ../x > .git/commondir; echo evil > .git/hooks/pre-push; echo x > .git/lfs/x || exit 9; true\n";
@@ -141,7 +141,7 @@ fn an_allowed_directory_opens_itself_alone() {
     assert_eq!(opened.code, Some(0), "{}", opened.all());
 }
 
-/// `[code] path` makes the work tree another one than the recipe's directory lies in.
+/// With `[code] path`, the work tree is not the one that contains the recipe's directory.
 #[test]
 fn a_signer_is_kept_from_the_work_tree_that_the_recipe_names() {
     let outer = project(RUN, "");
@@ -193,7 +193,7 @@ fn hooks_of_a_repository_around_are_guarded() {
     assert!(!inner.join("hooks/post-checkout").exists());
 }
 
-/// A refused build gives it back, whatever lies in its place.
+/// A refused build restores the old artifact, even if something else is in its place.
 #[test]
 fn the_old_artifact_is_not_lost_by_a_link_to_it_nor_by_a_closed_directory() {
     let recipe = RUN.replace("path = \"model\"\n", "path = \"model\"\nsymlinks = \"follow\"\n");
@@ -209,7 +209,7 @@ fn the_old_artifact_is_not_lost_by_a_link_to_it_nor_by_a_closed_directory() {
     fs::set_permissions(closed.at(""), fs::Permissions::from_mode(0o755)).expect("sets");
 }
 
-/// With `[code] none` as well.
+/// This also applies with `[code] none`.
 #[test]
 fn a_probe_does_not_read_its_questions_from_a_repository_around() {
     let script = "import os\nassert not os.path.exists('.git') or os.listdir('.git') == []\n";
@@ -223,7 +223,7 @@ fn a_probe_does_not_read_its_questions_from_a_repository_around() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
 }
 
-/// In each form in which git or its shell takes it.
+/// Settings in each form that git or its shell accepts.
 #[test]
 fn settings_in_every_form_are_guarded() {
     let names = ["a", "b", "c", "d", "e", "f", "g"].map(|name| format!("{name}/x.sh"));
@@ -257,7 +257,7 @@ fn settings_in_every_form_are_guarded() {
     assert!(!project.at("xdg/git/config").exists());
 }
 
-/// A link that a command leaves as its artifact, or above it, leads this program nowhere.
+/// If a command leaves a link as its artifact, or above it, modelseal does not follow it.
 #[test]
 fn what_is_kept_of_an_artifact_is_not_what_it_only_leads_to() {
     for (path, script) in [
@@ -291,7 +291,7 @@ fn what_is_kept_of_an_artifact_is_not_what_it_only_leads_to() {
     }
 }
 
-/// As an unprivileged user: nobody looks into a directory without permissions.
+/// Runs as an unprivileged user, who cannot look into a directory without permissions.
 #[test]
 fn a_closed_directory_hides_nothing_that_is_to_be_guarded() {
     peers::program("setpriv", "util-linux");
@@ -319,7 +319,7 @@ fn a_closed_directory_hides_nothing_that_is_to_be_guarded() {
     assert!(!project.at("tools/hooks/pre-commit").exists());
 }
 
-/// A word of a setting that happens to be the name of something in the project.
+/// A word in a setting can match the name of something in the project by chance.
 #[test]
 fn words_of_settings_that_are_no_paths_guard_nothing() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo 2 > ignored/cache/x; echo 3 > log\n");

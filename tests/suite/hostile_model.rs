@@ -1,4 +1,4 @@
-//! Model signatures that are not what they should be.
+//! Invalid model signatures.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::support::archive::{bundle, payload};
 use crate::support::project::Project;
 use crate::support::run::modelseal;
 
-/// A key that signs what it should not.
+/// A trusted key that signs invalid content.
 #[test]
 fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
     let (project, model) = model();
@@ -48,7 +48,7 @@ fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
         outcome.says("seal             fail").says(reason).claims_no_success();
     }
-    // A manifest of modelseal is no model signature.
+    // A modelseal manifest is not a model signature.
     let sealed = Project::new();
     let unpacked = sealed.unpack(&sealed.build());
     let seal = text(&unpacked.join(".modelseal/manifest.sigstore.json"));
@@ -71,7 +71,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
         fs::write(&other, bundle).expect("writes");
         verify(&model, &other, &["--key", &public])
     };
-    // Other spellings of the same are fine: other tools have theirs.
+    // Other spellings of the same bundle are valid, because other tools write it differently.
     for bundle in [
         trimmed.to_string(),
         format!("{trimmed}\n"),
@@ -82,7 +82,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
         let outcome = attempt(&bundle);
         assert_eq!(outcome.code, Some(0), "{}", outcome.all());
     }
-    // A list is no object, whatever it lists.
+    // A list is not an object, regardless of its content.
     let places = [
         "",
         "/verificationMaterial",
@@ -128,7 +128,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
         (String::new(), "seal", "not valid JSON"),
         ("[".repeat(100_000), "seal", "cannot be read"),
     ] {
-        // Only the padding may be missing already.
+        // The padding may already be missing.
         if bundle == trimmed && reason == "its signature is not base64" && !signature.ends_with('=') {
             continue;
         }
@@ -139,7 +139,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
     }
 }
 
-/// What nobody who is trusted signed costs next to nothing, however long it is.
+/// Data that no trusted signer signed costs almost nothing, however long it is.
 #[test]
 fn long_lists_of_strangers_are_not_read() {
     let (project, model) = model();
@@ -163,12 +163,12 @@ fn long_lists_of_strangers_are_not_read() {
     let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
     assert_eq!(outcome.code, Some(1));
     outcome.says("seal             skip     what it says was not read").claims_no_success();
-    // Read it is, in time that grows as its length does, where its signer is trusted.
+    // If the signer is trusted, the data is read, in time proportional to its length.
     let outcome =
         verify(&model, &signature, &["--key", &project.root().join("stranger.pub").to_string_lossy()]);
     assert_eq!(outcome.code, Some(1));
     outcome.says("its root digest is").claims_no_success();
-    // A bundle has no list that could be long.
+    // No list in a bundle may be long.
     let entries = vec!["1"; 1_000_000].join(",");
     let bundle = fs::read_to_string(&signature).expect("reads");
     let bundle = bundle.replace("\"tlogEntries\":[]", &format!("\"tlogEntries\":[{entries}]"));

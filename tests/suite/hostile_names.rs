@@ -1,5 +1,5 @@
-//! Files of the user that have another name than the one by which they are kept away: a descriptor, a path through
-//! `/proc`, a link that an earlier build left.
+//! User files with a name other than the one under which they are hidden: a descriptor, a path through `/proc`, a link
+//! that an earlier build left.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::hostile_projects::{RUN, build, build_with, project};
 use crate::support::project::Project;
 use crate::support::run::Outcome;
 
-/// Builds with a key on standard input, which arguments name.
+/// Builds with a key on standard input, which the arguments name.
 fn with_key_on_stdin(project: &Project, key: &Path, arguments: &[&str]) -> Outcome {
     let mut command = project.modelseal(&[&["build", "--force"], arguments].concat()).into_command();
     command.stdin(File::open(key).expect("opens"));
@@ -88,7 +88,7 @@ fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
         outcome.says("a link that a command of the project can have made");
     }
     assert_eq!(fs::read_dir(project.home().join(".local/bin")).expect("reads").count(), 1);
-    // Within the project, a link is followed.
+    // A link within the project is followed.
     fs::remove_file(project.at("ignored")).expect("removes");
     fs::create_dir(project.at("out")).expect("creates");
     symlink("out", project.at("ignored")).expect("links");
@@ -159,7 +159,7 @@ fn files_that_links_bring_in_from_outside_are_named() {
     assert_eq!(outside().1, serde_json::Value::Null);
 }
 
-/// A command that replaces these files, and says which of them it could not write to.
+/// A command that replaces these files and reports which of them it could not write.
 fn replacing(files: &str) -> String {
     format!(
         "mkdir -p model; echo a > model/w\nfor file in {files}; do echo evil > $file || echo GUARDED $file; done\n"
@@ -196,7 +196,7 @@ fn files_that_options_of_git_aliases_name_are_guarded() {
     assert!(!outcome.all().contains("GUARDED"), "{}", outcome.all());
 }
 
-/// What programs and the active environment consist of by links.
+/// Parts of programs and of the active environment that are reached through links.
 const GUARDED: [&str; 7] = [
     "ignored/a",
     "ignored/b",
@@ -249,7 +249,7 @@ fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
     let system = std::env::var("PATH").expect("a path");
     let missing = format!("{}/ignored/../quoted:{system}", project.at("").display());
     build_with(&project, &[("PATH", missing)], &[]).says("GUARDED");
-    // The home that bash puts there is the work tree's parent.
+    // For bash, `~` is the home, which here is the parent of the work tree.
     let tilde = format!("~/project/quoted:{system}");
     let key = project.key();
     let run = project.modelseal(&["build", "--force", "--key", &key]).home(project.root());
@@ -273,7 +273,7 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
         let outcome = project.modelseal(arguments).run();
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
         outcome.says("a link that a command of the project can have made");
-        // The hint is the path to name, with the file.
+        // The hint contains the path to use, including the file.
         let hint = outcome.stderr.lines().find(|line| line.contains("hint: ")).expect("a hint");
         let file = arguments.iter().find_map(|argument| argument.strip_prefix("ignored/")).expect("a path");
         assert!(hint.trim_matches('`').contains(&format!(".git/{file}")), "{hint}");

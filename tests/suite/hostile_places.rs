@@ -1,4 +1,4 @@
-//! Places that one command exchanges for others, so that the next command, or this program, gets what lies there.
+//! Directories that one command swaps for others, so that the next command, or modelseal itself, uses the wrong one.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -12,7 +12,7 @@ use crate::support::run::Outcome;
 /// A recipe that runs `env.sh` before `run.sh`.
 const TWICE: &str = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"sh\", \"env.sh\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
 
-/// A project whose first command prepares the ground for the second one; the first line of a recipe is its own.
+/// A project whose first command prepares the attack of the second one. The first line of a recipe is added here.
 fn prepared(recipe: &str, first: &str, second: &str) -> Project {
     let project = project(recipe, &format!("mkdir -p model; echo x > model/w; {second}\n"));
     project.write("env.sh", format!("{first}\ntrue\n"));
@@ -21,7 +21,7 @@ fn prepared(recipe: &str, first: &str, second: &str) -> Project {
     project
 }
 
-/// Whatever the build says: no key, no secret, and nothing of the user's is changed.
+/// Builds, and checks that no key or secret is revealed and that no file of the user is changed, for any outcome.
 #[track_caller]
 fn build(project: &Project, variables: &[(&str, String)], arguments: &[&str]) -> Outcome {
     let key = project.key();
@@ -42,7 +42,7 @@ fn build(project: &Project, variables: &[(&str, String)], arguments: &[&str]) ->
     outcome
 }
 
-/// The home of a command lies where commands can write, if the caller's temporary directory does.
+/// Commands can write to the directory of their home if they can write to the caller's temporary directory.
 #[test]
 fn the_home_of_a_command_is_not_exchanged() {
     let steal = "cat $HOME/.ssh/id $HOME/ci.key > model/w; echo evil >> $HOME/.bashrc; true";
@@ -62,7 +62,7 @@ fn the_home_of_a_command_is_not_exchanged() {
     }
 }
 
-/// A directory above the work tree can be allowed, and moved.
+/// A directory above the work tree can be allowed, and then moved.
 #[test]
 fn a_directory_above_the_work_tree_is_not_exchanged() {
     let allowed = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
@@ -86,7 +86,7 @@ fn a_directory_above_the_work_tree_is_not_exchanged() {
     assert!(!sealed.contains("SECRET"), "{}", outcome.all());
 }
 
-/// What is declared is shown wherever it lies: also where a command has led it.
+/// A declared input is shown wherever it is, so a command could redirect it to another place.
 #[test]
 fn an_input_is_not_exchanged() {
     let recipe = format!("[[data]]\nname = \"train\"\npath = \"data\"\n{TWICE}");
@@ -118,7 +118,7 @@ fn a_kept_cache_is_not_exchanged() {
     }
 }
 
-/// bubblewrap makes what it mounts on, and sees more of the machine than the command does.
+/// bubblewrap creates missing mount points, and it sees more of the machine than the command does.
 #[test]
 fn nothing_is_made_outside_for_a_kept_cache() {
     let recipe = format!("{TWICE}caches = [\"~/.cache/pre-commit\"]\n");
@@ -147,7 +147,7 @@ fn a_statement_is_not_written_through_a_link() {
     assert_eq!(fs::read_to_string(victim.join("wine.json")).expect("reads"), "mine");
 }
 
-/// Whatever its line is: where commands could write, it reads nothing.
+/// With any command line, a signer reads nothing from places where commands could write.
 #[test]
 fn a_signer_does_not_reach_what_commands_could_change() {
     let project = prepared(TWICE, "", "echo 'echo ran > \"$RAN\"' > ignored/sign.sh; true");
@@ -199,7 +199,7 @@ fn a_home_is_not_shown_by_path_nor_shipped_by_a_link() {
     assert!(!inside.at("dist/m-1.tar").exists());
 }
 
-/// An error would quote the line that is no recipe.
+/// A parse error would quote the line that is not a recipe.
 #[test]
 fn a_recipe_that_a_command_exchanges_is_not_quoted() {
     let project = prepared(TWICE, "", "rm modelseal.toml; ln -s ../home/.ssh/id modelseal.toml");
@@ -208,7 +208,7 @@ fn a_recipe_that_a_command_exchanges_is_not_quoted() {
     outcome.says("the command changed `./modelseal.toml`").claims_no_success();
 }
 
-/// The text of an error is a command's to print; whether it was started is not.
+/// A command can print any error text, but it cannot forge whether it was started.
 #[test]
 fn a_command_that_talks_like_the_sandbox_has_failed_like_any_other() {
     let forged =
@@ -221,7 +221,7 @@ fn a_command_that_talks_like_the_sandbox_has_failed_like_any_other() {
     assert_eq!(fs::read_to_string(project.at("ignored/count")).expect("reads"), "x\n");
 }
 
-/// In another network namespace, as in a container, the kernel does not list it.
+/// The kernel does not list a socket in another network namespace, such as that of a container.
 #[test]
 fn an_agent_that_a_variable_names_does_not_answer() {
     peers::program("unshare", "util-linux");

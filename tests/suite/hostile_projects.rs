@@ -1,4 +1,5 @@
-//! Projects that choose their paths, links, variables and repositories so that a command gets further than it may.
+//! Projects that choose their paths, links, variables and repositories so that a command gains access that it must not
+//! have.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -26,7 +27,7 @@ pub fn project(recipe: &str, script: &str) -> Project {
 
 pub const RUN: &str = "[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
 
-/// Builds, and demands that the home is as it was, and the secret is nowhere.
+/// Builds, and checks that the home is unchanged and that the secret appears nowhere.
 #[track_caller]
 pub fn build(project: &Project, arguments: &[&str]) -> Outcome {
     let key = project.key();
@@ -35,7 +36,7 @@ pub fn build(project: &Project, arguments: &[&str]) -> Outcome {
     outcome
 }
 
-/// Builds with these variables, and demands that the secret is nowhere.
+/// Builds with these variables, and checks that the secret appears nowhere.
 #[track_caller]
 pub fn build_with(project: &Project, variables: &[(&str, String)], arguments: &[&str]) -> Outcome {
     let key = project.key();
@@ -93,7 +94,7 @@ fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
     unharmed(&second, &outcome);
 }
 
-/// A cache is kept for the next build, and so are the links in it.
+/// A cache is kept for the next build, including the links in it.
 #[test]
 fn a_link_in_a_kept_cache_leads_to_no_other_place() {
     let first = project(&format!("{RUN}caches = [\"a\"]\n"), "");
@@ -112,7 +113,7 @@ fn a_link_in_a_kept_cache_leads_to_no_other_place() {
     );
     first.commit();
     build(&first, &[]);
-    // The first name has kept what it held, and a project at another place has its own.
+    // The first name has kept its content, and a project in another place has its own cache.
     first.edit_recipe("caches = [\".cache/a/b\", \".cache/a/c\"]", "caches = [\"a\"]");
     first.set_version("3");
     first.write("run.sh", "mkdir -p model; cat ~/.cache/a/k > model/w\n");
@@ -126,7 +127,7 @@ fn a_link_in_a_kept_cache_leads_to_no_other_place() {
     rebuilt.says("/.cache/a/k: No such file").says("the command `sh run.sh` failed");
 }
 
-/// With a variable of the loader, code of the project would run in the program that isolates it.
+/// With a variable of the dynamic loader, code of the project would run in the program that isolates the command.
 #[test]
 fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
     let project =
@@ -140,7 +141,7 @@ fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
     assert!(made.expect("runs").success());
     project.commit();
     let key = project.key();
-    // The empty entry at the end is the directory in which a program starts.
+    // The empty entry at the end means the directory in which a program starts.
     project.modelseal(&["build", "--key", &key]).env("LD_LIBRARY_PATH", "/nowhere:").expect(0);
     assert!(!project.root().join("ran").exists());
 }
@@ -175,7 +176,7 @@ fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
     assert!(!outcome.all().contains("without isolation"), "{}", outcome.all());
 }
 
-/// A signer runs outside of the sandbox, after the commands.
+/// A signer runs outside the sandbox, after the commands.
 #[test]
 fn a_signer_runs_nothing_that_a_command_could_change() {
     let project = project(
@@ -194,7 +195,7 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     let plain = build(&format!("openssl dgst -sha256 -sign '{key}'"), &[]);
     assert_eq!(plain.code, Some(0), "{}", plain.all());
     assert!(!project.root().join("ran").exists());
-    // In a temporary directory nothing is seen; elsewhere a warning names the key, until it is hidden.
+    // Commands see nothing in a temporary directory. Elsewhere, a warning names the key until it is hidden.
     assert!(!plain.all().contains("warning: the signer"), "{}", plain.all());
     let inside = project.at("ignored/signer.key");
     fs::copy(&key, &inside).expect("copies");
@@ -210,7 +211,7 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     build("true", &["--signer-hide", "nowhere"]).says("`--signer-hide`: `nowhere` does not exist");
 }
 
-/// Under another name of a directory above, which a mount gives, a key is the same key.
+/// A mount can give a directory above the key a second name. The key is still the same key.
 #[test]
 fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
     peers::program("unshare", "util-linux");
@@ -293,7 +294,7 @@ fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
     assert_eq!(fs::read_to_string(project.at("model/w")).expect("reads"), "/usr/bin:/bin\n");
 }
 
-/// As for a service without a home, also as root.
+/// This is how a service without a home runs, also as root.
 #[test]
 fn a_home_that_is_not_there_is_not_made() {
     let recipe = format!("[[data]]\nname = \"d\"\npath = \"run.sh\"\n{RUN}caches = [\"uv\"]\n");
@@ -305,7 +306,7 @@ fn a_home_that_is_not_there_is_not_made() {
         .expect(0)
         .says("nothing of `caches` is kept for the next build");
     assert!(!nowhere.exists());
-    // Nor is it an error where it cannot be written to.
+    // A cache directory that cannot be written to is not an error either.
     let cache = project.home().join(".cache");
     fs::write(&cache, "").expect("writes");
     project
@@ -314,7 +315,7 @@ fn a_home_that_is_not_there_is_not_made() {
         .says("nothing of `caches` is kept");
 }
 
-/// What a command writes there would be gone without a word.
+/// Anything that a command wrote there would disappear without a message.
 #[test]
 fn beside_a_project_in_shared_memory_nothing_can_be_written() {
     let script = "mkdir -p model; echo 1 > model/w; echo lost > ../beside; echo here > here\n";

@@ -1,5 +1,5 @@
-//! Repositories, hooks and configuration that a command could leave for the caller's git, and that choose what is
-//! shown or guarded.
+//! Repositories, hooks and configuration that a command could leave for the caller's git, or that choose what is shown
+//! or guarded.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -50,7 +50,7 @@ fn links_to_hooks_and_environments_are_put_back() {
     }
 }
 
-/// Repositories that are not there yet: of a submodule that is not checked out, and at the root.
+/// Repositories that do not exist yet: that of a submodule that is not checked out, and one at the root.
 #[test]
 fn a_command_makes_no_repository_where_git_would_look() {
     let source = Project::empty();
@@ -69,7 +69,7 @@ fn a_command_makes_no_repository_where_git_would_look() {
     assert!(!second.at(".git").exists());
 }
 
-/// git runs what a repository configures as soon as it is asked anything there.
+/// git runs what a repository configures as soon as any git command runs there.
 #[test]
 fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
     let configured = "printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n'";
@@ -88,7 +88,7 @@ fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
         ("in the artifact", format!("d=model/deep/.git; {whole}"), "model/deep/.git"),
     ] {
         let is_kept = place.starts_with("model/");
-        // What a command that fails has made goes.
+        // Anything made by a command that fails is removed.
         for end in ["", "exit 3"].iter().take(if is_kept { 1 } else { 2 }) {
             let project = project(RUN, &format!("mkdir -p model; echo 1 > model/w\n{script}\n{end}\n"));
             let outcome = build(&project, &[]);
@@ -107,7 +107,7 @@ fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
     }
 }
 
-/// Those that were there are the user's, and nothing moves or removes them.
+/// Existing repositories belong to the user, and nothing moves or removes them.
 #[test]
 fn a_repository_that_was_there_stays() {
     for (directory, code) in [("ignored/other", 0), ("model", 1), ("model/deep", 1)] {
@@ -129,7 +129,7 @@ fn a_repository_that_was_there_stays() {
     }
 }
 
-/// git passes over a file that it cannot include, until it is there.
+/// git ignores an included file that does not exist, until it exists.
 #[test]
 fn what_the_configuration_names_is_not_made_by_a_command() {
     let script = "mkdir -p model tools; echo 1 > model/w\n\
@@ -154,7 +154,7 @@ fn what_the_configuration_names_is_not_made_by_a_command() {
     );
 }
 
-/// Whatever takes the name, or closes the directory.
+/// The attack takes the name, or closes the directory.
 #[test]
 fn setting_aside_and_putting_back_cannot_be_prevented() {
     let configured = "mkdir -p objects refs; echo ref: refs/heads/x > HEAD; printf '[core]\nfsmonitor = touch ran\n' > config";
@@ -195,7 +195,7 @@ fn setting_aside_and_putting_back_cannot_be_prevented() {
     assert_eq!(fs::read_link(project.at("hk")).expect("is a link").to_string_lossy(), "hooks");
 }
 
-/// A directory above a link that is put back could lead to the user's files.
+/// A directory above a restored link could lead to the user's files.
 #[test]
 fn nothing_is_put_back_elsewhere() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; mv tools t; ln -s ../victim tools; true\n");
@@ -224,7 +224,7 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
     let stated = project.modelseal(&["build", "--clean", "--statement", "../x.json"]).expect(1);
     stated.says("nothing that a command made is written there");
     assert_eq!(fs::read_dir(project.at(".husky")).expect("reads").count(), 0);
-    // An archive that nobody named, and what is kept of a failure.
+    // The default archive path, and what is kept of a failed build.
     let _ = fs::remove_dir_all(project.at("dist"));
     symlink(".git/refs/heads", project.at("dist")).expect("links");
     let key = project.key();
@@ -233,7 +233,7 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
     assert_eq!(fs::read_dir(project.at(".git/refs/heads")).expect("reads").count(), 1);
 }
 
-/// In words that no list of settings has, in parts of a line, and where libgit2 reads nothing.
+/// In words that are in no list of settings, in parts of a line, and where libgit2 reads nothing.
 #[test]
 fn programs_that_git_runs_are_guarded_however_they_are_named() {
     let scripts =
@@ -255,7 +255,7 @@ fn programs_that_git_runs_are_guarded_however_they_are_named() {
     ] {
         project.git(&["config", name, value]);
     }
-    // A file that is in the way of a directory of hooks.
+    // A file that blocks the path of a hooks directory.
     project.write("hooks", "a file\n");
     project.git(&["config", "core.hooksPath", "hooks/x"]);
     project.commit();
@@ -280,7 +280,7 @@ fn project_of_another_format(script: &str) -> Project {
     project
 }
 
-/// A project that came as an archive says which other repository it shares things with.
+/// A project that was unpacked from an archive declares which other repository it shares data with.
 #[test]
 fn a_repository_does_not_choose_which_other_one_is_shown() {
     for (file, entry) in [("commondir", ""), ("objects/info/alternates", "/objects")] {
@@ -301,7 +301,7 @@ fn a_repository_does_not_choose_which_other_one_is_shown() {
     }
 }
 
-/// As git itself would.
+/// Reading the pipe would block, as it does in git.
 #[test]
 fn a_pipe_that_git_would_read_is_refused() {
     let left = project(RUN, "mkdir -p model sub; echo 1 > model/w; mkfifo sub/.gitignore; touch sub/f\n");
@@ -317,7 +317,7 @@ fn a_pipe_that_git_would_read_is_refused() {
     outcome.says("which git reads, is neither a file nor a directory");
 }
 
-/// In place they are not shown; a clone has them all.
+/// In place, the borrowed objects are not shown. A clone contains them all.
 #[test]
 fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
     let source = project(RUN, "mkdir -p model; git cat-file -p HEAD > model/w\n");
@@ -337,7 +337,7 @@ fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
     build(&["--force"]).says("the command `sh run.sh` failed");
 }
 
-/// Outside of the work tree as well.
+/// This also applies outside the work tree.
 #[test]
 fn what_is_kept_of_a_failure_holds_no_repository() {
     let script =

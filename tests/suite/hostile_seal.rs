@@ -1,4 +1,4 @@
-//! Seals and signatures that somebody changed.
+//! Modified seals and signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -24,7 +24,7 @@ fn with_seal(seal: impl Into<Vec<u8>>) -> Vec<u8> {
     join(&damaged)
 }
 
-/// Demands that exactly the named check fails.
+/// Checks that exactly the named check fails.
 #[track_caller]
 fn refused(bytes: &[u8], check: &str) -> Outcome {
     let json = sample().verify_bytes(bytes, &["--format", "json"]);
@@ -43,7 +43,7 @@ fn refused(bytes: &[u8], check: &str) -> Outcome {
     text
 }
 
-/// The payload as text, changed, and signed again by the right key.
+/// The payload as text, modified and signed again with the right key.
 #[track_caller]
 fn resealed(from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(payload(&entries()[0].content)).expect("is text");
@@ -90,7 +90,7 @@ fn a_seal_that_is_ours_but_not_canonical() {
     refused(&with_seal(compact.to_string()), "seal").says("not in the form in which modelseal writes it");
 }
 
-/// ECDSA has two signatures for each, (r, s) and (r, n - s): only the low one is ours.
+/// Every ECDSA signature has two forms, (r, s) and (r, n - s). modelseal writes only the one with the low s.
 #[test]
 fn a_signature_with_high_s() {
     let seal = seal_text();
@@ -107,7 +107,7 @@ fn a_signature_with_high_s() {
     refused(&with_seal(replaced), "signature").says("not in canonical form");
 }
 
-/// Another signature, with the padding that belongs to its length.
+/// Puts in another signature, with the padding for its length.
 fn replace_signature(seal: &str, signature: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_str(seal).expect("is JSON");
     let old = json["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a signature");
@@ -256,7 +256,7 @@ fn a_manifest_that_contradicts_itself() {
     refused(&reseal(&sample().bytes, format!("\u{feff}{text}").as_bytes()), "seal");
 }
 
-/// A few bytes of text that would be hundreds in memory, before anybody knows who signed.
+/// Every few bytes of this text would take hundreds of bytes of memory, before the signer is known.
 #[test]
 fn what_would_be_huge_in_memory() {
     let list = |element: &str, count: usize| format!("\"seed\":[{}", vec![element; count].join(","));
@@ -275,7 +275,7 @@ fn what_would_be_huge_in_memory() {
     refused(&resealed("\"seed\":42", &long), "seal").says("the manifest says too much beside its files");
 }
 
-/// The right key over the manifest of other files: the file digests do not fit.
+/// The right key signed the manifest of other files, so the file digests do not match.
 #[test]
 fn manifest_a_with_artifact_b() {
     let other = Project::new();
@@ -320,7 +320,7 @@ fn model_sig_stripped_foreign_or_of_another_release() {
     outcome.says("is not the one of `model.sig`");
 }
 
-/// A seal of another trusted signer, and `model.sig` of the first: both are trusted, but not together.
+/// A seal by another trusted signer and the `model.sig` of the first. Each is trusted, but they do not belong together.
 #[test]
 fn model_sig_by_another_trusted_key() {
     let project = &sample().project;

@@ -1,4 +1,4 @@
-//! Projects that lead what is shown to a command, or shipped, to files and repositories of the user.
+//! Projects that redirect what is shown to a command, or shipped, to files and repositories of the user.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,14 +11,14 @@ use crate::hostile_projects::{RUN, build, build_with, project, unharmed};
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
-/// Writes below the home of the user.
+/// Writes a file in the user's home.
 fn write_home(project: &Project, path: &str, content: &str) {
     let path = project.home().join(path);
     fs::create_dir_all(path.parent().expect("a parent")).expect("creates");
     fs::write(path, content).expect("writes");
 }
 
-/// Prints the secret, and puts it into the model.
+/// Prints the secret and copies it into the model.
 const STEAL: &str =
     "mkdir -p model; echo 1 > model/w; cat ../home/.ssh/id >&2; cp ../home/.ssh/id model/stolen; true\n";
 
@@ -38,7 +38,7 @@ fn a_link_in_the_place_of_a_directory_of_programs_shows_nothing_of_the_home() {
     build_with(&project, &[("PATH", usual.into()), ("CONDA_PREFIX", environment)], &[]);
 }
 
-/// The environment is not active in the first build, and is in the second.
+/// The environment is not active in the first build, but it is in the second.
 #[test]
 fn an_environment_that_a_command_rewrites_shows_nothing_of_the_home() {
     let plant = "[ -e .venv/x ] || { mkdir .venv/x; ln -s \"$PWD/../home/.ssh\" .venv/x/bin; echo \"home = $PWD/.venv/x/bin\" > .venv/pyvenv.cfg; }; true\n";
@@ -54,7 +54,7 @@ fn an_environment_that_a_command_rewrites_shows_nothing_of_the_home() {
     build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
 }
 
-/// The user installed the project once; since then its `src` became a link.
+/// The user installed the project once. Since then, its `src` became a link.
 #[test]
 fn an_editable_install_of_the_project_shows_nothing_of_the_home() {
     let project = project(RUN, STEAL);
@@ -81,7 +81,7 @@ fn a_program_of_the_project_that_became_a_link_shows_nothing_of_the_home() {
     build_with(&project, &[("PATH", path)], &[]);
 }
 
-/// An input is shown wherever it leads, but not where a command has led it.
+/// An input is shown wherever it leads, except where a command has redirected it.
 #[test]
 fn a_link_in_the_place_of_an_input_is_gone_for_the_next_build() {
     let recipe = format!("[[data]]\nname = \"d\"\npath = \"data/keys\"\n{RUN}");
@@ -103,7 +103,7 @@ fn a_link_in_the_place_of_an_input_is_gone_for_the_next_build() {
     }
 }
 
-/// What is hidden is the home, in which this project lies as most do.
+/// A project inside the home, where most projects are. The home is hidden.
 fn project_in_the_home(project: &Project, recipe: &str, script: &str) -> PathBuf {
     let recipe = format!("[model]\nname = \"m\"\nversion = \"1\"\n[code]\nnone = true\n{recipe}");
     write_home(project, "src/p/modelseal.toml", &recipe);
@@ -111,7 +111,7 @@ fn project_in_the_home(project: &Project, recipe: &str, script: &str) -> PathBuf
     project.home().join("src/p")
 }
 
-/// Builds there; the secret is neither printed nor in the model.
+/// Builds there, and checks that the secret is neither printed nor in the model.
 #[track_caller]
 fn build_there(project: &Project, place: &Path) -> Outcome {
     let outcome = project.modelseal(&["build", "--force", "--key", &project.key()]).current_dir(place).run();
@@ -138,7 +138,7 @@ fn a_repository_does_not_name_a_directory_above_as_its_own() {
     }
 }
 
-/// As of users who keep their settings in one.
+/// Some users keep their settings in a repository in their home.
 #[test]
 fn a_repository_of_the_home_is_not_shown_to_a_project_without_one() {
     let outer = project(RUN, "");
@@ -153,7 +153,7 @@ fn a_repository_of_the_home_is_not_shown_to_a_project_without_one() {
     assert!(!made.contains("refs/heads/settings"), "{made}");
 }
 
-/// Two files that make a directory look like a repository; whatever it is, it is looked into.
+/// Two files make a directory look like a repository. It is searched in any case.
 #[test]
 fn sockets_of_a_work_tree_that_looks_like_a_repository_do_not_answer() {
     let recipe =
@@ -177,7 +177,7 @@ fn sockets_of_a_work_tree_that_looks_like_a_repository_do_not_answer() {
 
 const ASK: &str = "[[probe]]\nname = \"p\"\ncommand = [\"python3\", \"ask.py\"]\ninputs = \"q.jsonl\"\n";
 
-/// A project whose probe prints whatever file it finds at these names of the artifact.
+/// A project whose probe prints every file that it finds under these names in the artifact.
 fn asked(recipe: &str, names: &str) -> Project {
     let project = project(recipe, "");
     project.write(
@@ -213,7 +213,7 @@ fn an_adopted_artifact_neither_ships_nor_shows_what_its_links_lead_to() {
     }
 }
 
-/// Also the key that would sign it.
+/// This includes the key that would sign it.
 #[test]
 fn an_adopted_artifact_does_not_ship_keys() {
     let plain = "[artifact]\npath = \"model\"\n";
@@ -248,7 +248,7 @@ fn an_adopted_artifact_does_not_ship_keys() {
     }
 }
 
-/// An error would quote the line that is no recipe.
+/// A parse error would quote the line that is not a recipe.
 #[test]
 fn a_recipe_that_is_a_link_out_of_the_project_is_refused_and_not_quoted() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
@@ -264,7 +264,7 @@ fn a_recipe_that_is_a_link_out_of_the_project_is_refused_and_not_quoted() {
     }
 }
 
-/// The line says by itself which variables it reads.
+/// The signer's command line itself shows which variables it reads.
 #[test]
 fn a_variable_of_the_signers_line_is_not_for_commands() {
     let recipe = format!("{RUN}pass_env = [\"SIGN_KEY\"]\n");
@@ -279,7 +279,7 @@ fn a_variable_of_the_signers_line_is_not_for_commands() {
     }
 }
 
-/// Clones and copies of private data lie there while a build runs.
+/// The directory holds clones and copies of private data while a build runs.
 #[test]
 fn the_temporary_directory_of_a_build_is_for_this_user_alone() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; sleep 0.3\n");

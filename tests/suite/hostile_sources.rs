@@ -1,5 +1,5 @@
-//! Sources that are not what they seem: paths that mean two places, code that no commit holds, repositories that
-//! borrow from those of the user.
+//! Deceptive sources: paths with two meanings, code that no commit contains, repositories that borrow from those of the
+//! user.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::hostile_projects::{RUN, build, project, unharmed};
 use crate::support::project::{Project, git_in};
 
-/// Where a link comes before it, `..` means one place by name and another one to the system.
+/// After a link, `..` means one place by name and another one to the system.
 #[test]
 fn a_path_that_goes_up_behind_a_name_is_refused() {
     let plain = "[artifact]\npath = \"model\"\n";
@@ -57,7 +57,7 @@ fn an_upward_path_does_not_take_code_out_of_the_comparison() {
     assert!(!project.at("model").exists() && !project.at("dist").exists());
 }
 
-/// What the manifest says of the code.
+/// What the manifest says about the code.
 fn code_of(project: &Project, archive: &str) -> Value {
     let shown = project.modelseal(&["show", archive, "--format", "json"]).expect(0).json();
     let inputs = &shown["statement"]["predicate"]["buildDefinition"]["resolvedDependencies"];
@@ -65,7 +65,7 @@ fn code_of(project: &Project, archive: &str) -> Value {
     inputs.find(|input| input["name"] == "code").expect("has code").clone()
 }
 
-/// Builds twice; the second time, code that no commit holds would make the model.
+/// Builds twice. In the second build, code that no commit contains would make the model.
 #[track_caller]
 fn is_not_sealed_as_clean(project: &Project, made: &Path) {
     for archive in ["../first.tar", "../second.tar"] {
@@ -92,7 +92,7 @@ fn code_in_a_place_that_is_left_out_of_the_comparison_is_not_sealed_as_clean() {
     linked.commit();
     is_not_sealed_as_clean(&linked, &linked.at("out/src/w"));
 
-    // In the directory of the archives.
+    // The code is in the directory of the archives.
     let recipe =
         "[artifact]\npath = \"model\"\n[run]\nnetwork = false\ncommand = [\"sh\", \"dist/train.sh\"]\n";
     let kept = project(recipe, "");
@@ -116,7 +116,7 @@ fn code_in_the_directory_of_a_submodule_is_not_sealed_as_clean() {
     is_not_sealed_as_clean(&project, &project.at("model/w"));
 }
 
-/// A project whose model is stated in `../m.json`, and the text of it.
+/// A project whose unsigned manifest is in `../m.json`, and the text of that manifest.
 fn stated(arguments: &[&str], edit: impl Fn(&Project)) -> (Project, String) {
     let project =
         project(&format!("[params]\nvalues = {{ lr = 1 }}\n{RUN}"), "mkdir -p model; echo 1 > model/w\n");
@@ -136,7 +136,7 @@ fn sign_refused(project: &Project, statement: &str) {
     assert!(!project.at("dist/m-1.tar").exists());
 }
 
-/// The job that signs sees for itself whether its work tree is the commit.
+/// The job that signs checks for itself whether its work tree matches the commit.
 #[test]
 fn a_statement_of_a_modified_work_tree_is_not_signed_as_clean() {
     let (project, text) = stated(&["--allow-dirty"], |project| {
@@ -161,12 +161,12 @@ fn a_statement_with_inputs_that_the_recipe_does_not_name_is_not_signed() {
     }
 }
 
-/// Prints whatever the repository of the clone holds.
+/// Prints everything that the repository of the clone contains.
 const PRINT_ALL: &str = "mkdir -p model; git config --global safe.directory '*'\n\
     for o in $(git -C ${SUB:-.} cat-file --batch-all-objects --batch-check='%(objectname)'); do git -C ${SUB:-.} cat-file -p $o; done > model/w 2>&1\n\
     cat \"$REAL\"/private/secret >> model/w; cat model/w; true\n";
 
-/// A private repository in the home, with a public branch `main` and another one with a secret.
+/// A private repository in the home, with a public branch `main` and another branch with a secret.
 fn private(project: &Project) -> PathBuf {
     let private = project.home().join("private");
     let git = |arguments: &[&str]| git_in(&private, &project.home(), arguments);
@@ -230,7 +230,7 @@ fn a_clone_holds_nothing_that_a_submodule_borrows() {
     symlink(git.join("refs/heads"), inner.join(".git/refs/heads/x")).expect("links");
     build_everywhere(&borrowing);
 
-    // A link in the place of the submodule, whose commit is public.
+    // A link in place of the submodule, whose commit is public.
     for nested in [false, true] {
         let linked = project(&recipe, PRINT_ALL);
         let private = private(&linked);
@@ -249,7 +249,7 @@ fn a_clone_holds_nothing_that_a_submodule_borrows() {
     }
 }
 
-/// The repository of the project says that what it lacks is in another one.
+/// The project's repository says that its missing objects are in another one.
 #[test]
 fn a_clone_holds_nothing_of_a_repository_that_is_shared() {
     let project = project(&format!("{RUN}pass_env = [\"REAL\"]\n"), PRINT_ALL);
@@ -271,7 +271,7 @@ fn a_clone_holds_nothing_of_a_repository_that_is_shared() {
     build_everywhere(&project);
 }
 
-/// Runs for a minute at most; a run that hangs has no code.
+/// Runs for at most a minute. Returns no code if the run hangs.
 fn limited(mut command: Command) -> Option<i32> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");

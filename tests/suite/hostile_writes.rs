@@ -8,10 +8,10 @@ use crate::hostile_projects::{RUN, build, build_with, project, unharmed};
 use crate::support::peers;
 use crate::support::project::{Project, git_in};
 
-/// What git would run, in a directory that a shell variable names.
+/// Shell code that makes a repository in `$d`, whose configuration git would run.
 const PLANT: &str = "mkdir -p $d/objects $d/refs/heads; echo ref: refs/heads/x > $d/HEAD; printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n' > $d/config";
 
-/// Commands could write to any repository of the user.
+/// Otherwise, commands could write to any repository of the user.
 #[test]
 fn a_recipe_outside_of_the_work_tree_that_it_names_is_refused() {
     let recipe = "[artifact]\npath = \"../home/.shell/cache/model\"\n[code]\npath = \"../home/.shell\"\n[[data]]\nname = \"d\"\npath = \".\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
@@ -37,7 +37,7 @@ fn a_recipe_outside_of_the_work_tree_that_it_names_is_refused() {
     }
 }
 
-/// In any directory, and in any order in which they are looked through.
+/// In any directory, and in any order in which the directories are searched.
 #[test]
 fn a_repository_is_found_in_a_work_tree_that_looks_like_one() {
     let script = format!(
@@ -61,7 +61,7 @@ fn a_repository_is_found_in_a_work_tree_that_looks_like_one() {
     }
 }
 
-/// The second build would write its archive, and what is kept of a failure, where the link leads.
+/// The second build would write its archive, and what is kept of a failure, to the target of the link.
 #[test]
 fn a_link_in_the_place_of_the_directory_of_the_archive_is_gone_for_the_next_build() {
     let exchange = "[ -h out ] || { mv out .gone; ln -s ../home/.shell.d out; }; echo 'echo planted'\n";
@@ -97,7 +97,7 @@ fn a_link_in_the_place_of_the_directory_of_the_archive_is_gone_for_the_next_buil
     }
 }
 
-/// A directory link of the artifact leads to it.
+/// A directory link in the artifact leads to the repository.
 #[test]
 fn no_repository_comes_into_the_work_tree_with_an_artifact() {
     let recipe = RUN.replace("path = \"model\"\n", "path = \"model\"\nsymlinks = \"follow\"\n");
@@ -120,14 +120,14 @@ fn no_repository_comes_into_the_work_tree_with_an_artifact() {
     }
 }
 
-/// A line of Python that signs; what it imports first would be found in the working directory.
+/// A signer written in one line of Python. Its first imports would be found in the working directory.
 fn sign_with_python(key: &str) -> String {
     format!(
         "python3 -c 'import base64, subprocess, sys; sys.stdout.buffer.write(subprocess.run([\"openssl\", \"dgst\", \"-sha256\", \"-sign\", \"{key}\"], stdin=sys.stdin, stdout=subprocess.PIPE).stdout)'"
     )
 }
 
-/// A project whose command leaves a module for Python, which git does not see, and then fails if it is to.
+/// A project whose command leaves Python modules that git does not see, and then ends with `end`, which may fail.
 fn leaving_a_module(end: &str) -> Project {
     let project = project(RUN, "");
     let module = format!("open({:?}, \"w\").write(\"x\")\n", project.root().join("ran"));
@@ -149,7 +149,7 @@ fn a_signer_in_another_job_runs_nothing_that_a_command_left() {
     let ran = project.root().join("ran");
     let here = project.modelseal(&[&["build"], &sign[..]].concat()).run();
     assert!(!ran.exists(), "{}", here.all());
-    // Nor by a variable that leads there, from another directory.
+    // Nor through a variable that leads there, when started in another directory.
     let place = project.at("").to_string_lossy().into_owned();
     let elsewhere = project.modelseal(&[&["build", &place], &sign[..]].concat());
     let elsewhere = elsewhere.current_dir(&project.out("")).env("PYTHONPATH", project.at("lib")).run();
@@ -169,7 +169,7 @@ fn a_signer_of_a_build_in_a_clone_runs_nothing_that_a_command_left_in_the_work_t
     }
 }
 
-/// As uv, pnpm and conda make them from their caches.
+/// uv, pnpm and conda link such files from their caches.
 #[test]
 fn a_file_with_a_second_name_outside_of_the_work_tree_cannot_be_written_to() {
     let script = "mkdir -p model; echo 1 > model/w\n\
@@ -190,7 +190,7 @@ fn a_file_with_a_second_name_outside_of_the_work_tree_cannot_be_written_to() {
     for _ in 0..2 {
         let outcome = build_with(&project, &[], &[]);
         assert_eq!(fs::read_to_string(&package).expect("reads"), "mine\n", "{}", outcome.all());
-        // What has no other name is the work tree's.
+        // A file without another name belongs to the work tree.
         let other = fs::read_to_string(project.at(".venv/lib/other.py")).expect("reads");
         assert_eq!((outcome.code, other.as_str()), (Some(0), "new\n"), "{}", outcome.all());
     }
@@ -210,7 +210,7 @@ fn a_link_that_waits_for_a_program_of_the_work_tree_is_named() {
     outcome.says("tools/tool`, on PATH, leads to what commands can make");
 }
 
-/// Its owner would run it in another directory than the one in which the build was started.
+/// The user would run its programs from a directory other than the one in which the build was started.
 #[test]
 fn a_relative_directory_of_programs_is_guarded_in_the_project_as_well() {
     let script = "mkdir -p model; echo 1 > model/w; mkdir -p node_modules/.bin; echo evil > node_modules/.bin/ls; chmod 755 node_modules/.bin/ls; true\n";
@@ -254,7 +254,7 @@ fn files_that_a_line_of_gits_settings_names_in_quotes_or_behind_an_option_are_gu
     assert_eq!(fs::read_to_string(project.at(".ssh_config")).expect("reads"), "mine\n");
 }
 
-/// The user's own work, where the recipe says that the artifact is.
+/// The user's own work is where the recipe declares the artifact.
 #[test]
 fn a_repository_in_the_place_of_the_artifact_is_not_removed() {
     let recipe = "[artifact]\npath = \"notes\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
@@ -282,7 +282,7 @@ fn a_repository_in_the_place_of_the_artifact_is_not_removed() {
     }
 }
 
-/// As an unprivileged user, whom permissions concern.
+/// Runs as an unprivileged user, because permissions do not restrict root.
 fn as_user(project: &Project, arguments: &[&str]) -> Command {
     peers::program("setpriv", "util-linux");
     if !rustix::process::geteuid().is_root() {
@@ -297,7 +297,7 @@ fn as_user(project: &Project, arguments: &[&str]) -> Command {
     command
 }
 
-/// From an archive, for example; nobody could list it before the command.
+/// Such a directory can come from an archive. It could not be listed before the command ran.
 #[test]
 fn a_repository_in_a_directory_that_nobody_lists_is_not_accepted() {
     let script =

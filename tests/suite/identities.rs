@@ -1,5 +1,5 @@
-//! Identities that Sigstore vouches for, without a network: against the public-good instance as it was when
-//! this was built, and against an instance of our own, run by the client of sigstore-js.
+//! Identities certified by Sigstore, without a network. The tests use the public-good instance as it was when this was
+//! built, and an instance of their own, run by the client of sigstore-js.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::support::run::{Outcome, modelseal};
 const IDENTITY: &str = "https://github.com/acme/wine/.github/workflows/build.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
-/// Signs statements as an identity; returns the directory with the bundles and the trusted root.
+/// Signs the manifests as an identity. Returns the directory with the bundles and the trusted root.
 fn keyless(statements: &[&Path]) -> tempfile::TempDir {
     let output = tempfile::tempdir().expect("a directory");
     let mut command = Command::new("node");
@@ -30,13 +30,13 @@ fn keyless(statements: &[&Path]) -> tempfile::TempDir {
     output
 }
 
-/// A release that an identity signed, and the root that vouches for it.
+/// A release that an identity signed, and the trusted root for that identity.
 struct Stage {
     project: Project,
     archive: String,
     bundle: PathBuf,
     root: String,
-    /// What was signed, and logged, beside it: another statement.
+    /// Contains a second manifest that was also signed and logged.
     signed: tempfile::TempDir,
 }
 
@@ -115,7 +115,7 @@ fn what_an_identity_signed_is_packed_and_verified() {
     let init = ["policy", "init", &stage.archive, "-o", &gate, "--trusted-root", &stage.root];
     stage.project.modelseal(&[&init[..], &trusting(IDENTITY, ISSUER)].concat()).expect(0);
     stage.project.modelseal(&["policy", "check", &gate]).expect(0).says(&format!("builder: `{IDENTITY}`"));
-    // The policy says it, too; the time of signing is the log's, not now.
+    // The policy can express it too. The time of signing comes from the log and is not the current time.
     let policy = stage.project.root().join("gate.toml");
     let signer = |more: &str| {
         let root = &stage.root;
@@ -130,7 +130,7 @@ fn what_an_identity_signed_is_packed_and_verified() {
     let soon = jiff::Timestamp::from_second(soon.as_second()).expect("a time");
     assert_eq!(signer(&format!("not_before = {soon}\n")).says("its time begins at").code, Some(1));
     assert_eq!(signer("not_after = 2020-01-01T00:00:00Z\n").says("its time ended at").code, Some(1));
-    // It ended after the signature was made and before now.
+    // The signer's period ended after the signature was made and before now.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let just_now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
     let just_now = jiff::Timestamp::from_second(just_now.as_second()).expect("a time");
@@ -163,7 +163,7 @@ fn anybody_else_is_refused() {
         assert_eq!(outcome.code, Some(code), "{trusting:?}: {}", outcome.all());
         outcome.says(reason).claims_no_success();
     }
-    // The public-good instance knows nothing of it, and a key says nothing about it.
+    // The public-good instance does not know this signature, and a key does not apply to it.
     for (arguments, reason) in [
         (trusting(IDENTITY, ISSUER).to_vec(), "log"),
         (vec!["--key", &stage.project.public_key()], "as identities have, and no identity is trusted here"),
@@ -186,7 +186,7 @@ fn anybody_else_is_refused() {
     }
 }
 
-/// Every piece of evidence is looked at: its removal or change is noticed, and so is what belongs elsewhere.
+/// Every piece of evidence is checked. Removed, changed and foreign evidence is noticed.
 #[test]
 fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
     let stage = Stage::new();
@@ -269,7 +269,7 @@ fn only_the_bundle_of_this_statement_is_packed() {
     let mut by_key = document.clone();
     by_key["verificationMaterial"] = serde_json::json!({"publicKey": {"hint": "x"}, "tlogEntries": []});
     refused(&by_key.to_string(), "`--key PUB` has to say which");
-    // A chain that nobody could ever accept.
+    // A chain that no verifier could ever accept.
     let der = |name: &str| {
         let text = fs::read_to_string(crate::support::authority::path(name)).expect("reads");
         text.lines().filter(|line| !line.starts_with("-----")).collect::<String>()
@@ -285,13 +285,13 @@ fn only_the_bundle_of_this_statement_is_packed() {
     refused(&chain(&["web-server.pem"]), "not for signing code");
     refused(&chain(&["leaf-p256.pem", "root.pem"]), "was not issued by");
     refused(&chain(&["leaf-p256.pem"; 20]), "too many or too long");
-    // A statement that promises a signature that nobody can make.
+    // A manifest that promises a signature that cannot be made.
     let statement = stage.statement();
     stage.project.modelseal(&["build", "--statement", &statement]).expect(0);
     refused(&good, "it promises a `model.sig`");
 }
 
-/// A bundle that a key made elsewhere is one like ours.
+/// A bundle that was made with a key elsewhere is packed like a bundle of modelseal.
 #[test]
 fn a_bundle_by_a_key_is_packed_in_our_spelling() {
     let project = Project::new();
@@ -326,7 +326,7 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
     let (_, other) = project.other_key("other");
     pack(&other, 1).says("the bundle cannot be packed").claims_no_success();
     pack(&public, 0);
-    // Nobody can turn our spelling into another one by entries that nobody checks.
+    // The canonical form cannot be turned into another one by adding entries that are not checked.
     let unpacked = project.out("model").to_string_lossy().into_owned();
     let packed = project.root().join("packed.tar").to_string_lossy().into_owned();
     project.modelseal(&["unpack", &packed, "-o", &unpacked, "--key", &public]).expect(0);
@@ -374,7 +374,7 @@ fn vector(name: &str) -> Bundle {
     read_foreign(vector_text(name).as_bytes()).expect("is a bundle")
 }
 
-/// Real signatures: by the public-good instance, and by a log of the second version.
+/// Real signatures: one made with the public-good instance, and one from a version 2 log.
 fn accept_now<'a>(signers: &'a [TrustedSigner], bundle: &Bundle) -> Result<Accepted<'a>, Refusal> {
     accept(signers, bundle, &|key| bundle.verify(key), jiff::Timestamp::now())
 }
@@ -390,8 +390,8 @@ fn real_instances_vouch_for_whom_they_knew() {
         ),
         ("conda-attestation-rekor2.sigstore.json", "jku@goto.fi", "https://github.com/login/oauth"),
     ] {
-        // The second was made with the instance that is for trying things out; its log gives no time, and a
-        // timestamp authority does.
+        // The second bundle was made with the staging instance. Its log provides no time, so the time comes from a
+        // timestamp authority.
         let staging = vector_text("trusted_root_staging.json");
         let root = name.contains("rekor2").then_some((staging.as_str(), "staging"));
         let trusting = |identity: &str, issuer: &str| {

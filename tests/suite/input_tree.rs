@@ -1,4 +1,4 @@
-//! What lies in the artifact's directory: links, special files, names, changes while it is read.
+//! The contents of the artifact's directory: links, special files, names, and changes during reading.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -204,7 +204,7 @@ fn the_output_may_lie_inside_the_artifact() {
     let first = fs::read(project.build_with(&["-o", &output])).expect("reads");
     let second = fs::read(project.build_with(&["-o", &output])).expect("reads");
     assert!(first == second);
-    // And where the artifact is the project itself.
+    // This also applies if the artifact is the project itself.
     let whole = Project::with_artifact(&[("a", b"a")]);
     whole.edit_recipe("path = \"model\"", "path = \".\"");
     let first = fs::read(whole.build()).expect("reads");
@@ -255,7 +255,7 @@ fn an_unreadable_file_is_2() {
     let key = project.key();
     let mut command = project.modelseal(&["build", "--key", &key]).into_command();
     if rustix::process::geteuid().is_root() {
-        // Root may read everything: be somebody else.
+        // Root may read everything, so run as another user.
         let owned =
             std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(project.root()).status();
         assert!(owned.expect("chown runs").success());
@@ -267,8 +267,8 @@ fn an_unreadable_file_is_2() {
     outcome.says("cannot read `model/a`").says("Permission denied").claims_no_success();
 }
 
-/// A file that somebody writes to during the build: either the build names it, or what was archived is one
-/// whole state of it and verifies.
+/// A file that is written to during the build. Either the build names it, or the archive contains one complete state of
+/// it and verifies.
 #[test]
 fn a_file_rewritten_while_it_is_read() {
     let project = project();
@@ -293,7 +293,7 @@ fn a_file_rewritten_while_it_is_read() {
         }
         outcome
     };
-    // A busy machine needs more tries until the two meet.
+    // A busy machine needs more attempts until a write and a read overlap.
     let mut outcomes: Vec<Outcome> = Vec::new();
     while outcomes.len() < 8
         || (outcomes.len() < 200 && outcomes.iter().all(|outcome| outcome.code == Some(0)))

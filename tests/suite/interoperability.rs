@@ -1,4 +1,4 @@
-//! What other people's tools make of our archives.
+//! How the tools of other projects handle modelseal's archives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ fn the_hint_is_the_digest_of_the_public_key_file() {
     assert_eq!(seal.matches(&hint).count(), 2, "as hint and as keyid");
 }
 
-/// Runs the reference tool in a directory, and demands how it ends.
+/// Runs the reference tool in a directory and checks its result.
 #[track_caller]
 fn reference(directory: &Path, arguments: &[&str], accepts: bool) -> String {
     let output =
@@ -117,7 +117,7 @@ fn reference(directory: &Path, arguments: &[&str], accepts: bool) -> String {
     all
 }
 
-/// A model with a file that is left out, and somebody who signs it.
+/// A model with an excluded file, and its signer.
 struct Scene {
     _project: Project,
     root: PathBuf,
@@ -138,7 +138,7 @@ impl Scene {
     }
 }
 
-/// Every curve, by key and by certificate, with a path that is left out; then with a byte changed.
+/// Every curve, by key and by certificate, with an excluded path. Then the same with a changed byte.
 #[test]
 fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
     for curve in ["p256", "p384", "p521"] {
@@ -170,7 +170,7 @@ fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
     }
 }
 
-/// The other way round, with its options.
+/// The opposite direction, with the options of the reference tool.
 #[test]
 fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
     for curve in ["p256", "p384", "p521"] {
@@ -183,7 +183,7 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
         let arguments =
             [&["sign", "certificate", "m", "--signature", "c.sig"][..], &signing, &certified].concat();
         reference(root, &arguments, true);
-        // Links to files, and git's own files, where it is told to take them.
+        // With the options that include links to files and git's own files.
         std::os::unix::fs::symlink("config.json", model.join("link")).expect("links");
         let liberal =
             ["sign", "key", "m", "--signature", "l.sig", "--allow_symlinks", "--no-ignore-git-paths"];
@@ -212,7 +212,7 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
     }
 }
 
-/// One file is signed by either, and verified by either.
+/// Either tool signs one file, and either tool verifies it.
 #[test]
 fn a_model_of_one_file_goes_both_ways() {
     let (_project, model) = model();
@@ -229,7 +229,7 @@ fn a_model_of_one_file_goes_both_ways() {
     }
 }
 
-/// The seal is what DSSE, in-toto and Sigstore say it is.
+/// The seal follows DSSE, in-toto and Sigstore.
 #[test]
 fn other_peoples_verifiers_accept_the_seal_and_notice_what_was_changed() {
     let project = project();
@@ -260,7 +260,7 @@ fn other_peoples_verifiers_accept_the_seal_and_notice_what_was_changed() {
                 command.current_dir(&javascript).arg("verify.mjs").arg(&file).arg(&public);
                 command.output().expect("runs")
             };
-            // Where the hash of the curve is not SHA-256, that client looks for another signature.
+            // If the hash for the curve is not SHA-256, that client expects another kind of signature.
             let knows = matches!(algorithm, "p256" | "ed25519");
             let output = by_python();
             assert!(output.status.success(), "{file:?}: {}", String::from_utf8_lossy(&output.stderr));

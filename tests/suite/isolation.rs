@@ -19,7 +19,7 @@ fn project_with(script: &str, run: &str) -> Project {
     running::project_with(script, run)
 }
 
-/// A PATH with what the builds of these tests need, and without a sandbox.
+/// A PATH with the programs that these builds need, but without a sandbox.
 pub fn programs_without_bubblewrap(project: &Project) -> String {
     let programs = project.root().join("bin");
     fs::create_dir(&programs).expect("creates");
@@ -70,7 +70,7 @@ fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
             assert_eq!(fs::read_to_string(project.at("model/network")).expect("reads"), "");
             assert!(!project.home().join("fine").exists());
         } else {
-            // Beside a clone lies what belongs to it.
+            // The directory around a clone belongs to the clone.
             project.edit_recipe("make.sh", "clean.sh");
             project.write("clean.sh", script.replace("&& exit 9", "|| true"));
             project.commit();
@@ -93,7 +93,7 @@ fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
     project.modelseal(&["build", "--key", &key, "--insecure-no-isolation"]).env("PATH", &path).expect(0);
 }
 
-/// Nothing is removed or written through a link that a commit holds.
+/// Nothing is removed or written through a link that a commit contains.
 #[test]
 fn a_link_out_of_the_clone_leads_nowhere() {
     let project = project("mkdir -p store/model; echo w > store/model/w\n");
@@ -110,7 +110,7 @@ fn a_link_out_of_the_clone_leads_nowhere() {
     assert_eq!(fs::read_to_string(outside.join("w")).expect("reads"), "precious");
 }
 
-/// The recipe's variables reach the command, and nothing that isolates it.
+/// The recipe's variables reach the command, but not the program that isolates it.
 #[test]
 fn a_recipe_cannot_choose_what_isolates_its_command() {
     let script = format!("{MAKE}cat ../ci.key > model/key 2>/dev/null; ls /proc > model/processes; true\n");
@@ -189,7 +189,7 @@ fn the_old_artifact_survives_a_command_that_cleans_the_work_tree() {
     assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("is back"), "old");
 }
 
-/// What is compared with cannot be copied.
+/// The release that a rebuild is compared with cannot be copied.
 #[test]
 fn a_rebuild_cannot_see_the_release() {
     let script = "mkdir -p model; f=$(find \"$PWD/../../..\" -path '*sealed/w' 2>/dev/null | head -1); if [ -s \"$f\" ]; then cp \"$f\" model/w; else head -c 64 /dev/urandom > model/w; fi\n";
@@ -199,7 +199,7 @@ fn a_rebuild_cannot_see_the_release() {
     project.modelseal(&["reproduce", &archive, "--key", &key]).expect(1).says("the bytes differ");
 }
 
-/// The clone that is named with `--source` often holds the model that was built there.
+/// The clone that `--source` names often contains the model that was built there.
 #[test]
 fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
     let source = tempfile::Builder::new().prefix("source").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
@@ -219,7 +219,7 @@ fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
     here(&reproduce).expect(1).says("the bytes differ").says("cannot stat");
 }
 
-/// With the network, too. The home is a new one, and goes away.
+/// This also applies with the network. The home is new and is removed afterwards.
 #[test]
 fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
     let script = format!("{MAKE}echo x > \"$HOME/cache\"\necho x > ../escaped\n");
@@ -235,7 +235,7 @@ fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
     nowhere.says("`--allow-write`: `nowhere` cannot be used").says("No such file");
 }
 
-/// In a clone `..` is another place, and the directory that is allowed is the same.
+/// In a clone, `..` is another directory, but the allowed directory is the same.
 #[test]
 fn what_a_clones_command_may_write_is_allowed_by_name() {
     let project = project(MAKE);
@@ -247,7 +247,7 @@ fn what_a_clones_command_may_write_is_allowed_by_name() {
     let (key, public, archive) = (project.key(), project.public_key(), project.out("a.tar"));
     let (beside, archive) = (beside.to_string_lossy(), archive.to_string_lossy());
     let refused = project.modelseal(&["build", "--clean", "--key", &key, "-o", &archive]).expect(1);
-    // What lies in a temporary directory of the machine is not even seen.
+    // A path in a temporary directory of the machine is not even visible.
     refused.says("cannot create").says("beside/note");
     let build = ["build", "--clean", "--key", &key, "-o", &archive, "--allow-write", &beside];
     project.modelseal(&build).expect(0);
@@ -256,7 +256,7 @@ fn what_a_clones_command_may_write_is_allowed_by_name() {
     project.modelseal(&[&reproduce[..], &["--allow-write", &beside]].concat()).expect(0);
 }
 
-/// Where there is no sandbox, and none is demanded, this is said.
+/// If there is no sandbox and none is required, the output says so.
 #[test]
 fn a_command_without_isolation_is_named() {
     let project = project(MAKE);
@@ -266,7 +266,7 @@ fn a_command_without_isolation_is_named() {
     outcome.says("warning: the command runs without isolation (bubblewrap (`bwrap`) is not installed)");
 }
 
-/// Whatever a refused command did to the directories above, the old artifact comes back, or is named.
+/// A refused command may change the parent directories. The old artifact is still restored, or its location is named.
 #[test]
 fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
     for (script, is_back) in [
@@ -298,7 +298,7 @@ fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
     }
 }
 
-/// Without a repository it lies beside its place while the command runs.
+/// Without a repository, the old artifact is kept next to its place while the command runs.
 #[test]
 fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
     let project = project("rm -rf .model.modelseal-aside; mv .model.modelseal-aside x; exit 1\n");
@@ -308,7 +308,7 @@ fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
     assert_eq!(fs::read_to_string(project.at("model/weights.safetensors")).expect("is back"), "old");
 }
 
-/// Each moves the artifact aside and puts one back.
+/// Each build moves the artifact aside and restores one.
 #[test]
 fn two_builds_in_one_work_tree_wait_for_each_other() {
     let wait = "for i in $(seq 600); do [ -e dist/go ] && break; sleep 0.1; done\n";
@@ -336,7 +336,7 @@ fn two_builds_in_one_work_tree_wait_for_each_other() {
     assert!(project.at("model/weights.safetensors").is_file());
 }
 
-/// A link in the place of the directory of the archive leads modelseal nowhere.
+/// modelseal does not follow a link in place of the archive directory.
 #[test]
 fn nothing_is_written_through_a_link_that_the_command_made() {
     for ending in ["exit 1\n", "echo >> make.sh\n", "true\n"] {
@@ -354,7 +354,7 @@ fn nothing_is_written_through_a_link_that_the_command_made() {
     }
 }
 
-/// The user's next `git status` would run what stands there.
+/// The user's next `git status` would run what is configured there.
 #[test]
 fn the_repository_can_only_be_read() {
     let project = project(&format!(

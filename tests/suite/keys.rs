@@ -1,4 +1,4 @@
-//! Keys: made here and by openssl, refused where they must be.
+//! Keys: generated here and by openssl, and refused when they must be.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -231,7 +231,7 @@ fn the_local_key_is_made_once_and_announced() {
     let second = project.modelseal(&["build"]).expect(0);
     assert!(!second.all().contains("made a key"));
     project.modelseal(&["verify", "dist/wine-1.0.0.tar", "--key", "local"]).expect(0);
-    // A key that dies with the job is worth a warning, but one that was named is not.
+    // A key that is lost with the job deserves a warning. An explicitly named key does not.
     let warning = "CI is set";
     project.modelseal(&["build"]).env("CI", "true").expect(0).says(warning);
     let key = project.key();

@@ -1,4 +1,4 @@
-//! Memory stays bounded, whatever the number of files and their size.
+//! Memory use stays bounded for any number and size of files.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use crate::running::{MAKE, project};
 use crate::support::project::Project;
 use crate::support::run::{Outcome, finish};
 
-/// 96 MiB, in the kibibytes that the kernel counts: with 100,000 files, more than half of the text of a seal.
+/// 96 MiB in KiB, the unit of the kernel. With 100,000 files, more than half of it is the text of a seal.
 const LIMIT: u64 = 96 << 10;
 
-/// Runs the binary and returns the most memory that it held, in KiB.
+/// Runs the binary and returns its peak memory in KiB.
 #[track_caller]
 fn peak(project: &Project, arguments: &[&str]) -> u64 {
     let measure = "import resource, subprocess, sys\n\
@@ -55,7 +55,7 @@ fn a_hundred_thousand_files() {
     }
     builds_verifies_and_unpacks_within_the_limit(&project, &[]);
 
-    // Texts that are too long to be kept are compared to the last byte all the same.
+    // Texts that are too long to keep in memory are still compared to the last byte.
     let directory = project.out("unpacked");
     let seal = ".modelseal/manifest.sigstore.json";
     for (name, check, parts) in [("model.sig", "model_signature", &[2][..]), (seal, "seal", &[1, 2, 100])] {
@@ -76,7 +76,7 @@ fn a_hundred_thousand_files() {
     }
 }
 
-/// Larger than a ustar header can say.
+/// Larger than the size field of a ustar header.
 #[test]
 fn a_sparse_file_of_9_gib() {
     let project = Project::with_artifact(&[]);
@@ -101,7 +101,7 @@ fn what_no_verify_would_read_is_not_built() {
     outcome.says("nobody could read the seal").says("seal fewer hyperparameters");
 }
 
-/// Builds with a temporary directory that can be looked at afterwards, behind a shell that sets a limit.
+/// Builds behind a shell that sets a limit, with a temporary directory that can be inspected afterwards.
 fn build_behind(project: &Project, shell: &str) -> (Outcome, PathBuf) {
     let temporary = project.root().join("temporary");
     fs::create_dir(&temporary).expect("creates");
@@ -129,7 +129,7 @@ fn what_a_command_nests_deeper_than_files_may_be_open_goes_away() {
 #[test]
 fn a_command_that_fills_the_disk_is_named_and_leaves_nothing() {
     let project = project(&format!("cat /dev/zero > \"$TMPDIR/fill\" || exit 9\n{MAKE}"));
-    // The disk is a small one of its own; what is left on it is counted before it goes away.
+    // The disk is a small separate one. Its remaining files are listed before it disappears.
     let shell = "mount -t tmpfs -o size=4m none \"$0\" && { \"$@\"; code=$?; ls -A \"$0\"; exit $code; }";
     let (outcome, _) = build_behind(&project, shell);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());

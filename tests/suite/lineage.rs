@@ -1,4 +1,4 @@
-//! `--against`: the sealed inputs compared with a checkout.
+//! `--against`: compares the sealed inputs with a checkout.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn the_checkout_that_was_built_from_agrees() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
     outcome.says("the inputs of `.`");
     assert!(!outcome.stdout.contains("no --against"));
-    // The code counts by what it is: a commit that changes none of it is the same code.
+    // Code is compared by content: a commit that changes no code still has the same code.
     project.write("params.toml", "learning_rate = 0.1\nseed = 42\n");
     project.git(&["commit", "-q", "--allow-empty", "-m", "moved on"]);
     assert_eq!(against(&project, &archive).code, Some(0));
@@ -58,7 +58,7 @@ fn each_input_that_differs_is_named() {
         outcome.says(&format!("{check:<19}  fail")).says(message).says("  sealed: ").says("   found: ");
         outcome.claims_no_success();
         let failed = outcome.stdout.matches(" fail  ").count();
-        // A changed recipe is also a change of the code's tree, but not of its content.
+        // A changed recipe also changes the tree of the code, but not the content of the code.
         assert_eq!(failed, 1, "{}", outcome.stdout);
     }
 }

@@ -1,5 +1,5 @@
-//! Signatures of models that other tools made, read by the library. The vectors were written by releases of
-//! the OMS reference tool (`model-signing`), over the model that [`model`] makes.
+//! Model signatures by other tools, read by the library. Releases of the OMS reference tool (`model-signing`) wrote the
+//! vectors, over the model that [`model`] makes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ fn read(name: &str) -> Bundle {
     read_foreign(&vector(name)).expect("is a bundle")
 }
 
-/// The model that the vectors are about.
+/// The model that the vectors sign.
 fn model() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     crate::models::fill(directory.path());
@@ -61,7 +61,7 @@ fn a_model_is_compared_with_what_was_signed() {
         let bundle = read(&format!("{release}-p256.sig"));
         let statement = ModelStatement::read(bundle.payload()).expect("is a statement");
         assert_eq!((statement.hash, statement.shard_size), (Hash::Sha256, None));
-        // Release 0.2 leaves nothing out by itself.
+        // Release 0.2 excludes nothing by itself.
         let ignored = if release == "0.2.0" { BTreeSet::new() } else { git_paths() };
         let compared = compare(root, &statement, &ignored, &Context::default()).expect("reads");
         assert!(compared.differences.is_empty(), "{release}: {:?}", compared.differences);
@@ -88,7 +88,7 @@ fn a_model_is_compared_with_what_was_signed() {
     assert_eq!(statement.order, Order::Reference, "`sub/a.bin` stands before `sub-x`");
 }
 
-/// What the reference tool accepts, and should not.
+/// Invalid content that the reference tool accepts, but should not.
 #[test]
 fn what_means_nothing_good_is_refused() {
     let bundle = read("1.1.1-p256.sig");

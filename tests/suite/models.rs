@@ -1,4 +1,4 @@
-//! Models without a recipe: signing them, and verifying what others signed (OpenSSF Model Signing).
+//! Models without a recipe: signing them, and verifying signatures by others (OpenSSF Model Signing).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -52,8 +52,8 @@ pub fn verify(model: &Path, signature: &str, more: &[&str]) -> Outcome {
     modelseal(arguments).run()
 }
 
-/// What every release of the reference tool wrote: keys with and without a hint, certificates, the form of
-/// release 0.2, pieces of files, and every hash that it has.
+/// Signatures by every release of the reference tool: keys with and without a hint, certificates, the form of release
+/// 0.2, files in pieces, and every hash that it supports.
 #[test]
 fn signatures_of_every_release_of_the_reference_tool_verify() {
     let (_project, model) = model();
@@ -160,7 +160,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
     let renamed = text(&model.join("renamed"));
     let outcome = verify(&model, &signature, &[&trusted[..], &["--ignore-path", &renamed]].concat());
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    // What was signed cannot be left out.
+    // A signed file cannot be excluded.
     let signed = text(&model.join("sub-x"));
     let outcome = verify(&model, &signature, &[&lenient[..], &["--ignore-path", &signed]].concat());
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -169,7 +169,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
     let outcome = verify(&model, &signature, &[&trusted[..], &["--ignore-path", &elsewhere]].concat());
     assert_eq!(outcome.code, Some(2));
     outcome.says("is nothing that lies in the model");
-    // As the report names it, too.
+    // The same path as the report names it.
     assert_eq!(
         verify(&model, &signature, &[&trusted[..], &["--ignore-path", "renamed"]].concat()).code,
         Some(0)
@@ -234,7 +234,7 @@ fn what_is_not_there_or_cannot_sign_is_2() {
     modelseal(["sign", &directory, "--key", &project.key()]).expect(0);
     let signature = text(&model.join("model.sig"));
     assert_eq!(verify(&model, &signature, &[]).says("nobody is trusted").code, Some(2));
-    // Without `--signature` a seal is looked for; what there is instead is named.
+    // Without `--signature`, a seal is expected. The message names what is there instead.
     modelseal(["verify", &directory, "--key", &public]).expect(1).says("`--signature ").says("verifies that");
     fs::remove_file(&signature).expect("removes");
     let prefix = text(&project.root().join("ed"));
@@ -249,7 +249,7 @@ fn what_is_not_there_or_cannot_sign_is_2() {
     assert!(!model.join("model.sig").exists());
 }
 
-/// A received model may have anything in the place of its signature.
+/// A received model may contain anything in place of its signature.
 #[test]
 fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
     let (project, model) = model();
@@ -261,7 +261,7 @@ fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
     symlink("/dev/zero", &place).expect("links");
     modelseal(["sign", &directory, "--key", &key]).expect(2).says("model.sig");
     assert!(place.is_symlink());
-    // Nor is anything else taken for a model.
+    // No other kind of file is accepted as a model either.
     let pipe = text(&project.root().join("pipe"));
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("fifo");
     modelseal(["sign", &pipe, "--key", &key]).expect(2).says("/pipe` is a FIFO, not a regular file");
@@ -270,7 +270,7 @@ fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
     outcome.expect(2).says("/pipe` is a FIFO, not a regular file");
 }
 
-/// The model may be named by a link; what lies in it may not be one.
+/// A link may name the model, but its contents may not be links.
 #[test]
 fn a_model_that_is_named_by_a_link() {
     let (project, model) = model();

@@ -1,5 +1,5 @@
-//! `verify --online`: the commit at its remote. The transport is a stand-in for `ssh` that starts the server's
-//! half of git on this machine; everything else is real.
+//! `verify --online`: checks the commit at its remote. The transport is a substitute for `ssh` that starts git's server
+//! on this machine. Everything else is real.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,7 @@ impl Remote {
         remote
     }
 
-    /// What `ssh` does; every call is noted.
+    /// Sets what the substitute for `ssh` does. Every call is recorded.
     fn answer(&self, script: &str) {
         let programs = self.project.root().join("programs");
         fs::create_dir_all(&programs).expect("creates");
@@ -101,7 +101,7 @@ fn a_commit_of_one_machine_only_fails() {
     let outcome = remote.verify(&archive, &["--online"], 1);
     outcome.says("does not hold the commit").says("nobody else can rebuild this model").claims_no_success();
 
-    // On the server still, by its name, but on no branch.
+    // The commit is still on the server, under its hash, but on no branch.
     remote.push();
     git_in(&remote.origin, &remote.project.home(), &["config", "uploadpack.allowAnySHA1InWant", "true"]);
     git_in(&remote.origin, &remote.project.home(), &["update-ref", "refs/heads/main", "main~1"]);
@@ -133,8 +133,8 @@ fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive
         .says("no remote was sealed: nobody else can rebuild this model");
 }
 
-/// What only a detached `HEAD` of the server leads to is on no branch; a submodule that lies on this machine is
-/// nobody else's.
+/// A commit that only a detached `HEAD` of the server leads to is on no branch. A submodule on this machine is not
+/// available to anyone else.
 #[test]
 fn what_lies_on_this_machine_only_is_not_reachable() {
     let remote = Remote::new();

@@ -1,4 +1,4 @@
-//! What is out of reach in the sandbox beside files: sockets, descriptors, keyrings, system calls, `/proc`.
+//! What a command in the sandbox cannot reach, apart from files: sockets, descriptors, keyrings, system calls, `/proc`.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::peers;
 use crate::support::project::Project;
 
-/// Tries each socket that is named, and says which of them answered.
+/// Tries each named socket and prints which of them answered.
 const CONNECT: &str = r#"
 import os, socket, sys
 for name in sys.argv[1:]:
@@ -20,7 +20,7 @@ for name in sys.argv[1:]:
         print('refused', name, error.strerror)
 "#;
 
-/// Makes system calls by their numbers, and says what the kernel answered.
+/// Makes system calls by number and prints what the kernel answered.
 const CALLS: &str = r#"
 import ctypes, errno, platform, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -102,7 +102,7 @@ fn project(command: &[&str], run: &str) -> Project {
     project
 }
 
-/// Ends a server when the test ends.
+/// Stops a server when the test ends.
 struct Server(Child);
 
 impl Drop for Server {
@@ -141,7 +141,7 @@ fn sockets_of_agents_and_services_do_not_answer() {
     );
     let home = project.home();
     let unique = std::process::id();
-    // A socket lies wherever its service likes; paths of sockets have to be short.
+    // A service may place its socket anywhere. The path of a socket must be short.
     let agents = tempfile::Builder::new().prefix("agents").tempdir_in("/var/tmp").expect("a directory");
     let ssh = agents.path().join("ssh");
     let _ssh = serve(&ssh, "ssh-agent", &["-D", "-a", &ssh.to_string_lossy()]);
@@ -153,7 +153,7 @@ fn sockets_of_agents_and_services_do_not_answer() {
     let gnupg = home.join(".gnupg").to_string_lossy().into_owned();
     fs::set_permissions(&gnupg, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("sets");
     let _gpg = serve(&gpg, "gpg-agent", &["--homedir", &gnupg, "--daemon", "--no-detach", "sleep", "300"]);
-    // As docker's, but for the name; and one that is in no directory of services.
+    // One socket like docker's, except for its name, and one outside the directories of services.
     let docker = PathBuf::from(format!("/run/modelseal-test-{unique}.sock"));
     let odd = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{unique}.sock"));
     let mut names = vec![ssh, bus, gpg];
@@ -182,7 +182,7 @@ fn sockets_of_agents_and_services_do_not_answer() {
     assert_eq!(refused, names.len(), "{inside}");
 }
 
-/// Listens at a socket that is bound by a relative name, and may be moved then.
+/// Listens at a socket that is bound by a relative name and may be moved afterwards.
 const LISTEN: &str = r#"
 import os, socket, sys, time
 directory, bound, name = sys.argv[1:]
@@ -194,7 +194,7 @@ os.rename(bound, name)
 time.sleep(300)
 "#;
 
-/// What the kernel says of these is not where they lie.
+/// The kernel does not report where these sockets really are.
 #[test]
 fn sockets_with_other_names_do_not_answer() {
     let command = "mkdir model; python3 connect.py $SOCKETS > model/w; rm stale && echo removed >> model/w";
@@ -232,7 +232,7 @@ fn sockets_with_other_names_do_not_answer() {
     assert_eq!(reach(&names), names.len(), "they are still there");
 }
 
-/// The documentation says that they can be reached with the network.
+/// The documentation says that the network makes them reachable.
 #[test]
 fn abstract_sockets_answer_only_with_the_network() {
     use std::os::linux::net::SocketAddrExt;
@@ -273,7 +273,7 @@ fn system_calls_that_lead_out_are_denied() {
     }
 }
 
-/// Whatever whoever starts modelseal has open is neither for commands nor for signers.
+/// Descriptors that are open in the process that starts modelseal reach neither commands nor signers.
 #[test]
 fn descriptors_are_not_inherited() {
     let list = "ls -l /proc/self/fd | tail -n +2 | grep -v /proc/; cat <&9";

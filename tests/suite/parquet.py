@@ -1,4 +1,4 @@
-"""Writes one table as CSV and, in many ways, as Parquet, into the directory named by the argument."""
+"""Writes one table to the directory that the argument names: as CSV and, in many ways, as Parquet."""
 
 import datetime
 import decimal
@@ -30,7 +30,7 @@ def write(name, table=table, **how):
     pyarrow.parquet.write_table(table, f"{name}.parquet", **how)
 
 
-# The same rows, written otherwise.
+# The same rows, written in different ways.
 write("plain", compression="none")
 write("snappy", compression="snappy")
 write("gzip", compression="gzip")
@@ -88,7 +88,7 @@ kinds = {
 write("kinds", pyarrow.table(kinds))
 write("empty", table.slice(0, 0))
 
-# One column each, the same stored numbers with another meaning.
+# One column each: the same stored numbers with another meaning.
 for name, array in {
     "cents": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("2.25")], pyarrow.decimal128(10, 2)),
     "euros": pyarrow.array([decimal.Decimal("150"), decimal.Decimal("225")], pyarrow.decimal128(10, 0)),

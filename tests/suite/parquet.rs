@@ -1,4 +1,4 @@
-//! Parquet files, written by real writers: the same evidence however the same rows are written.
+//! Parquet files by real writers: the same rows give the same evidence, however they are written.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn profile(name: &str) -> Profile {
     facts.unwrap_or_else(|error| panic!("{name}: {error}")).profile.expect("is counted")
 }
 
-/// Everything but the rows themselves.
+/// Everything except the rows themselves.
 fn counts(profile: &Profile) -> String {
     let Profile { rows, nulls, oldest, newest, unparsed, time_forms, .. } = profile;
     let (labels, timeline) = (profile.labels(), profile.timeline());
@@ -154,7 +154,7 @@ fn times_of_every_kind_are_read_or_refused_by_name() {
     }
 }
 
-/// A panic of the library is an error like any other; what cannot be seen in a damaged file stays as it is.
+/// A panic of the library is an error like any other. Damage that the file does not reveal is not detected.
 #[test]
 fn a_damaged_file_is_refused_wherever_it_is_damaged() {
     let path = files().join("kinds.parquet");
@@ -203,7 +203,7 @@ fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
     project.write("d.parquet", &bytes[..bytes.len() - 100]);
     let refused = project.build_refused(&[], 1);
     refused.says("d.parquet").says("the Parquet file is damaged, or written in an unknown way");
-    // The directory says that a page lies where there is none.
+    // The directory says that there is a page where there is none.
     let mut broken = bytes.clone();
     broken[4..4096].fill(0xff);
     project.write("d.parquet", &broken);
@@ -221,7 +221,7 @@ fn sketch(name: &str) -> Result<u64, String> {
     counted.map(|profile| profile.sketch().sum).map_err(|error| error.to_string())
 }
 
-/// What is meant counts, and not whether a value could have been absent.
+/// The meaning of the values counts. Whether a value could have been absent does not.
 #[test]
 fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
     for (one, other) in
@@ -241,7 +241,7 @@ fn what_would_take_all_memory_or_the_stack_is_refused() {
     );
     let list = sketch("long-list").expect_err("a long list");
     assert!(list.ends_with("a row has more than a million values in one column"), "{list}");
-    // A schema of groups with one child each, in the compact protocol of Thrift.
+    // A schema of groups with one child each, in Thrift's compact protocol.
     for (depth, reason) in [(50, None), (100_000, Some("its columns are nested more than 100 deep"))] {
         let mut schema = vec![0x48, 1, b'r', 0x15, 2, 0];
         for _ in 0..depth {

@@ -1,4 +1,4 @@
-//! The deployer's policy: how it is read, whom it trusts, and what it writes.
+//! The deployer's policy: how it is read, which signers it trusts, and what it writes.
 
 use std::fs;
 use std::path::Path;
@@ -151,7 +151,7 @@ fn origin_and_code_are_held_to_the_policy() {
         .ends(1)
         .says("(the waiver ended 2020-01-01T00:00:00Z: ticket");
     judge(&project, &archive, None, "[code]\ndirty = false\n").ends(1).says("no code revision was sealed");
-    // A waived warning stays one where warnings fail; the code that lacks does not.
+    // A waived warning stays waived if warnings fail. The one about the missing code fails.
     let strict = format!("warnings = \"fail\"\n{}", waiver("2999-01-01T00:00:00Z"));
     judge(&project, &archive, None, &strict)
         .ends(1)
@@ -260,7 +260,7 @@ fn a_strict_policy_is_written_from_a_good_release() {
     let (after, gate) = (after.to_string_lossy(), gate.as_str());
     project.modelseal(&["verify", &after, "--policy", gate, "--previous", &archive]).expect(0).says("as `");
     project.modelseal(&["policy", "check", "/nowhere"]).expect(2).says("there is no policy `/nowhere`");
-    // With few rows a limit is written that can be judged.
+    // With few rows, the written limit is one that can be judged.
     let few = release(&project, "few", &csv(&even(100)), "3").to_string_lossy().into_owned();
     let small = project.out("small.toml").to_string_lossy().into_owned();
     project.modelseal(&["policy", "init", &few, "--key", &key, "-o", &small]).expect(0);
@@ -274,8 +274,8 @@ fn a_strict_policy_is_written_from_a_good_release() {
     assert!(!project.out("elsewhere.toml").exists());
 }
 
-/// A signer whose time has ended built what is deployed now: the next release, by the next signer, is
-/// compared with it all the same.
+/// A signer whose validity has ended built the current release. The next release, by the next signer, is still compared
+/// with it.
 #[test]
 fn a_signer_is_succeeded_by_another() {
     let project = project();
@@ -294,7 +294,7 @@ fn a_signer_is_succeeded_by_another() {
     judge_by(&project, &before, None, &policy).ends(1).says("its time ended");
 }
 
-/// Labels of another column are other labels.
+/// Labels of another column are different labels.
 #[test]
 fn a_label_that_is_another_column_is_not_compared() {
     let project = project();
@@ -308,7 +308,7 @@ fn a_label_that_is_another_column_is_not_compared() {
         .says("the labels were those of `class`, and are those of `kind`");
 }
 
-/// What is asked of a release is no less than what was asked of the one before.
+/// A release must be asked at least as much as the previous one.
 #[test]
 fn a_probe_that_asks_less_than_before_is_refused() {
     let project = healthy();

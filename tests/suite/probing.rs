@@ -1,11 +1,11 @@
-//! Asking the model before it is sealed: what is sealed about its answers, and what a probe may not do.
+//! Probing the model before it is sealed: what is sealed about its answers, and what a probe must not do.
 
 use serde_json::{Value, json};
 
 use crate::support::project::git_in;
 use crate::support::{Project, peers};
 
-/// Answers with a class and a score that both depend on the input; the rest of a script may change that.
+/// Answers with a class and a score that both depend on the input. The rest of a script may change this.
 pub const HEALTHY: &str = r#"
 import json, os, sys
 model = json.load(open(os.path.join(os.environ["MODELSEAL_ARTIFACT"], "config.json")))
@@ -78,9 +78,9 @@ fn what_a_model_answers_is_sealed_without_the_answers_text() {
     assert_eq!(facts["answers"][3]["id"], "q03");
     assert_eq!(facts["answers"][3]["scores"], json!([7.5]));
     assert!(!probe.to_string().contains("yes"), "{probe}");
-    // Another run, in another order and under other ids, seals the same bytes.
+    // Another run, in another order and with other ids, seals the same bytes.
     assert_eq!(sealed(&project), probe);
-    // The questions are not the code.
+    // The questions do not count as code.
     std::fs::remove_dir_all(project.at("dist")).expect("removes");
     let first = project.build_with(&["-o", &project.out("first.tar").to_string_lossy()]);
     let more = "{\"id\":\"q99\",\"input\":{\"a\":1,\"b\":9}}\n";
@@ -153,7 +153,7 @@ fn a_model_that_does_not_look_at_its_input_is_refused() {
         "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output=answer(r[\"input\"]), fallback=True)\n"
     ));
     flagged.build_refused(&[], 1).says("fallback: 12 of 12 inputs get the fallback: 100.0 %");
-    // Ids are other ones in each run, and the same input has two: whoever answers by them is found out.
+    // Ids differ in each run, and the same input has two of them. A model that answers by id is detected.
     let by_id = project(&format!(
         "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output={{'score': sum(map(ord, r['id'])) / 7}})\n"
     ));
@@ -199,7 +199,7 @@ fn the_protocol_is_kept_to_or_the_offending_start_is_shown() {
     ] {
         loop_with(body).build_refused(&[], 1).says(reason);
     }
-    // Noise on standard error is nobody's business.
+    // Output on standard error is ignored.
     with("print('loading', file=sys.stderr)\n").build();
 }
 
@@ -238,7 +238,7 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
         .says("the probe `golden` changed the artifact while it ran");
     let asks = with("import socket\nsocket.create_connection(('127.0.0.1', 1), 1)\n");
     asks.build_refused(&[], 1).says("failed: exit code 1");
-    // Nor what another probe is asked, nor what its own first run kept.
+    // It cannot read the questions of another probe either, nor what its own first run kept.
     let nosy = with(&format!(
         "{}kept = os.path.join(os.environ['TMPDIR'], 'kept')\nassert not os.path.exists(kept)\nopen(kept, 'w').close()\n",
         opens("probes/other.jsonl")
@@ -248,9 +248,9 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
         "[[probe]]\nname = \"other\"\ncommand = [\"false\"]\ninputs = \"probes/other.jsonl\"\n",
     );
     nosy.commit();
-    // The first probe is content; the second one is not one.
+    // The first probe passes. The second one is the command `false`.
     nosy.build_refused(&[], 1).says("the command `false` failed");
-    // The key that signs this very build.
+    // The key that signs this build.
     let finds = healthy();
     let key = finds.key();
     finds.write("predict.py", format!("{HEALTHY}{}{LOOP}", opens(&key)));
@@ -258,7 +258,7 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
     finds.build();
 }
 
-/// Its repository lies elsewhere, and holds the questions as well.
+/// The repository is elsewhere, and it also contains the questions.
 #[test]
 fn a_probe_cannot_read_the_repository_of_a_linked_work_tree() {
     let elsewhere = tempfile::Builder::new().prefix("linked").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
@@ -367,7 +367,7 @@ fn a_model_of_one_file_is_asked_as_a_directory_of_one_file() {
 fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
     let project = healthy();
     project.append_recipe("[run]\ncommand = [\"python3\", \"train.py\"]\n");
-    // Another model each time, that answers the same as long as the work tree says so.
+    // A different model each time, which gives the same answers as long as the work tree says so.
     project.write(
         "train.py",
         "import json, os, random\nos.makedirs('model', exist_ok=True)\n\
@@ -405,7 +405,7 @@ fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
         .says("fail: the rebuilt model is different");
 }
 
-/// A model that answers everyone with the default and adds noise to it.
+/// A model that answers every question with the default and adds noise.
 #[test]
 fn noise_below_the_tolerance_makes_no_answer_another_one() {
     let noisy = "answer = lambda x: {\"class\": \"no\", \"score\": 0.5 + x['a'] * 1e-9}\n";
@@ -414,7 +414,7 @@ fn noise_below_the_tolerance_makes_no_answer_another_one() {
         .build_refused(&[], 1)
         .says("all 12 inputs get the same answer: everyone gets the default")
         .says("changing `a` changes none of 12 answers: it is ignored");
-    // In a recipe that calls everything the same, everything is.
+    // If the recipe's tolerance makes all values equal, all answers are equal.
     let blind = healthy();
     blind.append_recipe("[reproduce]\natol = 1000.0\n");
     blind.commit();

@@ -1,4 +1,4 @@
-//! Properties: any changed byte is noticed.
+//! Properties: any changed byte is detected.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ fn trusted() -> Vec<TrustedSigner> {
     vec![TrustedSigner::key("ci", "ci", key)]
 }
 
-/// The verdict of the library on these bytes; `None` where they could not be judged.
+/// The library's verdict on these bytes. `None` if they could not be judged.
 fn verdict(bytes: &[u8], keys: &[TrustedSigner], hash: Algorithms) -> Option<Verdict> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(bytes).expect("writes");
@@ -28,13 +28,13 @@ fn verdict(bytes: &[u8], keys: &[TrustedSigner], hash: Algorithms) -> Option<Ver
     verify(&Target::Path(file.path().to_path_buf()), &options).ok().map(|report| report.verdict())
 }
 
-/// Not a sample: every byte of a small archive, whatever it is for.
+/// Checks every byte of a small archive, not a sample.
 #[test]
 fn no_byte_of_an_archive_can_change_unnoticed() {
     let keys = trusted();
     let bytes = sample().bytes.clone();
     assert_eq!(verdict(&bytes, &keys, Algorithms::BLAKE3), Some(Verdict::Pass));
-    // A step that is no divisor of anything, so that all kinds of places are met, in bounded time.
+    // A step that divides no size, so that all kinds of positions are covered in bounded time.
     for index in (0..bytes.len()).step_by(3).chain(0..2048) {
         let mut changed = bytes.clone();
         changed[index] ^= 1 << (index % 8);
@@ -76,7 +76,7 @@ proptest! {
         prop_assert_eq!(verdict(&good, &trusted(), Algorithms::ALL), Some(Verdict::Pass));
     }
 
-    /// A changed key file opens nothing, unless it still is the same key.
+    /// A changed key file verifies nothing, unless it still contains the same key.
     #[test]
     fn a_changed_key_file_accepts_only_if_it_is_the_same_key(at in any::<prop::sample::Index>(), bit in 0u8..7) {
         let mut text = include_bytes!("keys/p256.pub").to_vec();
@@ -108,7 +108,7 @@ fn compressed(gzip: bool, at: prop::sample::Index, bit: u8) -> (Vec<u8>, Vec<u8>
     (good, changed)
 }
 
-/// The whole stream decoded by other means; `None` if anything about it is wrong.
+/// Decodes the whole stream with another decoder. `None` if anything about it is invalid.
 fn decode(gzip: bool, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     if gzip {

@@ -1,4 +1,4 @@
-//! What counts as the same answer, and as a question.
+//! What counts as the same answer, and what counts as a question.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn answers(expression: &str) -> Project {
     project
 }
 
-/// Text, whole numbers and scores all count; what is rare among labels is no fault.
+/// Text, whole numbers and scores all count. A rare label is no fault.
 #[test]
 fn healthy_answers_of_every_kind_are_sealed() {
     for expression in [
@@ -40,7 +40,7 @@ fn everyone_gets_the_default_in_every_kind_of_answer() {
     }
 }
 
-/// A class, an item or a token is another one however large its number is.
+/// Classes, items and tokens with different numbers are different, however large the numbers are.
 #[test]
 fn whole_numbers_are_exact() {
     for (expression, expected) in [

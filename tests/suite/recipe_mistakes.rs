@@ -1,4 +1,4 @@
-//! Mistakes in a recipe: line, column, the nearest known name, exit 2, exactly as shown here.
+//! Mistakes in a recipe: line, column, the nearest known name and exit 2, exactly as shown here.
 
 use crate::support::Project;
 use crate::support::project::RECIPE;
@@ -205,7 +205,7 @@ fn what_is_no_recipe_at_all() {
     build().expect(2).says("is not a regular file");
     project.write("deep.toml", format!("x = {}", "[".repeat(100_000)));
     project.modelseal(&["build", "deep.toml"]).expect(2);
-    // A recipe may have any name, and a byte order mark.
+    // A recipe may have any name, and it may start with a byte order mark.
     project.write("other.toml", format!("\u{feff}{RECIPE}"));
     std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
     std::fs::remove_file(project.at("deep.toml")).expect("removes");

@@ -1,4 +1,4 @@
-//! Kinds of repositories: submodules, clones, remotes, and those that cannot be read.
+//! Kinds of repositories: submodules, clones, remotes, and repositories that cannot be read.
 
 use std::fs;
 use std::process::Command;
@@ -121,7 +121,7 @@ fn each_kind_of_repository_that_cannot_be_read_has_its_own_message() {
 #[test]
 fn a_repository_of_another_user_is_not_believed() {
     if !rustix::process::geteuid().is_root() {
-        // Only root can give files away; git's own check is the same for everyone.
+        // Only root can give files to another user. git's own check is the same for every user.
         return;
     }
     let project = Project::new();

@@ -36,7 +36,7 @@ fn a_deterministic_command_gives_the_same_bytes() {
     assert!(project.at("model/weights.safetensors").is_file());
     let json = reproduce(&project, &archive, &["--format", "json"], 0).json();
     assert_eq!((&json["verdict"], &json["reached"]), (&"pass".into(), &"R0".into()));
-    // An unpacked directory is as good.
+    // An unpacked directory works too.
     let unpacked = project.unpack(&archive);
     reproduce(&project, &unpacked, &[], 0);
 }
@@ -136,7 +136,7 @@ fn a_release_that_is_not_accepted_is_not_rebuilt() {
     assert!(ran.is_file(), "it would have been seen");
 }
 
-/// A manifest that does not tell the truth about its commit is a breach, not a reproducibility bug.
+/// A manifest that misstates its commit is a breach, not a reproducibility bug.
 #[test]
 fn a_provenance_that_is_not_true_is_named_as_that() {
     let project = project(MAKE);
@@ -148,7 +148,7 @@ fn a_provenance_that_is_not_true_is_named_as_that() {
     let place = payload.find(marker).expect("is there") + marker.len();
     let mut lie = payload.clone();
     lie.replace_range(place..place + 8, "00000000");
-    // The signature is right, and so is everything else but what it says about an input.
+    // The signature is valid. Everything is right except the statement about one input.
     let mut forged = crate::support::archive::split(&crate::support::archive::reseal(&bytes, lie.as_bytes()));
     let release = modelseal_format::digest::Digest::sha256(lie.as_bytes());
     let old = modelseal_format::digest::Digest::sha256(payload.as_bytes());
@@ -231,7 +231,7 @@ fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
     reproduce(&project, &archive, &[], 0);
 }
 
-/// Each thing that can be varied changes what the command sees, and nothing else does.
+/// Each variation changes what the command sees, and nothing else changes it.
 #[test]
 fn everything_that_is_varied_is_found_and_attributed() {
     let see = "import json, os, sys, time, random, pathlib\n\
@@ -272,14 +272,14 @@ fn everything_that_is_varied_is_found_and_attributed() {
             (row["varied"].as_str().expect("a name"), row["status"].as_str().expect("a status"));
         match name {
             "nothing" => assert_eq!(status, "same"),
-            // What cannot be varied here says so; each says why.
+            // A variation that is not possible here is skipped with a reason.
             "fileorder" | "time" | "cpus" | "user" if status == "skipped" => {
                 assert!(!row["reason"].as_str().expect("a reason").is_empty());
             }
             _ => {
                 assert_eq!(status, "differs", "{row}");
                 let file = row["path"].as_str().expect("a path");
-                // Another path is another home, too: the first file in byte order is named.
+                // Another path also means another home. The first differing file in byte order is named.
                 let expected = if name == "path" { "home.json".to_string() } else { format!("{name}.json") };
                 assert_eq!(file, expected, "{row}");
                 assert!(row["cure"].as_str().is_some_and(|cure| !cure.is_empty()));

@@ -1,9 +1,9 @@
-//! The architecture: a room knows only the rooms above it.
+//! The architecture: a module uses only the modules above it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// In the order in which one may use another, as `src/lib.rs` lists them.
+/// The modules in their order of use, as `src/lib.rs` lists them.
 const ROOMS: [&str; 32] = [
     "display",
     "context",
@@ -72,7 +72,7 @@ fn files_of(source: &Path, room: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `crate::room` alone, in a list of imports, or as a path.
+/// Finds `crate::room` alone, in a list of imports, or in a path.
 fn uses(text: &str, room: &str) -> bool {
     text.split("crate::").skip(1).any(|rest| match rest.strip_prefix('{') {
         Some(list) => {

@@ -1,4 +1,4 @@
-//! A rule of somebody else, through the public trait: what is written in `CONTRIBUTING.md` is enough.
+//! A third-party rule through the public trait: the instructions in `CONTRIBUTING.md` are enough.
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use crate::support::peers;
 use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
-/// A project whose command is this shell script; the artifact that is there is an old one.
+/// A project with this shell script as its command, and an old artifact in place.
 pub fn project(script: &str) -> Project {
     project_with(script, "")
 }
@@ -25,7 +25,7 @@ pub fn project_with(script: &str, run: &str) -> Project {
 
 pub const MAKE: &str = "mkdir -p model && cat data/train.csv params.toml > model/weights.safetensors\n";
 
-/// Builds in a way that must be refused, and demands that the old artifact is back.
+/// Runs a build that must be refused, and checks that the old artifact is restored.
 #[track_caller]
 fn refused(project: &Project, arguments: &[&str]) -> Outcome {
     let key = project.key();
@@ -257,7 +257,7 @@ fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
         let project = project(&format!(
             "{MAKE}export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x\n{script}\n"
         ));
-        // In the sandbox the repository can only be read.
+        // In the sandbox, the repository is read-only.
         let isolation: &[&str] = if script.starts_with("git") { &["--insecure-no-isolation"] } else { &[] };
         let outcome = refused(&project, isolation);
         outcome
@@ -288,7 +288,7 @@ fn limits_end_a_command_that_hangs_or_floods() {
     assert_eq!(fs::metadata(project.at("dist/wine-1.0.0.tar.log")).expect("is there").len(), 100_000);
 }
 
-/// Neither a process group, nor a session of its own, nor a parent that has ended hides a process.
+/// A process cannot hide in a process group, in a session of its own, or behind a parent that has ended.
 #[test]
 fn processes_that_a_command_leaves_running_are_ended_and_named() {
     for isolation in [&[][..], &["--insecure-no-isolation"]] {

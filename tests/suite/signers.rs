@@ -1,4 +1,4 @@
-//! Who the policy says must have signed: several signers, each with what it may do and when; and going back.
+//! The signers that a policy requires: several signers, each with its permissions and validity period, and rollbacks.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::support::archive::{checksum, join, split};
 use crate::support::authority::path;
 use crate::support::run::Outcome;
 
-/// A release, and a policy beside it.
+/// A release, and a policy next to it.
 pub struct Stage {
     pub project: Project,
     pub archive: String,
@@ -54,7 +54,7 @@ impl Stage {
         shown["release"].as_str().expect("a text")["sha256:".len()..].parse().expect("a digest")
     }
 
-    /// Puts a statement beside the release.
+    /// Puts an attestation next to the release.
     fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = PathBuf::from(format!("{}.{name}.sigstore.json", self.archive));
         fs::write(&path, bytes).expect("writes");
@@ -164,8 +164,7 @@ fn a_signer_outside_its_time_or_revoked_does_not_count() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
 }
 
-/// A release that is deployed now was built well by a signer whose time has ended since, not by one who was
-/// revoked.
+/// A previous release counts if its signer's validity has ended since, but not if its signer was revoked.
 #[test]
 fn what_a_revoked_signer_built_is_no_previous_release() {
     let stage = Stage::new();
@@ -207,7 +206,7 @@ fn two_signatures_are_two_signers() {
         outcome.claims_no_success();
     };
     refused("`modelseal countersign` is how");
-    // The builder once more, and a stranger.
+    // A second signature by the builder, and one by a stranger.
     let own = stage.project.key();
     assert_eq!(stage.countersign(&["--key", &own]).says("nobody asked who built it").code, Some(0));
     refused("the builder signed it, and has signed already");
@@ -236,7 +235,7 @@ fn two_signatures_are_two_signers() {
         .json();
     assert_eq!(signers["signers"].as_array().expect("a list").len(), 2);
 
-    // The same key twice: in two certificates, under two names.
+    // The same key in two certificates, under two names.
     let three = people.replace("signatures = 2", "signatures = 4");
     let (key, leaf, second) = (path("leaf-p256.key"), path("leaf-p256.pem"), path("second-name.pem"));
     let intermediate = path("intermediate.pem");
@@ -256,7 +255,7 @@ fn two_signatures_are_two_signers() {
     outcome.says("3 of 4 that the policy demands").says("has approved already").claims_no_success();
 }
 
-/// One who is described once is one signer, with any number of certificates.
+/// A signer that is described once is one signer, with any number of certificates.
 #[test]
 fn one_table_is_one_signer() {
     let project = Project::new();
@@ -286,14 +285,14 @@ fn one_table_is_one_signer() {
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("the builder signed it, and has signed already").claims_no_success();
 
-    // One subject with two keys, whom two tables describe in two ways.
+    // One subject with two keys, which two tables describe in two ways.
     run(&["countersign", &archive], "second-key");
     let second = entry("bob", "email:second-key@acme.test", "may = [\"approve\"]");
     let outcome =
         judge(&format!("signatures = 2\n{}{second}", entry("alice", "email:leaf-p256@acme.test", "")));
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("1 of 2 that the policy demands: alice").claims_no_success();
-    // One name with two keys and two subjects, whom two tables describe, in any order.
+    // One name with two keys and two subjects, which two tables describe, in any order.
     let bob = project.out("bob.tar").to_string_lossy().into_owned();
     run(&["build", "-o", &bob], "same-mail");
     run(&["countersign", &bob], "leaf-p256");
@@ -315,7 +314,8 @@ fn one_table_is_one_signer() {
         }
     }
 
-    // Whoever was revoked under one name that fits is revoked, in any order; else any name that fits will do.
+    // A signer that was revoked under one matching name is revoked, in any order. Otherwise, any matching name is
+    // enough.
     let revoked = "revoked = true\nreason = \"stolen\"";
     let mail = |more: &str| entry("mail", "email:leaf-p256@acme.test", more);
     let name = |more: &str| entry("name", "CN=leaf-p256,O=Acme\\, Inc.", more);
@@ -324,7 +324,7 @@ fn one_table_is_one_signer() {
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
         outcome.says("it was revoked: stolen").claims_no_success();
     }
-    // What the bundle leaves out, or what the revoked entry would ask for, changes nothing.
+    // Parts that the bundle leaves out, or conditions of the revoked entry, change nothing.
     let short = project.out("short.tar").to_string_lossy().into_owned();
     let (key, leaf) = (path("leaf-p256.key"), path("leaf-p256.pem"));
     project.modelseal(&["build", "-o", &short, "--key", &key, "--certificate", &leaf]).expect(0);
@@ -345,7 +345,7 @@ fn one_table_is_one_signer() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
 }
 
-/// An approval says which release it is about, and nothing else counts.
+/// An approval names its release, and no other attestation counts.
 #[test]
 fn an_approval_of_another_release_or_another_statement_does_not_count() {
     let stage = Stage::new();
@@ -377,7 +377,7 @@ fn an_approval_of_another_release_or_another_statement_does_not_count() {
         outcome.says(reason).says("1 of 2 that the policy demands");
         fs::remove_file(path).expect("removes");
     }
-    // A statement that has been changed, and a manifest in the place of one.
+    // A modified attestation, and a manifest in place of one.
     let bundle = String::from_utf8(sign(good.as_bytes())).expect("is text");
     let junk = stage.put("approval.x", bundle.trim_end().as_bytes());
     assert_eq!(stage.judge(&people, &[]).says("not in the form in which modelseal writes it").code, Some(1));
@@ -406,12 +406,12 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     let outcome = stage.countersign(&["--key", &private, "--policy", &strict]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
     outcome.says("nothing was signed").says("lineage.origin");
-    // What cannot be decided is not approved either; the number of signatures is not asked.
+    // An inconclusive release is not approved either. The number of signatures is not checked here.
     let unknown = stage.policy(&people.replace("signatures", "previous = \"required\"\nsignatures"));
     let outcome = stage.countersign(&["--key", &private, "--policy", &unknown]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.all());
     outcome.says("inconclusive: the policy demands a comparison");
-    // Nor is one signed that would not count.
+    // A signature that would not count is not made either.
     let policy = stage.policy(&people);
     let own = stage.project.key();
     for (key, reason) in [(&other, "none of the trusted keys"), (&own, "does not say that it may approve")] {
@@ -423,7 +423,7 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     let outcome = stage.countersign(&["--key", &own, "--policy", &both]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
     outcome.says("would not count this approval: the builder signed it, and has signed already");
-    // Damaged archives, whoever may have signed them.
+    // Damaged archives, with any signatures.
     let good = fs::read(&stage.archive).expect("reads");
     let mut damaged = good.clone();
     let last = damaged.iter().rposition(|byte| *byte == b'w').expect("is there");

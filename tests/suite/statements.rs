@@ -1,4 +1,4 @@
-//! Statements that are written in one job and signed in another.
+//! Unsigned manifests that are written in one job and signed in another.
 
 use std::fs;
 
@@ -18,12 +18,12 @@ fn a_statement_is_signed_in_another_job() {
     let sign = |expected| {
         project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &key]).expect(expected)
     };
-    // A statement may lie in the work tree, and be written again.
+    // An unsigned manifest may be in the work tree, and it may be written again.
     for _ in 0..2 {
         project.modelseal(&["build", "--statement", "wine.json"]).expect(0);
     }
     fs::remove_file(project.at("wine.json")).expect("removes");
-    // What lies about in the job that signs does not matter: nothing is run there.
+    // Untracked files in the signing job do not matter, because nothing is run there.
     project.write("untracked", "x");
     sign(0).says(&format!("release  sha256:{digest}")).says("origin   executed");
     project.verify(&project.at("dist/wine-1.0.0.tar"), &[]).says("pass: 1 file matches");
@@ -58,7 +58,7 @@ fn a_statement_is_signed_in_another_job() {
     assert!(!project.at("dist").exists());
 }
 
-/// The same files from another repository, or under a tree that is not the commit's, are another lineage.
+/// The same files from another repository, or with a tree that is not the commit's, have another lineage.
 #[test]
 fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
     let project = Project::new();
@@ -127,7 +127,7 @@ fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
     project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &ed25519, "--force"]).expect(0);
 }
 
-/// A pipe that nobody writes into is refused, not waited for.
+/// A pipe without a writer is refused at once.
 #[test]
 fn a_statement_and_its_bundle_are_files() {
     let project = project(MAKE);
@@ -144,7 +144,8 @@ fn a_statement_and_its_bundle_are_files() {
     }
 }
 
-/// What the build itself would have refused is not signed, and neither is a probe that the recipe does not ask.
+/// A manifest that the build itself would have refused is not signed. The same applies to a probe that the recipe does
+/// not ask.
 #[test]
 fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
     let project = crate::probing::healthy();

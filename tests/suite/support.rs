@@ -1,4 +1,4 @@
-//! Projects to seal, the binary to run, and ways to damage what comes out.
+//! Projects to seal, the binary to run, and ways to damage its output.
 
 pub mod archive;
 pub mod authority;

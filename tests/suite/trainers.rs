@@ -1,4 +1,4 @@
-//! Real trainers, each with a fault that makes its models come out differently: found, attributed, explained.
+//! Real trainers, each with a fault that changes its models: the tool finds, attributes and explains it.
 
 use crate::support::peers::trainers;
 use crate::support::project::Project;
@@ -16,7 +16,7 @@ fn project(script: &str) -> Project {
     project
 }
 
-/// Builds, and rebuilds with one thing varied; returns the result.
+/// Builds, then rebuilds with one variation. Returns the result.
 fn rebuild(script: &str, vary: &str) -> serde_json::Value {
     let project = project(script);
     let environment = trainers();
@@ -32,7 +32,7 @@ fn rebuild(script: &str, vary: &str) -> serde_json::Value {
     outcome.json()
 }
 
-/// What a row says about the difference.
+/// The status, the difference and the cure in one row.
 fn row(result: &serde_json::Value, varied: &str) -> (String, String, String) {
     let rows = result["varied"].as_array().expect("a list");
     let row = rows.iter().find(|row| row["varied"] == varied).expect("is there");
@@ -157,7 +157,7 @@ fn archives_of_arrays_and_addresses() {
     holds(files[1]["cause"].as_str().expect("a text"), &["it looks like an address"]);
 }
 
-/// What the field takes for reproducible is.
+/// Trainers that the field considers reproducible are reproducible.
 #[test]
 fn models_that_come_out_the_same() {
     let script = format!(

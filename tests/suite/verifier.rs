@@ -1,10 +1,10 @@
-//! What others link when they embed the verifier.
+//! The crates that a program links when it embeds the verifier.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// The crates in the normal tree of `modelseal-verify`, itself included, by name and version.
+/// The crates in the normal dependency tree of `modelseal-verify`, itself included, by name and version.
 fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["tree", "--locked", "--offline", "-p", "modelseal-verify", "-e", "normal"]);

@@ -1,4 +1,4 @@
-//! What `verify`, `unpack` and `show` say, exactly.
+//! The exact output of `verify`, `unpack` and `show`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::project::sample;
 use crate::support::{Outcome, Project};
 
-/// Digests and commits depend on the tool's version: shown by their first letters only.
+/// Digests and commits depend on the tool's version, so only their first letters are kept.
 fn shape(outcome: &Outcome, project: &Project) -> String {
     let text = outcome.stdout.replace(&project.root().to_string_lossy().into_owned(), "ROOT");
     let mut result = String::new();
@@ -249,7 +249,7 @@ fn nothing_sealed_at_all_is_inconclusive() {
     let report = project.verify(&archive, &["--format", "json"]).json();
     assert_eq!(report["verdict"], "inconclusive");
     assert_eq!(report["missing"], serde_json::json!(["code", "data", "params"]));
-    // One part is enough to be judged; what lacks is still said.
+    // One part is enough for a verdict. The missing parts are still reported.
     project.append_recipe("[params]\nvalues = { a = 1 }\n");
     let archive = project.build_with(&["--force"]);
     let outcome = project.verify(&archive, &[]);
@@ -306,7 +306,7 @@ fn unpack_refuses_a_destination_that_holds_something() {
     unpack("no/such/parent").expect(2).says("no/such` does not exist");
     unpack("real").expect(0);
     assert!(project.out("real/config.json").is_file());
-    // A directory is unpacked already.
+    // A directory is already unpacked.
     let from = project.out("real").to_string_lossy().into_owned();
     let to = project.out("again").to_string_lossy().into_owned();
     project.modelseal(&["unpack", &from, "-o", &to, "--key", &key]).expect(2);
@@ -338,7 +338,7 @@ fn show_reads_archives_directories_and_bare_seals_and_says_that_nothing_is_verif
     project.modelseal(&["show", &target]).expect(1).says("there is no seal");
 }
 
-/// File names come from whoever made the archive: no line, sequence or command may be forged with them.
+/// The author of an archive chooses its file names. They must not forge a line, an escape sequence or a command.
 #[test]
 fn names_are_escaped_in_text() {
     let name = "a\u{202e}gpj.exe `b` ::error::x";

@@ -1,10 +1,10 @@
-//! How much work a command does. How long it takes is never tested: `benches/compare.py` measures that.
+//! How much work a command does. Its duration is never tested here; `benches/compare.py` measures that.
 
 use std::fs;
 
 use crate::support::{Outcome, Project};
 
-/// How many bytes a command with `-v` says that it has read.
+/// The number of bytes that a command with `-v` reports as read.
 #[track_caller]
 fn read_bytes(outcome: &Outcome) -> u64 {
     let line = outcome.stderr.lines().find_map(|line| line.strip_prefix("read "));

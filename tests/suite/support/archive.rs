@@ -1,4 +1,4 @@
-//! Archives taken apart and put together by hand: no tar library has a say in what an attack looks like.
+//! Archives that are split and joined by hand, so that no tar library limits what an attack looks like.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ pub fn split(bytes: &[u8]) -> Vec<Entry> {
     entries
 }
 
-/// Puts entries together, with padding and the end.
+/// Joins entries, with padding and the end of the archive.
 pub fn join(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
@@ -58,7 +58,7 @@ pub fn header(name: &str, size: u64, kind: u8) -> Vec<u8> {
     block
 }
 
-/// Makes the checksum of a header right again.
+/// Corrects the checksum of a header.
 pub fn checksum(block: &mut [u8]) {
     block[148..156].copy_from_slice(b"        ");
     let sum: u32 = block[..512].iter().map(|byte| u32::from(*byte)).sum();
@@ -72,24 +72,24 @@ pub fn payload(seal: &[u8]) -> Vec<u8> {
     STANDARD.decode(payload).expect("is base64")
 }
 
-/// A bundle as we write it, over any payload.
+/// A bundle as modelseal writes it, over any payload.
 pub fn bundle(payload: &[u8], signer: &Signer) -> Vec<u8> {
     SignedBundle::sign(Counted::of(payload), signer).expect("signs").to_vec()
 }
 
-/// The private key that the test projects sign with.
+/// The private key of the test projects.
 pub fn private_key() -> PrivateKey {
     PrivateKey::from_pem(include_str!("../keys/p256.pem"), "test", &mut |_| Ok(None)).expect("reads")
 }
 
-/// Replaces the seal of an archive by one over another payload, rightly signed.
+/// Replaces the seal of an archive by one over another payload, with a valid signature.
 pub fn reseal(bytes: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut entries = split(bytes);
     set_content(&mut entries[0], bundle(payload, &private_key().into()));
     join(&entries)
 }
 
-/// Gives an entry another content and a header that fits.
+/// Replaces the content of an entry and updates its header.
 pub fn set_content(entry: &mut Entry, content: Vec<u8>) {
     let size = format!("{:011o}\0", content.len());
     entry.header[124..136].copy_from_slice(size.as_bytes());

@@ -1,6 +1,6 @@
-"""Certificates of all kinds, good and bad, written to a directory: NAME.key and NAME.pem.
+"""Writes certificates of all kinds, good and bad, to a directory: NAME.key and NAME.pem.
 
-Made by the `cryptography` package, which modelseal has nothing in common with.
+The `cryptography` package makes them. It shares no code with modelseal.
 """
 import datetime
 import os
@@ -103,7 +103,7 @@ issue("second-name", "intermediate", key=made["leaf-p256"][1])
 issue("same-mail", "intermediate", emails="leaf-p256@acme.test")
 issue("second-key", "intermediate", common="leaf-p256")
 
-# What only a careful verifier refuses.
+# Certificates that only a careful verifier refuses.
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
 issue("no-cert-sign", "root", ca=True, usage=("digital_signature",), purposes=None)
 issue("by-no-cert-sign", "no-cert-sign")

@@ -1,4 +1,4 @@
-//! An authority of the tests, and those whom it certifies.
+//! A certificate authority for the tests, and its certificates.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::peers;
 
-/// The directory of all certificates, made once a run.
+/// The directory of all certificates, made once per run.
 pub fn authority() -> &'static tempfile::TempDir {
     static AUTHORITY: OnceLock<tempfile::TempDir> = OnceLock::new();
     AUTHORITY.get_or_init(|| {
@@ -19,7 +19,7 @@ pub fn authority() -> &'static tempfile::TempDir {
     })
 }
 
-/// `NAME.key`, `NAME.pem` or `NAME.pub` of the authority.
+/// The path of `NAME.key`, `NAME.pem` or `NAME.pub` of the authority.
 pub fn path(name: &str) -> String {
     let path: PathBuf = authority().path().join(name);
     assert!(path.is_file(), "{name} was not made");

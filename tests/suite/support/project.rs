@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use super::run::{Outcome, Run, modelseal};
 
-/// A project in a directory of its own, with a home and keys beside it.
+/// A project in its own directory, with a home and keys next to it.
 pub struct Project {
     directory: TempDir,
 }
 
-/// The time of the commit: the same archive on every day.
+/// The time of the commit, so that the archive is the same on every day.
 pub const COMMIT_TIME: &str = "1760000000";
 
 pub const RECIPE: &str = r#"[model]
@@ -33,7 +33,7 @@ files = ["params.toml"]
 "#;
 
 impl Project {
-    /// Only directories; no repository.
+    /// Only the directories, without a repository.
     pub fn empty() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for name in ["project", "home", "out"] {
@@ -42,7 +42,7 @@ impl Project {
         Self { directory }
     }
 
-    /// A small project with everything, committed.
+    /// A small project with all kinds of inputs, committed.
     pub fn new() -> Self {
         let project = Self::empty();
         project.write("modelseal.toml", RECIPE);
@@ -71,7 +71,7 @@ impl Project {
         self.directory.path().join("project").join(path)
     }
 
-    /// A path beside the project, for what comes out.
+    /// A path next to the project, for output.
     pub fn out(&self, path: &str) -> PathBuf {
         self.directory.path().join("out").join(path)
     }
@@ -103,7 +103,7 @@ impl Project {
         self.write("modelseal.toml", recipe.replace(from, to));
     }
 
-    /// Gives the next release a version of its own.
+    /// Sets the version of the next release.
     pub fn set_version(&self, version: &str) {
         let recipe = fs::read_to_string(self.at("modelseal.toml")).expect("reads");
         let line = recipe.lines().find(|line| line.starts_with("version = ")).expect("a version");
@@ -116,7 +116,7 @@ impl Project {
         git_in(&self.at(""), &self.home(), arguments)
     }
 
-    /// Commits everything there is.
+    /// Commits all files.
     pub fn commit(&self) {
         if !self.at(".git").exists() {
             self.git(&["init", "-q", "-b", "main"]);
@@ -141,13 +141,13 @@ impl Project {
         path.to_string_lossy().into_owned()
     }
 
-    /// The public half of [`Self::key`].
+    /// The public key of [`Self::key`].
     pub fn public_key(&self) -> String {
         self.key();
         self.root().join("ci.pub").to_string_lossy().into_owned()
     }
 
-    /// Another key pair of the same kind: the private path and the public one.
+    /// Another key pair of the same kind: the private path and the public path.
     pub fn other_key(&self, name: &str) -> (String, String) {
         let prefix = self.root().join(name);
         let text = |ending: &str| format!("{}{ending}", prefix.display());
@@ -174,7 +174,7 @@ impl Project {
         self.at(&archive)
     }
 
-    /// Builds in a way that must be refused with this exit code.
+    /// Runs a build that must be refused with this exit code.
     #[track_caller]
     pub fn build_refused(&self, arguments: &[&str], code: i32) -> Outcome {
         let key = self.key();
@@ -209,7 +209,7 @@ impl Project {
     }
 }
 
-/// Runs git somewhere with a fixed identity and time and no other configuration.
+/// Runs git in a directory with a fixed identity and time, and no other configuration.
 #[track_caller]
 pub fn git_in(directory: &Path, home: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
@@ -250,7 +250,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Verifies other bytes as if they were the archive, from a file.
+    /// Verifies other bytes, in a file, as if they were the archive.
     pub fn verify_bytes(&self, bytes: &[u8], arguments: &[&str]) -> Outcome {
         let file = tempfile::Builder::new().suffix(".tar").tempfile().expect("a file");
         fs::write(file.path(), bytes).expect("writes");

@@ -3,13 +3,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A run of the binary, in an environment of its own.
+/// A run of the binary, in its own environment.
 pub struct Run {
     command: Command,
     input: Vec<u8>,
 }
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
@@ -17,7 +17,7 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// Prepares the binary. Nothing of the caller's environment reaches it but PATH.
+/// Prepares the binary. Only PATH is taken from the caller's environment.
 pub fn modelseal<I, S>(arguments: I) -> Run
 where
     I: IntoIterator<Item = S>,
@@ -61,7 +61,7 @@ impl Run {
         finish(self.command, self.input)
     }
 
-    /// Runs and demands an exit code.
+    /// Runs and checks the exit code.
     #[track_caller]
     pub fn expect(self, code: i32) -> Outcome {
         let outcome = self.run();
@@ -76,7 +76,7 @@ pub fn finish(mut command: Command, input: Vec<u8>) -> Outcome {
     let mut child = command.spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("has standard input");
     let writer = std::thread::spawn(move || {
-        // A program that stops reading is what some tests are about.
+        // Some tests are about a program that stops reading.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().expect("ends");
@@ -94,14 +94,14 @@ impl Outcome {
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// Demands that the output holds a text.
+    /// Checks that the output contains a text.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
         assert!(self.all().contains(text), "{text:?} is not in:\n{}", self.all());
         self
     }
 
-    /// Demands that no word of success appears anywhere, and that nothing panicked.
+    /// Checks that no word of success appears, and that nothing panicked.
     #[track_caller]
     pub fn claims_no_success(&self) -> &Self {
         let all = self.all().to_lowercase();
@@ -111,7 +111,7 @@ impl Outcome {
         self
     }
 
-    /// The output as JSON that keeps to its published schema.
+    /// The output as JSON, validated against its published schema.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         let document =

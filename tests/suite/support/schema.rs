@@ -1,4 +1,4 @@
-//! Every JSON document that a test sees is one that the published schema describes.
+//! Checks that every JSON document in the tests follows its published schema.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
