@@ -15,7 +15,7 @@ use super::{
 use crate::canonical::Canonical;
 use crate::digest::Digest;
 
-/// The manifest. [`super::parse`] returns only manifests whose parts are consistent.
+/// The manifest. [`parse`](super::parse()) returns only manifests whose parts are consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Manifest {
