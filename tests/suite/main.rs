@@ -41,6 +41,7 @@ mod limits;
 mod lineage;
 mod model_signatures;
 mod models;
+mod modules;
 mod online;
 mod out_of_reach;
 #[cfg(feature = "parquet")]
@@ -52,7 +53,6 @@ mod questions;
 mod recipe_mistakes;
 mod repositories;
 mod reproducing;
-mod rooms;
 mod rules;
 mod running;
 mod signers;
