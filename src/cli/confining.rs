@@ -12,7 +12,8 @@ use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
 use modelseal_build::recipe::{FILE_NAME, Recipe};
 use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
-use modelseal_format::sign::{local_cache_directory, local_key_directory};
+use modelseal_format::display;
+use modelseal_format::sign::{local_cache_directory, local_key_directory, local_key_path};
 
 /// Keeps the commands of a project away from keys, for any kind of signer.
 ///
@@ -29,8 +30,10 @@ pub(super) fn confine(
     // The directory of the user's own key is created even if there is no key yet. If it cannot be created here, no
     // command can create it either.
     hidden.extend(local_key_directory().into_iter().filter(|path| path.is_dir()));
-    let around = |path: &&Path| WorkTree::discover(path).map(|work_tree| work_tree.root().to_path_buf());
-    let roots: Vec<PathBuf> = projects.iter().filter_map(|path| around(path).ok()).collect();
+    let work_trees: Vec<WorkTree> =
+        projects.iter().filter_map(|path| WorkTree::discover(path).ok()).collect();
+    refuse_committed(signer, &work_trees)?;
+    let roots: Vec<PathBuf> = work_trees.iter().map(|work_tree| work_tree.root().to_path_buf()).collect();
     let projects: Vec<PathBuf> = projects.iter().map(|path| path.to_path_buf()).chain(roots).collect();
     let allowed = writable(allow_write)?;
     // Commands must not be able to create the cache directory first, either. It is created here if it is inside one of
@@ -89,16 +92,40 @@ fn check_link_of_directory(
     }
 }
 
+/// Refuses a key, a password or another secret that git has: commands see the repository, and so does everybody who
+/// clones it.
+fn refuse_committed(signer: Option<&SigningKey>, work_trees: &[WorkTree]) -> anyhow::Result<()> {
+    let local = local_key_path().ok();
+    let local = local.and_then(|path| Some((display::path(&path).to_string(), std::fs::read(path).ok()?)));
+    for (name, secret) in signer.into_iter().flat_map(SigningKey::secrets).chain(local) {
+        // A variable lacks the line break at the end of the file that it came from.
+        let line = [&secret[..], b"\n"].concat();
+        let holds = |work_tree: &&WorkTree| {
+            !secret.is_empty() && (work_tree.has_content(&secret) || work_tree.has_content(&line))
+        };
+        if let Some(work_tree) = work_trees.iter().find(holds) {
+            let message = format!(
+                "git has what is in {name}: the commands of {} can read it, and so can everyone with a clone",
+                display::path(work_tree.root())
+            );
+            let hint = "do not use this key again: make another one outside of the repository, with \
+                        `modelseal keygen`, and revoke this one in the policies that name it";
+            return Err(Hinted { message, hint: hint.to_string() }.into());
+        }
+    }
+    Ok(())
+}
+
 fn is_of_repository(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == ".git")
 }
 
 /// The error for a link that is in a writable directory. A command of an earlier build may have created it.
 fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
-    let (shown, link) = (modelseal_format::display::path(path), modelseal_format::display::path(link));
+    let (shown, link) = (display::path(path), display::path(link));
     let message =
         format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
-    let hint = format!("if that is what you mean, name {}", modelseal_format::display::path(target));
+    let hint = format!("if that is what you mean, name {}", display::path(target));
     Hinted { message, hint }.into()
 }
 
@@ -135,7 +162,7 @@ pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confineme
         return;
     }
     for link in confinement.waiting_links(work) {
-        let link = modelseal_format::display::path(&link);
+        let link = display::path(&link);
         warn(
             verbosity,
             &format!("{link}, on PATH, leads to what commands can make: it runs when you type its name"),
@@ -143,7 +170,7 @@ pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confineme
     }
     if let Some(directory) = directory_of_programs_around(work) {
         let message = "where commands write: what one leaves there runs when you type its name";
-        warn(verbosity, &format!("PATH names {}, {message}", modelseal_format::display::path(&directory)));
+        warn(verbosity, &format!("PATH names {}, {message}", display::path(&directory)));
     }
 }
 

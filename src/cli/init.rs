@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::Verbosity;
+use super::confining::check_written_to;
 use super::error::Hinted;
 use super::output::{print, say};
 use super::progress::context;
@@ -33,6 +34,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     };
     let found = discover(directory, &context())
         .with_context(|| format!("cannot look through {}", modelseal_format::display::path(directory)))?;
+    check_written_to(&path)?;
     write_new(&path, &found.to_recipe())?;
     print(&format!("wrote {}\n", modelseal_format::display::path(&path)))?;
     say(verbosity, &next_steps(directory, &found));

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::Verbosity;
 use super::arguments::{DataPath, Format, ReportFormat, data_path, data_paths};
-use super::confining::{confine, here};
+use super::confining::{check_written_to, confine, here};
 use super::error::style;
 use super::output::{print, say};
 use super::progress::Progress;
@@ -121,7 +121,10 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         Some(_) if target == Target::StandardInput => {
             anyhow::bail!("`--attest` writes beside the archive, and there is none on standard input");
         }
-        Some(key) => Some(signing_key(Some(key), arguments.password_file.as_deref(), verbosity)?),
+        Some(key) => {
+            check_written_to(Path::new(&arguments.target))?;
+            Some(signing_key(Some(key), arguments.password_file.as_deref(), verbosity)?)
+        }
         None => None,
     };
     let source = arguments.source.as_deref().map(Path::new).filter(|path| path.is_dir());

@@ -1,5 +1,6 @@
 //! The signer that the command line names: a private key, or a command that has one, and its certificate.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::Verbosity;
 use super::keys::{make_local_key, password};
 use super::output::warn;
 use super::signer::{SignerCommand, SignerStart};
-use modelseal_format::display::shell_word;
+use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::display::{self, shell_word};
 use modelseal_format::sign::{
     KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
 };
@@ -20,6 +22,12 @@ use modelseal_verify::trust::{certified_key, certified_subject, check_chain, rea
 
 /// Default time limit of a signer command.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// No key or password is longer, in bytes.
+const LONGEST_SECRET: u64 = 1 << 20;
+
+/// The value of a variable with at least so many bytes is compared with what git has.
+const SHORTEST_SECRET: usize = 16;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What signs")]
@@ -265,5 +273,21 @@ impl SigningKey {
             }
             Source::Command { hidden, .. } => hidden.clone(),
         }
+    }
+    /// What commands must not read: the content of the hidden files, and the values of variables.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let files = self.hidden().into_iter().filter_map(|path| {
+            let (file, _) = open_regular(&path, Symlinks::Follow).ok()?;
+            let mut content = Vec::new();
+            file.take(LONGEST_SECRET).read_to_end(&mut content).ok()?;
+            Some((display::path(&path), content))
+        });
+        let variables = self.variables().into_iter().filter_map(|name| {
+            let value = std::env::var_os(&name)?.into_encoded_bytes();
+            Some((format!("`{name}`"), value))
+        });
+        // A short value can be the content of a file by chance.
+        let variables = variables.filter(|(_, value)| value.len() >= SHORTEST_SECRET);
+        files.chain(variables)
     }
 }

@@ -2,11 +2,11 @@
 //! that an earlier build left.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::hostile_projects::{RUN, build, build_with, project};
-use crate::support::project::Project;
+use crate::support::project::{Project, git_in};
 use crate::support::run::Outcome;
 
 /// Builds with a key on standard input, which the arguments name.
@@ -197,7 +197,7 @@ fn files_that_options_of_git_aliases_name_are_guarded() {
 }
 
 /// Parts of programs and of the active environment that are reached through links.
-const GUARDED: [&str; 7] = [
+const GUARDED: [&str; 8] = [
     "ignored/a",
     "ignored/b",
     "ignored/c",
@@ -205,6 +205,7 @@ const GUARDED: [&str; 7] = [
     "ignored/packages/x.pth",
     "py/bin/python3",
     "py/lib/os.py",
+    "tool/lib/python3.13/os.py",
 ];
 
 #[test]
@@ -214,7 +215,7 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
         fs::create_dir_all(project.at(path).parent().expect("a parent")).expect("creates");
         project.write(path, "honest\n");
     }
-    for directory in ["bin", "venv/bin", "venv/lib/python3.13"] {
+    for directory in ["bin", "tool/bin", "venv/bin", "venv/lib/python3.13"] {
         fs::create_dir_all(project.at(directory)).expect("creates");
     }
     fs::create_dir_all(project.home().join("bin")).expect("creates");
@@ -227,15 +228,13 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
     symlink(project.at("py/bin/python3"), project.at("venv/bin/python3")).expect("links");
     symlink("../../ignored/d", project.at("venv/bin/d-tool")).expect("links");
     symlink(project.at("ignored/packages"), project.at("venv/lib/python3.13/site-packages")).expect("links");
-    project.write(".gitignore", "ignored\nbin\nvenv\npy\nlnk\nmodel\ndist\n");
+    project.write(".gitignore", "ignored\nbin\nvenv\npy\ntool\nlnk\nmodel\ndist\n");
     project.commit();
     let system = std::env::var("PATH").expect("a path");
     let environment = project.at("venv").display().to_string();
-    let path = format!(
-        "{environment}/bin:{}:{}/bin:{system}",
-        project.at("bin").display(),
-        project.home().display()
-    );
+    let on_path = [project.at("bin"), project.at("tool/bin"), project.home().join("bin")];
+    let on_path = on_path.map(|directory| directory.display().to_string()).join(":");
+    let path = format!("{environment}/bin:{on_path}:{system}");
     let outcome = build_with(&project, &[("PATH", path), ("VIRTUAL_ENV", environment)], &[]);
     for file in GUARDED {
         outcome.says(&format!("GUARDED {file}"));
@@ -268,6 +267,8 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
         &["build", "--force", "--key", &project.key(), "-o", "ignored/x.tar"],
         &["policy", "init", "dist/m-1.tar", "--key", &public, "-o", "ignored/gate.toml"],
         &["keygen", "-o", "ignored/k"],
+        &["init", "ignored/hooks"],
+        &["reproduce", "ignored/m-1.tar", "--key", &public, "--attest", &project.key()],
         &["sign", "model", "--key", &project.key(), "--signature", "ignored/s"],
     ] {
         let outcome = project.modelseal(arguments).run();
@@ -281,4 +282,99 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
     for name in ["hooks/w", "x.tar", "gate.toml", "k.key", "s"] {
         assert!(!project.at(".git").join(name).exists(), "{name}");
     }
+}
+
+/// Stages, commits, or commits and removes again.
+fn give_to_git(project: &Project, path: &str, how: &str) {
+    project.git(&["add", "-f", path]);
+    if how != "staged" {
+        project.git(&["commit", "-qm", "oops"]);
+    }
+    if how == "removed" {
+        project.git(&["rm", "-q", "--cached", path]);
+        project.git(&["commit", "-qm", "gone"]);
+    }
+}
+
+#[test]
+fn a_key_that_git_has_signs_nothing() {
+    for how in ["staged", "committed", "removed"] {
+        let project = project(RUN, "mkdir model; git show HEAD:ignored/ci.key > model/w; true\n");
+        let key = key_in(&project);
+        give_to_git(&project, "ignored/ci.key", how);
+        let text = fs::read_to_string(&key).expect("reads");
+        for (name, variable) in
+            [("ignored/ci.key", ""), (&*project.key(), ""), ("env://SEAL", text.trim_end())]
+        {
+            for more in [&[][..], &["--clean"]] {
+                let arguments = [&["build", "--key", name], more].concat();
+                let outcome = project.modelseal(&arguments).env("SEAL", variable).run();
+                assert_eq!(outcome.code, Some(2), "{how}, {name}: {}", outcome.all());
+                outcome.says("git has what is in").says("hint: do not use this key again");
+            }
+        }
+        assert!(!project.at("model").exists());
+    }
+}
+
+#[test]
+fn a_key_in_a_submodule_signs_nothing() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    let inner = project.at("sub");
+    fs::create_dir(&inner).expect("creates");
+    fs::copy(project.key(), inner.join("key")).expect("copies");
+    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "x"], &["rm", "-q", "key"]] {
+        git_in(&inner, &project.home(), arguments);
+    }
+    git_in(&inner, &project.home(), &["commit", "-qm", "y"]);
+    project.commit();
+    let outcome = build(&project, &[]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in");
+}
+
+#[test]
+fn a_password_that_git_has_opens_no_key() {
+    let project = project(RUN, "mkdir model; cat ignored/password > model/w\n");
+    fs::create_dir(project.at("ignored")).expect("creates");
+    project.write("ignored/password", "open sesame\n");
+    give_to_git(&project, "ignored/password", "committed");
+    let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
+    let outcome = project.modelseal(&arguments).run();
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in `ignored/password`");
+}
+
+#[test]
+fn nobody_is_told_to_commit_a_key() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    project.modelseal(&["keygen", "-o", "keys/ci", "--quiet"]).expect(0);
+    let outcome = project.modelseal(&["build", "--key", "keys/ci.key"]).run();
+    assert_eq!(outcome.code, Some(1), "{}", outcome.all());
+    outcome.says("the key `keys/ci.key` is in the work tree, and git does not ignore it");
+    outcome.says("add `keys/ci.key` to `.gitignore` and commit that");
+    project.write(".gitignore", "model\ndist\nkeys/ci.key\n");
+    project.commit();
+    project.modelseal(&["build", "--key", "keys/ci.key"]).expect(0);
+}
+
+/// A version manager puts programs on PATH that start others, as files of the current directory say.
+#[test]
+fn what_stands_in_for_git_finds_no_settings_of_the_project() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    let shims = project.root().join("shims");
+    fs::create_dir(&shims).expect("creates");
+    let shim = shims.join("git");
+    let system = std::env::var("PATH").expect("a path");
+    let text =
+        "#!/bin/sh\ntest ! -f .tool-versions || . ./.tool-versions\nPATH=\"${PATH#*:}\" exec git \"$@\"\n";
+    fs::write(&shim, text).expect("writes");
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).expect("sets the mode");
+    let stolen = project.root().join("stolen");
+    project.write(".tool-versions", format!("echo evil > '{}'\n", stolen.display()));
+    project.commit();
+    let path = format!("{}:{system}", shims.display());
+    let run = project.modelseal(&["build", "--clean", "--key", &project.key()]).env("PATH", path);
+    run.expect(0);
+    assert!(!stolen.exists());
 }

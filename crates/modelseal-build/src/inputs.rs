@@ -50,6 +50,9 @@ pub enum Error {
         list_changes(changes)
     )]
     Dirty { commit: String, changes: Vec<Change> },
+    /// A key in the work tree that git does not ignore.
+    #[error("the key {} is in the work tree, and git does not ignore it", modelseal_format::display::name(.0))]
+    Key(String),
     #[error("{} is {}", modelseal_format::display::path(path), pointer.description())]
     Pointer { path: PathBuf, pointer: Pointer },
     #[error(
@@ -135,6 +138,10 @@ impl Error {
                     paths.join(" ")
                 ))
             }
+            Error::Key(path) => Some(format!(
+                "move it out of the work tree, or add {} to `.gitignore` and commit that",
+                modelseal_format::display::name(path)
+            )),
             Error::Pointer { pointer, .. } => Some(pointer.hint().to_string()),
             Error::Special { kind, may_follow: true, .. } if kind.contains("link") => {
                 Some("`symlinks = \"follow\"` takes the bytes behind a link".to_string())

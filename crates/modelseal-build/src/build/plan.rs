@@ -14,7 +14,7 @@ use super::reach::check_private;
 use super::replaced::{check_alone, check_repositories};
 use super::{Error, Options};
 use crate::checkout::declared;
-use crate::inputs::{self, Artifact, Contents, Inputs};
+use crate::inputs::{self, Artifact, Contents, Inputs, WorkTree};
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
 use modelseal_format::context::Context;
@@ -59,7 +59,8 @@ pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Res
             cache: options.cache,
             context: &options.context,
         },
-    )?;
+    )
+    .map_err(|error| name_key(error, recipe, options.confinement))?;
     let epoch = match (options.source_date_epoch, inputs.commit_time) {
         (Some(epoch), _) if epoch > LAST_EPOCH => return Err(Error::Epoch(epoch)),
         (None, Some(time)) if time > LAST_EPOCH => {
@@ -166,6 +167,17 @@ fn check_links(
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
     let kind = "a link to what belongs to you and not to the project";
     refuse_links(artifact, &|leads| confinement.is_private(leads).then_some(kind))
+}
+
+/// Names a key that is not as committed, so that nobody is told to commit it.
+fn name_key(error: inputs::Error, recipe: &Recipe, confinement: &Confinement) -> inputs::Error {
+    let inputs::Error::Dirty { changes, .. } = &error else { return error };
+    let Ok(work_tree) = WorkTree::discover(recipe.directory()) else { return error };
+    let is_key = |path: &str| confinement.hidden_at(&work_tree.root().join(path)).is_some();
+    match changes.iter().find(|change| is_key(&change.path)) {
+        Some(key) => inputs::Error::Key(key.path.clone()),
+        None => error,
+    }
 }
 
 /// Files that links bring into the artifact from outside of the work tree; `.` if a link leads to the artifact itself.

@@ -236,6 +236,8 @@ impl Git<'_> {
         if let Some(directory) = directory {
             command.arg("-C").arg(directory);
         }
+        // A version manager that stands in for git looks in the current directory for which git to start.
+        command.current_dir("/");
         let mut child = command
             .args(arguments)
             .stdin(Stdio::null())

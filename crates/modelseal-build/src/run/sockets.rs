@@ -73,10 +73,24 @@ fn sockets_in(directory: &Path) -> Vec<PathBuf> {
     sockets.map(|entry| entry.path()).collect()
 }
 
+/// Whether a line begins with the address of a socket in the kernel, in hex.
+fn begins_record(line: &[u8]) -> bool {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    digits >= 8 && line.get(digits..).is_some_and(|rest| rest.starts_with(b": "))
+}
+
 /// The names in a list of sockets (`/proc/net/unix`, `proc(5)`). An abstract name starts with `@`, as the name of a
 /// file may.
 fn bound_names(list: &[u8]) -> Vec<PathBuf> {
-    let lines = list.split(|byte| *byte == b'\n').skip(1);
+    let list = list.strip_suffix(b"\n").unwrap_or(list);
+    let mut records: Vec<Vec<u8>> = Vec::new();
+    for line in list.split(|byte| *byte == b'\n').skip(1) {
+        match records.last_mut() {
+            // The kernel does not escape a line break in a name.
+            Some(record) if !begins_record(line) => record.extend([b"\n", line].concat()),
+            _ => records.push(line.to_vec()),
+        }
+    }
     let name = |line: &[u8]| {
         // The name is the eighth field, and may contain spaces.
         let mut rest = line;
@@ -87,7 +101,7 @@ fn bound_names(list: &[u8]) -> Vec<PathBuf> {
         let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
         Some(PathBuf::from(OsStr::from_bytes(name)))
     };
-    lines.filter_map(name).collect()
+    records.iter().filter_map(|record| name(record)).collect()
 }
 
 fn working_directories() -> BTreeSet<PathBuf> {
@@ -108,7 +122,7 @@ mod tests {
             0000000000000000: 00000003 00000000 00000000 0001 03     7\n\
             0000000000000000: 00000002 00000000 00010000 0001 01  17 app.sock\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 4217 @/tmp/.X11-unix/X0\n\
-            broken\n";
+            0000000000000000: 00000002\n";
         let expected = ["/run/a b", "app.sock", "@/tmp/.X11-unix/X0"].map(PathBuf::from);
         assert_eq!(bound_names(list), expected);
     }
@@ -123,6 +137,19 @@ mod tests {
             ("none", None),
         ] {
             assert_eq!(path(value), expected.map(PathBuf::from), "{value}");
+        }
+    }
+
+    #[test]
+    fn names_with_line_breaks_are_read_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let inner = directory.path().join("a\n\nb c");
+        fs::create_dir(&inner).expect("creates");
+        let _listener = UnixListener::bind(inner.join("s")).expect("binds");
+        let _other = UnixListener::bind(directory.path().join("t")).expect("binds");
+        let names = bound_names(&fs::read("/proc/net/unix").expect("reads"));
+        for name in [inner.join("s"), directory.path().join("t")] {
+            assert!(names.contains(&name), "{name:?} is not in {names:?}");
         }
     }
 

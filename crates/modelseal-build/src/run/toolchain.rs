@@ -165,6 +165,10 @@ impl Toolchain {
             }
             self.guard_environment(root);
         }
+        // An interpreter of the project that PATH names runs what is beside it.
+        if self.is_of_project(root) && !directories_of_libraries(root).is_empty() {
+            self.guard_environment_parts(root);
+        }
         let share = (!self.is_shared(root)).then_some(SHARED);
         let more = OTHER_PARTS.iter().copied().chain(share).filter(|_| !only_code);
         let parts = CODE_PARTS.iter().copied().chain(more).map(|part| root.join(part));
@@ -331,6 +335,12 @@ fn paths_of_packages(environment: &Path) -> Vec<PathBuf> {
 fn directories_of_packages(environment: &Path) -> Vec<PathBuf> {
     let versions = entries(&environment.join("lib")).map(|entry| entry.path().join("site-packages"));
     versions.filter(|packages| packages.is_dir()).collect()
+}
+
+/// Where an installation keeps the standard library, for each version of Python.
+fn directories_of_libraries(installation: &Path) -> Vec<PathBuf> {
+    let versions = entries(&installation.join("lib")).map(|entry| entry.path());
+    versions.filter(|library| library.join("os.py").is_file()).collect()
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
