@@ -4,6 +4,7 @@
 //! parser: the reader compares every header with the one that the writer would have produced.
 
 mod deflate;
+mod exact;
 mod flushing;
 mod gzip;
 mod header;

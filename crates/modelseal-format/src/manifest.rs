@@ -9,6 +9,7 @@ mod canonical;
 mod descriptor;
 mod evidence;
 mod inputs;
+mod model;
 mod model_signature;
 mod object;
 mod parse;
@@ -25,23 +26,22 @@ pub use attestation::{
 };
 pub use behaviour::{Basis, Byproduct, InputsDigest, MOST_SCORES, ProbeFacts, SealedAnswer, Tally};
 use canonical::{serialises_to, to_json, write_json};
-pub use descriptor::{
-    BaseEvidence, CodeEvidence, DataEvidence, DependencyDigest, Evidence, ResourceDescriptor,
-};
+pub use descriptor::{BaseEvidence, CodeEvidence, DependencyDigest, Evidence, ResourceDescriptor};
 pub use evidence::{
-    LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
+    DataEvidence, LONGEST_EXAMPLE, MOST_BUCKETS, MOST_EXAMPLES, RowSketch, SKETCH_SIZE, TimeForms, Timeline,
 };
 pub use inputs::{InputChange, compare_inputs};
-pub use model_signature::{ModelSignature, model_root, model_signature_payload, sealed_release};
+pub use model::{LAST_RELEASE, Model};
+pub use model_signature::{ModelSignature, model_signature_payload, sealed_release};
 pub use object::Object;
-pub use parse::{ParseError, parse};
+pub use parse::ParseError;
 pub use path::{PathError, check_collisions, check_name, check_path, is_git_file, is_name, is_source_name};
 pub use provenance::{
-    Builder, BuilderVersion, CommandOutput, Demand, ExternalParameters, InternalParameters, LAST_RELEASE,
-    Missing, Model, Origin, Provenance, RunDetails, Rung,
+    Builder, BuilderVersion, CommandOutput, Demand, ExternalParameters, InternalParameters, Missing, Origin,
+    Provenance, RunDetails, Rung,
 };
-pub use reader::{ManifestReader, ReadManifest, check_predicate};
-pub use statement::{Code, ContentHash, FileFacts, Manifest, Subject, SubjectDigest};
+pub use reader::{ManifestReader, ReadManifest, check_predicate, parse};
+pub use statement::{Code, ContentHash, FileFacts, Manifest, Subject, SubjectDigest, model_root};
 pub use tolerance::Tolerance;
 pub use validate::InvalidManifest;
 pub use value::Value;

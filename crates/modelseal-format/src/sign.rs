@@ -7,6 +7,7 @@ mod dsse;
 #[cfg(feature = "signing")]
 mod key_file;
 mod key_source;
+mod material;
 mod parse;
 mod pem;
 #[cfg(feature = "signing")]
@@ -18,11 +19,12 @@ mod third_party;
 
 use std::path::PathBuf;
 
-pub use bundle::{Bundle, BundleError, Form, Material, SignedBundle, bundle_length};
+pub use bundle::{Bundle, BundleError, SignedBundle, bundle_length};
 pub use dsse::pre_authentication_encoding;
 #[cfg(feature = "signing")]
 pub use key_file::{check_private_key, local_key_directory, read_private_key, write_key_pair};
 pub use key_source::{KeySource, local_cache_directory, local_key_path, read_public_key};
+pub use material::{Form, Material};
 pub use parse::{ReadBundle, read_bundle, read_bundle_from, signature_in_tail, tail_length};
 #[cfg(feature = "signing")]
 pub use private_key::{KeyAlgorithm, PrivateKey};

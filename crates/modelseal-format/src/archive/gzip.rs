@@ -4,8 +4,8 @@
 use std::io::{self, Seek, SeekFrom, Write};
 
 use super::deflate::{END, STORED, STORED_HEADER, compress, stored_header};
+use super::exact::Exact;
 use super::ordered_pool::InOrder;
-use super::output::Exact;
 use crate::canonical::Canonical;
 
 /// The fixed header: no name, no time, no operating system.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use super::exact::{Exact, does_not_fit};
 use super::flushing::Flushing;
 use super::gzip::{self, GzipWriter};
 use super::source::Source;
@@ -229,38 +230,6 @@ impl Sink {
         };
         Ok(finished.into_file())
     }
-}
-
-/// Accepts exactly `left` bytes. More bytes would overwrite what follows.
-pub(super) struct Exact<W> {
-    pub(super) output: W,
-    pub(super) left: u64,
-}
-
-impl<W: Write> Exact<W> {
-    /// Checks that all bytes were written.
-    pub(super) fn end(self) -> io::Result<()> {
-        if self.left == 0 { Ok(()) } else { Err(does_not_fit()) }
-    }
-}
-
-impl<W: Write> Write for Exact<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() as u64 > self.left {
-            return Err(does_not_fit());
-        }
-        let length = self.output.write(bytes)?;
-        self.left -= length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
-}
-
-fn does_not_fit() -> io::Error {
-    io::Error::other("this does not fit into the room that was left for it")
 }
 
 /// Writes a small file atomically: it is complete and on disk under its name, or nothing changes. Replaces an existing

@@ -1,12 +1,13 @@
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use sha2::Digest as _;
 
 use super::blake3_tree::{PIECE, hash_positioned};
+use super::tree::kind_of;
 use super::{Algorithms, Consumer, Digest, Error, Symlinks, read_through};
 use crate::context::Context;
 
@@ -173,23 +174,6 @@ fn why_not_opened(path: &Path, source: io::Error) -> Error {
             Error::NotRegular { path: path.to_path_buf(), kind: kind_of(metadata.file_type()) }
         }
         _ => Error::io(path, source),
-    }
-}
-
-/// The kind of a directory entry, with its article, for messages.
-pub(super) fn kind_of(kind: FileType) -> &'static str {
-    if kind.is_symlink() {
-        "a symbolic link"
-    } else if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_block_device() || kind.is_char_device() {
-        "a device"
-    } else {
-        "a regular file"
     }
 }
 

@@ -1,13 +1,12 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs::{DirEntry, FileType, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::Digest as _;
 
-use super::file::kind_of;
 use super::parallel::map_files;
 use super::{Digest, Error};
 use crate::context::Context;
@@ -222,6 +221,23 @@ fn kind(found: FileType) -> EntryKind {
 }
 
 /// Explains a followed link to a missing target. The system only says "not found", which does not name the link.
+/// The kind of a directory entry, with its article, for messages.
+pub(super) fn kind_of(kind: FileType) -> &'static str {
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        "a regular file"
+    }
+}
+
 fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
     if path.is_symlink() && !path.exists() {
         return Error::NotRegular { path: path.to_path_buf(), kind: "a link to something that is not there" };

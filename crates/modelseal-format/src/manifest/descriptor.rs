@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Model, RowSketch, TimeForms, Timeline};
+use super::{DataEvidence, Model, RowSketch, TimeForms, Timeline};
 use crate::digest::Digest;
 
 /// One input: its name, its source and its digests.
@@ -131,55 +131,6 @@ pub struct BaseEvidence {
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-}
-
-/// Evidence about a data source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DataEvidence {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub files: Option<u64>,
-    /// Number of records, without a header line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    /// The label column.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Rows by class. Absent if there were too many classes to count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, u64>>,
-    /// `Some(true)` if there were too many classes to count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels_uncounted: Option<bool>,
-    /// Rows without a label.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nulls: Option<u64>,
-    /// The timestamp column.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<String>,
-    /// RFC 3339, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<String>,
-    /// RFC 3339, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<String>,
-    /// Rows without a readable time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unparsed: Option<u64>,
-    /// The first unreadable times, cut to 40 characters each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unparsed_examples: Vec<String>,
-    /// Rows by the notation of their time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_forms: Option<TimeForms>,
-    /// Rows and classes by interval of time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<Timeline>,
-    /// A sample of the row hashes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sketch: Option<RowSketch>,
 }
 
 #[derive(Deserialize)]

@@ -5,23 +5,12 @@
 use std::io;
 
 use serde::{Deserialize, Serialize, Serializer};
-use sha2::Digest as _;
 
-use super::{MODEL_SIGNATURE_PATH, Manifest, SEAL_DIRECTORY, STATEMENT_TYPE, Subject, write_json};
+use super::{MODEL_SIGNATURE_PATH, Manifest, SEAL_DIRECTORY, STATEMENT_TYPE, model_root, write_json};
 use crate::canonical::Canonical;
 use crate::digest::Digest;
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-
-/// SHA-256 over the concatenated raw SHA-256 digests of the files, in byte order of their paths (OMS 1.0, 5.2.1 and
-/// 6.4).
-pub fn model_root(files: &[Subject]) -> Digest {
-    let mut hasher = sha2::Sha256::new();
-    for file in files {
-        hasher.update(file.digest.sha256.0);
-    }
-    Digest(hasher.finalize().into())
-}
 
 /// The paths that a release's own `model.sig` ignores.
 const IGNORED: [&str; 2] = [SEAL_DIRECTORY, MODEL_SIGNATURE_PATH];

@@ -1,11 +1,6 @@
-use std::io::Write;
-
 use serde::Deserialize;
 
-use super::{
-    FORMAT, InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, Manifest, ManifestReader, PROVENANCE_TYPE,
-    validate,
-};
+use super::{FORMAT, InvalidManifest, LONGEST_PREDICATE, MOST_PARTS, Manifest, PROVENANCE_TYPE, validate};
 
 /// Why a signed payload is not a manifest that this version can verify.
 #[derive(Debug, thiserror::Error)]
@@ -28,17 +23,6 @@ pub enum ParseError {
         "the manifest says too much beside its files: more than {LONGEST_PREDICATE} bytes, or {MOST_PARTS} parts"
     )]
     TooMuch,
-}
-
-/// Reads a manifest from exactly the bytes that were signed, like [`ManifestReader::finish`].
-///
-/// # Errors
-/// [`ParseError`].
-pub fn parse(payload: &[u8]) -> Result<Manifest, ParseError> {
-    let mut reader = ManifestReader::default();
-    // Writing to the reader does not fail.
-    let _ = reader.write_all(payload);
-    Ok(reader.finish()?.statement)
 }
 
 /// Checks everything about a parsed manifest except that its text is canonical.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Byproduct, ResourceDescriptor, Value};
+use super::{Byproduct, Model, ResourceDescriptor, Tolerance, Value};
 
 /// The predicate of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,27 +54,6 @@ pub struct ExternalParameters {
 
 /// Hyperparameters by name.
 pub type Hyperparameters = BTreeMap<String, Value>;
-
-/// The model's name and version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    pub name: String,
-    pub version: String,
-    /// A number that increases with every release, if the builder keeps one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<u64>,
-}
-
-/// The highest release number. Up to here, every JSON reader can tell two integers apart (RFC 8259, 6).
-pub const LAST_RELEASE: u64 = (1 << 53) - 1;
-
-impl Model {
-    /// The directory inside the archive, and the archive's file name without its extension.
-    pub fn directory(&self) -> String {
-        format!("{}-{}", self.name, self.version)
-    }
-}
 
 /// How the build used these inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +173,18 @@ impl Eq for Demand {}
 impl Default for Demand {
     fn default() -> Self {
         Self { level: Rung::R0, atol: 1e-8, rtol: 1e-5 }
+    }
+}
+
+impl From<Demand> for Tolerance {
+    fn from(demand: Demand) -> Self {
+        Self { atol: demand.atol, rtol: demand.rtol }
+    }
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Demand::default().into()
     }
 }
 

@@ -119,6 +119,17 @@ impl ManifestReader {
     }
 }
 
+/// Reads a manifest from exactly the bytes that were signed, like [`ManifestReader::finish`].
+///
+/// # Errors
+/// [`ParseError`].
+pub fn parse(payload: &[u8]) -> Result<Manifest, ParseError> {
+    let mut reader = ManifestReader::default();
+    // Writing to the reader does not fail.
+    let _ = reader.write_all(payload);
+    Ok(reader.finish()?.statement)
+}
+
 /// Splits the text at the end of the list of files.
 fn divide(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(memmem::find(text, BEHIND).unwrap_or(text.len()))

@@ -3,10 +3,10 @@
 use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Digest as _;
 
 use super::{
-    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, model_root,
-    write_json,
+    BUILD_TYPE, ExternalParameters, LOCAL_BUILDER, PROVENANCE_TYPE, Provenance, STATEMENT_TYPE, write_json,
 };
 use super::{
     Builder, BuilderVersion, Byproduct, DataEvidence, InternalParameters, Model, ResourceDescriptor,
@@ -266,6 +266,16 @@ impl Canonical for Manifest {
     fn write_to(&self, output: &mut dyn io::Write) -> io::Result<()> {
         write_json(self, output)
     }
+}
+
+/// SHA-256 over the concatenated raw SHA-256 digests of the files, in byte order of their paths (OMS 1.0, 5.2.1 and
+/// 6.4).
+pub fn model_root(files: &[Subject]) -> Digest {
+    let mut hasher = sha2::Sha256::new();
+    for file in files {
+        hasher.update(file.digest.sha256.0);
+    }
+    Digest(hasher.finalize().into())
 }
 
 impl Subject {

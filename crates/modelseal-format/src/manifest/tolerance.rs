@@ -1,8 +1,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Demand;
-
 /// From here on, every double is a whole number.
 const LARGEST_WHOLE: f64 = (1u64 << 53) as f64;
 
@@ -12,18 +10,6 @@ const LARGEST_WHOLE: f64 = (1u64 << 53) as f64;
 pub struct Tolerance {
     pub atol: f64,
     pub rtol: f64,
-}
-
-impl From<Demand> for Tolerance {
-    fn from(demand: Demand) -> Self {
-        Self { atol: demand.atol, rtol: demand.rtol }
-    }
-}
-
-impl Default for Tolerance {
-    fn default() -> Self {
-        Demand::default().into()
-    }
 }
 
 impl Tolerance {

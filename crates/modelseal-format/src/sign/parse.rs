@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use memchr::memchr;
 
 use super::bundle::{
-    Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, Form, HINT, HINT_END, KEY_ID, Material, PAYLOAD,
-    SIGNATURE, SIGNATURE_ROOM, START, text_of,
+    Bundle, BundleError, CERTIFICATE, CHAIN, CHAIN_END, END, HINT, HINT_END, KEY_ID, PAYLOAD, SIGNATURE,
+    SIGNATURE_ROOM, START, text_of,
 };
 use super::third_party::{LONGEST, read_foreign, too_long};
+use super::{Form, Material};
 
 /// Maximum length, in bytes, of the part of a canonical bundle before its payload. The longest certificate chain that
 /// can be trusted has 700 KiB in base64.

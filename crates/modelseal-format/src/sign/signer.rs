@@ -1,6 +1,6 @@
 //! A signer: a private key in memory or elsewhere, and its certificates.
 
-use super::bundle::Material;
+use super::Material;
 use super::{KeyError, PrivateKey, PublicKey, dsse};
 use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;

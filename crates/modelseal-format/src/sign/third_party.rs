@@ -9,7 +9,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::bundle::{Bundle, BundleError, Form, Material};
+use super::bundle::{Bundle, BundleError};
+use super::{Form, Material};
 use crate::manifest::{Object, PAYLOAD_TYPE};
 
 /// The only version that a seal or a model signature uses.
