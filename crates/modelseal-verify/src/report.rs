@@ -5,6 +5,8 @@
 pub mod id;
 mod json;
 mod render;
+mod renderers;
+mod style;
 mod text;
 
 use modelseal_format::digest::Digest;
@@ -12,8 +14,10 @@ use modelseal_format::manifest::{Missing, Model, Origin};
 
 pub use id::{About, CheckId, CheckKind};
 pub use json::to_json;
-pub use render::{RENDERERS, Renderer, renderer};
-pub use text::{Style, to_text};
+pub use render::Renderer;
+pub use renderers::{RENDERERS, renderer};
+pub use style::Style;
+pub use text::to_text;
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

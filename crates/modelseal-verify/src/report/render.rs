@@ -1,7 +1,5 @@
-//! Report formats. To add one, write its file and name it in [`RENDERERS`].
+//! What a report format has to do.
 
-use super::json::Json;
-use super::text::Text;
 use super::{Report, Style};
 
 /// A report format.
@@ -22,12 +20,4 @@ pub trait Renderer: Sync {
     fn brief(&self, _report: &Report) -> Option<String> {
         None
     }
-}
-
-/// Every report format. The first one is the default.
-pub const RENDERERS: [&dyn Renderer; 2] = [&Text, &Json];
-
-/// The format with this name.
-pub fn renderer(name: &str) -> Option<&'static dyn Renderer> {
-    RENDERERS.into_iter().find(|renderer| renderer.name() == name)
 }
