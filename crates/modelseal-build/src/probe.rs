@@ -9,13 +9,15 @@
 
 mod answer;
 mod ask;
+mod asking;
 mod golden;
 mod statistics;
 
 use std::path::PathBuf;
 
 pub use answer::agree;
-pub use ask::{Asked, Asking, ask};
+pub use ask::ask;
+pub use asking::{Asked, Asking};
 pub use golden::{Golden, Goldens};
 pub use statistics::spread;
 

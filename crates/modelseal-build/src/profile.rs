@@ -6,6 +6,7 @@
 
 mod csv;
 mod format;
+mod formats;
 mod jsonl;
 mod labels;
 #[cfg(feature = "parquet")]
@@ -18,7 +19,8 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use format::{Reading, RecordStream, reading_of};
+use format::{Reading, RecordStream};
+use formats::reading_of;
 use labels::Labels;
 use modelseal_format::digest::Consumer;
 use modelseal_format::manifest::{LONGEST_EXAMPLE, MOST_EXAMPLES, RowSketch, TimeForms, Timeline};
@@ -26,7 +28,7 @@ use sketch::Sketch;
 use time::{Form, TimeReader};
 use timeline::Buckets;
 
-pub use format::{count_file, is_counted, known_endings, needs_second_read};
+pub use formats::{count_file, is_counted, known_endings, needs_second_read};
 pub use sketch::{Overlap, overlap};
 
 /// Longest record and longest header line, in bytes.

@@ -4,11 +4,13 @@
 //! This module works with argument vectors, variables and directories. It does not know which command is run, or why.
 //! The command is not trusted: it may hang, flood, leave processes behind or look for keys.
 
+mod bubblewrap;
 mod cleanup;
 mod confinement;
 mod environment;
 mod filter;
 mod homes;
+mod job;
 mod mounts;
 mod orphans;
 mod output;
@@ -20,15 +22,18 @@ mod set_aside;
 mod sockets;
 mod toolchain;
 mod trail;
+mod variables;
 mod view;
+mod wrap;
 
 use std::time::Duration;
 
 pub use confinement::{Confinement, Scope, leads_into, link_of_commands};
-pub use environment::{Variables, variables};
+pub use environment::variables;
+pub use job::{Job, Limits, Listener, Silence, Silent, Stream};
 pub use mounts::Mounts;
 pub use orphans::adopt_orphans;
-pub use process::{Ended, Job, Limits, Listener, Silence, Silent, Stream, run};
+pub use process::{Ended, run};
 pub use programs::{NoProgram, Programs};
 pub use sandbox::{Isolation, Sandbox};
 pub use scratch::Scratch;
@@ -36,6 +41,7 @@ pub use scratch::remove_all;
 pub use set_aside::{make_accessible, set_aside};
 pub use sockets::is_open;
 pub use trail::{Trail, without_dots};
+pub use variables::Variables;
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -10,14 +10,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Error;
-use super::golden::{Goldens, LONGEST_LINE};
+use super::asking::{Asked, Asking};
+use super::golden::LONGEST_LINE;
 use super::statistics::{Answers, Question, statistics};
-use crate::run::{
-    self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Silence, Stream, Trail, Variables,
-};
-use modelseal_format::context::Context;
+use crate::run::{self, Job, Limits, Listener, Sandbox, Silence, Stream};
 use modelseal_format::digest::Stamp;
-use modelseal_format::manifest::{ProbeFacts, Tolerance};
+use modelseal_format::manifest::Tolerance;
 
 const LIMITS: Limits = Limits {
     time: Some(Duration::from_secs(300)),
@@ -27,51 +25,6 @@ const LIMITS: Limits = Limits {
 
 /// The variable with the path of the artifact.
 const ARTIFACT: &str = "MODELSEAL_ARTIFACT";
-
-/// Everything that a probe depends on.
-pub struct Asking<'a> {
-    /// The probe's name.
-    pub name: &'a str,
-    /// The argument vector.
-    pub command: &'a [String],
-    pub directory: &'a Path,
-    /// The directory that contains the artifact, absolute.
-    pub artifact: &'a Path,
-    pub goldens: &'a Goldens,
-    /// The file with the questions and the expected answers, which appears empty to the command.
-    pub goldens_path: &'a Path,
-    /// Answers that mean that the model did not answer.
-    pub fallback: &'a [Value],
-    /// Members of the inputs that must make a difference.
-    pub must_influence: &'a [String],
-    /// The time limit for all answers together, instead of the default limits.
-    pub timeout: Option<Duration>,
-    pub tolerance: Tolerance,
-    pub variables: Variables,
-    /// The home of the command. Only this directory and `temporary` can be written to.
-    pub home: &'a Path,
-    pub temporary: &'a Path,
-    /// Files and directories that appear empty, with links resolved.
-    pub hidden: &'a [PathBuf],
-    /// Paths that can be read although they are in a home directory, with links resolved.
-    pub readable: &'a [PathBuf],
-    /// The decisions made before the first command runs.
-    pub confinement: &'a Confinement,
-    pub isolation: Isolation,
-    /// Receives what the command prints to standard error.
-    pub listener: &'a dyn Listener,
-    pub context: &'a Context,
-}
-
-/// The result of a probe, with the answers that break a rule for all releases.
-#[derive(Debug)]
-pub struct Asked {
-    pub facts: ProbeFacts,
-    /// Inputs with a wrong answer: id, expected answer, actual answer.
-    pub wrong: Vec<(String, String, String)>,
-    /// The first input whose two answers were not the same: id, and both answers.
-    pub undecided: Option<(String, String, String)>,
-}
 
 /// Asks a model all questions, twice.
 ///
@@ -95,27 +48,6 @@ pub fn ask(asking: &Asking<'_>) -> Result<Asked, Error> {
         return Err(Error::Changed(asking.name.to_string()));
     }
     Ok(statistics(asking, &questions, &first, &second, asking.is_isolated()))
-}
-
-impl Asking<'_> {
-    fn sandbox(&self) -> Sandbox {
-        let resolve = |path: &Path| path.canonicalize().ok();
-        let hidden = self.hidden.iter().cloned().chain(resolve(self.goldens_path));
-        let trails = |paths: &[&Path]| paths.iter().flat_map(|path| Trail::of(path)).collect::<Vec<_>>();
-        let readable: Vec<&Path> = self.readable.iter().map(PathBuf::as_path).collect();
-        Sandbox {
-            isolation: self.isolation,
-            network: false,
-            writable: trails(&[self.home, self.temporary]),
-            readable: trails(&[&readable[..], &[self.directory, self.artifact]].concat()),
-            hidden: hidden.collect(),
-            ..Sandbox::default()
-        }
-    }
-
-    fn is_isolated(&self) -> bool {
-        self.isolation != Isolation::Never && self.confinement.isolates(false)
-    }
 }
 
 /// Runs the command once.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::answer::{canonical, has_fraction, scores, seal, shape};
-use super::ask::{Asked, Asking};
+use super::asking::{Asked, Asking};
 use super::golden::Goldens;
 use modelseal_format::manifest::{Basis, ProbeFacts, SealedAnswer, Tally, Tolerance};
 

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::bubblewrap::try_out;
 use super::cleanup::{Cleanup, Kind};
 use super::homes::{homes, shared_directories};
 use super::mounts::{Mounts, OtherNames};
 use super::programs::Programs;
-use super::sandbox::{self, Sandbox};
+use super::sandbox::Sandbox;
 use super::sockets::open_sockets;
 use super::toolchain::Toolchain;
 use super::trail::{Missing, Trail};
@@ -216,7 +217,7 @@ impl Confinement {
     /// Whether a command can run as another user.
     pub fn can_change_user(&self, user: u32) -> bool {
         let sandbox = Sandbox { network: true, user: Some(user), ..Sandbox::default() };
-        !self.insecure_no_isolation && sandbox::try_out(self, &sandbox).is_ok()
+        !self.insecure_no_isolation && try_out(&self.programs, &sandbox).is_ok()
     }
 
     /// Whether a sandbox works. Determined once, before the first command.
@@ -225,7 +226,7 @@ impl Confinement {
     /// The message of the system.
     pub(super) fn works(&self, network: bool) -> &Result<(), String> {
         let works = self.works.get_or_init(|| {
-            let with = |network| sandbox::try_out(self, &Sandbox { network, ..Sandbox::default() });
+            let with = |network| try_out(&self.programs, &Sandbox { network, ..Sandbox::default() });
             match with(false) {
                 Ok(()) => Works { with_network: Ok(()), without_network: Ok(()) },
                 without_network => Works { with_network: with(true), without_network },

@@ -1,26 +1,9 @@
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::Confinement;
 use super::programs::USUAL;
-
-/// A complete environment, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Variables {
-    /// Variables of the caller, and fixed ones. They may also reach the program that isolates the command.
-    pub own: BTreeMap<OsString, OsString>,
-    /// Variables from the recipe, which override `own`. They reach only the command, because they could make the
-    /// isolating program load or start something of the project.
-    pub given: BTreeMap<OsString, OsString>,
-}
-
-impl Variables {
-    /// All variables that the command sees.
-    pub fn all(&self) -> BTreeMap<OsString, OsString> {
-        self.own.iter().chain(&self.given).map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-}
+use super::variables::Variables;
 
 /// Variables of an active virtual environment. Without them, the command would find another interpreter.
 const VIRTUAL_ENVIRONMENT: [&str; 3] = ["VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::process::{Job, Stream};
+use super::job::{Job, Stream};
 
 /// How the C library and other systems spell EROFS and EBUSY. EBUSY is the error for removing or replacing a mounted
 /// path.

@@ -1,7 +1,6 @@
 //! Runs one command until no process of it is left.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -11,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::confinement::Confinement;
+use super::bubblewrap::{Wrapped, inherit};
+use super::job::{Job, Stream};
 use super::output::Output;
-use super::sandbox::{Wrapped, inherit};
-use super::{Error, Sandbox, Variables, orphans};
-use modelseal_format::context::{Cancel, Context};
+use super::wrap::wrap;
+use super::{Error, orphans};
+use modelseal_format::context::Cancel;
 
 /// How long a command may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,78 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often modelseal tries to start a command while sockets of other programs appear and disappear.
 const TRIES: u32 = 5;
-
-/// The limits of a command.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// `None`: no limit.
-    pub time: Option<Duration>,
-    /// Standard output and standard error together, in bytes.
-    pub output: u64,
-    /// How long standard output may be silent. `None`: no limit.
-    pub silence: Option<Silence>,
-}
-
-/// How long a command may print nothing to its standard output.
-#[derive(Debug, Clone, Copy)]
-pub struct Silence {
-    pub at_first: Duration,
-    /// After its first output, until it has ended.
-    pub later: Duration,
-}
-
-/// Receives events while a command runs.
-pub trait Listener: Sync {
-    /// Something was printed.
-    fn output(&self, stream: Stream, bytes: &[u8]);
-
-    /// Time has passed since the start.
-    fn waiting(&self, elapsed: Duration);
-
-    /// A sandbox was requested if one works, and this is why it does not work.
-    fn not_isolated(&self, _reason: &str) {}
-
-    /// Another build works in this directory. This one waits for it to end.
-    fn blocked(&self, _directory: &Path) {}
-
-    /// No process of the command is left.
-    fn ended(&self) {}
-}
-
-/// The stream to which a command printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    Output,
-    Error,
-}
-
-/// A listener that ignores everything.
-pub struct Silent;
-
-impl Listener for Silent {
-    fn output(&self, _: Stream, _: &[u8]) {}
-
-    fn waiting(&self, _: Duration) {}
-}
-
-/// A command and everything that it depends on.
-pub struct Job<'a> {
-    /// The argument vector. No shell is involved.
-    pub command: &'a [String],
-    pub directory: &'a Path,
-    /// The complete environment of the command.
-    pub variables: &'a Variables,
-    /// The decisions that were made before the first command.
-    pub confinement: &'a Confinement,
-    pub sandbox: &'a Sandbox,
-    pub limits: Limits,
-    /// The standard input. Empty: none at all.
-    pub input: &'a [u8],
-    /// Keeps everything that is printed.
-    pub log: Option<&'a File>,
-    pub listener: &'a dyn Listener,
-    pub context: &'a Context,
-}
 
 /// The result of a command that succeeded and left no process.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +60,7 @@ fn is_gone(reason: &str) -> bool {
 
 fn run_once(job: &Job<'_>) -> Result<Ended, Error> {
     let command: Vec<OsString> = job.command.iter().map(OsString::from).collect();
-    let mut wrapped = job.sandbox.wrap(job.confinement, &command, job.directory, job.variables)?;
+    let mut wrapped = wrap(job.sandbox, job.confinement, &command, job.directory, job.variables)?;
     if let Some(reason) = &wrapped.reason {
         job.listener.not_isolated(reason);
     }
@@ -317,7 +245,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::run::{Isolation, Scope};
+    use crate::run::{Confinement, Isolation, Limits, Listener, Sandbox, Scope};
+    use modelseal_format::context::Context;
 
     struct Collect(Mutex<Vec<u8>>);
 
