@@ -6,9 +6,12 @@
 
 mod attest;
 mod behaviour;
+mod circumstance;
 mod rebuild;
 mod seed;
+mod sequence;
 mod source;
+mod stopped;
 mod vary;
 
 use std::collections::BTreeMap;
@@ -28,8 +31,10 @@ use modelseal_verify::trust::TrustedSigner;
 use modelseal_verify::verify::{self, Target, materialize};
 
 pub use attest::attest;
-use rebuild::{Rebuilder, Stopped};
-pub use vary::{Circumstance, Varied, VariedStatus};
+pub use circumstance::Circumstance;
+use rebuild::Rebuilder;
+use stopped::Stopped;
+pub use vary::{Varied, VariedStatus};
 
 /// How to rebuild.
 pub struct Options<'a> {
@@ -241,7 +246,7 @@ pub fn reproduce(target: &Target, options: &Options<'_>) -> Result<Reproduction,
         Target::StandardInput => None,
     };
     let rebuilder = Rebuilder { manifest, sealed, archive, scratch: scratch.path(), options };
-    match rebuilder.run(&mut result) {
+    match sequence::reproduce_all(&rebuilder, &mut result) {
         Ok(()) => {}
         Err(Stopped::NotTried(reason, hint)) => result.not_tried = Some((reason, hint)),
         Err(Stopped::Untrue(changes)) => result.untrue = changes,

@@ -11,6 +11,7 @@ use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
 use super::confining::{confine, warn_of_path, writable_by_commands};
 use super::error::Hinted;
+use super::notes::input_notes;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::running::Running;
@@ -20,7 +21,7 @@ use super::statement;
 use modelseal_build::build::{self, Built, Making, Options, SealedBy, build, seal, state};
 use modelseal_build::cache::Cache;
 use modelseal_build::checkout::declared;
-use modelseal_build::inputs::{Change, WorkTree, work_tree};
+use modelseal_build::inputs::{WorkTree, work_tree};
 use modelseal_build::recipe::Recipe;
 use modelseal_format::archive::{self, Outcome};
 use modelseal_format::digest::Digest;
@@ -334,26 +335,6 @@ fn notes(built: &Built, signed_here: bool, verbosity: Verbosity) {
     }
     if !built.model_signature && signed_here {
         say(verbosity, "no model.sig: the OMS format knows no Ed25519 keys");
-    }
-}
-
-/// Prints notes about the inputs and the command.
-pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[String], verbosity: Verbosity) {
-    for warning in warnings {
-        warn(verbosity, warning);
-    }
-    let some = |paths: Vec<&String>| {
-        let shown: Vec<String> =
-            paths.iter().take(5).map(|path| modelseal_format::display::name(path)).collect();
-        shown.join(", ") + if paths.len() > 5 { ", …" } else { "" }
-    };
-    if !changes.is_empty() {
-        let paths = some(changes.iter().map(|change| &change.path).collect());
-        warn(verbosity, &format!("sealed as dirty, not as committed: {paths}"));
-    }
-    if !left.is_empty() {
-        let paths = some(left.iter().collect());
-        warn(verbosity, &format!("the command left files that git neither holds nor ignores: {paths}"));
     }
 }
 

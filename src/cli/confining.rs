@@ -8,9 +8,10 @@ use super::Verbosity;
 use super::arguments::writable;
 use super::error::Hinted;
 use super::output::warn;
+use super::projects::project_around;
 use super::signing::SigningKey;
 use modelseal_build::inputs::WorkTree;
-use modelseal_build::recipe::{FILE_NAME, Recipe};
+use modelseal_build::recipe::Recipe;
 use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
 use modelseal_format::display;
 use modelseal_format::sign::{local_cache_directory, local_key_directory, local_key_path};
@@ -127,23 +128,6 @@ fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
         format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
     let hint = format!("if that is what you mean, name {}", display::path(target));
     Hinted { message, hint }.into()
-}
-
-/// The work tree that contains a directory, or else the directory of the nearest recipe above it.
-pub(super) fn project_around(directory: &Path) -> Option<PathBuf> {
-    let directory = directory.canonicalize().ok()?;
-    match WorkTree::discover(&directory) {
-        Ok(work_tree) => Some(work_tree.root().to_path_buf()),
-        Err(_) => directory.ancestors().find(|above| above.join(FILE_NAME).is_file()).map(Path::to_path_buf),
-    }
-}
-
-/// The working directory, treated as a directory of a project. `None` if it contains the system's programs, as `/`
-/// does.
-pub(super) fn here() -> Option<&'static Path> {
-    let holds_programs =
-        Path::new(".").canonicalize().is_ok_and(|here| Path::new("/usr/bin").starts_with(here));
-    (!holds_programs).then_some(Path::new("."))
 }
 
 /// Directories where commands can write, in this build or in an earlier build by any recipe. The private directories of

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Verbosity;
-use super::error::style;
 use super::output::print;
+use super::output::style;
 use super::progress::Progress;
-use super::verify::target;
+use super::targets::target;
 use crate::diff::{Difference, Options, Section, State, diff};
 use modelseal_format::display::{Escaped, short};
 use modelseal_verify::report::Style;

@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use super::Verbosity;
 use super::arguments::{Format, ReportFormat};
-use super::error::style;
+use super::output::style;
 use super::output::{print, say};
 use super::progress::Progress;
+use super::targets::target;
 use super::trust_args::Trusting;
-use super::verify::{print_report, target};
+use super::verify::print_report;
 use crate::drill::{Drilled, Fate, Options, Row, drill};
 use modelseal_verify::report::{Report, Style, Verdict};
 

@@ -1,11 +1,10 @@
 //! Error output: one message, its causes, and a hint.
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::Verbosity;
-use super::output::complain;
+use super::output::{complain, style};
 use crate::diff;
 use crate::drill;
 use crate::live_probe;
@@ -16,7 +15,6 @@ use modelseal_format::release::StatementError;
 use modelseal_format::sign::KeyError;
 use modelseal_verify::oms::SignError;
 use modelseal_verify::policy;
-use modelseal_verify::report::Style;
 use modelseal_verify::verify;
 
 /// Prints an error and returns its exit code: 1 if an input was refused, 2 if the program could not run.
@@ -118,11 +116,4 @@ fn recipe_hint_of(error: &recipe::Error) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Colours are used only on a terminal, and never if `NO_COLOR` is set (no-color.org).
-pub(super) fn style(stream: &impl IsTerminal) -> Style {
-    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    if stream.is_terminal() && !forbidden && !dumb { Style::Colour } else { Style::Plain }
 }

@@ -1,11 +1,11 @@
 //! Standard output and standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
 use super::Verbosity;
-use super::error::style;
+use modelseal_verify::report::Style;
 
 /// Writes data to standard output. If the reader closes the pipe, that is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -35,4 +35,11 @@ pub(super) fn warn(verbosity: Verbosity, text: &str) {
         let warning = style(&io::stderr()).paint("1;33", "warning:");
         let _ = writeln!(io::stderr(), "{warning} {text}");
     }
+}
+
+/// Colours are used only on a terminal, and never if `NO_COLOR` is set (no-color.org).
+pub(super) fn style(stream: &impl IsTerminal) -> Style {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    if stream.is_terminal() && !forbidden && !dumb { Style::Colour } else { Style::Plain }
 }

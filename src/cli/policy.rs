@@ -1,15 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Verbosity;
 use super::output::print;
-use super::verify::target;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::trust::Trust;
-use modelseal_verify::verify::Target;
 
 mod init;
 
@@ -69,12 +66,4 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     }
     print(&(lines.join("\n") + "\n"))?;
     Ok(0)
-}
-
-/// The target that `--previous` names. It cannot be standard input, which is reserved for the release itself.
-pub(super) fn previous(path: Option<&Path>) -> anyhow::Result<Option<Target>> {
-    match path.map(target) {
-        Some(Target::StandardInput) => bail!("`--previous` cannot be read from standard input"),
-        other => Ok(other),
-    }
 }

@@ -4,13 +4,14 @@ use clap::Args;
 
 use super::Verbosity;
 use super::arguments::Rendering;
-use super::confining::{confine, here};
+use super::confining::confine;
 use super::output::say;
-use super::policy::previous;
 use super::progress::Progress;
+use super::projects::here;
 use super::running::Running;
+use super::targets::{check_standard_input, previous, target};
 use super::trust_args::Trusting;
-use super::verify::{check_standard_input, print_report, target};
+use super::verify::print_report;
 use crate::live_probe::{Options, accept};
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::{complain, print};
 use super::progress::context;
-use super::verify::target;
+use super::targets::target;
 use modelseal_format::digest::Digest;
 use modelseal_format::display::{Escaped, count, number};
 use modelseal_format::manifest::{DataEvidence, Evidence, Manifest, Model, ResourceDescriptor};

@@ -11,8 +11,8 @@ use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
-use super::confining::project_around;
 use super::progress::context;
+use super::projects::project_around;
 use super::signals::cancel;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Verbosity;
 use super::arguments::Format;
-use super::build::input_notes;
+use super::notes::input_notes;
 use super::output::print;
 use modelseal_build::build::Stated;
 use modelseal_format::archive::write_whole;

@@ -6,15 +6,16 @@ use clap::Args;
 
 use super::Verbosity;
 use super::arguments::{DataPath, Hash, Rendering, ReportFormat, data_path, data_paths, release};
-use super::error::style;
+use super::output::style;
 use super::output::{print, say};
-use super::policy::previous;
 use super::progress::Progress;
+use super::targets::previous;
+use super::targets::{check_standard_input, target};
 use super::trust_args::Trusting;
 use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
 use modelseal_format::digest::Digest;
 use modelseal_verify::report::Report;
-use modelseal_verify::verify::{Model, Options, OutsideCheck, Target, verify, verify_model};
+use modelseal_verify::verify::{Model, Options, OutsideCheck, verify, verify_model};
 
 const SIGNED_MODELS: &str = "Any signed model";
 
@@ -138,20 +139,6 @@ pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSe
         })
     };
     paths.iter().map(find).collect()
-}
-
-/// The target at a path. `-` is standard input.
-pub(super) fn target(path: &Path) -> Target {
-    if path.as_os_str() == "-" { Target::StandardInput } else { Target::Path(path.to_path_buf()) }
-}
-
-/// Checks that standard input is used only once.
-pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::Result<()> {
-    let keys = keys.iter().filter(|key| *key == "-").count();
-    if keys + usize::from(*target == Target::StandardInput) > 1 {
-        anyhow::bail!("`-` can stand for only one thing: the archive or a key");
-    }
-    Ok(())
 }
 
 /// Prints a report and returns the exit code of its verdict. With `--quiet`, prints the verdict alone.

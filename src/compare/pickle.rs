@@ -186,7 +186,7 @@ impl Reading<'_> {
     }
 
     /// Compares the raw bytes of an array that joblib put between two operations.
-    fn compare_interruption(&mut self, array: &machine::RawArray) -> Result<Option<Likeness>, Failed> {
+    fn compare_interruption(&mut self, array: &opcodes::RawArray) -> Result<Option<Likeness>, Failed> {
         let Some(kind) = npy::kind(&array.descr) else { return Ok(None) };
         let Some(length) = array.count.checked_mul(kind.number.width() as u64) else { return Ok(None) };
         let (Some(sealed), Some(rebuilt)) =

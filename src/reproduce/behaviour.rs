@@ -1,6 +1,7 @@
 //! The last rung: the rebuilt model differs, but gives the same answers to the sealed probes.
 
-use super::rebuild::{Rebuilder, Rebuilt, Stopped, with_causes};
+use super::rebuild::{Rebuilder, Rebuilt};
+use super::stopped::{Stopped, with_causes};
 use super::{Error, Reproduction};
 use modelseal_build::build::Observer;
 use modelseal_build::probe::{self, agree};

@@ -4,72 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::circumstance::{Circumstance, Conditions};
 use super::source::Source;
-use super::vary::{self, Circumstance, Conditions};
-use super::{Error, FileResult, Options, Reproduction, behaviour, seed};
+use super::stopped::{Stopped, not_tried};
+use super::{Error, FileResult, Options, seed};
 use crate::compare::{Likeness, compare_files};
 use modelseal_build::build::{CommandPlace, Setting, check_private, reach};
-use modelseal_build::checkout::{self, Checkout, declared};
+use modelseal_build::checkout::{Checkout, declared};
 use modelseal_build::inputs::{self, Artifact, Inputs, check_unchanged, gather, list_artifact};
 use modelseal_build::recipe::Recipe;
-use modelseal_build::run::{self, Silent, remove_all};
-use modelseal_format::manifest::{
-    CommandOutput, InputChange, Manifest, Origin, Rung, Subject, compare_inputs,
-};
+use modelseal_build::run::{Silent, remove_all};
+use modelseal_format::manifest::{CommandOutput, InputChange, Manifest, Rung, Subject, compare_inputs};
 
 /// The name under which the first rebuild is kept.
-const FIRST: &str = "first";
-
-/// Why a rebuild has no result.
-pub(super) enum Stopped {
-    /// Why it was not tried or could not be finished, and what the user can do about it.
-    NotTried(String, Option<String>),
-    /// The commit does not hold what was sealed.
-    Untrue(Vec<InputChange>),
-    Error(Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Stopped::Error(error)
-    }
-}
-
-impl From<run::Error> for Stopped {
-    fn from(error: run::Error) -> Self {
-        match error {
-            run::Error::Interrupted => Stopped::Error(Error::Interrupted),
-            run::Error::Scratch(source) | run::Error::Log(source) => Stopped::Error(Error::Scratch(source)),
-            other => Stopped::NotTried(with_causes(&other), other.hint()),
-        }
-    }
-}
-
-impl From<checkout::Error> for Stopped {
-    fn from(error: checkout::Error) -> Self {
-        match error {
-            checkout::Error::Interrupted => Stopped::Error(Error::Interrupted),
-            checkout::Error::Input(error) => Stopped::Error(Error::Input(error)),
-            checkout::Error::Io { source, .. } => Stopped::Error(Error::Scratch(source)),
-            other => Stopped::NotTried(with_causes(&other), other.hint()),
-        }
-    }
-}
-
-/// An error and its causes in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {}", modelseal_format::display::message(&error));
-        cause = error.source();
-    }
-    text
-}
-
-pub(super) fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
-    Stopped::NotTried(reason.into(), (!hint.is_empty()).then(|| hint.to_string()))
-}
+pub(super) const FIRST: &str = "first";
 
 pub(super) struct Rebuilder<'a> {
     pub(super) manifest: &'a Manifest,
@@ -111,56 +59,6 @@ pub(super) struct Listed {
 }
 
 impl Rebuilder<'_> {
-    /// Rebuilds once and compares. Then rebuilds again for each circumstance that is varied.
-    pub(super) fn run(&self, result: &mut Reproduction) -> Result<(), Stopped> {
-        let origin = self.manifest.internal().origin;
-        if origin == Origin::Adopted {
-            let reason = "the artifact was adopted: the manifest does not say which command made it";
-            return Err(not_tried(reason, "seal it with a `[run]` in the recipe"));
-        }
-        let Some(code) = self.manifest.code() else {
-            return Err(not_tried("no code revision was sealed", ""));
-        };
-        let commit = code.commit();
-        if let Some(path) = code.dirty().first() {
-            let reason = format!(
-                "the work tree was not what the commit holds: {}",
-                modelseal_format::display::name(path)
-            );
-            return Err(not_tried(
-                reason,
-                "the release was sealed with `--allow-dirty`: seal one from a commit",
-            ));
-        }
-        for name in self.options.data.keys() {
-            let sealed = format!("data/{name}");
-            if !self.manifest.dependencies().iter().any(|input| input.name == sealed) {
-                return Err(Error::Input(inputs::Error::UnknownData(name.clone())).into());
-            }
-        }
-        let source = Source::find(self.manifest, self.options.source, commit, &mut result.notes)?;
-        result.source = Some(source.shown());
-        for name in &self.manifest.external().pass_env {
-            if std::env::var_os(name).is_none() {
-                result
-                    .notes
-                    .push(format!("the variable {} is not set here", modelseal_format::display::name(name)));
-            }
-        }
-        let first = self.rebuild(&source, commit, &Conditions::default(), FIRST)?;
-        result.command_seconds = first.seconds;
-        let sealed = &self.manifest.internal().environment;
-        let pairs = sealed.iter().zip(&first.environment);
-        result.environment = pairs.map(|(sealed, found)| (sealed.clone(), found.output.clone())).collect();
-        result.files = self.compare(&self.sealed_files(), &first.files())?;
-        result.rung = worst(&result.files);
-        if result.rung.is_none() {
-            behaviour::ask(self, &first, result)?;
-        }
-        result.varied = vary::vary(self, &source, commit, &first)?;
-        Ok(())
-    }
-
     /// Paths that commands must not read: the artifact must be made, not copied from an existing one.
     pub(super) fn hidden(&self) -> Vec<PathBuf> {
         let others = [self.sealed.to_path_buf()].into_iter().chain(self.archive.clone());
@@ -325,7 +223,7 @@ impl Rebuilder<'_> {
     }
 
     /// The files of the release.
-    fn sealed_files(&self) -> Vec<Listed> {
+    pub(super) fn sealed_files(&self) -> Vec<Listed> {
         let listed = |file: &Subject| Listed {
             path: file.name.clone(),
             executable: file.executable(),

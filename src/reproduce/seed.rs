@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::Error;
-use super::rebuild::Stopped;
+use super::stopped::Stopped;
 use modelseal_build::recipe::Recipe;
 use modelseal_format::manifest::{Manifest, Value};
 

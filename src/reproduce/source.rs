@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::rebuild::{Stopped, not_tried};
+use super::stopped::{Stopped, not_tried};
 use modelseal_build::checkout::Repository;
 use modelseal_build::inputs::{self, WorkTree};
 use modelseal_format::digest;

@@ -1,122 +1,16 @@
 //! Varies one circumstance at a time, to find what makes a rebuild differ.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::FileResult;
-use super::rebuild::{Rebuilder, Rebuilt, Stopped};
+use super::circumstance::{ANOTHER_USER, Circumstance, Conditions, THREADS};
+use super::rebuild::{Rebuilder, Rebuilt};
 use super::source::Source;
+use super::stopped::Stopped;
 use crate::compare::Cause;
-use modelseal_build::run::{Programs, Sandbox, Variables, remove_all};
+use modelseal_build::run::{Programs, remove_all};
 use modelseal_format::context::threads;
-
-/// What can be varied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Circumstance {
-    /// Nothing: the command runs again unchanged.
-    Nothing,
-    Path,
-    Home,
-    User,
-    Umask,
-    Timezone,
-    Locale,
-    Fileorder,
-    Cpus,
-    Hashseed,
-    Threads,
-    Time,
-    /// The control: another seed must produce another model.
-    Seed,
-}
-
-/// Variables that tell libraries how many threads to use.
-const THREADS: [&str; 5] = [
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-];
-
-/// A user id that is not in use.
-const ANOTHER_USER: u32 = 4217;
-
-impl Circumstance {
-    pub const ALL: [Circumstance; 13] = [
-        Circumstance::Nothing,
-        Circumstance::Path,
-        Circumstance::Home,
-        Circumstance::User,
-        Circumstance::Umask,
-        Circumstance::Timezone,
-        Circumstance::Locale,
-        Circumstance::Fileorder,
-        Circumstance::Cpus,
-        Circumstance::Hashseed,
-        Circumstance::Threads,
-        Circumstance::Time,
-        Circumstance::Seed,
-    ];
-
-    /// The name on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Circumstance::Nothing => "nothing",
-            Circumstance::Path => "path",
-            Circumstance::Home => "home",
-            Circumstance::User => "user",
-            Circumstance::Umask => "umask",
-            Circumstance::Timezone => "timezone",
-            Circumstance::Locale => "locale",
-            Circumstance::Fileorder => "fileorder",
-            Circumstance::Cpus => "cpus",
-            Circumstance::Hashseed => "hashseed",
-            Circumstance::Threads => "threads",
-            Circumstance::Time => "time",
-            Circumstance::Seed => "seed",
-        }
-    }
-
-    /// The environment variable that controls it. If the recipe sets the variable, it is not varied.
-    fn variable(self) -> Option<&'static str> {
-        match self {
-            Circumstance::Timezone => Some("TZ"),
-            Circumstance::Locale => Some("LC_ALL"),
-            Circumstance::Hashseed => Some("PYTHONHASHSEED"),
-            Circumstance::Threads => Some(THREADS[0]),
-            _ => None,
-        }
-    }
-
-    /// What causes the difference, and what the user can do about it.
-    fn cure(self) -> &'static str {
-        match self {
-            Circumstance::Nothing => {
-                "it comes out differently every time: something random or the clock gets in; set seeds, and write no times"
-            }
-            Circumstance::Path => "the path of the project gets in: write relative paths",
-            Circumstance::Home => "the home directory gets in: do not read or write it",
-            Circumstance::User => "the user gets in: do not write it",
-            Circumstance::Umask => "the umask gets in: set the modes of what you write",
-            Circumstance::Timezone => "`TZ` changes it: write times in UTC, or set `TZ` in `[run] env`",
-            Circumstance::Locale => {
-                "`LC_ALL` changes it: sort and format without the locale, or set it in `[run] env`"
-            }
-            Circumstance::Fileorder => "the order of directory entries changes it: sort what you list",
-            Circumstance::Cpus => {
-                "the number of processors changes it: set the number of threads in the parameters"
-            }
-            Circumstance::Hashseed => {
-                "`PYTHONHASHSEED` changes it: sort the set before writing, or set it in `[run] env`"
-            }
-            Circumstance::Threads => "the number of threads changes it: set `OMP_NUM_THREADS` in `[run] env`",
-            Circumstance::Time => "the clock changes it: take times from SOURCE_DATE_EPOCH, or write none",
-            Circumstance::Seed => "another seed gives another model, as it must",
-        }
-    }
-}
 
 /// The result of one variation.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,92 +39,6 @@ impl Varied {
     pub fn is_failed_control(&self) -> bool {
         self.circumstance == Circumstance::Seed
             && matches!(self.status, VariedStatus::Same | VariedStatus::AsNothing)
-    }
-}
-
-/// The conditions of one rebuild.
-#[derive(Default)]
-pub(super) struct Conditions {
-    pub(super) circumstance: Option<Circumstance>,
-    /// Words placed before the command.
-    prefix: Vec<String>,
-    variables: Vec<(&'static str, String)>,
-    user: Option<u32>,
-}
-
-impl Conditions {
-    /// The directory of the rebuild, below the scratch directory.
-    pub(super) fn place(&self) -> &'static str {
-        match self.circumstance {
-            Some(Circumstance::Path) => "another place/with a longer name",
-            _ => "place",
-        }
-    }
-
-    /// The command under these conditions.
-    pub(super) fn apply(
-        &self,
-        command: &[String],
-        variables: &mut Variables,
-        sandbox: &mut Sandbox,
-    ) -> Vec<String> {
-        for (name, value) in &self.variables {
-            variables.given.insert(OsString::from(name), OsString::from(value));
-        }
-        sandbox.user = self.user;
-        self.prefix.iter().chain(command).cloned().collect()
-    }
-
-    /// Mounts the work tree so that its directories list their entries in another order.
-    ///
-    /// # Errors
-    /// Says why that does not work here.
-    pub(super) fn mount<'a>(
-        &self,
-        root: &Path,
-        programs: &'a Programs,
-    ) -> Result<Option<Mounted<'a>>, String> {
-        match self.circumstance {
-            Some(Circumstance::Fileorder) => Mounted::new(root, programs).map(Some),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// A file system mounted over a directory. Dropping this unmounts it.
-pub(super) struct Mounted<'a> {
-    root: PathBuf,
-    programs: &'a Programs,
-}
-
-impl<'a> Mounted<'a> {
-    fn new(root: &Path, programs: &'a Programs) -> Result<Self, String> {
-        let program = programs.find("disorderfs").map_err(|error| error.to_string())?;
-        let failed = |error: std::io::Error| format!("the clone cannot be moved: {error}");
-        std::fs::rename(root, root.with_file_name(UNDER)).map_err(failed)?;
-        // From here on, dropping this restores the clone after any failure.
-        let mounted = Self { root: root.to_path_buf(), programs };
-        std::fs::create_dir(root).map_err(failed)?;
-        let options = ["--sort-dirents=yes", "--reverse-dirents=yes", "--multi-user=no", "--quiet"];
-        let run = Command::new(program).args(options).arg(root.with_file_name(UNDER)).arg(root).output();
-        match run {
-            Ok(output) if output.status.success() => Ok(mounted),
-            _ => Err("`disorderfs` cannot mount here".to_string()),
-        }
-    }
-}
-
-/// The name of the clone while the file system is mounted at its path.
-const UNDER: &str = "under";
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        if let Ok(program) = self.programs.find("fusermount") {
-            let _ = Command::new(program).arg("-u").arg(&self.root).output();
-        }
-        let under = self.root.with_file_name(UNDER);
-        let _ = std::fs::remove_dir(&self.root);
-        let _ = std::fs::rename(under, &self.root);
     }
 }
 

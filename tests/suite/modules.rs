@@ -102,24 +102,26 @@ impl Crate {
         files.filter(|file| !file.starts_with(module) && !module.starts_with(file)).collect()
     }
 
-    /// Files that use each other, directly or by others between them.
-    fn circle(&self) -> Option<Vec<String>> {
+    /// Files that use each other, directly or by others between them: each with those of its circle that it uses.
+    fn circles(&self) -> Vec<String> {
         let used: BTreeMap<&ModulePath, BTreeSet<ModulePath>> =
             self.named.keys().map(|module| (module, self.used(module))).collect();
-        let mut left: BTreeSet<&ModulePath> = used.keys().copied().collect();
-        // A file that uses none of those left, or that none of them uses, is in no circle.
-        let is_end = |file: &ModulePath, left: &BTreeSet<&ModulePath>| {
-            used[file].iter().all(|used| !left.contains(used))
-                || left.iter().all(|other| !used[*other].contains(file))
+        let reached = |from: &ModulePath| {
+            let mut reached = BTreeSet::new();
+            let mut ahead = vec![from];
+            while let Some(next) = ahead.pop() {
+                ahead.extend(used[next].iter().filter(|file| reached.insert((*file).clone())));
+            }
+            reached
         };
-        while let Some(end) = left.iter().copied().find(|file| is_end(file, &left)) {
-            left.remove(end);
-        }
-        let shown = left.iter().map(|module| {
-            let used = used[*module].iter().filter(|used| left.contains(used)).map(|used| used.join("::"));
-            format!("{} uses {}", module.join("::"), used.collect::<Vec<_>>().join(", "))
+        let reached: BTreeMap<&ModulePath, BTreeSet<ModulePath>> =
+            used.keys().map(|module| (*module, reached(module))).collect();
+        let shown = used.iter().filter_map(|(module, used)| {
+            let in_circle = used.iter().filter(|other| reached[other].contains(*module));
+            let names: Vec<String> = in_circle.map(|file| file.join("::")).collect();
+            (!names.is_empty()).then(|| format!("{} uses {}", module.join("::"), names.join(", ")))
         });
-        (!left.is_empty()).then(|| shown.collect())
+        shown.collect()
     }
 }
 
@@ -216,6 +218,12 @@ fn a_module_uses_only_the_modules_above_it() {
 }
 
 #[test]
+fn no_two_files_use_each_other() {
+    let circles: Vec<String> = sources().iter().flat_map(|source| Crate::read(source).circles()).collect();
+    assert!(circles.is_empty(), "files use each other:\n{}", circles.join("\n"));
+}
+
+#[test]
 fn a_circle_of_files_is_found() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
@@ -228,12 +236,11 @@ fn a_circle_of_files_is_found() {
     write("a/part.rs", "pub struct Item;\n#[cfg(test)]\nmod tests { use crate::c::Other; }\n");
     write("b.rs", "use crate::c;\npub fn g() { c::h(); }\n");
     write("c.rs", "pub fn h() {}\npub struct Other;\n");
-    assert_eq!(Crate::read(directory.path()).circle(), None);
+    assert_eq!(Crate::read(directory.path()).circles(), [""; 0]);
     // By a name that another file hands on.
     write("a/part.rs", "use super::super::b;\npub struct Item;\nfn i() { b::g(); }\n");
     write("b.rs", "use crate::a::Item;\npub fn g() {}\n");
-    let circle = Crate::read(directory.path()).circle().expect("a circle");
-    assert_eq!(circle, ["a::part uses b", "b uses a::part"]);
+    assert_eq!(Crate::read(directory.path()).circles(), ["a::part uses b", "b uses a::part"]);
 }
 
 #[test]

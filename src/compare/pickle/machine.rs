@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::opcodes::{Argument, Operation};
+use super::opcodes::{Argument, Operation, RawArray};
 
 /// How many items of a list are kept. The rest are only counted.
 const KEPT: usize = 16;
@@ -82,16 +82,6 @@ impl std::ops::Deref for Shadow {
 enum Entry {
     Mark,
     Item(Shadow),
-}
-
-/// An array whose bytes follow the operation that described it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RawArray {
-    /// NumPy's type string.
-    pub(super) descr: String,
-    pub(super) count: u64,
-    /// Padding precedes the bytes.
-    pub(super) is_aligned: bool,
 }
 
 #[derive(Default)]

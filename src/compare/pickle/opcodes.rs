@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 
-use super::machine::RawArray;
 use crate::compare::read_some_at;
 
 /// Longer arguments are not loaded from the file.
@@ -71,6 +70,16 @@ impl Operation {
             Argument::Region { length, .. } => format!("{length} bytes"),
         }
     }
+}
+
+/// An array whose bytes follow the operation that described it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RawArray {
+    /// NumPy's type string.
+    pub(super) descr: String,
+    pub(super) count: u64,
+    /// Padding precedes the bytes.
+    pub(super) is_aligned: bool,
 }
 
 /// The operations of a file, read ahead in blocks.
