@@ -39,14 +39,6 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         matches!(self, Error::Unreadable { .. })
     }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Target(error) => error.hint(),
-            _ => None,
-        }
-    }
 }
 
 /// What is compared.

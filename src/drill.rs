@@ -47,17 +47,6 @@ pub enum Error {
     Copy(#[source] std::io::Error),
 }
 
-impl Error {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Verify(error) => error.hint(),
-            Error::Key(error) => error.hint(),
-            Error::Copy(_) => None,
-        }
-    }
-}
-
 /// The outcome of one fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {

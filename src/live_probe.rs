@@ -46,21 +46,6 @@ pub enum Error {
     Interrupted,
 }
 
-impl Error {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Verify(error) => error.hint(),
-            Error::NoCommand(_) => Some(
-                "`[probe.NAME]` needs `command` and `inputs`: what is run is never taken from the archive"
-                    .into(),
-            ),
-            Error::Questions(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
 /// Verifies a release by the whole policy and runs every probe of the policy that has a command.
 ///
 /// # Errors

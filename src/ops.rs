@@ -3,5 +3,5 @@
 mod checkout;
 mod remote_commit;
 
-pub use checkout::{CheckoutComparison, LocalCheckout};
+pub use checkout::LocalCheckout;
 pub use remote_commit::RemoteCommit;

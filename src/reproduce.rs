@@ -24,6 +24,7 @@ use modelseal_build::inputs;
 use modelseal_build::run::{Confinement, Listener, Scratch};
 use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{CommandOutput, Demand, InputChange, Model, Origin, Rung};
 use modelseal_format::release::StatementError;
 use modelseal_verify::report::{Report, Verdict};
@@ -85,18 +86,6 @@ impl From<ReachError> for Error {
     }
 }
 
-impl Error {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Verify(error) => error.hint(),
-            Error::Input(error) => error.hint(),
-            Error::Attest(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
 /// The result for one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileResult {
@@ -117,7 +106,7 @@ pub struct Reproduction {
     pub source: Option<String>,
     pub demand: Demand,
     /// Why the rebuild was not tried or could not be finished, and what the user can do about it.
-    pub not_tried: Option<(String, Option<String>)>,
+    pub not_tried: Option<(String, Option<Hint>)>,
     /// Inputs of the commit that differ from the sealed ones. If there are any, the provenance is not true.
     pub untrue: Vec<InputChange>,
     /// The description of the environment: the sealed one, and the one found here.

@@ -10,7 +10,7 @@ use super::Verbosity;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
 use super::confining::{confine, warn_of_path, writable_by_commands};
-use super::error::Hinted;
+use super::hints::Hinted;
 use super::notes::input_notes;
 use super::output::{print, say, warn};
 use super::progress::Progress;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Verbosity;
 use super::arguments::writable;
-use super::error::Hinted;
+use super::hints::Hinted;
 use super::output::warn;
 use super::projects::project_around;
 use super::signing::SigningKey;

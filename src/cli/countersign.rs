@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Verbosity;
 use super::arguments::ReportFormat;
 use super::confining::check_written_to;
-use super::error::Hinted;
+use super::hints::Hinted;
 use super::output::{complain, print, say, warn};
 use super::progress::Progress;
 use super::signing::Signing;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Verbosity;
 use super::confining::check_written_to;
-use super::error::Hinted;
+use super::hints::Hinted;
 use super::output::{print, say};
 use super::progress::context;
 use modelseal_build::recipe::{Discovery, FILE_NAME, discover};

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Verbosity;
 use super::confining::check_written_to;
-use super::error::Hinted;
+use super::hints::Hinted;
 use super::output::{print, say, warn};
 use super::progress::Progress;
 use super::signing::Signing;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -6,11 +7,11 @@ use super::Verbosity;
 use super::arguments::{Rendering, release};
 use super::confining::check_written_to;
 use super::output::say;
+use super::outside::{against, online};
 use super::progress::Progress;
 use super::targets::{check_standard_input, previous, target};
 use super::trust_args::Trusting;
 use super::verify::print_report;
-use crate::ops::{CheckoutComparison, RemoteCommit};
 use modelseal_format::digest::{Algorithms, Digest};
 use modelseal_verify::verify::{Options, OutsideCheck, unpack};
 
@@ -55,14 +56,14 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let (policy, signers) = arguments.trusting.with_any_policy(arguments.policy.as_deref())?;
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
-    let (checkout, remote) = (CheckoutComparison(None), RemoteCommit { is_asked_for: arguments.online });
+    let (checkout, remote) = (against(None, BTreeMap::new()), online(arguments.online));
     let progress = Progress::new("unpacking", verbosity);
     let mut options = Options::new(&signers);
     options.release = arguments.release;
     // Files that stay on the disk are checked with every digest.
     options.hash = Algorithms::ALL;
     options.attestations = &arguments.attestation;
-    let outside: [&dyn OutsideCheck; 2] = [&checkout, &remote];
+    let outside: [&dyn OutsideCheck; 2] = [&*checkout, &*remote];
     options.outside = &outside;
     options.policy = policy.as_ref();
     options.previous = previous.as_ref();

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::Verbosity;
 use super::arguments::{DataPath, Hash, Rendering, ReportFormat, data_path, data_paths, release};
 use super::output::style;
 use super::output::{print, say};
+use super::outside::{against, online};
 use super::progress::Progress;
 use super::targets::previous;
 use super::targets::{check_standard_input, target};
 use super::trust_args::Trusting;
-use crate::ops::{CheckoutComparison, LocalCheckout, RemoteCommit};
+use super::{Verbosity, hints};
 use modelseal_format::digest::Digest;
 use modelseal_verify::report::Report;
 use modelseal_verify::verify::{Model, Options, OutsideCheck, verify, verify_model};
@@ -86,14 +86,13 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let previous = previous(arguments.previous.as_deref())?;
     check_standard_input(&target, &arguments.trusting.key)?;
     let data = data_paths(&arguments.data)?;
-    let checkout = arguments.against.clone().map(|directory| LocalCheckout { directory, data });
-    let (checkout, remote) = (CheckoutComparison(checkout), RemoteCommit { is_asked_for: arguments.online });
+    let (checkout, remote) = (against(arguments.against.clone(), data), online(arguments.online));
     let progress = Progress::new("verifying", verbosity);
     let mut options = Options::new(&signers);
     options.release = arguments.release;
     options.hash = arguments.hash.into();
     options.attestations = &arguments.attestation;
-    let outside: [&dyn OutsideCheck; 2] = [&checkout, &remote];
+    let outside: [&dyn OutsideCheck; 2] = [&*checkout, &*remote];
     options.outside = &outside;
     options.policy = policy.as_ref();
     options.previous = previous.as_ref();
@@ -147,10 +146,12 @@ pub(super) fn print_report(
     ReportFormat(renderer): ReportFormat,
     verbosity: Verbosity,
 ) -> anyhow::Result<u8> {
-    let brief = if verbosity.quiet { renderer.brief(report) } else { None };
+    let mut report = report.clone();
+    report.spell_hints(hints::spell);
+    let brief = if verbosity.quiet { renderer.brief(&report) } else { None };
     let text = match brief {
         Some(brief) => brief,
-        None => renderer.render(report, style(&std::io::stdout()))?,
+        None => renderer.render(&report, style(&std::io::stdout()))?,
     };
     print(&text)?;
     Ok(report.verdict().exit_code())

@@ -32,7 +32,7 @@ pub(super) fn faults(
         ),
         fault(
             "an older release".to_string(),
-            "`--previous`, and `min_release = N`",
+            "a comparison with the previous release, and `min_release = N`",
             older,
             "releases have no numbers: `release = N` under `[model]` of the recipe",
         ),

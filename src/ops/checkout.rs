@@ -21,14 +21,9 @@ pub struct LocalCheckout {
     pub data: BTreeMap<String, PathBuf>,
 }
 
-/// Compares the sealed inputs with a checkout. `None` if that was not requested; the report says so.
-pub struct CheckoutComparison(pub Option<LocalCheckout>);
-
-impl OutsideCheck for CheckoutComparison {
+impl OutsideCheck for LocalCheckout {
     fn demand(&self) -> Option<String> {
-        self.0
-            .as_ref()
-            .map(|checkout| format!("the inputs of {}", modelseal_format::display::path(&checkout.directory)))
+        Some(format!("the inputs of {}", modelseal_format::display::path(&self.directory)))
     }
 
     fn check(
@@ -37,11 +32,7 @@ impl OutsideCheck for CheckoutComparison {
         report: &mut Report,
         context: &Context,
     ) -> Result<(), verify::Error> {
-        let Some(checkout) = &self.0 else {
-            report.not_checked.push("inputs against a checkout (no --against)".to_string());
-            return Ok(());
-        };
-        let compared = compare(manifest, checkout, context);
+        let compared = compare(manifest, self, context);
         let compared = compared.map_err(|error| verify::Error::Outside(Box::new(error)))?;
         merge(&mut report.checks, compared, &mut report.not_checked);
         Ok(())

@@ -14,18 +14,11 @@ use modelseal_verify::verify::{Error, OutsideCheck};
 const NOBODY: &str = "nobody else can rebuild this model";
 
 /// Looks for the sealed commit at its remote with the `git` program.
-pub struct RemoteCommit {
-    /// If false, the report says that this was not requested.
-    pub is_asked_for: bool,
-}
+pub struct RemoteCommit;
 
 impl OutsideCheck for RemoteCommit {
     /// Clones from the sealed remote and compares what the commit holds.
     fn check(&self, manifest: &Manifest, report: &mut Report, context: &Context) -> Result<(), Error> {
-        if !self.is_asked_for {
-            report.not_checked.push("the commit at its remote (no --online)".to_string());
-            return Ok(());
-        }
         report.checks.push(look(manifest, context)?);
         Ok(())
     }

@@ -141,7 +141,7 @@ impl Rebuilder<'_> {
         drop(mounted);
         let ended = ended?;
         if checkout.artifact().symlink_metadata().is_err() {
-            return Err(not_tried("the command did not make the artifact", ""));
+            return Err(not_tried("the command did not make the artifact", None));
         }
         check_unchanged(recipe, &before, &self.reading()).map_err(|error| match error {
             changed @ inputs::Error::ChangedByCommand(_) => {
@@ -160,7 +160,7 @@ impl Rebuilder<'_> {
             let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
             if !leads.starts_with(&kept) {
                 let name = modelseal_format::display::name(&file.path);
-                return Err(not_tried(format!("{name} is a link out of the clone"), ""));
+                return Err(not_tried(format!("{name} is a link out of the clone"), None));
             }
         }
         let seconds = Some(ended.elapsed.as_secs_f64());

@@ -6,6 +6,7 @@ use super::source::Source;
 use super::stopped::{Stopped, not_tried};
 use super::{Error, Reproduction, behaviour, vary};
 use modelseal_build::inputs;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::Origin;
 
 /// Rebuilds once and compares. Then rebuilds again for each circumstance that is varied.
@@ -13,16 +14,16 @@ pub(super) fn reproduce_all(rebuilder: &Rebuilder<'_>, result: &mut Reproduction
     let origin = rebuilder.manifest.internal().origin;
     if origin == Origin::Adopted {
         let reason = "the artifact was adopted: the manifest does not say which command made it";
-        return Err(not_tried(reason, "seal it with a `[run]` in the recipe"));
+        return Err(not_tried(reason, Hint::from("seal it with a `[run]` in the recipe")));
     }
     let Some(code) = rebuilder.manifest.code() else {
-        return Err(not_tried("no code revision was sealed", ""));
+        return Err(not_tried("no code revision was sealed", None));
     };
     let commit = code.commit();
     if let Some(path) = code.dirty().first() {
         let reason =
             format!("the work tree was not what the commit holds: {}", modelseal_format::display::name(path));
-        return Err(not_tried(reason, "the release was sealed with `--allow-dirty`: seal one from a commit"));
+        return Err(not_tried(reason, Hint::BuildFromCommit));
     }
     for name in rebuilder.options.data.keys() {
         let sealed = format!("data/{name}");

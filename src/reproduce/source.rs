@@ -7,6 +7,7 @@ use super::stopped::{Stopped, not_tried};
 use modelseal_build::checkout::Repository;
 use modelseal_build::inputs::{self, WorkTree};
 use modelseal_format::digest;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::Manifest;
 
 /// The name of the clone around the working directory.
@@ -56,7 +57,7 @@ impl Source {
             (None, Some(root)) => Ok(Source::Directory { root, remote: None, shown: HERE.to_string() }),
             (None, None) => Err(not_tried(
                 "no remote was sealed, and this directory does not hold the commit",
-                "`--source` names a clone of the repository",
+                Hint::NameRepository,
             )),
         }
     }

@@ -3,12 +3,13 @@
 use super::Error;
 use modelseal_build::checkout;
 use modelseal_build::run;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::InputChange;
 
 /// Why a rebuild has no result.
 pub(super) enum Stopped {
     /// Why it was not tried or could not be finished, and what the user can do about it.
-    NotTried(String, Option<String>),
+    NotTried(String, Option<Hint>),
     /// The commit does not hold what was sealed.
     Untrue(Vec<InputChange>),
     Error(Error),
@@ -52,6 +53,6 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(super) fn not_tried(reason: impl Into<String>, hint: &str) -> Stopped {
-    Stopped::NotTried(reason.into(), (!hint.is_empty()).then(|| hint.to_string()))
+pub(super) fn not_tried(reason: impl Into<String>, hint: impl Into<Option<Hint>>) -> Stopped {
+    Stopped::NotTried(reason.into(), hint.into())
 }

@@ -163,7 +163,7 @@ fn data_paths_on_the_command_line() {
     let path = format!("train={}", elsewhere.display());
     build(&[]).expect(2).says("train.csv");
     build(&[&path]).expect(0);
-    build(&["test=x"]).expect(2).says("the recipe has no data with this name");
+    build(&["test=x"]).expect(2).says("the recipe has no data `test`");
     build(&[&path, &path]).expect(2).says("given twice");
     build(&["train"]).expect(2).says("NAME=PATH");
     // The location of the data is not sealed.

@@ -70,7 +70,7 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
         ("yes".to_string(), "printed more than"),
         ("sleep 1000".to_string(), "it did not end within 1 second"),
         ("trap '' TERM; while :; do sleep 0.1; done".to_string(), "it did not end within 1 second"),
-        (format!("openssl dgst -sha256 -sign {other}"), "is not by the key that `--key` names"),
+        (format!("openssl dgst -sha256 -sign {other}"), "is not by the named key"),
         (format!("head -c 10 | openssl dgst -sha256 -sign {right}"), "or over something else"),
         (format!("openssl dgst -sha384 -sign {right}"), "or over something else"),
         ("kill -9 $$".to_string(), "signal 9"),

@@ -268,7 +268,7 @@ fn only_the_bundle_of_this_statement_is_packed() {
     refused("", "the bundle cannot be packed");
     let mut by_key = document.clone();
     by_key["verificationMaterial"] = serde_json::json!({"publicKey": {"hint": "x"}, "tlogEntries": []});
-    refused(&by_key.to_string(), "`--key PUB` has to say which");
+    refused(&by_key.to_string(), "hint: `--key PUB` says which");
     // A chain that no verifier could ever accept.
     let der = |name: &str| {
         let text = fs::read_to_string(crate::support::authority::path(name)).expect("reads");

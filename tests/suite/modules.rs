@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 use syn::{Item, UseTree};
 
+use crate::support::run::modelseal;
+
 /// The modules in their order of use, as `src/lib.rs` lists them.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 33] = [
     "display",
+    "hint",
     "context",
     "digest",
     "canonical",
@@ -241,6 +244,77 @@ fn a_circle_of_files_is_found() {
     write("a/part.rs", "use super::super::b;\npub struct Item;\nfn i() { b::g(); }\n");
     write("b.rs", "use crate::a::Item;\npub fn g() {}\n");
     assert_eq!(Crate::read(directory.path()).circles(), ["a::part uses b", "b uses a::part"]);
+}
+
+/// A library and the parts of the program that others can call know no command line.
+#[test]
+fn options_are_spelled_only_in_the_command_line() {
+    let sources = sources();
+    let own = |path: &Path| !path.starts_with(sources[3].join("cli")) && path != sources[3].join("cli.rs");
+    let files = sources.iter().flat_map(|source| walkdir::WalkDir::new(source).into_iter());
+    let files = files.map(|entry| entry.expect("walks").into_path()).filter(|path| own(path));
+    let rust = files.filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    let mut known = Options { names: options(), found: Vec::new(), path: PathBuf::new() };
+    for path in rust {
+        let file = syn::parse_file(&fs::read_to_string(&path).expect("reads")).expect("parses");
+        known.path = path;
+        file.items.iter().filter(|item| !is_of_tests(item)).for_each(|item| known.visit_item(item));
+    }
+    assert!(known.found.is_empty(), "options of the command line in\n{}", known.found.join("\n"));
+}
+
+/// Every long option of `modelseal`.
+fn options() -> BTreeSet<String> {
+    let verbs = ["build", "verify", "unpack", "reproduce", "keygen", "sign", "probe", "drill"];
+    let helps = verbs.map(|verb| modelseal(&[verb, "--help"]).expect(0).stdout);
+    let words = helps.iter().flat_map(|help| help.split(|character: char| !is_of_option(character)));
+    words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_string).collect()
+}
+
+fn is_of_option(character: char) -> bool {
+    character == '-' || character.is_ascii_lowercase()
+}
+
+/// Finds options in texts.
+struct Options {
+    names: BTreeSet<String>,
+    found: Vec<String>,
+    path: PathBuf,
+}
+
+impl Options {
+    fn look(&mut self, text: &str) {
+        // git, Cargo and bubblewrap have options as well, each alone in a text.
+        let is_of_a_sentence = text.contains(' ') && !text.starts_with("git ") && !text.contains("`git ");
+        let mut words = text.split(|character: char| !is_of_option(character));
+        if is_of_a_sentence && words.any(|word| self.names.contains(word)) {
+            self.found.push(format!("{}: {text}", self.path.display()));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Options {
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.look(&text.value());
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
+        // The messages of errors, but not comments.
+        if attribute.path().is_ident("error") {
+            let tokens = attribute.meta.require_list().map(|list| list.tokens.clone().into_iter());
+            for token in tokens.into_iter().flatten() {
+                self.look(&token.to_string());
+            }
+        }
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        for token in called.tokens.clone() {
+            self.look(&token.to_string());
+        }
+    }
+
+    fn visit_item_mod(&mut self, _: &'ast syn::ItemMod) {}
 }
 
 #[test]

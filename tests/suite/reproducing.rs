@@ -395,7 +395,7 @@ fn a_variation_that_is_named_twice_is_made_once() {
             "moon=x",
         ])
         .expect(2)
-        .says("no data with this name");
+        .says("the recipe has no data `moon`");
 }
 
 #[test]

@@ -32,6 +32,7 @@ use modelseal_format::archive::{ArchiveFile, Compression, Outcome, WriteError};
 use modelseal_format::canonical::Counted;
 use modelseal_format::context::Context;
 use modelseal_format::digest::Digest;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{Byproduct, LAST_EPOCH, LONGEST_SEAL, Missing, Model, Origin, ParseError};
 use modelseal_format::sign::{KeyError, Signer};
 
@@ -134,6 +135,8 @@ pub enum Error {
     Write(#[from] WriteError),
     #[error("the bundle cannot be packed: {0}")]
     Bundle(String),
+    #[error("the bundle cannot be packed: it names a key, and nobody says which")]
+    UnknownKey,
     #[error("SOURCE_DATE_EPOCH is {0}, which does not fit into an archive (at most {LAST_EPOCH})")]
     Epoch(u64),
     #[error("cannot make the directory {}", modelseal_format::display::path(path))]
@@ -190,6 +193,8 @@ pub enum Error {
     Behaviour { probe: String, reasons: Vec<String> },
     #[error("the statement cannot be sealed: {0}")]
     Statement(String),
+    #[error("the statement cannot be sealed: it promises a `model.sig`, which {0}")]
+    ModelSignature(&'static str),
     #[error(
         "nobody could read the seal, because {0}: seal fewer hyperparameters, inputs or answers of probes, or \
          commit what git calls changed"
@@ -259,13 +264,13 @@ pub struct WithSavedOutput<E> {
 }
 
 impl<E> WithSavedOutput<E> {
-    fn hint(&self, hint: Option<String>, what: &str) -> Option<String> {
+    fn hint(&self, hint: Option<Hint>, what: &str) -> Option<Hint> {
         let kept = self
             .kept
             .as_ref()
-            .map(|path| format!("{what} is kept in {}", modelseal_format::display::path(path)));
+            .map(|path| format!("{what} is kept in {}", modelseal_format::display::path(path)).into());
         let parts = [hint, kept].into_iter().flatten().collect::<Vec<_>>();
-        (!parts.is_empty()).then(|| parts.join("; "))
+        (!parts.is_empty()).then_some(Hint::All(parts))
     }
 }
 
@@ -315,6 +320,8 @@ impl Error {
             | Error::DataElsewhere { .. }
             | Error::LeadsOut(_)
             | Error::Statement(_)
+            | Error::ModelSignature(_)
+            | Error::UnknownKey
             | Error::Bundle(_)
             | Error::Behaviour { .. } => true,
             _ => false,
@@ -322,7 +329,7 @@ impl Error {
     }
 
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Error::Input(error) => error.hint(),
             Error::Key(error) => error.hint(),
@@ -335,39 +342,33 @@ impl Error {
             Error::NotPutBack { reason, old } => {
                 let old = modelseal_format::display::path(old);
                 let message = format!("the old artifact could not be put back: it lies in {old}");
-                Some(reason.hint().map_or(message.clone(), |hint| format!("{message}; {hint}")))
+                Some(Hint::All([message.into()].into_iter().chain(reason.hint()).collect()))
             }
             Error::NotProduced(_) => {
                 Some("does `path` under `[artifact]` say where the command writes?".into())
             }
             Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
-            Error::Planted { aside: Some(aside), .. } => Some(format!(
-                "it is set aside as {}; a command can clone to TMPDIR or HOME",
-                modelseal_format::display::path(aside)
-            )),
+            Error::Planted { aside: Some(aside), .. } => Some(
+                format!(
+                    "it is set aside as {}; a command can clone to TMPDIR or HOME",
+                    modelseal_format::display::path(aside)
+                )
+                .into(),
+            ),
             Error::Planted { aside: None, .. } => {
                 Some("remove it before you or your editor use git there".into())
             }
-            Error::Guarded(_) => {
-                Some("another `path` under `[artifact]`, or `-o FILE`, leads elsewhere".into())
-            }
-            Error::DataElsewhere { .. } => Some(
-                "let a link there lead to it, or build with `--clean`, if the commit does not hold that file"
-                    .into(),
-            ),
+            Error::Guarded(_) => Some(Hint::AnotherPlace),
+            Error::DataElsewhere { .. } => Some(Hint::LinkOrClone),
             Error::HoldsRepository { .. } => Some(
                 "move it elsewhere, or let another `path` under `[artifact]` name where the model is made"
                     .into(),
             ),
-            Error::LeadsOut(_) => {
-                Some("`-o FILE` names where the archive is to lie; the artifact lies in the project".into())
-            }
-            Error::NoCode => {
-                Some("`--adopt` seals what is there, `[run]` without `--clean` makes it here".into())
-            }
-            Error::Write(WriteError::Exists(_)) => {
-                Some("raise the version in the recipe, or replace the archive with `--force`".to_string())
-            }
+            Error::LeadsOut(_) => Some(Hint::NameOutput),
+            Error::ModelSignature(_) => Some(Hint::StateWithoutModelSignature),
+            Error::UnknownKey => Some(Hint::SayWhichKey),
+            Error::NoCode => Some(Hint::AdoptOrRunHere),
+            Error::Write(WriteError::Exists(_)) => Some(Hint::RaiseVersion),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ use crate::recipe::{self, Recipe};
 use crate::run::{NoProgram, Programs};
 
 use modelseal_format::context::Context;
+use modelseal_format::hint::Hint;
 
 pub use git::Repository;
 pub use place::{Declared, declared};
@@ -69,15 +70,11 @@ impl Error {
     }
 
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Error::NoCommit { .. } => {
-                Some("the commit was never pushed: `--source` names a clone that has it".into())
-            }
-            Error::Clone { .. } => Some("`--source` names another clone".into()),
-            Error::Absent { what, .. } if what.starts_with("data") => {
-                Some("`--data NAME=PATH` says where a data source lies".into())
-            }
+            Error::NoCommit { .. } => Some(Hint::NameClone),
+            Error::Clone { .. } => Some(Hint::NameAnotherClone),
+            Error::Absent { what, .. } if what.starts_with("data") => Some(Hint::NameData),
             Error::Absolute { .. } => Some("let the recipe name a path relative to itself".into()),
             Error::Input(error) => error.hint(),
             _ => None,

@@ -30,6 +30,7 @@ pub use unchanged::check_unchanged;
 use crate::profile::ProfileError;
 use crate::recipe;
 use modelseal_format::digest;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::PathError;
 use modelseal_verify::config::Age;
 
@@ -89,7 +90,7 @@ pub enum Error {
     TwoValues { name: String, first: String, second: String },
     #[error("the base model {} is damaged: {reason}", modelseal_format::display::path(path))]
     BadBase { path: PathBuf, reason: String },
-    #[error("`--data {0}=…`: the recipe has no data with this name")]
+    #[error("the recipe has no data {}", modelseal_format::display::name(.0))]
     UnknownData(String),
     #[error("the command changed {}, which is an input", modelseal_format::display::name(.0))]
     ChangedByCommand(String),
@@ -123,7 +124,7 @@ impl Error {
     }
 
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Error::Code(error) => error.hint(),
             Error::Dirty { changes, .. } => {
@@ -133,18 +134,18 @@ impl Error {
                     .map(|change| modelseal_format::display::shell_word(&change.path))
                     .collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
-                Some(format!(
-                    "`git add -- {}{more}` and commit, or build with `--allow-dirty`, which is sealed",
-                    paths.join(" ")
-                ))
+                Some(Hint::Commit(paths.join(" ") + more))
             }
-            Error::Key(path) => Some(format!(
-                "move it out of the work tree, or add {} to `.gitignore` and commit that",
-                modelseal_format::display::name(path)
-            )),
-            Error::Pointer { pointer, .. } => Some(pointer.hint().to_string()),
+            Error::Key(path) => Some(
+                format!(
+                    "move it out of the work tree, or add {} to `.gitignore` and commit that",
+                    modelseal_format::display::name(path)
+                )
+                .into(),
+            ),
+            Error::Pointer { pointer, .. } => Some(pointer.hint().into()),
             Error::Special { kind, may_follow: true, .. } if kind.contains("link") => {
-                Some("`symlinks = \"follow\"` takes the bytes behind a link".to_string())
+                Some("`symlinks = \"follow\"` takes the bytes behind a link".into())
             }
             Error::Name { reason: PathError::Reserved, .. } => Some(
                 "it came from another tool or an earlier release: add it to `exclude` under `[artifact]`"

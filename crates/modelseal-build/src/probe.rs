@@ -22,6 +22,7 @@ pub use golden::{Golden, Goldens};
 pub use statistics::spread;
 
 use crate::run;
+use modelseal_format::hint::Hint;
 
 /// Deserializes a value that is present, even if it is null: null is an answer, too.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -75,7 +76,7 @@ impl Error {
     }
 
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Error::Golden { .. } => {
                 Some("a line is `{\"id\":\"…\",\"input\":…}`, optionally with `\"expected\":…`".into())

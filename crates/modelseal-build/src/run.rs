@@ -31,6 +31,7 @@ use std::time::Duration;
 pub use confinement::{Confinement, Scope, leads_into, link_of_commands};
 pub use environment::variables;
 pub use job::{Job, Limits, Listener, Silence, Silent, Stream};
+use modelseal_format::hint::Hint;
 pub use mounts::Mounts;
 pub use orphans::adopt_orphans;
 pub use process::{Ended, run};
@@ -139,17 +140,12 @@ impl Error {
     }
 
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
             }
-            Error::Failed { refused_write: true, .. } => Some(
-                "it can write to nothing but the work tree, TMPDIR and HOME, which is new, and not to what you run \
-                 later, nor to files that have another name elsewhere (hard links): `--allow-write DIR` adds a \
-                 directory"
-                    .into(),
-            ),
+            Error::Failed { refused_write: true, .. } => Some(Hint::AllowWrite),
             Error::Timeout { .. } => {
                 Some("raise `timeout` under `[run]`, or find out what it waits for".into())
             }
@@ -174,23 +170,18 @@ impl Error {
             }
             Error::Relinked { aside, .. } => {
                 let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::display::path(aside)));
-                Some(format!("it was put back{}", kept.unwrap_or_default()))
+                Some(format!("it was put back{}", kept.unwrap_or_default()).into())
             }
             Error::LinkedOut { aside: Some(aside), .. } => {
-                Some(format!("it was set aside as {}", modelseal_format::display::path(aside)))
+                Some(format!("it was set aside as {}", modelseal_format::display::path(aside)).into())
             }
             Error::LinkedOut { aside: None, .. } => {
                 Some("it could not be set aside: remove it before you build again".into())
             }
-            Error::Home(path) => Some(format!(
-                "`--clean` works in a clone; `--allow-write {}` lets the commands read and write all of it",
-                modelseal_format::display::shell_word(&path.to_string_lossy())
-            )),
-            Error::OutOfSight { .. } => Some(
-                "of home directories, `/tmp` and others that are shared, they see the installations on PATH and \
-                 the active environment; `--allow-write DIR` shows a directory"
-                    .into(),
-            ),
+            Error::Home(path) => {
+                Some(Hint::AllowHome(modelseal_format::display::shell_word(&path.to_string_lossy())))
+            }
+            Error::OutOfSight { .. } => Some(Hint::ShowDirectory),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod context;
 pub mod digest;
 pub mod display;
+pub mod hint;
 pub mod manifest;
 pub mod release;
 pub mod sign;

@@ -19,6 +19,8 @@ mod third_party;
 
 use std::path::PathBuf;
 
+use crate::hint::Hint;
+
 pub use bundle::{Bundle, BundleError, SignedBundle, bundle_length};
 pub use dsse::pre_authentication_encoding;
 #[cfg(feature = "signing")]
@@ -79,15 +81,11 @@ pub enum KeyError {
 
 impl KeyError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            KeyError::Exposed { key, .. } => Some(format!("`chmod 600 {}`", key.replace('`', ""))),
-            KeyError::NoPassword(_) => {
-                Some("give it with `--password-file FILE` or in the variable MODELSEAL_PASSWORD".into())
-            }
-            KeyError::Exists(_) => {
-                Some("keys are never overwritten: choose another name with `-o PREFIX`".into())
-            }
+            KeyError::Exposed { key, .. } => Some(format!("`chmod 600 {}`", key.replace('`', "")).into()),
+            KeyError::NoPassword(_) => Some(Hint::GivePassword),
+            KeyError::Exists(_) => Some(Hint::NameNewKey),
             KeyError::Kind { expected, found, .. }
                 if expected.contains("public") && found.contains("certificate") =>
             {
@@ -96,10 +94,8 @@ impl KeyError {
             KeyError::Kind { expected, .. } if expected.contains("public") => {
                 Some("give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into())
             }
-            KeyError::Kind { .. } => {
-                Some("give the `.key` file, or with `--signer` the command that has the private key".into())
-            }
-            KeyError::NoHome => Some("set the variable HOME, or name a key with `--key`".into()),
+            KeyError::Kind { .. } => Some(Hint::GivePrivateKey),
+            KeyError::NoHome => Some(Hint::SetHome),
             _ => None,
         }
     }

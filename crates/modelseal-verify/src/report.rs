@@ -14,6 +14,7 @@ use modelseal_format::manifest::{Missing, Model, Origin};
 
 pub use id::{About, CheckId, CheckKind};
 pub use json::to_json;
+pub use modelseal_format::hint::Hint;
 pub use render::Renderer;
 pub use renderers::{RENDERERS, renderer};
 pub use style::Style;
@@ -54,7 +55,7 @@ pub struct Check {
     pub path: Option<String>,
     pub expected: Option<String>,
     pub actual: Option<String>,
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
     /// The measured value, and the limit it was compared with, in the unit of the rule.
     pub measured: Option<f64>,
     pub limit: Option<f64>,
@@ -109,7 +110,7 @@ impl Check {
         self
     }
 
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -211,6 +212,15 @@ pub struct Report {
 const DECISIVE: [CheckKind; 3] = [id::SEAL, id::SIGNATURE, id::FILES];
 
 impl Report {
+    /// Puts the caller's words in the place of hints that it has words for.
+    pub fn spell_hints(&mut self, spell: impl Fn(&Hint) -> Option<String>) {
+        for hint in self.checks.iter_mut().filter_map(|check| check.hint.as_mut()) {
+            if let Some(text) = spell(hint) {
+                *hint = Hint::Text(text);
+            }
+        }
+    }
+
     /// Fails if any check failed or a decisive check did not pass. Inconclusive if something that was demanded could
     /// not be decided. Otherwise passes.
     pub fn verdict(&self) -> Verdict {

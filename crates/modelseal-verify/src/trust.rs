@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use authority::CertificatePath;
 use modelseal_format::display::{Escaped, name};
+use modelseal_format::hint::Hint;
 use modelseal_format::sign::{Bundle, Material, PublicKey, SignatureError};
 
 pub use authority::{Authority, Certified};
@@ -219,7 +220,7 @@ pub struct Refusal {
     pub message: String,
     pub expected: Option<String>,
     pub actual: Option<String>,
-    pub hint: Option<&'static str>,
+    pub hint: Option<Hint>,
 }
 
 impl Refusal {
@@ -231,7 +232,7 @@ impl Refusal {
         Self { expected: Some(expected.into()), actual: Some(actual.into()), ..self }
     }
 
-    fn hint(self, hint: &'static str) -> Self {
+    fn hint(self, hint: Hint) -> Self {
         Self { hint: Some(hint), ..self }
     }
 }
@@ -266,9 +267,7 @@ fn accept_key<'a>(
     let keys: Vec<(&TrustedSigner, &PublicKey)> =
         signers.iter().filter_map(|signer| Some((signer, signer.trusted_key()?))).collect();
     if keys.is_empty() {
-        return Err(Refusal::new("it was signed with a key, and no key is trusted here").hint(
-            "`--key PUB` names a key; a certificate or an identity says nothing about what a key signed",
-        ));
+        return Err(Refusal::new("it was signed with a key, and no key is trusted here").hint(Hint::NameKey));
     }
     let is_named = |key: &PublicKey| hint.is_none_or(|hint| key.is_named_by(hint));
     let mut wrong = None;
@@ -296,8 +295,7 @@ fn accept_key<'a>(
         _ => {
             let expected: Vec<String> =
                 keys.iter().map(|(_, key)| format!("sha256:{}", key.hint())).collect();
-            let refusal = Refusal::new("none of the trusted keys signed this")
-                .hint("if the signer is right, the `--key` is another one; if not, do not deploy it");
+            let refusal = Refusal::new("none of the trusted keys signed this").hint(Hint::NameAnotherKey);
             match hint {
                 Some(_) => refusal.differs(expected.join(" or "), shown_hint(hint)),
                 None => refusal,
@@ -362,6 +360,6 @@ fn accept_certified<'a>(
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
         None => Refusal::new("it was signed with a certificate, and no authority is trusted here")
-            .hint("`--certificate-chain FILE` names the authority's certificates"),
+            .hint(Hint::NameAuthority),
     })
 }

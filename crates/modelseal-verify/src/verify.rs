@@ -125,15 +125,6 @@ impl Error {
             _ => Error::Io { path: path.to_path_buf(), source },
         }
     }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::NoSigner => Some("name who must have signed: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`".into()),
-            Error::Destination { .. } => Some("name a directory that does not exist yet".into()),
-            _ => None,
-        }
-    }
 }
 
 /// What to verify.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::super::Verbosity;
 use super::super::confining::check_written_to;
-use super::super::error::Hinted;
+use super::super::hints::Hinted;
 use super::super::output::{print, say};
 use super::super::progress::context;
 use super::super::trust_args::{Named, Trusting};

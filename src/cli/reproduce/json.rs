@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::hints::spelled;
 use crate::reproduce::{Reproduction, Varied, VariedStatus};
 use modelseal_format::manifest::Rung;
 
@@ -26,7 +27,7 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     command_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
+    hint: Option<String>,
     untrue: Vec<WireChange<'a>>,
     environment: Vec<WireEnvironment<'a>>,
     files: Vec<WireFile<'a>>,
@@ -99,7 +100,7 @@ pub(super) fn json(result: &Reproduction, target: &str) -> anyhow::Result<String
         command: &result.command,
         source: result.source.as_deref(),
         command_seconds: result.command_seconds,
-        hint: result.not_tried.as_ref().and_then(|(_, hint)| hint.as_deref()),
+        hint: result.not_tried.as_ref().and_then(|(_, hint)| hint.as_ref()).map(spelled),
         untrue: result
             .untrue
             .iter()

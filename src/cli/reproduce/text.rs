@@ -1,5 +1,6 @@
 //! The result of a rebuild as text.
 
+use super::super::hints::spelled;
 use crate::reproduce::{Circumstance, Reproduction, Varied, VariedStatus};
 use modelseal_format::display::{Escaped, name};
 use modelseal_format::manifest::Rung;
@@ -64,7 +65,7 @@ pub(super) fn text(result: &Reproduction, style: Style) -> String {
         lines.extend(result.varied.iter().flat_map(|varied| table_row(varied, style)));
     }
     if let Some((_, Some(hint))) = &result.not_tried {
-        lines.push(format!("{} {hint}", style.paint("36", "hint:")));
+        lines.push(format!("{} {}", style.paint("36", "hint:"), spelled(hint)));
     }
     lines.push(String::new());
     let summary = result.summary();

@@ -132,9 +132,7 @@ pub fn seal(
 fn signed<'a>(statement: &'a Manifest, open_key: OpenKey<'_>) -> Result<Seals<'a>, Error> {
     let key = open_key()?;
     if statement.internal().model_signature && !key.public_key().is_elliptic_curve() {
-        let message =
-            "it promises a `model.sig`, which needs an ECDSA key: state it with `--no-model-signature`";
-        return Err(Error::Statement(message.to_string()));
+        return Err(Error::ModelSignature("needs an ECDSA key"));
     }
     Seals::sign(Counted::of(statement), &key)
 }
@@ -151,15 +149,13 @@ fn sealed_elsewhere<'a>(
 ) -> Result<Seals<'a>, Error> {
     let failed = |reason: String| Error::Bundle(reason);
     if statement.internal().model_signature {
-        let message =
-            "it promises a `model.sig`, which only a key here can sign: state it with `--no-model-signature`";
-        return Err(Error::Statement(message.to_string()));
+        return Err(Error::ModelSignature("only a key here can sign"));
     }
     let bundle = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
     if bundle.payload() != payload {
         return Err(failed("it was made over something else than the statement".to_string()));
     }
-    let (signer, material) = signer_of(&bundle, key).map_err(failed)?;
+    let (signer, material) = signer_of(&bundle, key)?;
     signer
         .verify_foreign(&payload, &bundle.signature)
         .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
@@ -180,20 +176,21 @@ fn sealed_elsewhere<'a>(
 }
 
 /// The key that must have signed a bundle, and the verification material for the seal.
-fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), String> {
+fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Material), Error> {
     let certified = |chain: &[Vec<u8>]| {
-        check_chain(chain, None)?;
-        let signer = certified_key(&chain[0], "in the bundle").map_err(|error| error.to_string())?;
+        check_chain(chain, None).map_err(Error::Bundle)?;
+        let signer =
+            certified_key(&chain[0], "in the bundle").map_err(|error| Error::Bundle(error.to_string()))?;
         match key {
             Some(key) if *key != signer => {
-                Err("it carries a certificate of another key than `--key` names".to_string())
+                Err(Error::Bundle("it carries a certificate of another key than the named one".to_string()))
             }
             _ => Ok((signer, bundle.material.clone())),
         }
     };
     match &bundle.material {
         Material::Key { .. } => {
-            let key = key.ok_or("it names a key: `--key PUB` has to say which")?;
+            let key = key.ok_or(Error::UnknownKey)?;
             Ok((key.clone(), Material::Key { hint: Some(key.hint().to_string()) }))
         }
         Material::Certificates(chain) => certified(chain),

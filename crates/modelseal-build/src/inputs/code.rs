@@ -22,6 +22,7 @@ pub use guarded::{GitPlaces, git_places};
 use super::remote;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{self, Digest};
+use modelseal_format::hint::Hint;
 
 /// Why there is no code revision to seal.
 #[derive(Debug, thiserror::Error)]
@@ -57,21 +58,24 @@ pub enum CodeError {
 
 impl CodeError {
     /// What the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             CodeError::NoRepository(_) | CodeError::Bare(_) => Some(
                 "`git init` and commit, or say `none = true` under `[code]`: then no code revision is sealed"
                     .into(),
             ),
             CodeError::NoCommit(_) => Some("`git add` and `git commit` what the model was made with".into()),
-            CodeError::Owner(path) => Some(format!(
-                "if you trust it: `git config --global --add safe.directory {}`",
-                modelseal_format::display::shell_word(&path.to_string_lossy())
-            )),
+            CodeError::Owner(path) => Some(
+                format!(
+                    "if you trust it: `git config --global --add safe.directory {}`",
+                    modelseal_format::display::shell_word(&path.to_string_lossy())
+                )
+                .into(),
+            ),
             CodeError::ObjectFormat(_) => {
                 Some("say `none = true` under `[code]` until libgit2 supports it".into())
             }
-            CodeError::Incomplete(_) => Some("`git fetch --refetch`, or clone without `--filter`".into()),
+            CodeError::Incomplete(_) => Some("`git fetch --refetch`, or make a whole clone".into()),
             _ => None,
         }
     }

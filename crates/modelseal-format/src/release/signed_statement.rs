@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::write_whole;
 use crate::canonical::{Canonical, Counted};
+use crate::hint::Hint;
 use crate::manifest::Attestation;
 use crate::sign::{KeyError, SignedBundle, Signer};
 
@@ -20,7 +21,7 @@ pub enum StatementError {
 
 impl StatementError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         if let StatementError::Key(error) = self { error.hint() } else { None }
     }
 }

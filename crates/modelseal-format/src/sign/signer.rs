@@ -72,9 +72,9 @@ impl Signer {
             .public
             .canonical_signature(&answer)
             .ok_or_else(|| wrong("what it printed is not a signature by this kind of key"))?;
-        self.public.verify(payload, &signature).map_err(|_| {
-            wrong("its signature is not by the key that `--key` names, or over something else")
-        })?;
+        self.public
+            .verify(payload, &signature)
+            .map_err(|_| wrong("its signature is not by the named key, or over something else"))?;
         Ok(signature)
     }
 }

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::Hint;
 use super::{Check, Renderer, Report, Style};
 
 pub(super) struct Json;
@@ -124,7 +125,7 @@ struct WireCheck<'a> {
     limit: Option<f64>,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
+    hint: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     waived: bool,
 }
@@ -142,7 +143,7 @@ impl<'a> From<&'a Check> for WireCheck<'a> {
             measured: check.measured,
             limit: check.limit,
             message: &check.message,
-            hint: check.hint.as_deref(),
+            hint: check.hint.as_ref().map(Hint::to_string),
             waived: check.is_waived,
         }
     }

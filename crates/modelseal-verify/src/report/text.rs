@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::id::{BASE, DATA, SIGNATURE};
-use super::{Check, Renderer, Report, Status, Style, Verdict};
+use super::{Check, Hint, Renderer, Report, Status, Style, Verdict};
 use modelseal_format::display::name;
 
 pub(super) struct Text;
@@ -122,9 +122,9 @@ fn details(text: &mut String, check: &Check, style: Style) {
 }
 
 /// Every hint, without duplicates.
-fn hints(checks: &[Check]) -> Vec<&str> {
-    let mut hints: Vec<&str> = Vec::new();
-    for hint in checks.iter().filter_map(|check| check.hint.as_deref()) {
+fn hints(checks: &[Check]) -> Vec<&Hint> {
+    let mut hints: Vec<&Hint> = Vec::new();
+    for hint in checks.iter().filter_map(|check| check.hint.as_ref()) {
         if !hints.contains(&hint) {
             hints.push(hint);
         }

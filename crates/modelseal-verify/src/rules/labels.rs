@@ -46,9 +46,12 @@ impl Rule for Labels {
             Some(data) if data.labels.is_none() => {
                 "# labels = {}               # no labels were sealed: name the `label` in the recipe\n".into()
             }
-            Some(_) => {
-                propose(proposal, "labels", &[0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5], "against --previous")
-            }
+            Some(_) => propose(
+                proposal,
+                "labels",
+                &[0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5],
+                "against the previous release",
+            ),
         }
     }
 

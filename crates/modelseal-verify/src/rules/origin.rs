@@ -5,6 +5,7 @@ use crate::report::{Check, CheckKind};
 use crate::rule::{
     Demand, Evidence, Fault, Healthy, Plant, Proposal, Rebuilt, Rule, Section, SectionError, Table,
 };
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{Manifest, Origin};
 
 pub(super) struct OriginRule;
@@ -70,8 +71,8 @@ impl Demand for AtLeast {
         let message =
             format!("{}: {}, and the policy demands {}", found.name(), found.description(), demanded.name());
         let hint = match demanded {
-            Origin::Reproduced => "`modelseal reproduce --attest` by another trusted signer makes it that",
-            _ => "build it with `[run]` in the recipe, in CI with `--clean`",
+            Origin::Reproduced => Hint::Reproduce,
+            _ => Hint::RunCommand,
         };
         vec![Check::fail(ORIGIN, message).hint(hint)]
     }

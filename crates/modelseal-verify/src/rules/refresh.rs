@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::report::{About, Check, CheckKind};
 use crate::rule::{Demand, Evidence, Fault, Healthy, Plant, Proposal, Rule, Section, SectionError, Table};
 use modelseal_format::display::{enumerate, name};
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{DataEvidence, InputChange, Manifest, compare_inputs};
 
 pub(super) struct RefreshRule;
@@ -45,7 +46,7 @@ impl Rule for RefreshRule {
     }
 
     fn propose(&self, _: &Proposal<'_>) -> String {
-        "\n[refresh]                   # against --previous\n\
+        "\n[refresh]                   # against the previous release\n\
          inert = \"fail\"            # inputs changed and the model did not, or the data has nothing new\n"
             .to_string()
     }
@@ -100,8 +101,7 @@ const NOTICED: f64 = 9.21;
 
 fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
     let Some(previous) = evidence.before() else {
-        return Check::unknown(ID, "there is no previous release to compare with")
-            .hint("`--previous` names the release that is deployed now");
+        return Check::unknown(ID, "there is no previous release to compare with").hint(Hint::NamePrevious);
     };
     let manifest = evidence.manifest;
     let changes = changes(previous, manifest);

@@ -64,7 +64,9 @@ impl Rule for Rows {
 
     fn propose(&self, proposal: &Proposal<'_>) -> String {
         match proposal.manifest.data(proposal.subject).and_then(|data| data.rows) {
-            Some(_) => "rows = { min_ratio = 0.5, max_ratio = 2.0 }   # against --previous\n".into(),
+            Some(_) => {
+                "rows = { min_ratio = 0.5, max_ratio = 2.0 }   # against the previous release\n".into()
+            }
             None => String::new(),
         }
     }

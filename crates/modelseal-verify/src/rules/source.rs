@@ -3,6 +3,7 @@
 use crate::report::{Check, CheckId, CheckKind};
 use crate::rule::{Evidence, SectionError};
 use modelseal_format::display::name;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{DataEvidence, Manifest};
 use toml::Spanned;
 
@@ -43,7 +44,7 @@ impl<'a> Source<'a> {
             None => "there is no previous release to compare with".to_string(),
             Some(_) => format!("the previous release has no data {}", name(self.name)),
         };
-        Check::unknown(self.id(), message).hint("`--previous` names the release that is deployed now")
+        Check::unknown(self.id(), message).hint(Hint::NamePrevious)
     }
 }
 

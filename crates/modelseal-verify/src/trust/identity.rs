@@ -21,6 +21,7 @@ use super::algorithms::{self, Curve, Hash, Scheme};
 use super::{Accepted, Refusal, Trust, TrustError, TrustedSigner, Who, also};
 use modelseal_format::digest::Digest;
 use modelseal_format::display::{Escaped, name};
+use modelseal_format::hint::Hint;
 use modelseal_format::sign::{Bundle, PublicKey};
 
 /// Trusted identities, for which a trusted root vouches.
@@ -200,7 +201,7 @@ pub(super) fn accept<'a>(
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
         None => Refusal::new("it has one certificate with log entries or timestamps, as identities have, and no identity is trusted here")
-            .hint("`--identity` and `--issuer` name who must have signed"),
+            .hint(Hint::NameIdentity),
     })
 }
 

@@ -15,6 +15,7 @@ use modelseal_format::digest::{
     read_through, walk_meanwhile,
 };
 use modelseal_format::display::name;
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::{MODEL_SIGNATURE_PATH, SEAL_PATH, Subject};
 use modelseal_format::release::{ModelSignature, ModelSignatureReader, Seal, SealError, total_size};
 
@@ -60,8 +61,7 @@ fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<
             if root.join(MODEL_SIGNATURE_PATH).is_file() {
                 let signature = root.join(MODEL_SIGNATURE_PATH);
                 let signature = modelseal_format::display::Escaped(&signature.to_string_lossy()).to_string();
-                check =
-                    check.hint(format!("it has a model signature: `--signature {signature}` verifies that"));
+                check = check.hint(Hint::VerifyModelSignature(signature));
             }
             verification.add(check);
             verification.not_reached("anything: there is no seal to go by");

@@ -12,6 +12,7 @@ use crate::report::id::{FILES, LINEAGE, MODEL, PREVIOUS, ROLLBACK, SEAL, SIGNATU
 use crate::report::{Check, CheckId, Report};
 use modelseal_format::digest::{self, Symlinks, open_regular};
 use modelseal_format::display::{count, name};
+use modelseal_format::hint::Hint;
 use modelseal_format::sign::read_foreign;
 
 /// Maximum length of a model signature in bytes.
@@ -182,9 +183,7 @@ fn findings(compared: &Compared) -> Vec<Check> {
         let check = Check::fail(FILES, message).path(path);
         match difference {
             Difference::Content { expected, actual } => check.differs(expected, actual).hint(hint),
-            Difference::Unsigned => check.hint(
-                "`--ignore-unsigned-files` accepts files that nobody signed, `--ignore-path` some of them",
-            ),
+            Difference::Unsigned => check.hint(Hint::AcceptUnsigned),
             _ => check.hint(hint),
         }
     });

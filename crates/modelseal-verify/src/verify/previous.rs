@@ -8,6 +8,7 @@ use crate::report::id::{ARCHIVE, FILES, MODEL_SIGNATURE, PREVIOUS, SEAL, SIGNATU
 use crate::report::{Check, CheckKind, Status};
 use crate::trust::TrustedSigner;
 use modelseal_format::digest::{Symlinks, open_regular};
+use modelseal_format::hint::Hint;
 use modelseal_format::manifest::LONGEST_SEAL;
 use modelseal_format::release::{Discard, Seal, SealError};
 
@@ -24,9 +25,7 @@ pub(super) fn check(
     let Some(target) = options.previous else {
         if policy.previous == Some(Previous::Required) {
             let message = "the policy demands a comparison with the previous release";
-            verification.add(
-                Check::unknown(PREVIOUS, message).hint("`--previous` names the release that is deployed now"),
-            );
+            verification.add(Check::unknown(PREVIOUS, message).hint(Hint::NamePrevious));
         }
         return Ok(None);
     };

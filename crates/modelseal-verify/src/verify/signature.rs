@@ -24,7 +24,7 @@ pub(super) fn check_by<'a>(
         Err(refusal) => {
             let mut check = Check::fail(SIGNATURE, refusal.message);
             (check.expected, check.actual) = (refusal.expected, refusal.actual);
-            check.hint = refusal.hint.map(str::to_string);
+            check.hint = refusal.hint;
             verification.add(check);
             return None;
         }
