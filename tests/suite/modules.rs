@@ -266,7 +266,7 @@ fn options_are_spelled_only_in_the_command_line() {
 /// Every long option of `modelseal`.
 fn options() -> BTreeSet<String> {
     let verbs = ["build", "verify", "unpack", "reproduce", "keygen", "sign", "probe", "drill"];
-    let helps = verbs.map(|verb| modelseal(&[verb, "--help"]).expect(0).stdout);
+    let helps = verbs.map(|verb| modelseal([verb, "--help"]).expect(0).stdout);
     let words = helps.iter().flat_map(|help| help.split(|character: char| !is_of_option(character)));
     words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_string).collect()
 }
