@@ -235,9 +235,12 @@ impl GitPlaces {
         let own = own.filter(|path| path.is_file());
         let usual = [Config::find_global(), Config::find_xdg(), Config::find_system()].into_iter().flatten();
         let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(std::env::var_os);
-        // This file may not exist.
+        // These files may not exist, and a link can lead from them into the work tree.
         let personal = std::env::var_os("XDG_CONFIG_HOME").map(|home| Path::new(&home).join("git/config"));
-        let named = named.map(PathBuf::from).chain(personal);
+        let at_home = std::env::home_dir().into_iter();
+        let at_home =
+            at_home.flat_map(|home| [".gitconfig", ".config/git/config"].map(|name| home.join(name)));
+        let named = named.map(PathBuf::from).chain(personal).chain(at_home);
         let mut ahead: Vec<PathBuf> = own.chain(usual).chain(named).collect();
         Setting::of_variables().for_each(|setting| self.add_setting(&setting, directory, root));
         let mut seen = BTreeSet::new();

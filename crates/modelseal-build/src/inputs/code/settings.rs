@@ -175,6 +175,8 @@ impl Setting {
         let quoted: Vec<&str> = value.split(is_quote).map(str::trim).collect();
         let plain = value.replace(|character: char| is_quote(character) || character == '\\', "");
         let words = quoted.iter().flat_map(|part| part.split(ends_word)).chain(plain.split(ends_word));
+        let unescaped = unescaped(&value);
+        let words = words.chain(unescaped.iter().map(String::as_str));
         // A value may follow its option without a space.
         let words = words.flat_map(|word| [Some(word), option_value(word)]).flatten();
         let words: BTreeSet<&str> =
@@ -252,6 +254,22 @@ pub(super) fn at_home(path: &str) -> Option<PathBuf> {
 /// The rest of a word after a short option.
 fn option_value(word: &str) -> Option<&str> {
     word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.get(1..).filter(|rest| !rest.is_empty())
+}
+
+/// The words of a line in which a backslash can stand before a space.
+fn unescaped(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        let word = words.last_mut();
+        match (character, word) {
+            ('\\', Some(word)) => word.extend(characters.next()),
+            (character, _) if ends_word(character) => words.push(String::new()),
+            (character, Some(word)) if !is_quote(character) => word.push(character),
+            _ => {}
+        }
+    }
+    words
 }
 
 fn is_quote(character: char) -> bool {
