@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Verbosity;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
-use super::confining::{confine, warn_of_path, writable_by_commands};
+use super::confining::{check_own_directories, confine, warn_of_path, writable_by_commands};
 use super::hints::Hinted;
 use super::notes::input_notes;
 use super::output::{print, say, warn};
@@ -115,6 +115,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         return Err(Hinted { message, hint: "`-o ./-` writes a file of that name".to_string() }.into());
     }
     let recipe = Recipe::load(arguments.directory.as_deref().unwrap_or(&Recipe::find(Path::new("."))))?;
+    let uses_own_key = arguments.statement.is_none() && SigningKey::is_own(arguments.signing.key.as_deref());
+    check_own_directories(&[recipe.directory()], uses_own_key)?;
     let data = data_paths(&arguments.data)?;
     let source_date_epoch = source_date_epoch()?;
     let signer = match (&arguments.statement, &arguments.bundle) {
@@ -141,7 +143,11 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     // If no directory is given, the search for the recipe starts in the working directory.
     let here = arguments.directory.is_none().then_some(Path::new("."));
     let projects: Vec<&Path> = [recipe.directory(), &root].into_iter().chain(here).collect();
-    let written = arguments.output.iter().chain(&arguments.statement).cloned().collect();
+    // Nothing else looks where the archive of a statement leads.
+    let usual =
+        arguments.from_statement.is_some().then(|| recipe.default_output(recipe.tables.archive.compression));
+    let output = arguments.output.clone().or(usual);
+    let written = output.into_iter().chain(arguments.statement.clone()).collect();
     let confinement = confine(signer.as_ref(), &projects, &arguments.allow_write, written, insecure)?;
     if arguments.from_statement.is_none() && making == Making::Run {
         warn_of_path(&recipe, &root, &confinement, verbosity);

@@ -1,5 +1,6 @@
 //! The confinement of commands, decided before the first command of a project runs.
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use super::hints::Hinted;
 use super::output::warn;
 use super::projects::project_around;
 use super::signing::SigningKey;
+use modelseal_build::build::{self, check_secrets};
 use modelseal_build::inputs::WorkTree;
 use modelseal_build::recipe::Recipe;
-use modelseal_build::run::{Confinement, Scope, leads_into, link_of_commands};
+use modelseal_build::run::{Confinement, Scope, Secret, leads_into, link_of_commands};
 use modelseal_format::display;
 use modelseal_format::sign::{local_cache_directory, local_key_directory, local_key_path};
 
@@ -33,7 +35,6 @@ pub(super) fn confine(
     hidden.extend(local_key_directory().into_iter().filter(|path| path.is_dir()));
     let work_trees: Vec<WorkTree> =
         projects.iter().filter_map(|path| WorkTree::discover(path).ok()).collect();
-    refuse_committed(signer, &work_trees)?;
     let roots: Vec<PathBuf> = work_trees.iter().map(|work_tree| work_tree.root().to_path_buf()).collect();
     let projects: Vec<PathBuf> = projects.iter().map(|path| path.to_path_buf()).chain(roots).collect();
     let allowed = writable(allow_write)?;
@@ -43,7 +44,9 @@ pub(super) fn confine(
         projects.iter().chain(&allowed).filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
     let is_of_commands = |link: &Path| places.iter().any(|place| link.starts_with(place));
     for path in &allowed {
-        if let Some((link, target)) = link_of_commands(path, is_of_commands) {
+        // An earlier build could write to other directories. Only links at the top of the file system are the system's.
+        let is_top = |link: &Path| link.parent() == Some(Path::new("/"));
+        if let Some((link, target)) = link_of_commands(path, |link| !is_top(link)) {
             return Err(led_elsewhere(path, &link, &target));
         }
     }
@@ -57,15 +60,22 @@ pub(super) fn confine(
         _ => path.is_dir(),
     };
     let emptied = local_cache_directory().into_iter().filter(is_there).collect();
-    Ok(Confinement::new(Scope {
+    let confinement = Confinement::new(Scope {
         projects,
         allowed,
         hidden,
         emptied,
         held: written,
         withheld: signer.map(SigningKey::variables).unwrap_or_default(),
+        secrets: secrets(signer),
         insecure_no_isolation,
-    })?)
+    })?;
+    // Commands see the repositories of the project, and of a key outside of homes.
+    let keys = signer.map(SigningKey::hidden).unwrap_or_default();
+    let seen = confinement.projects().iter().chain(&keys).flat_map(|path| repositories_around(path));
+    let seen: BTreeSet<PathBuf> = seen.collect();
+    check_secrets(&confinement, seen.iter().map(PathBuf::as_path)).map_err(build::Error::from)?;
+    Ok(confinement)
 }
 
 /// Checks the path of an output file when no command runs. Commands of any project on the path may have created
@@ -93,28 +103,47 @@ fn check_link_of_directory(
     }
 }
 
-/// Refuses a key, a password or another secret that git has: commands see the repository, and so does everybody who
-/// clones it.
-fn refuse_committed(signer: Option<&SigningKey>, work_trees: &[WorkTree]) -> anyhow::Result<()> {
-    let local = local_key_path().ok();
-    let local = local.and_then(|path| Some((display::path(&path).to_string(), std::fs::read(path).ok()?)));
-    for (name, secret) in signer.into_iter().flat_map(SigningKey::secrets).chain(local) {
-        // A variable lacks the line break at the end of the file that it came from.
-        let line = [&secret[..], b"\n"].concat();
-        let holds = |work_tree: &&WorkTree| {
-            !secret.is_empty() && (work_tree.has_content(&secret) || work_tree.has_content(&line))
-        };
-        if let Some(work_tree) = work_trees.iter().find(holds) {
-            let message = format!(
-                "git has what is in {name}: the commands of {} can read it, and so can everyone with a clone",
-                display::path(work_tree.root())
-            );
-            let hint = "do not use this key again: make another one outside of the repository, with \
-                        `modelseal keygen`, and revoke this one in the policies that name it";
-            return Err(Hinted { message, hint: hint.to_string() }.into());
+/// What commands must not read, each with a name for messages.
+fn secrets(signer: Option<&SigningKey>) -> Vec<(String, Secret)> {
+    let own = local_key_path().ok();
+    let own = own.and_then(|path| Some((display::path(&path).to_string(), std::fs::read(path).ok()?)));
+    let secrets = signer.into_iter().flat_map(SigningKey::secrets).chain(own);
+    secrets.filter(|(_, secret)| !secret.is_empty()).map(|(name, secret)| (name, Secret(secret))).collect()
+}
+
+/// The directories of the repositories around a path, nearest first: of linked work trees, the one that has the objects.
+fn repositories_around(path: &Path) -> Vec<PathBuf> {
+    let Ok(path) = path.canonicalize() else { return Vec::new() };
+    let found = path.ancestors().filter_map(|above| WorkTree::discover(above).ok());
+    let mut found: Vec<PathBuf> = found.map(|work_tree| work_tree.common_directory()).collect();
+    found.dedup();
+    found
+}
+
+/// Refuses the user's own key where a command of an earlier build can have made it, and a link of the project on the
+/// way to it, to the cache, or to the directory for temporary files.
+pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> anyhow::Result<()> {
+    let around = projects.iter().filter_map(|path| project_around(path));
+    let places: Vec<PathBuf> = around.collect();
+    let is_of_commands = |path: &Path| places.iter().any(|place| path.starts_with(place));
+    let key = local_key_path().ok();
+    for path in local_cache_directory().iter().chain(&key).chain([&std::env::temp_dir()]) {
+        if let Some((link, target)) = link_of_commands(path, is_of_commands) {
+            return Err(led_elsewhere(path, &link, &target));
         }
     }
-    Ok(())
+    match key.filter(|key| uses_own_key && leads_into(key, &places)) {
+        Some(key) => Err(Hinted {
+            message: format!(
+                "your own key would be {}, where a command of an earlier build can have put one",
+                display::path(&key)
+            ),
+            hint: "name a key with `--key`, or set XDG_CONFIG_HOME to a directory outside of the project"
+                .to_string(),
+        }
+        .into()),
+        None => Ok(()),
+    }
 }
 
 fn is_of_repository(path: &Path) -> bool {
@@ -152,10 +181,25 @@ pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confineme
             &format!("{link}, on PATH, leads to what commands can make: it runs when you type its name"),
         );
     }
+    for directory in relative_entries() {
+        let directory = display::path(&directory);
+        let message =
+            "is another directory wherever you are: what a command leaves in one of this name runs there";
+        warn(verbosity, &format!("{directory}, on PATH, {message} when you type its name"));
+    }
     if let Some(directory) = directory_of_programs_around(work) {
         let message = "where commands write: what one leaves there runs when you type its name";
         warn(verbosity, &format!("PATH names {}, {message}", display::path(&directory)));
     }
+}
+
+/// Entries of `PATH` that name a directory below the working directory.
+fn relative_entries() -> Vec<PathBuf> {
+    let is_relative = |entry: &PathBuf| {
+        let is_named = entry.components().any(|part| matches!(part, std::path::Component::Normal(_)));
+        entry.is_relative() && is_named && !entry.starts_with("~")
+    };
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).filter(is_relative).collect()
 }
 
 /// A directory on `PATH` that contains the work tree. It cannot be made read-only, unlike a directory inside the work

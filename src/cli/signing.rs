@@ -1,5 +1,6 @@
 //! The signer that the command line names: a private key, or a command that has one, and its certificate.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use modelseal_verify::trust::{certified_key, certified_subject, check_chain, rea
 
 /// Default time limit of a signer command.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The variable with the password of an encrypted key.
+const PASSWORD: &str = "MODELSEAL_PASSWORD";
 
 /// No key or password is longer, in bytes.
 const LONGEST_SECRET: u64 = 1 << 20;
@@ -288,6 +292,12 @@ impl SigningKey {
         });
         // A short value can be the content of a file by chance.
         let variables = variables.filter(|(_, value)| value.len() >= SHORTEST_SECRET);
-        files.chain(variables)
+        let password = std::env::var_os(PASSWORD).map(OsString::into_encoded_bytes);
+        files.chain(variables).chain(password.map(|password| (format!("`{PASSWORD}`"), password)))
+    }
+
+    /// Whether it is the user's own key.
+    pub(super) fn is_own(key: Option<&str>) -> bool {
+        key.is_none_or(|key| key == "local")
     }
 }

@@ -205,7 +205,7 @@ fn a_model_that_lies_in_the_source_is_not_there_to_be_copied() {
     git_in(&place, &project.home(), &["init", "-q"]);
     git_in(&place, &project.home(), &["add", "-A"]);
     git_in(&place, &project.home(), &["commit", "-q", "-m", "x"]);
-    let (key, public) = (project.key(), project.public_key());
+    let (key, public) = project.other_key("mine");
     let archive = project.out("m.tar").to_string_lossy().into_owned();
     project.modelseal(&["build", "--key", &key, "-o", &archive]).current_dir(&place).expect(0);
     assert!(old.is_file());

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::hostile_projects::{RUN, build, build_with, project};
-use crate::support::project::{Project, git_in};
+use crate::support::project::Project;
 use crate::support::run::Outcome;
 
 /// Builds with a key on standard input, which the arguments name.
@@ -19,7 +19,7 @@ fn with_key_on_stdin(project: &Project, key: &Path, arguments: &[&str]) -> Outco
 }
 
 /// A key in the work tree, where commands would see it.
-fn key_in(project: &Project) -> PathBuf {
+pub fn key_in(project: &Project) -> PathBuf {
     let key = project.at("ignored/ci.key");
     fs::create_dir(project.at("ignored")).expect("creates");
     fs::copy(project.key(), &key).expect("copies");
@@ -282,67 +282,6 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
     for name in ["hooks/w", "x.tar", "gate.toml", "k.key", "s"] {
         assert!(!project.at(".git").join(name).exists(), "{name}");
     }
-}
-
-/// Stages, commits, or commits and removes again.
-fn give_to_git(project: &Project, path: &str, how: &str) {
-    project.git(&["add", "-f", path]);
-    if how != "staged" {
-        project.git(&["commit", "-qm", "oops"]);
-    }
-    if how == "removed" {
-        project.git(&["rm", "-q", "--cached", path]);
-        project.git(&["commit", "-qm", "gone"]);
-    }
-}
-
-#[test]
-fn a_key_that_git_has_signs_nothing() {
-    for how in ["staged", "committed", "removed"] {
-        let project = project(RUN, "mkdir model; git show HEAD:ignored/ci.key > model/w; true\n");
-        let key = key_in(&project);
-        give_to_git(&project, "ignored/ci.key", how);
-        let text = fs::read_to_string(&key).expect("reads");
-        for (name, variable) in
-            [("ignored/ci.key", ""), (&*project.key(), ""), ("env://SEAL", text.trim_end())]
-        {
-            for more in [&[][..], &["--clean"]] {
-                let arguments = [&["build", "--key", name], more].concat();
-                let outcome = project.modelseal(&arguments).env("SEAL", variable).run();
-                assert_eq!(outcome.code, Some(2), "{how}, {name}: {}", outcome.all());
-                outcome.says("git has what is in").says("hint: do not use this key again");
-            }
-        }
-        assert!(!project.at("model").exists());
-    }
-}
-
-#[test]
-fn a_key_in_a_submodule_signs_nothing() {
-    let project = project(RUN, "mkdir model; echo a > model/w\n");
-    let inner = project.at("sub");
-    fs::create_dir(&inner).expect("creates");
-    fs::copy(project.key(), inner.join("key")).expect("copies");
-    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "x"], &["rm", "-q", "key"]] {
-        git_in(&inner, &project.home(), arguments);
-    }
-    git_in(&inner, &project.home(), &["commit", "-qm", "y"]);
-    project.commit();
-    let outcome = build(&project, &[]);
-    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in");
-}
-
-#[test]
-fn a_password_that_git_has_opens_no_key() {
-    let project = project(RUN, "mkdir model; cat ignored/password > model/w\n");
-    fs::create_dir(project.at("ignored")).expect("creates");
-    project.write("ignored/password", "open sesame\n");
-    give_to_git(&project, "ignored/password", "committed");
-    let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
-    let outcome = project.modelseal(&arguments).run();
-    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in `ignored/password`");
 }
 
 #[test]

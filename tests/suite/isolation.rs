@@ -210,7 +210,7 @@ fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
         format!("mkdir -p model; cp '{}' model/w || head -c 64 /dev/urandom > model/w\n", model.display());
     let project = project(&script);
     git_in(&project.at(""), &project.home(), &["clone", "-q", ".", &place.to_string_lossy()]);
-    let (key, public) = (project.key(), project.public_key());
+    let (key, public) = project.other_key("mine");
     let here = |arguments: &[&str]| project.modelseal(arguments).current_dir(&place);
     here(&["build", "--key", &key]).expect(0);
     assert!(model.is_file());

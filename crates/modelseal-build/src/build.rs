@@ -39,7 +39,7 @@ use modelseal_format::sign::{KeyError, Signer};
 pub use behaviour::Observer;
 pub use command::Setting;
 pub use detached_signing::{SealedBy, Stated, seal, state};
-pub use reach::{CommandPlace, ReachError, check_private, reach};
+pub use reach::{CommandPlace, ReachError, check_private, check_secrets, reach};
 
 /// Opens the signing key. Called only when nothing of the recipe's command is left running.
 pub type OpenKey<'a> = &'a mut dyn FnMut() -> Result<Signer, KeyError>;

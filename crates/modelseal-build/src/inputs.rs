@@ -19,7 +19,9 @@ use std::path::PathBuf;
 
 pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
-pub use code::{Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, WorkTree, git_places};
+pub use code::{
+    Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, WorkTree, git_places, holds_secret,
+};
 pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
 pub use params::ParamsError;
 pub use paths::{exempt, work_tree};
@@ -51,6 +53,12 @@ pub enum Error {
         list_changes(changes)
     )]
     Dirty { commit: String, changes: Vec<Change> },
+    /// A secret that a repository has, which commands see.
+    #[error(
+        "git has what is in {name}: commands can read it in {}, and so can everyone with a clone",
+        modelseal_format::display::path(repository)
+    )]
+    Committed { name: String, repository: PathBuf },
     /// A key in the work tree that git does not ignore.
     #[error("the key {} is in the work tree, and git does not ignore it", modelseal_format::display::name(.0))]
     Key(String),
@@ -118,6 +126,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Recipe(_) | Error::Code(_) | Error::UnknownData(_) | Error::Time(_) => false,
+            Error::Committed { .. } => false,
             Error::Digest(error) => !matches!(error, digest::Error::Io { .. } | digest::Error::Interrupted),
             _ => true,
         }
@@ -136,6 +145,11 @@ impl Error {
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(Hint::Commit(paths.join(" ") + more))
             }
+            Error::Committed { .. } => Some(
+                "do not use it again: make another key outside of the repository, with `modelseal keygen`, and revoke \
+                 this one in the policies that name it"
+                    .into(),
+            ),
             Error::Key(path) => Some(
                 format!(
                     "move it out of the work tree, or add {} to `.gitignore` and commit that",

@@ -165,8 +165,13 @@ fn check_links(
 
 /// Refuses an adopted artifact if its links lead to private files of the caller.
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
-    let kind = "a link to what belongs to you and not to the project";
-    refuse_links(artifact, &|leads| confinement.is_private(leads).then_some(kind))
+    let root = artifact.root().canonicalize().unwrap_or_default();
+    let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
+    refuse_links(artifact, &|leads| match () {
+        () if confinement.is_private(leads) => Some("a link to what belongs to you and not to the project"),
+        () if !leads.starts_with(&root) && is_of_git(leads) => Some("a link into a repository"),
+        () => None,
+    })
 }
 
 /// Names a key that is not as committed, so that nobody is told to commit it.

@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::checkout::Declared;
-use crate::inputs::{self, Contents, git_places};
+use crate::inputs::{self, Contents, git_places, holds_secret};
 use crate::recipe::Recipe;
-use crate::run::{Confinement, Sandbox, Trail, is_open};
+use crate::run::{Confinement, Sandbox, Trail, is_open, link_of_commands};
 use modelseal_format::digest::Digest;
 
 /// Where commands run.
@@ -45,6 +45,7 @@ pub fn reach(
 ) -> Result<(Sandbox, Contents), ReachError> {
     let contents = Contents::of(place.work);
     let git = git_places(place.work, &contents).map_err(inputs::Error::from)?;
+    check_secrets(confinement, git.repositories.iter().map(PathBuf::as_path))?;
     let make = |path: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
@@ -52,25 +53,28 @@ pub fn reach(
     let trail = |path: &Path| {
         Trail::of(path).map_err(|source| ReachError::Directory { path: path.to_path_buf(), source })
     };
+    let work = trail(place.work)?;
     let mut caches = Vec::new();
     for name in recipe.tables.run.iter().flat_map(|run| &run.caches) {
         let below = name.get_ref().directory();
         let at = place.home.join(&below);
         make(&at)?;
-        if let Some(kept) = place.caches {
+        if let Some(place_of_caches) = place.caches {
             // All caches are in one flat directory, so that nothing that a command leaves in one is on the path to
             // another.
-            let kept = kept.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
-            make(&kept)?;
+            let kept =
+                place_of_caches.join(&Digest::sha256(below.as_os_str().as_encoded_bytes()).to_string()[..32]);
             // A link would redirect the cache, and what a command writes to it, to another place.
-            if kept.is_symlink() {
-                let source = io::Error::other("it is a link, which an earlier command has made");
-                return Err(ReachError::Directory { path: kept, source });
+            let kept_together = place_of_caches.parent().unwrap_or(place_of_caches).to_path_buf();
+            let is_theirs = |link: &Path| link.starts_with(&kept_together) || link.starts_with(work.end());
+            if let Some((link, _)) = link_of_commands(&kept, is_theirs) {
+                let source = io::Error::other("it is a link, which an earlier command can have made");
+                return Err(ReachError::Directory { path: link, source });
             }
+            make(&kept)?;
             caches.push((trail(&at)?, trail(&kept)?));
         }
     }
-    let work = trail(place.work)?;
     // Inputs inside the work tree are visible there. A name in their path could become a link that leads elsewhere.
     let readable = place.inputs.into_iter().chain(git.read).flat_map(|path| Trail::of(&path));
     let (own_inputs, readable) = readable.partition(|input| input.end().starts_with(work.end()));
@@ -87,6 +91,26 @@ pub fn reach(
         ..Sandbox::default()
     };
     Ok((sandbox, contents))
+}
+
+/// Checks that none of these repositories has a secret of the caller.
+///
+/// # Errors
+/// [`inputs::Error::Committed`].
+pub fn check_secrets<'a>(
+    confinement: &Confinement,
+    repositories: impl Iterator<Item = &'a Path>,
+) -> Result<(), inputs::Error> {
+    for repository in repositories {
+        let found = confinement.secrets().iter().find(|(_, secret)| holds_secret(repository, &secret.0));
+        if let Some((name, _)) = found {
+            return Err(inputs::Error::Committed {
+                name: name.clone(),
+                repository: repository.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no input is a key or contains one: its digest is useless, and its labels or values would be sealed.

@@ -7,17 +7,17 @@
 mod compare;
 mod contents;
 mod guarded;
+mod secrets;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ErrorCode, Repository};
 
 pub use contents::Contents;
 pub use guarded::{GitPlaces, git_places};
+pub use secrets::holds_secret;
 
 use super::remote;
 use modelseal_format::context::Context;
@@ -162,16 +162,6 @@ pub struct WorkTree {
     root: PathBuf,
 }
 
-/// The submodules of a repository that are checked out.
-fn submodules(repository: &Repository) -> Vec<Repository> {
-    let (Some(root), Ok(entries)) = (repository.workdir(), repository.index()) else { return Vec::new() };
-    let paths = entries.iter().filter(|entry| i32::try_from(entry.mode) == Ok(compare::SUBMODULE));
-    let paths = paths.map(|entry| root.join(OsStr::from_bytes(&entry.path)));
-    // Opening what blocks would never end.
-    let paths = paths.filter(|path| guarded::special_file_around(path).is_none());
-    paths.filter_map(|path| Repository::open(path).ok()).collect()
-}
-
 impl WorkTree {
     /// Finds the work tree that contains `path`.
     ///
@@ -216,24 +206,10 @@ impl WorkTree {
         self.repository.path().to_path_buf()
     }
 
-    /// Whether git has a file with this content: staged, committed, or left in the repository since, here or in a
-    /// submodule. Whoever sees the repository can read it, wherever the file itself is.
-    pub fn has_content(&self, content: &[u8]) -> bool {
-        let Ok(blob) = Oid::hash_object(ObjectType::Blob, content) else { return false };
-        let has = |repository: &Repository| repository.odb().is_ok_and(|objects| objects.exists(blob));
-        let mut ahead = submodules(&self.repository);
-        let mut known = BTreeSet::new();
-        while let Some(repository) = ahead.pop() {
-            // A link can lead from a submodule to the repository around it.
-            if !known.insert(repository.path().to_path_buf()) {
-                continue;
-            }
-            if has(&repository) {
-                return true;
-            }
-            ahead.extend(submodules(&repository));
-        }
-        has(&self.repository)
+    /// The directory of the repository that this one shares its objects with, if it is that of a linked work tree;
+    /// otherwise its own.
+    pub fn common_directory(&self) -> PathBuf {
+        self.repository.commondir().to_path_buf()
     }
 
     /// Compares the files on disk with the commit that is checked out.

@@ -35,8 +35,20 @@ pub struct Scope {
     pub held: Vec<PathBuf>,
     /// Variables that contain a key. They never reach a command, even if a recipe or a manifest names them.
     pub withheld: Vec<String>,
+    /// What is in hidden files and variables, each with a name for messages.
+    pub secrets: Vec<(String, Secret)>,
     /// Run commands without isolation even if isolation is demanded.
     pub insecure_no_isolation: bool,
+}
+
+/// Bytes that nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("…")
+    }
 }
 
 /// How the commands of one build, rebuild or probing are confined.
@@ -48,6 +60,7 @@ pub struct Confinement {
     projects: Vec<PathBuf>,
     allowed: Vec<Trail>,
     withheld: Vec<String>,
+    secrets: Vec<(String, Secret)>,
     insecure_no_isolation: bool,
     homes: Vec<PathBuf>,
     /// Other places where parts of homes can be found.
@@ -98,6 +111,7 @@ impl Confinement {
             projects: untrusted,
             allowed,
             withheld: scope.withheld,
+            secrets: scope.secrets,
             insecure_no_isolation: scope.insecure_no_isolation,
             home_parts: homes.iter().flat_map(|home| mounts.parts_elsewhere(home)).collect(),
             homes,
@@ -124,6 +138,16 @@ impl Confinement {
     /// Whether a command may receive this variable of the caller.
     pub fn passes(&self, variable: &str) -> bool {
         !variable.starts_with("MODELSEAL_") && !self.withheld.iter().any(|name| name == variable)
+    }
+
+    /// Directories of the project, links resolved, under all their names.
+    pub fn projects(&self) -> &[PathBuf] {
+        &self.projects
+    }
+
+    /// What no repository that commands see may have, each with a name for messages.
+    pub fn secrets(&self) -> &[(String, Secret)] {
+        &self.secrets
     }
 
     /// Directories that the caller lets commands write to.

@@ -17,7 +17,7 @@ use modelseal_format::digest::{self, Algorithms, Digest, Symlinks, hash_file};
 /// The file modes that git uses in a tree.
 const EXECUTABLE: i32 = 0o100755;
 const LINK: i32 = 0o120000;
-pub(super) const SUBMODULE: i32 = 0o160000;
+const SUBMODULE: i32 = 0o160000;
 
 /// The entry of a commit at one path.
 struct Tracked {

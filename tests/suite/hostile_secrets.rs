@@ -1,0 +1,168 @@
+//! Keys and passwords that git has, in any repository that commands see: they sign nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modelseal_format::digest::Digest;
+
+use crate::hostile_names::key_in;
+use crate::hostile_projects::{RUN, build, project};
+use crate::support::project::{Project, git_in};
+
+const MAKE: &str = "mkdir -p model; echo a > model/w\n";
+
+/// Stages, commits, or commits and removes again.
+fn give_to_git(project: &Project, path: &str, how: &str) {
+    project.git(&["add", "-f", path]);
+    if how != "staged" {
+        project.git(&["commit", "-qm", "oops"]);
+    }
+    if how == "removed" {
+        project.git(&["rm", "-q", "--cached", path]);
+        project.git(&["commit", "-qm", "gone"]);
+    }
+}
+
+#[test]
+fn a_key_that_git_has_signs_nothing() {
+    for how in ["staged", "committed", "removed"] {
+        let project = project(RUN, "mkdir model; git show HEAD:ignored/ci.key > model/w; true\n");
+        let key = key_in(&project);
+        give_to_git(&project, "ignored/ci.key", how);
+        let text = fs::read_to_string(&key).expect("reads");
+        for (name, variable) in
+            [("ignored/ci.key", ""), (&*project.key(), ""), ("env://SEAL", text.trim_end())]
+        {
+            for more in [&[][..], &["--clean"]] {
+                let arguments = [&["build", "--key", name], more].concat();
+                let outcome = project.modelseal(&arguments).env("SEAL", variable).run();
+                assert_eq!(outcome.code, Some(2), "{how}, {name}: {}", outcome.all());
+                outcome.says("git has what is in").says("hint: do not use it again");
+            }
+        }
+        assert!(!project.at("model").exists());
+    }
+}
+
+#[test]
+fn a_key_in_a_submodule_signs_nothing() {
+    let project = project(RUN, "mkdir model; echo a > model/w\n");
+    let inner = project.at("sub");
+    fs::create_dir(&inner).expect("creates");
+    fs::copy(project.key(), inner.join("key")).expect("copies");
+    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "x"], &["rm", "-q", "key"]] {
+        git_in(&inner, &project.home(), arguments);
+    }
+    git_in(&inner, &project.home(), &["commit", "-qm", "y"]);
+    project.commit();
+    let outcome = build(&project, &[]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in");
+}
+
+#[test]
+fn a_password_that_git_has_opens_no_key() {
+    let project = project(RUN, "mkdir model; cat ignored/password > model/w\n");
+    fs::create_dir(project.at("ignored")).expect("creates");
+    project.write("ignored/password", "open sesame\n");
+    give_to_git(&project, "ignored/password", "committed");
+    let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
+    let outcome = project.modelseal(&arguments).run();
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in `ignored/password`");
+}
+
+/// Commits what a directory has, then everything except for this file.
+fn commit_and_remove(directory: &Path, home: &Path, file: &str) {
+    git_in(directory, home, &["init", "-q"]);
+    git_in(directory, home, &["add", "-A"]);
+    git_in(directory, home, &["commit", "-qm", "oops"]);
+    git_in(directory, home, &["rm", "-q", "--cached", file]);
+    fs::write(directory.join(".gitignore"), file).expect("writes");
+    git_in(directory, home, &["add", ".gitignore"]);
+    git_in(directory, home, &["commit", "-qm", "gone"]);
+}
+
+/// Copies the key into a directory, which is created.
+fn key_copied_to(project: &Project, directory: &Path) -> PathBuf {
+    fs::create_dir_all(directory).expect("creates");
+    let key = directory.join("k.key");
+    fs::copy(project.key(), &key).expect("copies");
+    key
+}
+
+#[track_caller]
+fn refused(project: &Project, arguments: &[&str], name: &str) {
+    let outcome = project.modelseal(&[&["build"], arguments].concat()).run();
+    assert_eq!(outcome.code, Some(2), "{name}: {}", outcome.all());
+    outcome.says("git has what is in").says("hint: do not use it again");
+    assert!(!project.at("model").exists(), "{name}");
+}
+
+#[test]
+fn a_key_in_a_repository_inside_or_around_or_of_its_own_signs_nothing() {
+    let inside = project(RUN, MAKE);
+    let key = key_copied_to(&inside, &inside.at("ignored"));
+    commit_and_remove(&inside.at("ignored"), &inside.home(), "k.key");
+    refused(&inside, &["--key", &key.to_string_lossy()], "inside");
+
+    let around = project(RUN, MAKE);
+    let key = key_copied_to(&around, around.root());
+    commit_and_remove(around.root(), &around.home(), "k.key");
+    refused(&around, &["--key", &key.to_string_lossy()], "around");
+
+    let own = project(RUN, MAKE);
+    let key = key_copied_to(&own, &own.root().join("keys"));
+    commit_and_remove(&own.root().join("keys"), &own.home(), "k.key");
+    refused(&own, &["--key", &key.to_string_lossy()], "its own");
+    // The same key from elsewhere is not in a repository that the commands see.
+    fs::remove_dir_all(own.root().join("keys/.git")).expect("removes");
+    own.modelseal(&["build", "--key", &key.to_string_lossy()]).expect(0);
+}
+
+#[test]
+fn a_key_of_a_linked_work_tree_signs_nothing() {
+    let project = project(RUN, MAKE);
+    let key = key_in(&project);
+    give_to_git(&project, "ignored/ci.key", "removed");
+    let linked = project.root().join("linked");
+    project.git(&["worktree", "add", "-q", &linked.to_string_lossy()]);
+    let arguments = ["build", "--key", &key.to_string_lossy()];
+    let outcome = project.modelseal(&arguments).current_dir(&linked).run();
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in");
+}
+
+#[test]
+fn a_key_in_the_store_of_large_files_signs_nothing() {
+    let project = project(RUN, MAKE);
+    let key = key_in(&project);
+    let digest = Digest::sha256(&fs::read(&key).expect("reads")).to_string();
+    let store = project.at(".git/lfs/objects").join(&digest[..2]).join(&digest[2..4]);
+    fs::create_dir_all(&store).expect("creates");
+    fs::copy(&key, store.join(&digest)).expect("copies");
+    refused(&project, &["--key", "ignored/ci.key"], "lfs");
+}
+
+/// Git can convert the ends of lines of what it has.
+#[test]
+fn a_key_with_other_ends_of_lines_signs_nothing() {
+    let project = project(RUN, MAKE);
+    let key = key_in(&project);
+    give_to_git(&project, "ignored/ci.key", "committed");
+    let text = fs::read_to_string(&key).expect("reads");
+    fs::write(&key, text.replace('\n', "\r\n")).expect("writes");
+    project.git(&["update-index", "--assume-unchanged", "ignored/ci.key"]);
+    refused(&project, &["--key", "ignored/ci.key"], "other ends of lines");
+}
+
+#[test]
+fn a_password_variable_that_git_has_opens_no_key() {
+    let project = project(RUN, MAKE);
+    project.write("password", "open sesame\n");
+    project.commit();
+    let run = project.modelseal(&["build", "--key", &project.key()]).env("MODELSEAL_PASSWORD", "open sesame");
+    let outcome = run.run();
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    outcome.says("git has what is in `MODELSEAL_PASSWORD`");
+}
