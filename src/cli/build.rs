@@ -162,26 +162,24 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     announce(&recipe, making, arguments.from_statement.is_some(), verbosity);
     let progress = Progress::new("sealing", verbosity);
     let running = Running::new(verbosity);
-    let options = Options {
-        output: arguments.output.clone(),
-        data,
-        allow_dirty: arguments.allow_dirty,
-        compression: arguments.compression.map(|compression| match compression {
-            Compression::None => archive::Compression::None,
-            Compression::Gzip => archive::Compression::Gzip,
-            Compression::Zstd => archive::Compression::Zstd,
-        }),
-        force: arguments.force,
-        tar_digest: arguments.format == Format::Json,
-        source_date_epoch,
-        cache: cache.as_ref(),
-        context: progress.context(),
-        making,
-        writes: arguments.statement.iter().chain(&arguments.from_statement).cloned().collect(),
-        confinement: &confinement,
-        caches: caches.clone(),
-        listener: &running,
-    };
+    let mut options = Options::new(&confinement);
+    options.output.clone_from(&arguments.output);
+    options.data = data;
+    options.allow_dirty = arguments.allow_dirty;
+    options.compression = arguments.compression.map(|compression| match compression {
+        Compression::None => archive::Compression::None,
+        Compression::Gzip => archive::Compression::Gzip,
+        Compression::Zstd => archive::Compression::Zstd,
+    });
+    options.force = arguments.force;
+    options.tar_digest = arguments.format == Format::Json;
+    options.source_date_epoch = source_date_epoch;
+    options.cache = cache.as_ref();
+    options.context = progress.context();
+    options.making = making;
+    options.writes = arguments.statement.iter().chain(&arguments.from_statement).cloned().collect();
+    options.caches.clone_from(&caches);
+    options.listener = &running;
     if arguments.statement.is_some() {
         let stated = state(&recipe, !arguments.no_model_signature, &options)?;
         drop((running, progress));

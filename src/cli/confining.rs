@@ -60,16 +60,13 @@ pub(super) fn confine(
         _ => path.is_dir(),
     };
     let emptied = local_cache_directory().into_iter().filter(is_there).collect();
-    let confinement = Confinement::new(Scope {
-        projects,
-        allowed,
-        hidden,
-        emptied,
-        held: written,
-        withheld: signer.map(SigningKey::variables).unwrap_or_default(),
-        secrets: secrets(signer),
-        insecure_no_isolation,
-    })?;
+    let mut scope = Scope::default();
+    (scope.projects, scope.allowed, scope.hidden, scope.emptied) = (projects, allowed, hidden, emptied);
+    scope.held = written;
+    scope.withheld = signer.map(SigningKey::variables).unwrap_or_default();
+    scope.secrets = secrets(signer);
+    scope.insecure_no_isolation = insecure_no_isolation;
+    let confinement = Confinement::new(scope)?;
     // Commands see the repositories of the project, and of a key outside of homes.
     let keys = signer.map(SigningKey::hidden).unwrap_or_default();
     let seen = confinement.projects().iter().chain(&keys).flat_map(|path| repositories_around(path));

@@ -54,7 +54,8 @@ impl SignerStart {
         let directory = directory.filter(|directory| !directory.as_os_str().is_empty());
         let directories = [Some(Path::new(".")), directory].into_iter().flatten();
         let projects: Vec<PathBuf> = directories.filter_map(project_around).collect();
-        let scope = Scope { projects: projects.clone(), ..Scope::default() };
+        let mut scope = Scope::default();
+        scope.projects.clone_from(&projects);
         Ok(Self { confinement: Confinement::new(scope)?, writable: projects, caches: None })
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::arguments::time;
 use super::keys::trusted_keys;
 use modelseal_verify::policy::Policy;
-use modelseal_verify::trust::{Authority, IdentityTrust, Pattern, Rights, TimeTrust, Trust, TrustedSigner};
+use modelseal_verify::trust::{Authority, IdentityTrust, Pattern, TimeTrust, Trust, TrustedSigner};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Who must have signed")]
@@ -93,7 +93,7 @@ impl Trusting {
                 authority.at_times_of(self.trusted_root.as_deref().map(TimeTrust::open).transpose()?);
             let stem =
                 self.certificate_chain[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            signers.push(signer(stem, Trust::Authority(Box::new(authority))));
+            signers.push(TrustedSigner::new(stem, Trust::Authority(Box::new(authority))));
         }
         if let Some(issuer) = &self.issuer {
             let (name, pattern) = match (&self.identity, &self.identity_regexp) {
@@ -104,7 +104,7 @@ impl Trusting {
                 }
             };
             let trust = IdentityTrust::open(pattern, issuer, self.trusted_root.as_deref())?;
-            signers.push(signer(name, Trust::Identity(Box::new(trust))));
+            signers.push(TrustedSigner::new(name, Trust::Identity(Box::new(trust))));
         }
         Ok(signers)
     }
@@ -136,9 +136,4 @@ impl Trusting {
             Some(path) => self.with_policy(path).map(|(policy, signers)| (Some(policy), signers)),
         }
     }
-}
-
-fn signer(name: String, trust: Trust) -> TrustedSigner {
-    // `shown` stays empty: the certificate or the identity identifies such a signer better.
-    TrustedSigner { shown: String::new(), name, trust, rights: Rights::all() }
 }

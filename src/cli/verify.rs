@@ -110,12 +110,10 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
 
 /// The model and signature that the command line names.
 fn model(arguments: &Arguments, signature: &Path) -> anyhow::Result<Model> {
-    Ok(Model {
-        path: arguments.target.clone(),
-        signature: signature.to_path_buf(),
-        ignored: ignored(&arguments.target, &arguments.ignore_path)?,
-        ignore_unsigned: arguments.ignore_unsigned_files,
-    })
+    let mut model = Model::new(&arguments.target, signature);
+    model.ignored = ignored(&arguments.target, &arguments.ignore_path)?;
+    model.ignore_unsigned = arguments.ignore_unsigned_files;
+    Ok(model)
 }
 
 /// Converts ignored paths to paths relative to the model. The caller may give them relative to the working directory or

@@ -7,7 +7,7 @@ use super::{Attempt, Error, Fault, Options};
 use modelseal_format::canonical::Canonical;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::Status;
-use modelseal_verify::rule::{self, Evidence, Healthy, Plant, Previous, Rule, Table};
+use modelseal_verify::rule::{self, Evidence, Healthy, Plant, Rule, Table};
 use modelseal_verify::rules::RULES;
 
 /// The faults for every rule, and for every data source and probe.
@@ -56,13 +56,10 @@ struct Planter<'a> {
 
 impl Planter<'_> {
     fn of(&self, rules: &[&dyn Rule], place: Option<(&str, &str)>) -> Result<Vec<Fault>, Error> {
-        let healthy = Healthy {
-            manifest: &self.healthy.manifest,
-            previous: &self.previous.manifest,
-            subject: place.map_or("", |(_, subject)| subject),
-            demanded_origin: self.options.policy.origin,
-            now: self.options.context.now,
-        };
+        let (manifest, previous) = (&self.healthy.manifest, &self.previous.manifest);
+        let mut healthy = Healthy::new(manifest, previous, self.options.context.now);
+        healthy.subject = place.map_or("", |(_, subject)| subject);
+        healthy.demanded_origin = self.options.policy.origin;
         let faults = rules.iter().flat_map(|rule| rule.faults(&healthy));
         faults.map(|fault| self.plant(fault, place)).collect()
     }
@@ -103,9 +100,7 @@ impl Planter<'_> {
         let text = format!("model = \"{}\"\n{table}\n{demand}\n", manifest.model().name);
         let policy = Policy::parse(PathBuf::from("gate.toml"), text).ok()?;
         let previous = &self.previous.manifest;
-        let previous = Previous { manifest: previous, release: previous.sha256() };
-        let evidence =
-            Evidence { previous: Some(previous), ..Evidence::new(manifest, self.options.context.now) };
+        let evidence = Evidence::new(manifest, self.options.context.now).after(previous, previous.sha256());
         let unknown = policy.judge(&evidence).into_iter().find(|check| check.status == Status::Unknown)?;
         Some(unknown.message)
     }

@@ -191,15 +191,7 @@ impl Rebuilder<'_> {
     }
 
     fn reading(&self) -> inputs::Options<'_> {
-        inputs::Options {
-            data: nowhere_else(),
-            written: &[],
-            allow_dirty: true,
-            profile: false,
-            judges_age: false,
-            cache: None,
-            context: self.options.context,
-        }
+        inputs::Options::new(self.options.context)
     }
 
     fn gather(&self, recipe: &Recipe) -> Result<Inputs, Stopped> {

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modelseal_format::sign::{Bundle, read_foreign};
-use modelseal_verify::trust::{
-    Accepted, IdentityTrust, Pattern, Refusal, Rights, Trust, TrustedSigner, Who, accept,
-};
+use modelseal_verify::trust::{Accepted, IdentityTrust, Pattern, Refusal, Trust, TrustedSigner, Who, accept};
 use serde_json::Value;
 
 use crate::models::model;
@@ -397,12 +395,7 @@ fn real_instances_vouch_for_whom_they_knew() {
         let trusting = |identity: &str, issuer: &str| {
             let pattern = Pattern::exact(identity).expect("an identity");
             let trust = IdentityTrust::new(pattern, issuer, root).expect("a root");
-            [TrustedSigner {
-                name: "ci".into(),
-                shown: "ci".into(),
-                trust: Trust::Identity(Box::new(trust)),
-                rights: Rights::all(),
-            }]
+            [TrustedSigner::new("ci", Trust::Identity(Box::new(trust)))]
         };
         let bundle = vector(name);
         let signers = trusting(identity, issuer);

@@ -27,7 +27,7 @@ use crate::checkout;
 use crate::inputs::{self, Change};
 use crate::probe;
 use crate::recipe::Recipe;
-use crate::run::{self, Confinement, Listener};
+use crate::run::{self, Confinement, Listener, Silent};
 use modelseal_format::archive::{ArchiveFile, Compression, Outcome, WriteError};
 use modelseal_format::canonical::Counted;
 use modelseal_format::context::Context;
@@ -57,6 +57,7 @@ pub enum Making {
 }
 
 /// Options of a build.
+#[non_exhaustive]
 pub struct Options<'a> {
     /// The path of the archive; by default `dist/NAME-VERSION.tar` in the recipe's directory.
     pub output: Option<PathBuf>,
@@ -87,7 +88,27 @@ pub struct Options<'a> {
     pub listener: &'a dyn Listener,
 }
 
-impl Options<'_> {
+impl<'a> Options<'a> {
+    /// Builds as the recipe says, in its work tree, and replaces no other archive.
+    pub fn new(confinement: &'a Confinement) -> Self {
+        Self {
+            output: None,
+            data: BTreeMap::new(),
+            allow_dirty: false,
+            compression: None,
+            force: false,
+            tar_digest: false,
+            source_date_epoch: None,
+            cache: None,
+            context: Context::default(),
+            making: Making::Run,
+            writes: Vec::new(),
+            confinement,
+            caches: None,
+            listener: &Silent,
+        }
+    }
+
     /// The compression and the path of the archive: from the options, or else from the recipe.
     fn target(&self, recipe: &Recipe) -> (Compression, PathBuf) {
         let compression = self.compression.unwrap_or(recipe.tables.archive.compression);
@@ -98,6 +119,7 @@ impl Options<'_> {
 
 /// The result of a build.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Built {
     pub archive: PathBuf,
     pub outcome: Outcome,

@@ -88,6 +88,7 @@ fn list(names: &[String]) -> String {
 
 /// The profile of a data set, or of a part of one.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Profile {
     pub rows: u64,
     /// Rows without a label.

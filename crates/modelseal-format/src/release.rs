@@ -21,6 +21,7 @@ pub use signed_statement::{SignedStatement, StatementError};
 
 /// A seal that was read and whose parts are consistent. Its signer is not verified yet.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Seal {
     pub manifest: Manifest,
     /// SHA-256 of the payload: the identity of the release.
@@ -157,6 +158,7 @@ impl Receiver for Discard {
 
 /// What an archive contains after its seal, as far as it was read.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Contents {
     /// The entry at the position of `model.sig`, if the manifest promises one.
     pub model_signature: Option<ModelSignature>,

@@ -47,6 +47,7 @@ impl Status {
 
 /// One question and its answer.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Check {
     pub id: CheckId,
     pub status: Status,
@@ -152,6 +153,7 @@ impl Verdict {
 
 /// A signer whose signature was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Signer {
     /// SHA-256 of the key's PEM text.
     pub key: Digest,
@@ -178,6 +180,7 @@ impl Signer {
 
 /// The policy that was applied to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AppliedPolicy {
     /// As the caller named it.
     pub path: String,
@@ -186,6 +189,7 @@ pub struct AppliedPolicy {
 
 /// Everything that a verification found.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Report {
     /// What was verified, as the caller named it, not escaped.
     pub target: String,

@@ -69,6 +69,8 @@ pub trait Demand: fmt::Debug + Send + Sync {
 }
 
 /// The good release from which a policy is written.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Proposal<'a> {
     pub manifest: &'a Manifest,
     /// The name of the data source or probe that the table is about. Empty at the top level.
@@ -76,4 +78,17 @@ pub struct Proposal<'a> {
     pub now: jiff::Timestamp,
     /// Whether the release itself meets these lines in the table of the subject.
     pub holds: &'a dyn Fn(&str) -> bool,
+}
+
+impl<'a> Proposal<'a> {
+    /// A release for which a rule about the whole release proposes lines.
+    pub fn new(manifest: &'a Manifest, now: jiff::Timestamp) -> Self {
+        Self { manifest, subject: "", now, holds: &|_| false }
+    }
+
+    /// The same release, for the table of a data source or probe.
+    #[must_use]
+    pub fn about(self, subject: &'a str, holds: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { subject, holds, ..self }
+    }
 }

@@ -45,6 +45,7 @@ pub enum TrustError {
 
 /// A signer that the caller trusts.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TrustedSigner {
     /// The short name, for reports.
     pub name: String,
@@ -63,9 +64,15 @@ pub enum Trust {
 }
 
 impl TrustedSigner {
-    /// A signer with this key and all rights.
+    /// A signer that is recognised in this way, with all rights. A certificate or an identity says in messages who it
+    /// is; for a key, see [`Self::key`].
+    pub fn new(name: impl Into<String>, trust: Trust) -> Self {
+        Self { name: name.into(), shown: String::new(), trust, rights: Rights::all() }
+    }
+
+    /// A signer with this key and all rights. `shown` is how messages name the key.
     pub fn key(name: impl Into<String>, shown: impl Into<String>, key: PublicKey) -> Self {
-        Self { name: name.into(), shown: shown.into(), trust: Trust::Key(key), rights: Rights::all() }
+        Self { shown: shown.into(), ..Self::new(name, Trust::Key(key)) }
     }
 
     /// Whether this describes exactly one signer, even one with several keys. It does not if it accepts every subject
@@ -119,6 +126,7 @@ impl TrustedSigner {
 
 /// A valid signature by a trusted signer. [`Accepted::acting`] decides whether the signer had the right to make it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Accepted<'a> {
     /// The entry by which the signer was recognised.
     pub signer: &'a TrustedSigner,

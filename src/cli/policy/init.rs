@@ -21,7 +21,7 @@ use modelseal_format::display::toml_string;
 use modelseal_format::manifest::Manifest;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::report::{Signer, Status};
-use modelseal_verify::rule::{Evidence, Previous, Proposal, Table};
+use modelseal_verify::rule::{Evidence, Proposal, Table};
 use modelseal_verify::rules::RULES;
 use modelseal_verify::verify::{Options, Target, verify};
 
@@ -165,15 +165,14 @@ impl Writer<'_> {
     fn proposals(&self) -> Vec<String> {
         let mut proposals = Vec::new();
         for rules in RULES.chunk_by(|left, right| left.table() == right.table()) {
-            let propose = |subject: &str, holds: &dyn Fn(&str) -> bool| -> Vec<String> {
-                let proposal = Proposal { manifest: self.manifest, subject, now: self.now, holds };
-                rules.iter().map(|rule| rule.propose(&proposal)).collect()
-            };
+            let release = Proposal::new(self.manifest, self.now);
+            let propose = |about: &Proposal<'_>| rules.iter().map(|rule| rule.propose(about)).collect();
             match rules[0].table() {
-                Table::Top => proposals.extend(propose("", &|_| false)),
+                Table::Top => proposals.extend::<Vec<String>>(propose(&release)),
                 Table::Each(group) => proposals.extend(self.subjects(group).iter().map(|subject| {
                     let holds = |demand: &str| self.holds(group, subject, demand);
-                    format!("\n[{group}.{subject}]\n{}", propose(subject, &holds).concat())
+                    let lines: Vec<String> = propose(&release.about(subject, &holds));
+                    format!("\n[{group}.{subject}]\n{}", lines.concat())
                 })),
             }
         }
@@ -195,8 +194,7 @@ impl Writer<'_> {
         let model = toml_string(&self.manifest.model().name);
         let text = format!("model = {model}\n[{group}.{subject}]\n{demand}\n");
         let Ok(policy) = Policy::parse(PathBuf::from("gate.toml"), text) else { return false };
-        let previous = Previous { manifest: self.manifest, release: self.release };
-        let evidence = Evidence { previous: Some(previous), ..Evidence::new(self.manifest, self.now) };
+        let evidence = Evidence::new(self.manifest, self.now).after(self.manifest, self.release);
         policy.judge(&evidence).iter().all(|check| matches!(check.status, Status::Pass | Status::Warn))
     }
 }

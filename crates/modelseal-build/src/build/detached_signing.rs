@@ -15,6 +15,7 @@ use modelseal_verify::trust::{certified_key, check_chain};
 
 /// An unsigned manifest.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Stated {
     /// The exact bytes to be signed.
     pub payload: Vec<u8>,

@@ -19,6 +19,7 @@ use modelseal_format::manifest::{self, FileFacts, PathError, Subject, SubjectDig
 
 /// The list of files that ship. None of them has been read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Artifact {
     root: PathBuf,
     root_is_file: bool,
@@ -33,6 +34,7 @@ pub struct Artifact {
 
 /// A file as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListedFile {
     /// Relative to the artifact.
     pub path: String,

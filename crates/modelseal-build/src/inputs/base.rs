@@ -13,6 +13,7 @@ use modelseal_format::manifest::{BaseEvidence, DependencyDigest, Subject};
 use modelseal_format::release::{Discard, Seal, read_contents};
 
 /// What was found out about a base model.
+#[non_exhaustive]
 pub struct BaseFacts {
     pub digest: DependencyDigest,
     pub evidence: BaseEvidence,

@@ -104,6 +104,7 @@ impl ChangeKind {
 
 /// One path that differs from the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Relative to the work tree.
     pub path: String,
@@ -112,6 +113,7 @@ pub struct Change {
 
 /// The code that a model was made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Code {
     /// In hex.
     pub commit: String,

@@ -19,6 +19,7 @@ use modelseal_verify::config::Age;
 
 /// How to read the inputs.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// Data sources that are not where the recipe says: their paths on this machine, by name.
     pub data: &'a BTreeMap<String, PathBuf>,
@@ -35,8 +36,25 @@ pub struct Options<'a> {
     pub context: &'a Context,
 }
 
+impl<'a> Options<'a> {
+    /// Reads everything where the recipe says, and judges nothing.
+    pub fn new(context: &'a Context) -> Self {
+        static NO_DATA: BTreeMap<String, PathBuf> = BTreeMap::new();
+        Self {
+            data: &NO_DATA,
+            written: &[],
+            allow_dirty: true,
+            profile: false,
+            judges_age: false,
+            cache: None,
+            context,
+        }
+    }
+}
+
 /// The contents of a manifest apart from the artifact.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Inputs {
     pub dependencies: Vec<ResourceDescriptor>,
     pub hyperparameters: BTreeMap<String, Value>,

@@ -14,6 +14,7 @@ use modelseal_format::manifest::{self, DependencyDigest, PathError};
 
 /// What was found out about a file or directory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SourceFacts {
     /// `sha256` of a file, `dirHash` of a directory.
     pub digest: DependencyDigest,

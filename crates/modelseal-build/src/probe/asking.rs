@@ -47,6 +47,7 @@ pub struct Asking<'a> {
 
 /// The result of a probe, with the answers that break a rule for all releases.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Asked {
     pub facts: ProbeFacts,
     /// Inputs with a wrong answer: id, expected answer, actual answer.

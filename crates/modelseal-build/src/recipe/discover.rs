@@ -51,6 +51,7 @@ const MANY: usize = 4;
 
 /// What was found below a directory. Paths are relative to it.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Discovery {
     pub name: String,
     pub artifact: Option<String>,

@@ -14,6 +14,7 @@ use modelseal_verify::config::Age;
 /// The tables of a recipe, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Tables {
     pub model: Model,
     pub artifact: Artifact,
@@ -39,6 +40,7 @@ pub struct Tables {
 /// `[model]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Model {
     pub name: Spanned<String>,
     pub version: Spanned<String>,
@@ -49,6 +51,7 @@ pub struct Model {
 /// `[artifact]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Artifact {
     pub path: Spanned<String>,
     #[serde(default)]
@@ -60,6 +63,7 @@ pub struct Artifact {
 /// `[[data]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Data {
     pub name: Spanned<String>,
     pub path: Spanned<String>,
@@ -75,6 +79,7 @@ pub struct Data {
 /// `[[base]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Base {
     pub name: Spanned<String>,
     pub path: Spanned<String>,
@@ -85,6 +90,7 @@ pub struct Base {
 /// `[params]`. The values are read separately, with their text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Params {
     #[serde(default)]
     pub files: Vec<Spanned<String>>,
@@ -96,6 +102,7 @@ pub struct Params {
 /// `[environment]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Environment {
     #[serde(default)]
     pub files: Vec<Spanned<String>>,
@@ -107,6 +114,7 @@ pub struct Environment {
 /// `[run]`: the command that makes the artifact.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Run {
     /// The argument vector. No shell is involved.
     pub command: Spanned<Vec<String>>,
@@ -140,6 +148,7 @@ fn default_output() -> Size {
 /// `[reproduce]`: what a rebuild must reach to count as the same.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Reproduce {
     #[serde(default)]
     pub level: Rung,
@@ -154,6 +163,7 @@ pub struct Reproduce {
 /// `[code]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Code {
     pub path: Option<Spanned<String>>,
     /// Whether the recipe intentionally seals no code revision.
@@ -164,6 +174,7 @@ pub struct Code {
 /// `[[probe]]`: how the model is asked, and what it must answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Probe {
     pub name: Spanned<String>,
     /// The argument vector. No shell is involved.
@@ -183,6 +194,7 @@ pub struct Probe {
 /// `[archive]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Archive {
     #[serde(default, deserialize_with = "compression")]
     pub compression: Compression,

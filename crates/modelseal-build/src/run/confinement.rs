@@ -22,6 +22,7 @@ use super::{Error, Isolation};
 
 /// The input of a [`Confinement`].
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Scope {
     /// Directories of the project. modelseal starts no program from them.
     pub projects: Vec<PathBuf>,
@@ -39,6 +40,20 @@ pub struct Scope {
     pub secrets: Vec<(String, Secret)>,
     /// Run commands without isolation even if isolation is demanded.
     pub insecure_no_isolation: bool,
+}
+
+impl Scope {
+    /// The commands of one project, away from the homes of all users and from nothing else.
+    pub fn new(project: impl Into<PathBuf>) -> Self {
+        Self { projects: vec![project.into()], ..Self::default() }
+    }
+
+    /// The same, away from this file or directory with a key as well.
+    #[must_use]
+    pub fn hide(mut self, key: impl Into<PathBuf>) -> Self {
+        self.hidden.push(key.into());
+        self
+    }
 }
 
 /// Bytes that nothing prints.

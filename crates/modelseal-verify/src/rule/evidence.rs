@@ -5,6 +5,7 @@ use modelseal_format::manifest::{Manifest, Origin};
 
 /// The sealed evidence of a release, and of the one before it.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Evidence<'a> {
     pub manifest: &'a Manifest,
     pub previous: Option<Previous<'a>>,
@@ -15,6 +16,7 @@ pub struct Evidence<'a> {
 
 /// The currently deployed release, which the same signers must have signed.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Previous<'a> {
     pub manifest: &'a Manifest,
     pub release: Digest,
@@ -24,6 +26,12 @@ impl<'a> Evidence<'a> {
     /// The evidence of a release without a previous one.
     pub fn new(manifest: &'a Manifest, now: Timestamp) -> Self {
         Self { manifest, previous: None, origin: manifest.internal().origin, now }
+    }
+
+    /// The same evidence, to compare with a previous release.
+    #[must_use]
+    pub fn after(self, manifest: &'a Manifest, release: Digest) -> Self {
+        Self { previous: Some(Previous { manifest, release }), ..self }
     }
 
     /// The manifest of the previous release.

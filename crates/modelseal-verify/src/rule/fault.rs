@@ -4,6 +4,7 @@ use modelseal_format::manifest::{DataEvidence, Manifest, Origin, ProbeFacts};
 
 /// A good release and its predecessor, into which faults are planted.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Healthy<'a> {
     pub manifest: &'a Manifest,
     pub previous: &'a Manifest,
@@ -16,6 +17,7 @@ pub struct Healthy<'a> {
 
 /// One way to break a release.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Fault {
     /// What is wrong with the broken release.
     pub name: String,
@@ -34,6 +36,7 @@ impl Fault {
 
 /// A broken release: the manifest to seal, and how the release is presented.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Plant {
     pub manifest: Manifest,
     /// Whether it has the files of the previous release.
@@ -55,7 +58,12 @@ impl Plant {
     }
 }
 
-impl Healthy<'_> {
+impl<'a> Healthy<'a> {
+    /// A release and its predecessor, judged now, for a rule about the release and a policy that accepts any origin.
+    pub fn new(manifest: &'a Manifest, previous: &'a Manifest, now: Timestamp) -> Self {
+        Self { manifest, previous, subject: "", demanded_origin: None, now }
+    }
+
     /// The release with a changed manifest.
     pub fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Plant {
         let mut manifest = self.manifest.clone();

@@ -28,6 +28,7 @@ impl Role {
 
 /// What a signer may do, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rights {
     pub roles: Vec<Role>,
     pub not_before: Option<Timestamp>,

@@ -23,6 +23,7 @@ const SHOWN: usize = 5;
 
 /// A model and its signature.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Model {
     /// A directory or one file.
     pub path: PathBuf,
@@ -32,6 +33,18 @@ pub struct Model {
     pub ignored: BTreeSet<String>,
     /// Whether files that were not signed are allowed.
     pub ignore_unsigned: bool,
+}
+
+impl Model {
+    /// A model of which every file must be signed, apart from those that the signature leaves out.
+    pub fn new(path: impl Into<PathBuf>, signature: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            signature: signature.into(),
+            ignored: BTreeSet::new(),
+            ignore_unsigned: false,
+        }
+    }
 }
 
 /// Verifies a model by its signature. It uses only the options that apply to a signature: signers, policy and time.
