@@ -1,7 +1,6 @@
 //! A signer: a private key in memory or elsewhere, and its certificates.
 
-use super::Material;
-use super::{KeyError, PrivateKey, PublicKey, dsse};
+use super::{KeyError, KeySource, Material, PrivateKey, PublicKey, dsse, read_private_key};
 use crate::canonical::Canonical;
 use crate::manifest::PAYLOAD_TYPE;
 
@@ -34,6 +33,14 @@ impl From<PrivateKey> for Signer {
 }
 
 impl Signer {
+    /// Reads a private key that no password protects. For others, see [`read_private_key`].
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn read(source: &KeySource) -> Result<Self, KeyError> {
+        read_private_key(source, &mut |_| Ok(None)).map(Self::from)
+    }
+
     /// A key that an external program or service holds. Every signature is verified before it is used.
     pub fn elsewhere(public: PublicKey, shown: String, sign: SignElsewhere) -> Self {
         Self { key: Key::Elsewhere { sign, shown }, public, certificates: Vec::new() }
