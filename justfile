@@ -8,11 +8,11 @@ quick:
 
 # Tests whose names hold a word
 test word:
-    cargo test --test suite {{word}}
+    cargo test --test suite {{word}} -- --include-ignored
 
 # Write the real output of every session into the documentation
 docs:
-    UPDATE_DOCS=1 cargo test --test suite documentation
+    UPDATE_DOCS=1 cargo test --test suite documentation -- --ignored
 
 # Side by side with other tools; takes half an hour
 bench:

@@ -45,6 +45,7 @@ fn ends(outcome: Outcome, code: i32) -> Outcome {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_release_that_passed_is_the_release_that_answers() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     ends(probe(&project, &archive, &[]), 0)
@@ -57,6 +58,7 @@ fn the_release_that_passed_is_the_release_that_answers() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
     let looks = "assert not os.listdir(os.path.join(os.environ['MODELSEAL_ARTIFACT'], '.modelseal'))\n";
     let (project, archive) = deployment(&format!("{HEALTHY}{looks}{LOOP}"));
@@ -69,6 +71,7 @@ fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_answers_otherwise_is_refused() {
     let wired_wrongly =
         format!("{HEALTHY}\nanswer = lambda x: {{\"class\": \"no\", \"score\": 0.5}}\n{LOOP}");
@@ -93,6 +96,7 @@ fn what_answers_otherwise_is_refused() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_cannot_be_asked_is_inconclusive() {
     let (project, archive) = deployment("import time\ntime.sleep(1000)\n");
     let policy = project.root().join("gate.toml");
@@ -110,6 +114,7 @@ fn what_cannot_be_asked_is_inconclusive() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_is_not_accepted_is_not_asked() {
     let (project, archive) = deployment("import pathlib\npathlib.Path('canary').write_text('x')\n");
     let mut bytes = fs::read(&archive).expect("reads");
@@ -129,6 +134,7 @@ fn what_is_not_accepted_is_not_asked() {
 
 /// The whole policy applies: probes that it rejects are not asked, and findings that it waives are waived.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_whole_policy_is_applied() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     let policy = |head: &str, tail: &str| {
@@ -154,6 +160,7 @@ fn the_whole_policy_is_applied() {
 
 /// The archive and the previous release also contain the sealed answers.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     let unpacked = project.unpack(Path::new(&archive));

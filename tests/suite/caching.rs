@@ -2,10 +2,8 @@
 //! changes the result.
 
 use std::fs::{self, File, FileTimes};
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -14,18 +12,15 @@ use modelseal_build::cache::Cache;
 use modelseal_build::inputs::{SourceFacts, read_source};
 use modelseal_build::profile::Columns;
 use modelseal_format::context::{Context, Progress};
-use modelseal_format::digest::{Digest, Stamp, Symlinks};
+use modelseal_format::digest::Symlinks;
 use tempfile::TempDir;
 
-use crate::support::run::{Outcome, finish};
-use crate::support::{Project, peers};
-
 /// How long a file must be left alone before its digest is cached, plus a margin.
-const SETTLED: Duration = Duration::from_secs(61);
+pub const SETTLED: Duration = Duration::from_secs(61);
 
 /// A data set of several files and its cache. Both are on the disk that the tests were built on, because files on
 /// memory file systems are not cached.
-struct Scene {
+pub struct Scene {
     directory: TempDir,
 }
 
@@ -50,7 +45,7 @@ struct Seen {
 }
 
 impl Scene {
-    fn new(files: &[(&str, &[u8])]) -> Self {
+    pub fn new(files: &[(&str, &[u8])]) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let scene = Self { directory };
         fs::create_dir(scene.data("")).expect("creates");
@@ -61,7 +56,7 @@ impl Scene {
         scene
     }
 
-    fn data(&self, name: &str) -> PathBuf {
+    pub fn data(&self, name: &str) -> PathBuf {
         self.directory.path().join("data").join(name)
     }
 
@@ -109,7 +104,7 @@ impl Scene {
 }
 
 /// Replaces the content and removes every trace that a program can remove: same length, same times.
-fn overwrite(path: &Path, content: &[u8]) {
+pub fn overwrite(path: &Path, content: &[u8]) {
     let before = fs::metadata(path).expect("is there");
     assert_eq!(before.len(), content.len() as u64);
     let times = FileTimes::new()
@@ -121,7 +116,8 @@ fn overwrite(path: &Path, content: &[u8]) {
     assert_eq!((after.mtime(), after.mtime_nsec()), (before.mtime(), before.mtime_nsec()));
 }
 
-const FILES: [(&str, &[u8]); 4] = [("a", b"first"), ("b", b"other"), ("empty", b""), ("sub/c", b"third one")];
+pub const FILES: [(&str, &[u8]); 4] =
+    [("a", b"first"), ("b", b"other"), ("empty", b""), ("sub/c", b"third one")];
 const BYTES: u64 = 19;
 
 #[test]
@@ -318,131 +314,4 @@ fn what_was_not_used_for_long_is_forgotten() {
     assert_eq!(scene.hash_in(SETTLED).read, 0);
     let noted = fs::metadata(scene.records()).expect("is there").modified().expect("a time");
     assert!(noted > SystemTime::now() - SETTLED);
-}
-
-/// A project whose data is on a disk where it can be cached, and builds of it two minutes from now.
-struct Built {
-    scene: Scene,
-    project: Project,
-}
-
-impl Built {
-    fn new() -> Self {
-        peers::program("faketime", "faketime");
-        let project = Project::new();
-        project.edit_recipe("label = \"class\"\n", "");
-        project.commit();
-        Self { scene: Scene::new(&FILES), project }
-    }
-
-    /// Runs modelseal with the data at its real path.
-    #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        let data = format!("train={}", self.scene.data("").display());
-        let plain = self.project.modelseal(&[arguments, &["--data", &data]].concat()).into_command();
-        // The kernel's file times are not faked.
-        let mut command = Command::new("faketime");
-        command.args(["-f", "+2m"]).arg(plain.get_program()).args(plain.get_args()).env_clear();
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("NO_FAKE_STAT", "1").current_dir(self.project.at(""));
-        finish(command, Vec::new())
-    }
-
-    #[track_caller]
-    fn build(&self, arguments: &[&str]) -> Outcome {
-        let key = self.project.key();
-        let all = [&["build", "--key", &key, "--force"], arguments].concat();
-        let outcome = self.run(&all);
-        assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-        outcome
-    }
-
-    fn release(&self, arguments: &[&str]) -> (String, Option<u64>) {
-        let json = self.build(&[&["--format", "json"], arguments].concat()).json();
-        (json["release"].as_str().expect("a release").to_string(), json["cached_files"].as_u64())
-    }
-}
-
-#[test]
-fn a_build_says_what_it_did_not_read_and_seals_the_same() {
-    let built = Built::new();
-    let (first, cached) = built.release(&[]);
-    assert_eq!(cached, None);
-    assert_eq!(built.release(&[]), (first.clone(), Some(4)));
-    assert_eq!(built.release(&["--no-cache"]), (first.clone(), None));
-    built.build(&[]).says("4 files of data not read again");
-    assert!(!built.build(&["-q"]).stderr.contains("read again"));
-
-    overwrite(&built.scene.data("a"), b"FIRST");
-    let (second, cached) = built.release(&[]);
-    assert_ne!(first, second);
-    assert_eq!(cached, Some(3));
-    assert_eq!(built.release(&["--no-cache"]).0, second);
-
-    // A home that cannot hold a cache costs a warning and a read.
-    let cache = built.project.home().join(".cache/modelseal");
-    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("sets the mode");
-    built.build(&[]).says("all data are read, without a cache").says("is open to others");
-    let without = built.build(&["--no-cache", "--format", "json"]);
-    assert!(!without.stderr.contains("cache"), "{}", without.all());
-}
-
-/// A page that was written through a mapping, but not yet to disk, can be changed again without a new time.
-#[test]
-fn what_is_written_through_a_memory_mapping_is_noticed() {
-    let built = Built::new();
-    let script = "import mmap, sys\n\
-                  file = open(sys.argv[1], 'r+b')\n\
-                  content = mmap.mmap(file.fileno(), 0)\n\
-                  for line in sys.stdin:\n    content[0] = ord(line[0])\n    print('written', flush=True)\n";
-    let mut command = Command::new("python3");
-    command.args(["-c", script]).arg(built.scene.data("a")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut writer = command.spawn().expect("starts");
-    let (mut input, output) =
-        (writer.stdin.take().expect("is piped"), writer.stdout.take().expect("is piped"));
-    let mut output = BufReader::new(output);
-    let mut write = |text: &str| {
-        input.write_all(text.as_bytes()).expect("writes");
-        output.read_line(&mut String::new()).expect("answers");
-    };
-    write("1\n");
-    let (first, _) = built.release(&[]);
-    write("2\n");
-    let (second, cached) = built.release(&[]);
-    assert_ne!(first, second);
-    assert_eq!(cached, Some(3));
-    assert_eq!(built.release(&["--no-cache"]).0, second);
-    drop(input);
-    assert!(writer.wait().expect("ends").success());
-}
-
-/// A holder of the secret can forge the cache for this user's builds, and for nothing else.
-#[test]
-fn what_a_cache_says_matters_to_nobody_but_build() {
-    let built = Built::new();
-    let (truth, _) = built.release(&[]);
-    let home = built.project.home();
-    let (directory, secret) = (home.join(".cache/modelseal"), home.join(".config/modelseal/cache.key"));
-    let now = SystemTime::now() + SETTLED;
-    let cache = Cache::open(&directory, &secret, now).expect("opens");
-    let data_set = || cache.data_set(&built.scene.data(""), 4).expect("can be remembered");
-    let stamp = Stamp::of(&fs::metadata(built.scene.data("a")).expect("is there"));
-    assert!(data_set().find("a", &stamp).is_some(), "the build has not used this cache");
-    let mut data_set = data_set();
-    assert!(data_set.find("another", &stamp).is_none());
-    data_set.prepare_to_remember();
-    data_set.remember("a", &stamp, &Digest::sha256(b"a lie"));
-    data_set.write();
-    let (release, cached) = built.release(&[]);
-    assert_ne!(release, truth);
-    assert_eq!(cached, Some(1));
-
-    let archive = built.project.at("dist/wine-1.0.0.tar").to_string_lossy().into_owned();
-    let public = built.project.public_key();
-    let verified = built.run(&["verify", &archive, "--key", &public, "--against", "."]);
-    assert_eq!(verified.code, Some(1), "{}", verified.all());
-    verified.says("lineage.data.train");
-    let reproduced = built.run(&["reproduce", &archive, "--key", &public, "--source", "."]);
-    assert_ne!(reproduced.code, Some(0), "{}", reproduced.all());
-    assert_eq!(built.release(&["--no-cache"]).0, truth);
 }

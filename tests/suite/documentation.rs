@@ -2,8 +2,8 @@
 //!
 //! An `sh` block must succeed. In a `console` block, each line after `$ ` is run, and its output is compared with the
 //! lines below it. Digests and commits, which depend on the day, count as equal. The blocks of one document run in
-//! sequence in one shell, in a clone of this repository with an empty home. `UPDATE_DOCS=1 cargo test documentation`
-//! writes the real output into the documents.
+//! sequence in one shell, in a clone of this repository with an empty home. With `UPDATE_DOCS=1`, the test writes the
+//! real output into the documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -234,8 +234,9 @@ fn documents() -> Vec<PathBuf> {
 }
 
 #[test]
+#[ignore = "needs bubblewrap and openssl"]
 fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
-    peers::program("openssl", "openssl");
+    peers::program("openssl");
     let update = std::env::var_os("UPDATE_DOCS").is_some();
     for path in documents() {
         if let Some(updated) = check(&path, update) {

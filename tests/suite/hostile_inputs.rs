@@ -13,6 +13,7 @@ fn own_key(project: &crate::support::Project) -> String {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_declared_input_that_is_in_or_holds_a_key_is_refused() {
     let script = "mkdir -p model; cat ../home/.config/modelseal/* > model/w; true\n";
     for path in
@@ -39,6 +40,7 @@ fn a_declared_input_that_is_in_or_holds_a_key_is_refused() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_file_with_a_guarded_name_cannot_be_written_to_by_another_one() {
     let script =
         "mkdir -p model; echo 1 > model/w; echo evil > ignored/h; echo evil > ignored/own || exit 9; true\n";
@@ -54,6 +56,7 @@ fn a_file_with_a_guarded_name_cannot_be_written_to_by_another_one() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_file_with_another_name_elsewhere_is_opened_by_name() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo new > ignored/x || exit 9\n");
     let store = project.root().join("store");
@@ -73,6 +76,7 @@ fn a_file_with_another_name_elsewhere_is_opened_by_name() {
 
 /// The commands that describe the environment run before the old artifact is moved aside.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_old_artifact_is_no_way_to_a_file_elsewhere() {
     let recipe = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"sh\", \"-c\", \"echo evil > model/w; true\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let project = project(recipe, "mkdir -p model; echo new > model/w\n");
@@ -86,6 +90,7 @@ fn the_old_artifact_is_no_way_to_a_file_elsewhere() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_in_the_place_of_the_artifact_hides_no_repository() {
     let plant = "mkdir -p ignored/sub/.git/objects ignored/sub/.git/refs; echo ref: refs/heads/x > ignored/sub/.git/HEAD; rm -rf model; ln -s $PWD/ignored model";
     let recipe = format!(
@@ -98,6 +103,7 @@ fn a_link_in_the_place_of_the_artifact_hides_no_repository() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap and openssl"]
 fn a_signer_runs_nothing_of_a_work_tree_whatever_the_recipe_says() {
     let project = project("[artifact]\npath = \"model\"\n", "");
     project.write("model/w", "1");
@@ -115,6 +121,7 @@ fn a_signer_runs_nothing_of_a_work_tree_whatever_the_recipe_says() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_submodule_that_is_not_checked_out_breaks_nothing_and_cannot_be_filled() {
     let script = "mkdir -p model; git status --short > model/status && git describe --always --dirty > model/w || exit 9; mkdir -p sub/.git; echo x > sub/x; true\n";
     let project = project(RUN, script);
@@ -132,6 +139,7 @@ fn a_submodule_that_is_not_checked_out_breaks_nothing_and_cannot_be_filled() {
 
 /// The sealed data is the data that the command read.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
     let recipe = format!("{RUN}[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
     let project = project(&recipe, "mkdir -p model; cp data.csv model/w\n");
@@ -150,6 +158,7 @@ fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
 
 /// As in a container or a service.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_root_directory_as_the_working_directory_changes_nothing() {
     // Without a sandbox, the first line succeeds.
     let script = "if echo x > 'ESCAPED'; then exit 9; fi\nmkdir -p model; echo 1 > model/w\n";
@@ -166,6 +175,7 @@ fn the_root_directory_as_the_working_directory_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn an_environment_with_endless_settings_does_not_hang() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     symlink("/dev/zero", project.at("pyvenv.cfg")).expect("links");

@@ -27,6 +27,7 @@ pub fn key_in(project: &Project) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_that_is_named_by_a_descriptor_is_out_of_reach() {
     let reads = "mkdir model; echo a > model/w; cat ignored/ci.key > model/key 2>/dev/null\n";
     let changes = "cat evil > ignored/ci.key 2>/dev/null; true\n";
@@ -45,6 +46,7 @@ fn a_key_that_is_named_by_a_descriptor_is_out_of_reach() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
     let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
     let project = project(follow, "");
@@ -64,6 +66,7 @@ fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
     for target in [".git/hooks", "../home"] {
         let project = project(RUN, "mkdir model; echo a > model/w; echo evil > ignored/post-commit; true\n");
@@ -77,6 +80,7 @@ fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     symlink("../home/.local/bin", project.at("ignored")).expect("links");
@@ -97,6 +101,7 @@ fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap and openssl"]
 fn a_signer_away_from_the_project_is_kept_apart_from_it_as_well() {
     let project = project(
         RUN,
@@ -126,6 +131,7 @@ fn a_signer_away_from_the_project_is_kept_apart_from_it_as_well() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn files_that_links_bring_in_from_outside_are_named() {
     let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
     let project = project(follow, "");
@@ -167,6 +173,7 @@ fn replacing(files: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn files_that_options_of_git_aliases_name_are_guarded() {
     let named = ["x", "o", "c", "b", "r", "f", "e/git-hi"];
     let project = project(RUN, &replacing(&named.map(|name| format!("ignored/{name}")).join(" ")));
@@ -209,6 +216,7 @@ const GUARDED: [&str; 8] = [
 ];
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
     let project = project(RUN, &replacing(&GUARDED.join(" ")));
     for path in GUARDED {
@@ -242,6 +250,7 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
     let makes = "mkdir -p model; echo a > model/w; mkdir ignored; mkdir quoted; (echo evil > quoted/git) || echo GUARDED\n";
     let project = project(RUN, makes);
@@ -257,6 +266,7 @@ fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     project.modelseal(&["build", "--key", &project.key()]).expect(0);
@@ -285,6 +295,7 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn nobody_is_told_to_commit_a_key() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     project.modelseal(&["keygen", "-o", "keys/ci", "--quiet"]).expect(0);
@@ -299,6 +310,7 @@ fn nobody_is_told_to_commit_a_key() {
 
 /// A version manager puts programs on PATH that start others, as files of the current directory say.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_stands_in_for_git_finds_no_settings_of_the_project() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     let shims = project.root().join("shims");

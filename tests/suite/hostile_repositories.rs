@@ -8,6 +8,7 @@ use crate::hostile_projects::{RUN, build, project};
 use crate::support::project::{Project, git_in};
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_repository_does_not_choose_its_work_tree() {
     let recipe =
         "[code]\npath = \"repo\"\n[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
@@ -25,6 +26,7 @@ fn a_repository_does_not_choose_its_work_tree() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn links_to_hooks_and_environments_are_put_back() {
     let project = project(
         RUN,
@@ -52,6 +54,7 @@ fn links_to_hooks_and_environments_are_put_back() {
 
 /// Repositories that do not exist yet: that of a submodule that is not checked out, and one at the root.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_command_makes_no_repository_where_git_would_look() {
     let source = Project::empty();
     source.write("code", "x");
@@ -71,6 +74,7 @@ fn a_command_makes_no_repository_where_git_would_look() {
 
 /// git runs what a repository configures as soon as any git command runs there.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
     let configured = "printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n'";
     let whole =
@@ -109,6 +113,7 @@ fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
 
 /// Existing repositories belong to the user, and nothing moves or removes them.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_repository_that_was_there_stays() {
     for (directory, code) in [("ignored/other", 0), ("model", 1), ("model/deep", 1)] {
         let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
@@ -131,6 +136,7 @@ fn a_repository_that_was_there_stays() {
 
 /// git ignores an included file that does not exist, until it exists.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_the_configuration_names_is_not_made_by_a_command() {
     let script = "mkdir -p model tools; echo 1 > model/w\n\
         for f in .local.config tools/later.sh elsewhere/dangling ignored/x.config; do\n\
@@ -156,6 +162,7 @@ fn what_the_configuration_names_is_not_made_by_a_command() {
 
 /// The attack takes the name, or closes the directory.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn setting_aside_and_putting_back_cannot_be_prevented() {
     let configured = "mkdir -p objects refs; echo ref: refs/heads/x > HEAD; printf '[core]\nfsmonitor = touch ran\n' > config";
     for (what, script, place) in [
@@ -197,6 +204,7 @@ fn setting_aside_and_putting_back_cannot_be_prevented() {
 
 /// A directory above a restored link could lead to the user's files.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn nothing_is_put_back_elsewhere() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; mv tools t; ln -s ../victim tools; true\n");
     let victim = project.root().join("victim");
@@ -212,6 +220,7 @@ fn nothing_is_put_back_elsewhere() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
     let recipe = "[artifact]\npath = \".husky\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let script = "mkdir -p .husky; printf '#!/bin/sh\\ntouch ran\\n' > .husky/pre-commit; chmod 755 .husky/pre-commit\n";
@@ -235,6 +244,7 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
 
 /// In words that are in no list of settings, in parts of a line, and where libgit2 reads nothing.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn programs_that_git_runs_are_guarded_however_they_are_named() {
     let scripts =
         ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "quoted/e"].map(|name| format!("{name}.sh"));
@@ -282,6 +292,7 @@ fn project_of_another_format(script: &str) -> Project {
 
 /// A project that was unpacked from an archive declares which other repository it shares data with.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_repository_does_not_choose_which_other_one_is_shown() {
     for (file, entry) in [("commondir", ""), ("objects/info/alternates", "/objects")] {
         let project = project(&format!("[code]\nnone = true\n{RUN}"), "");
@@ -303,6 +314,7 @@ fn a_repository_does_not_choose_which_other_one_is_shown() {
 
 /// Reading the pipe would block, as it does in git.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_pipe_that_git_would_read_is_refused() {
     let left = project(RUN, "mkdir -p model sub; echo 1 > model/w; mkfifo sub/.gitignore; touch sub/f\n");
     let outcome = build(&left, &[]);
@@ -319,6 +331,7 @@ fn a_pipe_that_git_would_read_is_refused() {
 
 /// In place, the borrowed objects are not shown. A clone contains them all.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
     let source = project(RUN, "mkdir -p model; git cat-file -p HEAD > model/w\n");
     let place = source.home().join("source");
@@ -339,6 +352,7 @@ fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
 
 /// This also applies outside the work tree.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn what_is_kept_of_a_failure_holds_no_repository() {
     let script =
         "mkdir -p model/deep/.git; echo 1 > model/w; echo ref: x > model/deep/.git/HEAD; echo >> run.sh\n";

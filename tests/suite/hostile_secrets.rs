@@ -24,6 +24,7 @@ fn give_to_git(project: &Project, path: &str, how: &str) {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_that_git_has_signs_nothing() {
     for how in ["staged", "committed", "removed"] {
         let project = project(RUN, "mkdir model; git show HEAD:ignored/ci.key > model/w; true\n");
@@ -45,6 +46,7 @@ fn a_key_that_git_has_signs_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_in_a_submodule_signs_nothing() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     let inner = project.at("sub");
@@ -61,6 +63,7 @@ fn a_key_in_a_submodule_signs_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_password_that_git_has_opens_no_key() {
     let project = project(RUN, "mkdir model; cat ignored/password > model/w\n");
     fs::create_dir(project.at("ignored")).expect("creates");
@@ -100,6 +103,7 @@ fn refused(project: &Project, arguments: &[&str], name: &str) {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_in_a_repository_inside_or_around_or_of_its_own_signs_nothing() {
     let inside = project(RUN, MAKE);
     let key = key_copied_to(&inside, &inside.at("ignored"));
@@ -121,6 +125,7 @@ fn a_key_in_a_repository_inside_or_around_or_of_its_own_signs_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_of_a_linked_work_tree_signs_nothing() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
@@ -134,6 +139,7 @@ fn a_key_of_a_linked_work_tree_signs_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_in_the_store_of_large_files_signs_nothing() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
@@ -146,6 +152,7 @@ fn a_key_in_the_store_of_large_files_signs_nothing() {
 
 /// Git can convert the ends of lines of what it has.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_key_with_other_ends_of_lines_signs_nothing() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
@@ -157,6 +164,7 @@ fn a_key_with_other_ends_of_lines_signs_nothing() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_password_variable_that_git_has_opens_no_key() {
     let project = project(RUN, MAKE);
     project.write("password", "open sesame\n");

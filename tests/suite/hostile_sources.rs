@@ -14,6 +14,7 @@ use crate::support::project::{Project, git_in};
 
 /// After a link, `..` means one place by name and another one to the system.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_path_that_goes_up_behind_a_name_is_refused() {
     let plain = "[artifact]\npath = \"model\"\n";
     for recipe in [
@@ -44,6 +45,7 @@ fn a_path_that_goes_up_behind_a_name_is_refused() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn an_upward_path_does_not_take_code_out_of_the_comparison() {
     let recipe = format!("[environment]\nfiles = [\"link/../run.sh\"]\n{RUN}");
     let project = project(&recipe, "mkdir -p model; echo 1 > model/w\n");
@@ -80,6 +82,7 @@ fn is_not_sealed_as_clean(project: &Project, made: &Path) {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn code_in_a_place_that_is_left_out_of_the_comparison_is_not_sealed_as_clean() {
     let recipe =
         "[artifact]\npath = \"link/../src\"\n[run]\nnetwork = false\ncommand = [\"sh\", \"src/train.sh\"]\n";
@@ -104,6 +107,7 @@ fn code_in_a_place_that_is_left_out_of_the_comparison_is_not_sealed_as_clean() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn code_in_the_directory_of_a_submodule_is_not_sealed_as_clean() {
     let script = "mkdir -p model\nif [ -f sub/lib.sh ]; then . sub/lib.sh > model/w; else echo committed > model/w; fi\necho 'echo other' > sub/lib.sh\n";
     let project = project(RUN, script);
@@ -138,6 +142,7 @@ fn sign_refused(project: &Project, statement: &str) {
 
 /// The job that signs checks for itself whether its work tree matches the commit.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_statement_of_a_modified_work_tree_is_not_signed_as_clean() {
     let (project, text) = stated(&["--allow-dirty"], |project| {
         project.write("run.sh", "mkdir -p model; echo other > model/w\n");
@@ -148,6 +153,7 @@ fn a_statement_of_a_modified_work_tree_is_not_signed_as_clean() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_statement_with_inputs_that_the_recipe_does_not_name_is_not_signed() {
     let (project, text) = stated(&[], |_| {});
     let at = text.find(",{\"name\":\"recipe\"").expect("has a recipe");
@@ -198,6 +204,7 @@ fn build_everywhere(project: &Project) {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_clone_holds_nothing_of_another_repository_of_the_user() {
     let recipe = format!("{RUN}pass_env = [\"REAL\"]\n");
     for branch in ["main", "secret"] {
@@ -213,6 +220,7 @@ fn a_clone_holds_nothing_of_another_repository_of_the_user() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_clone_holds_nothing_that_a_submodule_borrows() {
     let recipe = format!("{RUN}pass_env = [\"REAL\"]\nenv = {{ SUB = \"s\" }}\n");
     let borrowing = project(&recipe, PRINT_ALL);
@@ -251,6 +259,7 @@ fn a_clone_holds_nothing_that_a_submodule_borrows() {
 
 /// The project's repository says that its missing objects are in another one.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_clone_holds_nothing_of_a_repository_that_is_shared() {
     let project = project(&format!("{RUN}pass_env = [\"REAL\"]\n"), PRINT_ALL);
     // A private fork, whose public part is the project.
@@ -288,6 +297,7 @@ fn limited(mut command: Command) -> Option<i32> {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_pipe_in_the_repository_of_a_submodule_is_refused() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let inner = project.at("sub");

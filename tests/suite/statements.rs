@@ -147,6 +147,7 @@ fn a_statement_and_its_bundle_are_files() {
 /// A manifest that the build itself would have refused is not signed. The same applies to a probe that the recipe does
 /// not ask.
 #[test]
+#[ignore = "needs bubblewrap"]
 fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
     let project = crate::probing::healthy();
     let key = project.key();
