@@ -114,7 +114,9 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             "`-o -`: an archive is written to a file, and standard output holds the result".to_string();
         return Err(Hinted { message, hint: "`-o ./-` writes a file of that name".to_string() }.into());
     }
-    let recipe = Recipe::load(arguments.directory.as_deref().unwrap_or(&Recipe::find(Path::new("."))))?;
+    let directory = arguments.directory.clone().unwrap_or_else(|| Recipe::find(Path::new(".")));
+    arguments.signing.check_differs(&Recipe::path_in(&directory))?;
+    let recipe = Recipe::load(&directory)?;
     let uses_own_key = arguments.statement.is_none() && SigningKey::is_own(arguments.signing.key.as_deref());
     check_own_directories(&[recipe.directory()], uses_own_key)?;
     let data = data_paths(&arguments.data)?;

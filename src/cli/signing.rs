@@ -16,7 +16,8 @@ use super::signer::{SignerCommand, SignerStart};
 use modelseal_format::digest::{Symlinks, open_regular};
 use modelseal_format::display::{self, shell_word};
 use modelseal_format::sign::{
-    KeyError, KeySource, PublicKey, Signer, check_private_key, read_private_key, read_public_key,
+    KeyError, KeySource, PublicKey, Signer, check_private_key, local_key_path, read_private_key,
+    read_public_key,
 };
 use modelseal_verify::config::Age;
 use modelseal_verify::trust::{certified_key, certified_subject, check_chain, read_certificates, read_text};
@@ -82,6 +83,23 @@ enum Source {
 }
 
 impl Signing {
+    /// Refuses a recipe that is a key or a password file: an error in a recipe shows a line of it.
+    pub(super) fn check_differs(&self, recipe: &Path) -> anyhow::Result<()> {
+        let keys = self.key.as_ref().filter(|_| self.signer.is_none()).map(PathBuf::from);
+        let own = local_key_path().ok();
+        let secrets =
+            keys.into_iter().chain(self.password_file.clone()).chain(self.signer_hide.clone()).chain(own);
+        let same = |path: &PathBuf| {
+            recipe.canonicalize().is_ok_and(|recipe| path.canonicalize().is_ok_and(|path| path == recipe))
+        };
+        match secrets.into_iter().find(same) {
+            Some(secret) => {
+                bail!("{} is {}, which is not a recipe", display::path(recipe), display::path(&secret))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Finds the signer. Without `--key` this is the user's own key, which is created on first use. A key that is
     /// missing or that others can read is an error here, and not only after a command has run for hours.
     pub(super) fn prepare(&self, verbosity: Verbosity) -> anyhow::Result<SigningKey> {

@@ -99,7 +99,7 @@ impl Rebuilder<'_> {
         let inputs = declared(recipe, recipe.directory(), nowhere_else());
         // The source clone may contain the model, which the command must not copy.
         let source = source.directory().and_then(|root| root.canonicalize().ok());
-        check_private(self.options.confinement, &inputs).map_err(Error::Input)?;
+        check_private(self.options.confinement, recipe, &inputs).map_err(Error::Input)?;
         // The kept caches of builds are not used, because the artifact must be made from scratch.
         let command_place = CommandPlace {
             work: &checkout.work(),

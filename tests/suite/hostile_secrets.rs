@@ -1,6 +1,7 @@
 //! Keys and passwords that git has, in any repository that commands see: they sign nothing.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use modelseal_format::digest::Digest;
@@ -148,6 +149,27 @@ fn a_key_in_the_store_of_large_files_signs_nothing() {
     fs::create_dir_all(&store).expect("creates");
     fs::copy(&key, store.join(&digest)).expect("copies");
     refused(&project, &["--key", "ignored/ci.key"], "lfs");
+    fs::rename(project.at(".git/lfs"), project.at(".git/large")).expect("renames");
+    project.git(&["config", "lfs.storage", "large"]);
+    refused(&project, &["--key", "ignored/ci.key"], "lfs.storage");
+}
+
+/// What the questions of a probe say reaches its command, and an error in a recipe shows a line of it.
+#[test]
+#[ignore = "needs bubblewrap"]
+fn a_password_is_neither_a_question_nor_a_recipe() {
+    let probe = "[[probe]]\nname = \"p\"\ncommand = [\"cat\"]\ninputs = \"ignored/password\"\n";
+    let project = project(&format!("{RUN}{probe}"), MAKE);
+    fs::create_dir(project.at("ignored")).expect("creates");
+    project.write("ignored/password", "{\"id\":\"q\",\"input\":\"p4ss\"}\n");
+    let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
+    let outcome = project.modelseal(&arguments).expect(1);
+    outcome.says("the input `ignored/password` is, is in or holds");
+    fs::remove_file(project.at("modelseal.toml")).expect("removes");
+    symlink("ignored/password", project.at("modelseal.toml")).expect("links");
+    let outcome = project.modelseal(&arguments).expect(2);
+    outcome.says("`modelseal.toml` is `ignored/password`, which is not a recipe");
+    assert!(!outcome.all().contains("p4ss"), "{}", outcome.all());
 }
 
 /// Git can convert the ends of lines of what it has.

@@ -65,6 +65,11 @@ fn the_own_key_is_not_taken_from_the_work_tree() {
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
         outcome.says("where a command of an earlier build can have put one").says("XDG_CONFIG_HOME");
     }
+    // A directory that does not exist yet is in the work tree as well.
+    fs::remove_dir_all(project.at("ignored")).expect("removes");
+    let outcome = build(&[]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    assert!(!project.at("ignored").exists());
     let named = build(&["--key", &project.key()]);
     assert_eq!(named.code, Some(0), "{}", named.all());
 }

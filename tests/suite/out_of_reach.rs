@@ -50,6 +50,11 @@ call('prlimit_of_1', n(302, 261), 1, 7, 0, 0)
 call('prlimit_of_1_in_upper_half', n(302, 261), 1 | 1 << 32, 7, 0, 0)
 call('tiocsti', n(16, 29), 0, 0x5412, 0)
 call('tiocsti_in_lower_half', n(16, 29), 0, 0x5412 | 1 << 32, 0)
+call('btrfs_snapshot', n(16, 29), -1 % 2**64, 0x50009401, 0)
+call('btrfs_snapshot_2', n(16, 29), -1 % 2**64, 0x50009417, 0)
+call('bcachefs_snapshot', n(16, 29), -1 % 2**64, 0x4020bc10, 0)
+call('clone_of_a_file', n(16, 29), -1 % 2**64, 0x40049409, 0)
+call('clone_of_a_range', n(16, 29), -1 % 2**64, 0x4020940d, 0)
 call('unshare_files', n(272, 97), 0x400)
 call('prlimit_of_itself', n(302, 261), 0, 7, 0, 0)
 import os
@@ -263,6 +268,7 @@ fn system_calls_that_lead_out_are_denied() {
             let (name, answer) = line.split_once(' ').expect("two words");
             let expected = match name {
                 "clone3" | "io_uring_setup" | "x32_getpid" => "ENOSYS",
+                "clone_of_a_file" | "clone_of_a_range" => "EBADF",
                 "unshare_files" | "unnamed_without" | "prlimit_of_itself" | "AF_UNIX" => "done",
                 // Only root could give a file to any group.
                 "chmod_group" | "open_group" if !rustix::process::geteuid().is_root() => "done",

@@ -73,12 +73,17 @@ impl Recipe {
         directory.to_path_buf()
     }
 
+    /// The path of the recipe in `directory`, or `directory` itself if it is a file.
+    pub fn path_in(directory: &Path) -> PathBuf {
+        if directory.is_file() { directory.to_path_buf() } else { directory.join(FILE_NAME) }
+    }
+
     /// Reads the recipe in `directory`, or the file itself if `directory` is a file.
     ///
     /// # Errors
     /// [`Error`]. A mistake in the text shows its line, its column and the nearest known name.
     pub fn load(directory: &Path) -> Result<Self, Error> {
-        let path = if directory.is_file() { directory.to_path_buf() } else { directory.join(FILE_NAME) };
+        let path = Self::path_in(directory);
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotFound => Error::Missing(path.clone()),
             _ => Error::Io { path: path.clone(), source },

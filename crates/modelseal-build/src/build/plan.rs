@@ -46,7 +46,7 @@ pub(super) struct Plan {
 
 /// Reads the inputs and produces the artifact.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
-    check_private(options.confinement, &declared(recipe, recipe.directory(), &options.data))?;
+    check_private(options.confinement, recipe, &declared(recipe, recipe.directory(), &options.data))?;
     let written = written(recipe, output, &options.writes);
     let mut inputs = inputs::gather(
         recipe,

@@ -113,12 +113,18 @@ pub fn check_secrets<'a>(
     Ok(())
 }
 
-/// Checks that no input is a key or contains one: its digest is useless, and its labels or values would be sealed.
+/// Checks that no input is a key or contains one: its digest is useless, and its labels or values would be sealed. The
+/// questions of probes reach commands as well.
 ///
 /// # Errors
 /// [`inputs::Error::Private`].
-pub fn check_private(confinement: &Confinement, inputs: &[Declared<'_>]) -> Result<(), inputs::Error> {
-    let found = inputs.iter().flat_map(Declared::read).find_map(|path| {
+pub fn check_private(
+    confinement: &Confinement,
+    recipe: &Recipe,
+    inputs: &[Declared<'_>],
+) -> Result<(), inputs::Error> {
+    let questions = recipe.tables.probe.iter().map(|probe| recipe.directory().join(probe.inputs.get_ref()));
+    let found = inputs.iter().flat_map(Declared::read).chain(questions).find_map(|path| {
         let hidden = confinement.hidden_at(&path)?;
         Some(inputs::Error::Private { path, hidden })
     });

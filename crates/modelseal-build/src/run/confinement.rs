@@ -380,9 +380,11 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether a path leads through or into one of these directories. `directories` must have their links resolved.
+/// Whether a path leads through or into one of these directories, as far as it exists. `directories` must have their
+/// links resolved.
 pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
-    Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
+    let (Ok((trail, _)) | Err((trail, _))) = Trail::as_far_as_it_leads(path);
+    directories.iter().any(|directory| trail.enters(directory))
 }
 
 /// Returns the first link on a path that a command can have created, and where the path leads. `None` if there is no

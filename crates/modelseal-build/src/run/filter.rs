@@ -120,6 +120,14 @@ mod linux {
     /// `ioctl` commands that type into a terminal.
     const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
+    /// The kinds of `ioctl` commands of btrfs and bcachefs. Some of them show a directory a second time, without what is
+    /// mounted in it: a snapshot has what is hidden.
+    const OF_FILE_SYSTEMS: [u64; 2] = [0x94, 0xbc];
+
+    /// `ioctl` commands with the number of btrfs that all file systems know: FICLONE, FICLONERANGE and FIDEDUPERANGE. They
+    /// copy what a command can read.
+    const COPYING: [u64; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
+
     /// On x86-64, numbers from here on are x32 calls, which are other names for the same calls.
     #[cfg(target_arch = "x86_64")]
     const X32: u32 = 0x4000_0000;
@@ -173,9 +181,18 @@ mod linux {
         rules.insert(libc::SYS_open, of_new_file(1, bits)?);
         rules.insert(libc::SYS_clone, namespaces().collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_unshare, namespaces().chain([flag(CLONE_NEWTIME)]).collect::<Result<_, _>>()?);
-        rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
+        let of_file_systems = OF_FILE_SYSTEMS.iter().map(|kind| of_file_system(*kind));
+        rules.insert(libc::SYS_ioctl, typing.chain(of_file_systems).collect::<Result<_, _>>()?);
         rules.insert(libc::SYS_prlimit64, vec![of_others]);
         Ok(rules)
+    }
+
+    /// The `ioctl` commands of a file system, without those that only copy.
+    fn of_file_system(kind: u64) -> Result<SeccompRule, BackendError> {
+        let command = |operator, value| SeccompCondition::new(1, SeccompCmpArgLen::Dword, operator, value);
+        let is_of_kind = command(MaskedEq(0xff << 8), kind << 8);
+        let others = COPYING.iter().map(|copying| command(Ne, *copying));
+        SeccompRule::new([is_of_kind].into_iter().chain(others).collect::<Result<_, _>>()?)
     }
 
     /// Rules for a call that creates a file with one of these bits. The mode is the argument after the flags, and only

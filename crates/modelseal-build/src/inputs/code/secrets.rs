@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Odb, Oid};
+use git2::{Config, ConfigLevel, ObjectType, Odb, Oid};
 
 use super::guarded::is_special;
 use modelseal_format::digest::Digest;
@@ -27,8 +27,8 @@ fn repositories(directory: &Path) -> Vec<PathBuf> {
 
 fn holds(repository: &Path, content: &[u8]) -> bool {
     let digest = Digest::sha256(content).to_string();
-    let of_lfs = Path::new("lfs/objects").join(&digest[..2]).join(&digest[2..4]).join(&digest);
-    if repository.join(of_lfs).is_file() {
+    let of_lfs = Path::new("objects").join(&digest[..2]).join(&digest[2..4]).join(&digest);
+    if stores_of_lfs(repository).iter().any(|store| store.join(&of_lfs).is_file()) {
         return true;
     }
     let objects = repository.join("objects");
@@ -43,6 +43,18 @@ fn holds(repository: &Path, content: &[u8]) -> bool {
         Ok::<_, git2::Error>(store.exists(Oid::hash_object(ObjectType::Blob, content)?))
     };
     found().unwrap_or(false)
+}
+
+/// Where Git LFS keeps the files of a repository: the usual place, and the one that `lfs.storage` names.
+fn stores_of_lfs(repository: &Path) -> Vec<PathBuf> {
+    let own = repository.join("config");
+    let mut configuration = Config::open_default().ok();
+    if let Some(configuration) = configuration.as_mut().filter(|_| !is_special(&own)) {
+        // What cannot be read names no place.
+        let _ = configuration.add_file(&own, ConfigLevel::Local, false);
+    }
+    let named = configuration.and_then(|configuration| configuration.get_path("lfs.storage").ok());
+    [repository.join("lfs")].into_iter().chain(named.map(|place| repository.join(place))).collect()
 }
 
 /// The content, with and without a line break at its end, and with the ends of lines of other systems.
