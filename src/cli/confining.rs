@@ -12,7 +12,7 @@ use super::output::warn;
 use super::projects::project_around;
 use super::signing::SigningKey;
 use modelseal_build::build::{self, check_secrets};
-use modelseal_build::inputs::WorkTree;
+use modelseal_build::inputs::{History, WorkTree};
 use modelseal_build::recipe::Recipe;
 use modelseal_build::run::{Confinement, Scope, Secret, leads_into, link_of_commands};
 use modelseal_format::display;
@@ -111,8 +111,8 @@ fn secrets(signer: Option<&SigningKey>) -> Vec<(String, Secret)> {
 /// The directories of the repositories around a path, nearest first: of linked work trees, the one that has the objects.
 fn repositories_around(path: &Path) -> Vec<PathBuf> {
     let Ok(path) = path.canonicalize() else { return Vec::new() };
-    let found = path.ancestors().filter_map(|above| WorkTree::discover(above).ok());
-    let mut found: Vec<PathBuf> = found.map(|work_tree| work_tree.common_directory()).collect();
+    let found = path.ancestors().filter_map(|above| History::discover(above).ok());
+    let mut found: Vec<PathBuf> = found.map(|history| history.common_directory()).collect();
     found.dedup();
     found
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::stopped::{Stopped, not_tried};
 use modelseal_build::checkout::Repository;
-use modelseal_build::inputs::{self, WorkTree};
+use modelseal_build::inputs::{self, History};
 use modelseal_format::digest;
 use modelseal_format::hint::Hint;
 use modelseal_format::manifest::Manifest;
@@ -38,12 +38,12 @@ impl Source {
         match named {
             Some(source) if source.contains("://") => return Ok(Source::Address(source.to_string())),
             Some(source) => {
-                let root = work_tree_root(Path::new(source))?;
+                let root = repository_root(Path::new(source))?;
                 return Ok(Source::Directory { root, remote, shown: source.to_string() });
             }
             None => {}
         }
-        let here = work_tree_root(Path::new(".")).ok().filter(|root| holds(root, commit));
+        let here = repository_root(Path::new(".")).ok().filter(|root| holds(root, commit));
         match (remote, here) {
             (Some(remote), Some(here)) => {
                 // Others can reach the remote. The local clone works without a network.
@@ -86,15 +86,15 @@ impl Source {
     }
 }
 
-fn work_tree_root(path: &Path) -> Result<PathBuf, Error> {
+fn repository_root(path: &Path) -> Result<PathBuf, Error> {
     if !path.exists() {
         let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(inputs::Error::from(digest::Error::io(path, absent)).into());
     }
-    let work_tree = WorkTree::discover(path).map_err(inputs::Error::from)?;
-    Ok(work_tree.root().to_path_buf())
+    let history = History::discover(path).map_err(inputs::Error::from)?;
+    Ok(history.root().to_path_buf())
 }
 
 fn holds(root: &Path, commit: &str) -> bool {
-    WorkTree::discover(root).is_ok_and(|work_tree| work_tree.holds(commit))
+    History::discover(root).is_ok_and(|history| history.holds(commit))
 }

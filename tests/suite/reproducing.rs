@@ -62,6 +62,9 @@ fn another_clone_is_enough() {
         .says("hint: `--source` names a clone");
     let source = elsewhere.to_string_lossy().into_owned();
     other.modelseal(&[&arguments[..], &["--source", &source]].concat()).expect(0).says("pass: rebuilt as R0");
+    let bare = project.root().join("bare.git").to_string_lossy().into_owned();
+    git_in(project.root(), &project.home(), &["clone", "-q", "--bare", &source, &bare]);
+    other.modelseal(&[&arguments[..], &["--source", &bare]].concat()).expect(0).says("pass: rebuilt as R0");
     let absent = project.root().join("absent").to_string_lossy().into_owned();
     other.modelseal(&[&arguments[..], &["--source", &absent]].concat()).expect(2);
     for address in ["ext::sh -c evil", "git://127.0.0.1:9/x", "http://127.0.0.1:9/x"] {

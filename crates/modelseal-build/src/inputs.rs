@@ -20,7 +20,8 @@ use std::path::PathBuf;
 pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
 pub use code::{
-    Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, WorkTree, git_places, holds_secret,
+    Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, History, WorkTree, git_places,
+    holds_secret,
 };
 pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
 pub use params::ParamsError;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Error;
-use crate::inputs::{WorkTree, lfs_pointer};
+use crate::inputs::{History, WorkTree, lfs_pointer};
 use crate::run::Programs;
 use modelseal_format::context::Context;
 use modelseal_format::digest::{Algorithms, Symlinks, hash_file};
@@ -42,8 +42,8 @@ const LARGEST_POINTER: u64 = 1024;
 /// Where a clone comes from.
 #[derive(Debug, Clone, Copy)]
 pub enum Repository<'a> {
-    /// A work tree on this machine. What git itself does not hold (submodules, the content of Git LFS) is taken from
-    /// it, too.
+    /// A work tree or a bare repository on this machine. What git itself does not hold (submodules, the content of Git
+    /// LFS) is taken from a work tree, too.
     Directory {
         root: &'a Path,
         /// The URL of `origin` in the clone, instead of a path that means nothing elsewhere.
@@ -109,7 +109,7 @@ pub(super) fn clone(
     }
     if let Repository::Directory { root, .. } = repository {
         // The caller's own configuration decides whether it may belong to another user.
-        WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
+        History::discover(root).map_err(crate::inputs::Error::from)?;
     }
     configure(repository, git.home)?;
     let failed = |reason: String| Error::Clone { repository: shown.clone(), reason };
@@ -120,8 +120,8 @@ pub(super) fn clone(
             git.run(Some(target), &["remote", "add", "origin", &shown])?.map_err(&failed)?;
             // Fetches the commit and its history, with their tags. Other branches are not part of the project, and what
             // looks like a branch can lead to another repository.
-            let work_tree = WorkTree::discover(root).map_err(crate::inputs::Error::from)?;
-            let tags = work_tree.tags_before(commit);
+            let history = History::discover(root).map_err(crate::inputs::Error::from)?;
+            let tags = history.tags_before(commit);
             let tags: Vec<String> = tags.iter().map(|name| format!("+{name}:{name}")).collect();
             let fetch = ["fetch", "--quiet", "--no-tags", "--update-shallow", "origin"];
             // A missing commit is reported below.

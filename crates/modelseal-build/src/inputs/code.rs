@@ -7,6 +7,7 @@
 mod compare;
 mod contents;
 mod guarded;
+mod history;
 mod secrets;
 mod settings;
 
@@ -17,6 +18,7 @@ use git2::{ErrorCode, Repository};
 
 pub use contents::Contents;
 pub use guarded::{GitPlaces, git_places};
+pub use history::History;
 pub use secrets::holds_secret;
 
 use super::remote;
@@ -170,31 +172,9 @@ impl WorkTree {
     /// # Errors
     /// [`CodeError`].
     pub fn discover(path: &Path) -> Result<Self, CodeError> {
-        let at = || path.to_path_buf();
-        if let Some(special) = guarded::special_file_around(path) {
-            return Err(CodeError::Special(special));
-        }
-        let repository = Repository::discover(path).map_err(|source| match source.code() {
-            ErrorCode::NotFound => CodeError::NoRepository(at()),
-            ErrorCode::Owner => CodeError::Owner(at()),
-            _ if source.message().contains("object format") => CodeError::ObjectFormat(at()),
-            _ => CodeError::Git { path: at(), source },
-        })?;
-        let canonical = |path: &Path| {
-            path.canonicalize().map_err(|source| {
-                let path = path.to_path_buf();
-                CodeError::Digest(digest::Error::Io { path, source })
-            })
-        };
-        let root = match repository.workdir() {
-            Some(root) => canonical(root)?,
-            None => return Err(CodeError::Bare(at())),
-        };
-        // `core.worktree` could name any directory, but git itself puts `.git` into each work tree.
-        let leads_back = Repository::open(&root).is_ok_and(|other| other.path() == repository.path());
-        if !leads_back || !canonical(path)?.starts_with(&root) {
-            return Err(CodeError::Elsewhere { work_tree: root, path: at() });
-        }
+        let repository = history::open(path)?;
+        let root =
+            history::work_tree(&repository, path)?.ok_or_else(|| CodeError::Bare(path.to_path_buf()))?;
         Ok(Self { repository, root })
     }
 
@@ -206,12 +186,6 @@ impl WorkTree {
     /// The directory where git keeps the repository itself.
     pub fn repository_directory(&self) -> PathBuf {
         self.repository.path().to_path_buf()
-    }
-
-    /// The directory of the repository that this one shares its objects with, if it is that of a linked work tree;
-    /// otherwise its own.
-    pub fn common_directory(&self) -> PathBuf {
-        self.repository.commondir().to_path_buf()
     }
 
     /// Compares the files on disk with the commit that is checked out.
@@ -237,37 +211,6 @@ impl WorkTree {
             changes,
             time: commit.time().seconds(),
         })
-    }
-
-    /// Whether the repository contains this commit.
-    pub fn holds(&self, commit: &str) -> bool {
-        git2::Oid::from_str(commit).is_ok_and(|id| self.repository.find_commit(id).is_ok())
-    }
-
-    /// The full names of the tags of this commit and of its ancestors.
-    pub fn tags_before(&self, commit: &str) -> Vec<String> {
-        let own = |name: &str| {
-            let directory = self.repository.commondir();
-            let place = directory.join(name).canonicalize();
-            // A tag that is a link can belong to another repository.
-            place.is_err()
-                || directory.canonicalize().is_ok_and(|own| place.is_ok_and(|place| place.starts_with(own)))
-        };
-        let find = || {
-            let mut walk = self.repository.revwalk()?;
-            walk.push(git2::Oid::from_str(commit)?)?;
-            let before: std::collections::HashSet<git2::Oid> = walk.flatten().collect();
-            let mut names = Vec::new();
-            for tag in self.repository.references_glob("refs/tags/*")?.flatten() {
-                let (Ok(name), Ok(leads)) = (tag.name(), tag.peel_to_commit()) else { continue };
-                if before.contains(&leads.id()) && own(name) {
-                    names.push(name.to_string());
-                }
-            }
-            Ok::<_, git2::Error>(names)
-        };
-        // If modelseal cannot read the tags, a command cannot read them either.
-        find().unwrap_or_default()
     }
 
     /// The paths of the submodules of the commit, each with the commit that it records for them.
