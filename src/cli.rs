@@ -33,6 +33,7 @@ mod targets;
 mod trust_args;
 mod unpack;
 mod verify;
+mod wrap;
 
 use std::process::ExitCode;
 

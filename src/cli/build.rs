@@ -12,7 +12,7 @@ use super::cache::{cache_notes, open_cache};
 use super::confining::{check_own_directories, confine, warn_of_path, writable_by_commands};
 use super::hints::Hinted;
 use super::notes::input_notes;
-use super::output::{print, say, warn};
+use super::output::{print, say, show, warn};
 use super::progress::Progress;
 use super::running::Running;
 use super::signer::{SignerCommand, SignerStart};
@@ -202,7 +202,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     cache_notes(cache.as_ref(), verbosity);
     notes(&built, signer.is_some(), verbosity);
     match arguments.format {
-        Format::Text => print(&text(&built, signer.as_ref()))?,
+        Format::Text => show(&text(&built, signer.as_ref()))?,
         Format::Json => print(&json(&built, cache.as_ref())?)?,
     }
     Ok(0)

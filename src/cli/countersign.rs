@@ -8,7 +8,7 @@ use super::Verbosity;
 use super::arguments::ReportFormat;
 use super::confining::check_written_to;
 use super::hints::Hinted;
-use super::output::{complain, print, say, warn};
+use super::output::{complain, say, show, warn};
 use super::progress::Progress;
 use super::signing::Signing;
 use super::targets::previous;
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         })?;
     }
     let path = statement.write_beside(&arguments.archive)?;
-    print(&signed("approved", seal, &path))?;
+    show(&signed("approved", seal, &path))?;
     Ok(0)
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Verbosity;
-use super::output::print;
 use super::output::style;
+use super::output::{print, show};
 use super::progress::Progress;
 use super::targets::target;
 use crate::diff::{Difference, Options, Section, State, diff};
@@ -62,8 +62,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     )?;
     drop(progress);
     match arguments.format {
-        DiffFormat::Text if verbosity.quiet => print(&(difference.headline() + "\n"))?,
-        DiffFormat::Text => print(&text(&difference, style(&std::io::stdout())))?,
+        DiffFormat::Text if verbosity.quiet => show(&(difference.headline() + "\n"))?,
+        DiffFormat::Text => show(&text(&difference, style(&std::io::stdout())))?,
         DiffFormat::Json => print(&json::json(&difference)?)?,
         DiffFormat::Markdown => print(&markdown(&difference))?,
     }

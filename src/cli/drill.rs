@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Verbosity;
 use super::arguments::{Format, ReportFormat};
 use super::output::style;
-use super::output::{print, say};
+use super::output::{print, say, show};
 use super::progress::Progress;
 use super::targets::target;
 use super::trust_args::Trusting;
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         return Ok(drilled.verdict().exit_code());
     }
     match arguments.format {
-        Format::Text => print(&text(&drilled, verbosity, style(&std::io::stdout())))?,
+        Format::Text => show(&text(&drilled, verbosity, style(&std::io::stdout())))?,
         Format::Json => print(&json(&drilled, &target.shown())?)?,
     }
     Ok(drilled.verdict().exit_code())

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Verbosity;
 use super::confining::check_written_to;
 use super::hints::Hinted;
-use super::output::{print, say};
+use super::output::{say, show};
 use super::progress::context;
 use modelseal_build::recipe::{Discovery, FILE_NAME, discover};
 use modelseal_format::display::{Escaped, shell_word};
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         .with_context(|| format!("cannot look through {}", modelseal_format::display::path(directory)))?;
     check_written_to(&path)?;
     write_new(&path, &found.to_recipe())?;
-    print(&format!("wrote {}\n", modelseal_format::display::path(&path)))?;
+    show(&format!("wrote {}\n", modelseal_format::display::path(&path)))?;
     say(verbosity, &next_steps(directory, &found));
     Ok(0)
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Verbosity;
-use super::output::print;
+use super::output::show;
 use modelseal_verify::policy::Policy;
 use modelseal_verify::trust::Trust;
 
@@ -64,6 +64,6 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         let reason = modelseal_format::display::Escaped(waiver.reason.get_ref()).to_string();
         lines.push(format!("  waived   {} {state} {}: {reason}", waiver.check.get_ref(), waiver.until));
     }
-    print(&(lines.join("\n") + "\n"))?;
+    show(&(lines.join("\n") + "\n"))?;
     Ok(0)
 }

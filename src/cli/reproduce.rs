@@ -9,7 +9,7 @@ use super::Verbosity;
 use super::arguments::{DataPath, Format, ReportFormat, data_path, data_paths};
 use super::confining::{check_written_to, confine};
 use super::output::style;
-use super::output::{print, say};
+use super::output::{print, say, show};
 use super::progress::Progress;
 use super::projects::here;
 use super::running::Running;
@@ -171,8 +171,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     }
     match arguments.format {
         Format::Json => print(&json::json(&result, &target.shown())?)?,
-        Format::Text if verbosity.quiet => print(&(result.summary() + "\n"))?,
-        Format::Text => print(&text::text(&result, style(&std::io::stdout())))?,
+        Format::Text if verbosity.quiet => show(&(result.summary() + "\n"))?,
+        Format::Text => show(&text::text(&result, style(&std::io::stdout())))?,
     }
     Ok(result.verdict().exit_code())
 }

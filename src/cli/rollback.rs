@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Verbosity;
 use super::confining::check_written_to;
 use super::countersign::{read_archive, signed};
-use super::output::{print, warn};
+use super::output::{show, warn};
 use super::signing::Signing;
 use modelseal_format::manifest::{Attestation, Claim, Rollback};
 use modelseal_format::release::SignedStatement;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let statement = Attestation::about(&seal.manifest, seal.release, claim);
     let path = SignedStatement::new(&statement, &key.open_alone(&arguments.archive)?)?
         .write_beside(&arguments.archive)?;
-    print(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
+    show(&format!("{}  until      {until}\n", signed("going back is meant, to", &seal, &path)))?;
     Ok(0)
 }
 

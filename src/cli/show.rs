@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::output::{complain, print};
+use super::output::{complain, print, show};
 use super::progress::context;
 use super::targets::target;
 use modelseal_format::digest::Digest;
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             };
             print(&(modelseal_format::display::json(&wire)? + "\n"))?;
         }
-        Format::Text => print(&text(&seal))?,
+        Format::Text => show(&text(&seal))?,
         Format::Env => print(&environment(&seal))?,
     }
     Ok(0)

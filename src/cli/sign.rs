@@ -8,7 +8,7 @@ use clap::Args;
 use super::Verbosity;
 use super::confining::check_written_to;
 use super::hints::Hinted;
-use super::output::{print, say, warn};
+use super::output::{say, show, warn};
 use super::progress::Progress;
 use super::signing::Signing;
 use super::verify::ignored;
@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let files = modelseal_format::display::count(stated.files, "file", "files");
     let place = signature.to_string_lossy();
     let place = modelseal_format::display::Escaped(&place);
-    print(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
+    show(&format!("signed {files}, root sha256:{}\n  signature  {place}\n", stated.root))?;
     Ok(0)
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Verbosity;
 use super::arguments::Format;
 use super::notes::input_notes;
-use super::output::print;
+use super::output::{print, show};
 use modelseal_build::build::Stated;
 use modelseal_format::archive::write_whole;
 use modelseal_format::digest::{Symlinks, open_regular};
@@ -47,7 +47,7 @@ pub(super) fn finish(
         .with_context(|| format!("cannot write {}", modelseal_format::display::path(path)))?;
     input_notes(&stated.warnings, &stated.changes, &stated.left, verbosity);
     match format {
-        Format::Text => print(&text(path, stated))?,
+        Format::Text => show(&text(path, stated))?,
         Format::Json => print(&json(path, stated)?)?,
     }
     Ok(0)

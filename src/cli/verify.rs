@@ -5,8 +5,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::arguments::{DataPath, Hash, Rendering, ReportFormat, data_path, data_paths, release};
-use super::output::style;
-use super::output::{print, say};
+use super::output::{print, say, show, style};
 use super::outside::{against, online};
 use super::progress::Progress;
 use super::targets::previous;
@@ -151,6 +150,10 @@ pub(super) fn print_report(
         Some(brief) => brief,
         None => renderer.render(&report, style(&std::io::stdout()))?,
     };
-    print(&text)?;
+    if renderer.name() == "text" {
+        show(&text)?
+    } else {
+        print(&text)?
+    }
     Ok(report.verdict().exit_code())
 }

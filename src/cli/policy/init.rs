@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::super::Verbosity;
 use super::super::confining::check_written_to;
 use super::super::hints::Hinted;
-use super::super::output::{print, say};
+use super::super::output::{say, show};
 use super::super::progress::context;
 use super::super::trust_args::{Named, Trusting};
 use super::super::verify::print_report;
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     write_new(&arguments.output, text.as_bytes())
         .with_context(|| format!("cannot write {}", modelseal_format::display::path(&arguments.output)))?;
     let file = modelseal_format::display::Escaped(&arguments.output.to_string_lossy()).to_string();
-    print(&format!(
+    show(&format!(
         "wrote {file}: read it, keep it with the deployment, and see what it lets through\n  modelseal policy check {file}\n"
     ))?;
     Ok(0)
