@@ -59,6 +59,7 @@ mod reproducing;
 mod rules;
 mod running;
 mod signers;
+mod snapshots;
 mod statements;
 mod support;
 mod trainers;
