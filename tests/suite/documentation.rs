@@ -180,11 +180,10 @@ fn without_times(text: &str) -> String {
 }
 
 /// Runs a document and returns it with the real output in its sessions.
-fn check(path: &Path, update: bool) -> Option<String> {
+fn check(session: &Session, path: &Path, update: bool) -> Option<String> {
     let text = fs::read_to_string(path).expect("reads");
     let lines: Vec<&str> = text.lines().collect();
     let blocks = blocks(&lines);
-    let session = Session::new();
     let output = session.run(&script(&lines, &blocks));
     let mut outputs = output.split(MARK);
     // After each mark comes the exit status of the previous command.
@@ -209,7 +208,7 @@ fn check(path: &Path, update: bool) -> Option<String> {
                     let (printed, _) = next();
                     if !update {
                         let (printed, shown) =
-                            (normalised(&printed, &session), normalised(&shown.join("\n"), &session));
+                            (normalised(&printed, session), normalised(&shown.join("\n"), session));
                         assert_eq!(printed, shown, "{}: {command}", path.display());
                     }
                     updated.push(format!("$ {command}"));
@@ -239,9 +238,24 @@ fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
     peers::program("openssl");
     let update = std::env::var_os("UPDATE_DOCS").is_some();
     for path in documents() {
-        if let Some(updated) = check(&path, update) {
+        if let Some(updated) = check(&Session::new(), &path, update) {
             fs::write(path, updated).expect("writes");
         }
+    }
+}
+
+/// A reader may read the pages in any order, in one checkout.
+#[test]
+#[ignore = "needs bubblewrap and openssl"]
+fn the_pages_can_be_followed_one_after_the_other_in_two_orders() {
+    peers::program("openssl");
+    let mut pages = documents();
+    for _ in 0..2 {
+        let session = Session::new();
+        for page in &pages {
+            check(&session, page, false);
+        }
+        pages.reverse();
     }
 }
 
