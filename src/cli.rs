@@ -50,22 +50,22 @@ use clap::{Parser, Subcommand};
 Examples:
   modelseal init                                      write a recipe for this project
   modelseal build                                     seal the model: dist/NAME-VERSION.tar
-  modelseal verify dist/wine-1.0.0.tar --key local    decide whether it may ship
+  modelseal verify dist/wine-1.0.0.tar --key local    check it before it ships
   modelseal unpack wine-1.0.0.tar -o model --key ci.pub
   modelseal policy init wine-1.0.0.tar --key ci.pub   write a strict policy from a good release
-  modelseal drill wine-1.0.0.tar --policy gate.toml   see what it would let through
-  modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it, and compare
-  modelseal diff wine-1.0.0.tar wine-1.1.0.tar        what changed
+  modelseal drill wine-1.0.0.tar --policy gate.toml   see which faults the policy misses
+  modelseal reproduce wine-1.0.0.tar --key ci.pub     rebuild it and compare the result
+  modelseal diff wine-1.0.0.tar wine-1.1.0.tar        show what changed
 
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes."
 )]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Say only the result, and what went wrong
+    /// Print only the result and errors
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Say more
+    /// Print more detail
     #[arg(long, short, global = true, conflicts_with = "quiet")]
     verbose: bool,
 }
@@ -74,35 +74,35 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
-    /// Write a commented recipe (modelseal.toml) from what this project holds
+    /// Write a commented recipe (modelseal.toml) for this project
     Init(init::Arguments),
-    /// Make a key pair: PREFIX.key to sign with, PREFIX.pub to verify with
+    /// Create a key pair: PREFIX.key for signing, PREFIX.pub for verifying
     Keygen(keygen::Arguments),
-    /// Seal a model: recipe in, signed archive out
+    /// Seal a model in a signed archive, as its recipe describes
     Build(build::Arguments),
-    /// Decide whether what arrived is what was built
+    /// Verify that a release is what a trusted signer sealed
     Verify(verify::Arguments),
     /// Verify an archive while extracting it
     Unpack(unpack::Arguments),
-    /// Print the manifest of a release for reading; nothing is verified
+    /// Print the manifest of a release without verifying it
     Show(show::Arguments),
     /// Sign the files of a model that has no recipe (OpenSSF Model Signing)
     Sign(sign::Arguments),
-    /// Approve a release as a second signer, in a statement beside its archive
+    /// Approve a release as a second signer, in an attestation next to its archive
     Countersign(countersign::Arguments),
-    /// Say that going back to a release is meant, in a signed statement beside its archive
+    /// Authorise a rollback to a release, in an attestation next to its archive
     Rollback(rollback::Arguments),
-    /// Rebuild a release from its manifest, and compare
+    /// Rebuild a release from its manifest and compare the result
     Reproduce(reproduce::Arguments),
-    /// Show what changed between two releases: which of data, code, hyperparameters, environment
+    /// Show what changed between two releases, such as data, code, hyperparameters or environment
     Diff(diff::Arguments),
-    /// Write a policy, or look at one
+    /// Write or check a policy
     Policy(policy::Arguments),
-    /// Ask a verified release, with commands of the policy, whether it answers as it was sealed
+    /// Run the policy's probes on a verified release and compare its answers with the sealed ones
     Probe(probe::Arguments),
-    /// Break copies of a good release in every known way, and see which faults a policy lets through
+    /// Test a policy: put known faults into copies of a good release and show which ones get through
     Drill(drill::Arguments),
-    /// Print completions for a shell
+    /// Print shell completions
     Completions(completions::Arguments),
     /// Print the version
     Version,

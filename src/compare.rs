@@ -35,7 +35,7 @@ const DEEPEST: usize = 4;
 pub enum Error {
     #[error("cannot read {}", modelseal_format::display::path(path))]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot keep what is decompressed for comparing it")]
+    #[error("cannot store decompressed files for the comparison")]
     Scratch(#[source] io::Error),
     #[error("interrupted")]
     Interrupted,
@@ -72,12 +72,13 @@ impl Cause {
     pub fn explain(self) -> &'static str {
         match self {
             Cause::Address => {
-                "it looks like an address in memory, which is another one in every run: leave it out, or use a format that stores no addresses"
+                "it looks like a memory address, which changes on every run: leave it out, or use a format \
+                 that stores no addresses"
             }
             Cause::Clock => "it looks like a time: take it from SOURCE_DATE_EPOCH, or leave it out",
-            Cause::Order => "the same things stand in another order: sort them before writing",
-            Cause::Threads => "the number of threads was written down: set it in the parameters",
-            Cause::Path => "a path was written down: make it relative, or leave it out",
+            Cause::Order => "the same items are in another order: sort them before writing",
+            Cause::Threads => "the file contains the number of threads: set it in the parameters",
+            Cause::Path => "the file contains a path: make it relative, or leave it out",
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Error {
     Unreadable { target: String, reason: String },
     #[error(transparent)]
     Compare(#[from] compare::Error),
-    #[error("cannot keep what is compared")]
+    #[error("cannot store files for the comparison")]
     Scratch(#[source] std::io::Error),
 }
 
@@ -142,12 +142,11 @@ impl Difference {
         };
         match changed.as_slice() {
             [] if self.artifact == State::Changed => {
-                "nothing that went in changed, but the artifact did: it does not come out the same"
-                    .to_string()
+                "no input changed, but the artifact did: the build is not reproducible".to_string()
             }
-            [] if self.only_commit => "the commit moved, and nothing else changed".to_string(),
+            [] if self.only_commit => "only the commit changed".to_string(),
             [] if self.is_different() => {
-                "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did"
+                "neither the model nor its inputs changed; the version or other parts of the recipe did"
                     .to_string()
             }
             [] => "nothing changed".to_string(),

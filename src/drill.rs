@@ -43,7 +43,7 @@ pub enum Error {
     Verify(#[from] verify::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("a copy cannot be made")]
+    #[error("cannot make a copy of the release")]
     Copy(#[source] std::io::Error),
 }
 
@@ -214,10 +214,10 @@ impl Ground<'_> {
             SignerState::Expired => drilled.rights.not_after = Some(Timestamp::UNIX_EPOCH),
             SignerState::OtherRole => drilled.rights.roles.retain(|role| *role != Role::Build),
         }
-        let mut rebuilder = trusted("rebuilder", "the drill's second key", &self.rebuilder);
+        let mut rebuilder = trusted("rebuilder", "the drill's rebuilder key", &self.rebuilder);
         rebuilder.rights.roles.retain(|role| *role != Role::Build);
         let approver = |key| {
-            let mut approver = trusted("approver", "a key of the drill", key);
+            let mut approver = trusted("approver", "the drill's approver key", key);
             approver.rights.roles = vec![Role::Approve];
             approver
         };

@@ -36,11 +36,11 @@ pub struct Options<'a> {
 pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    #[error("the policy {} names no command for a probe", modelseal_format::display::path(.0))]
+    #[error("no probe in the policy {} has a command", modelseal_format::display::path(.0))]
     NoCommand(PathBuf),
     #[error(transparent)]
     Questions(probe::Error),
-    #[error("no temporary directory can be made")]
+    #[error("cannot create a temporary directory")]
     Scratch(#[source] std::io::Error),
     #[error("interrupted")]
     Interrupted,
@@ -114,7 +114,7 @@ impl Acceptance<'_> {
         let goldens = Goldens::read(&questions).map_err(Error::Questions)?;
         let sealed = self.manifest.probes().iter().find(|sealed| sealed.probe() == self.name);
         if let Some(other) = sealed.filter(|sealed| sealed.digest.sha256 != goldens.sha256) {
-            let message = "the questions are not those that were asked when it was built";
+            let message = "the questions differ from those asked when the release was built";
             return Ok(vec![
                 Check::fail(self.id(), message)
                     .differs(format!("sha256:{}", other.digest.sha256), format!("sha256:{}", goldens.sha256)),
@@ -177,15 +177,15 @@ impl Acceptance<'_> {
 
     fn judge(&self, sealed: Option<&Byproduct>, asked: &probe::Asked) -> Vec<Check> {
         let mut checks = vec![match sealed.map(|sealed| agree(&sealed.annotations, &asked.facts)) {
-            None => Check::unknown(self.id(), "no answers were sealed to compare with")
-                .hint("`[[probe]]` in the recipe asks the model when it is built"),
+            None => Check::unknown(self.id(), "the release has no sealed answers to compare with")
+                .hint("add `[[probe]]` to the recipe to ask the model when it is built"),
             Some(Ok(())) => {
-                let inputs = modelseal_format::display::count(asked.facts.inputs(), "input", "inputs");
-                Check::pass(self.id(), format!("{inputs}, answered as it was sealed"))
+                let inputs = modelseal_format::display::count(asked.facts.inputs(), "question", "questions");
+                Check::pass(self.id(), format!("{inputs}, same answers as sealed"))
             }
             Some(Err(reason)) => {
-                Check::fail(self.id(), format!("it does not answer as it was sealed: {reason}")).hint(
-                    "what answers is not what was built: the artifact, its code or its environment differ",
+                Check::fail(self.id(), format!("its answers differ from the sealed ones: {reason}")).hint(
+                    "this is not the model that was built: the artifact, its code or its environment differs",
                 )
             }
         }];

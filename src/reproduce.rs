@@ -67,9 +67,9 @@ pub enum Error {
     Input(#[from] inputs::Error),
     #[error(transparent)]
     Compare(#[from] compare::Error),
-    #[error("no temporary directory can be made")]
+    #[error("cannot create a temporary directory")]
     Scratch(#[source] io::Error),
-    #[error("the level was not reached: there is nothing to attest")]
+    #[error("the rebuild did not reach the demanded level: there is nothing to attest")]
     NothingToAttest,
     #[error(transparent)]
     Attest(#[from] StatementError),
@@ -183,7 +183,8 @@ impl Reproduction {
             }
             (None, Some(_)) if verdict == Verdict::Inconclusive => {
                 format!(
-                    "{name}: another seed gives the same model, so nothing shows that the comparison is alive"
+                    "{name}: another seed gives the same model, so nothing shows that the comparison detects \
+                     differences"
                 )
             }
             (None, Some(rung)) => format!(
@@ -201,9 +202,9 @@ impl Reproduction {
         let names: Vec<String> =
             self.untrue.iter().map(|change| modelseal_format::display::name(&change.name)).collect();
         format!(
-            "{} of the commit {} what was sealed",
+            "{} in the commit {} from the seal",
             names.join(", "),
-            if names.len() == 1 { "is not" } else { "are not" }
+            if names.len() == 1 { "differs" } else { "differ" }
         )
     }
 }

@@ -15,7 +15,7 @@ use modelseal_verify::report::{RENDERERS, Renderer, renderer};
 /// How the result is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Human-readable text
     #[default]
     Text,
     /// One JSON document, described by a published schema
@@ -58,11 +58,12 @@ pub(super) struct Rendering {
 /// Which of the sealed digests are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Hash {
-    /// Parallel inside one file: the fastest
+    /// BLAKE3 only: the fastest, because it hashes each file in parallel
     #[default]
     Blake3,
+    /// SHA-256 only
     Sha256,
-    /// Both
+    /// Both digests
     All,
 }
 
@@ -88,7 +89,7 @@ pub(super) fn data_path(text: &str) -> Result<DataPath, String> {
         Some((name, path)) if manifest::is_source_name(name) && !path.is_empty() => {
             Ok(DataPath { name: name.to_string(), path: PathBuf::from(path) })
         }
-        _ => Err("this is not NAME=PATH, as in train=/mnt/train.csv".to_string()),
+        _ => Err("expected NAME=PATH, as in train=/mnt/train.csv".to_string()),
     }
 }
 
@@ -113,7 +114,7 @@ pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         Ok(resolved) if resolved.is_dir() => Ok(path.clone()),
         Ok(_) => anyhow::bail!("`--allow-write`: {} is not a directory", display::path(path)),
         Err(error) => {
-            Err(error).with_context(|| format!("`--allow-write`: {} cannot be used", display::path(path)))
+            Err(error).with_context(|| format!("`--allow-write`: cannot use {}", display::path(path)))
         }
     };
     given.iter().map(resolve).collect()
@@ -121,10 +122,10 @@ pub(super) fn writable(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Parses an RFC 3339 time with a zone.
 pub(super) fn time(text: &str) -> Result<jiff::Timestamp, String> {
-    text.parse().map_err(|_| "this is not a time with a zone, as in 2027-06-30T00:00:00Z".to_string())
+    text.parse().map_err(|_| "expected a time with a time zone, as in 2027-06-30T00:00:00Z".to_string())
 }
 
 pub(super) fn release(text: &str) -> Result<Digest, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    hex.parse().map_err(|_| "a release is `sha256:` and 64 lower-case hex digits".to_string())
+    hex.parse().map_err(|_| "expected `sha256:` and 64 lower-case hex digits".to_string())
 }

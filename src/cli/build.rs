@@ -31,62 +31,62 @@ use modelseal_format::sign::{KeySource, local_cache_directory, read_public_key};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  modelseal build                                   the recipe of this directory, your own key
+  modelseal build                                   use this directory's recipe and your own key
   modelseal build fixtures/wine --key keys/ci.key
   modelseal build --data train=/mnt/train.csv -o wine.tar --format json
-  SOURCE_DATE_EPOCH=0 modelseal build               another time for every entry than the commit's
+  SOURCE_DATE_EPOCH=0 modelseal build               use this time for all entries, not the commit's
   modelseal build --clean                           run the recipe's command in a fresh clone
   modelseal build --statement wine.json             run and hash here; sign in another job:
   modelseal build --from-statement wine.json --key keys/ci.key
 
-A recipe with [run] has its command make the artifact anew, unless you say --adopt. The archive appears only \
-when it is complete. The same inputs give the same bytes.
+If the recipe has [run], its command rebuilds the artifact, unless you pass --adopt. The archive appears \
+only when it is complete. The same inputs produce the same bytes.
 Exit codes: 0 built; 1 an input was refused; 2 could not build.")]
 pub(super) struct Arguments {
-    /// The directory of the recipe, or the recipe itself [default: this directory, or one above in the work tree]
+    /// The recipe, or its directory [default: the nearest recipe here or above, in this work tree]
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Where to write [default: dist/NAME-VERSION.tar beside the recipe]
+    /// Write the archive to this file [default: dist/NAME-VERSION.tar next to the recipe]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Where a data source lies on this machine
+    /// Path of a data source on this machine
     #[arg(long, value_name = "NAME=PATH", value_parser = data_path)]
     data: Vec<DataPath>,
-    /// Build although the work tree is not as committed; what differs is sealed
+    /// Build from a work tree with uncommitted changes, and seal which files differ
     #[arg(long)]
     allow_dirty: bool,
-    /// Seal the artifact that is there, without running the recipe's command
+    /// Seal the existing artifact without running the recipe's command
     #[arg(long, conflicts_with = "clean")]
     adopt: bool,
     /// Run the recipe's command in a fresh clone of the commit
     #[arg(long, conflicts_with = "allow_dirty")]
     clean: bool,
-    /// Write the statement that is to be signed, byte for byte, instead of an archive
+    /// Write the unsigned manifest (the exact bytes to be signed) instead of an archive
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "password_file", "signer", "certificate", "output", "force"])]
     statement: Option<PathBuf>,
-    /// With --statement: promise no model.sig, because no ECDSA key will sign
+    /// With --statement: do not announce a model.sig, because the signing key will not be an ECDSA key
     #[arg(long)]
     no_model_signature: bool,
-    /// Sign a statement that --statement wrote elsewhere, and pack the artifact, which must be the same
+    /// Sign an unsigned manifest that --statement wrote, and pack the artifact, which must match it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["statement", "adopt", "clean", "allow_dirty"])]
     from_statement: Option<PathBuf>,
-    /// With --from-statement: the statement was signed elsewhere, and this came back (a Sigstore bundle);
-    /// where it names a key, --key is that public key
+    /// With --from-statement: use this signature (a Sigstore bundle), made elsewhere, instead of signing;
+    /// if it names a key, give that public key with --key
     #[arg(long, value_name = "FILE", requires = "from_statement", conflicts_with_all = ["password_file", "signer", "certificate"])]
     bundle: Option<PathBuf>,
-    /// Let the command write here, too: a directory beside the work tree, HOME and TMPDIR
+    /// Let the command also write to this directory, in addition to the work tree, HOME and TMPDIR
     #[arg(long, value_name = "DIR")]
     allow_write: Vec<PathBuf>,
-    /// Run the command without isolation even where the recipe demands it
+    /// Run the command without isolation, even if the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
-    /// Instead of what the recipe says
+    /// Compress the archive this way, whatever the recipe says
     #[arg(long, value_enum)]
     compression: Option<Compression>,
-    /// Read all data, also files that this user's builds have read since the machine was started
+    /// Read all data again, including files that have not changed since an earlier build
     #[arg(long)]
     no_cache: bool,
-    /// Replace an archive that holds something else
+    /// Replace an existing archive that has other content
     #[arg(long)]
     force: bool,
     /// How to print the result
@@ -106,13 +106,14 @@ enum Compression {
 pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result<u8> {
     if arguments.no_model_signature && arguments.statement.is_none() {
         bail!(
-            "`--no-model-signature` belongs to `--statement`: an archive has a `model.sig` if its key can make one"
+            "`--no-model-signature` needs `--statement`: \
+             an archive has a `model.sig` if its key can make one"
         );
     }
     if arguments.output.as_deref() == Some(Path::new("-")) {
         let message =
-            "`-o -`: an archive is written to a file, and standard output holds the result".to_string();
-        return Err(Hinted { message, hint: "`-o ./-` writes a file of that name".to_string() }.into());
+            "`-o -`: the archive cannot be written to standard output, which holds the result".to_string();
+        return Err(Hinted { message, hint: "`-o ./-` writes to a file named `-`".to_string() }.into());
     }
     let directory = arguments.directory.clone().unwrap_or_else(|| Recipe::find(Path::new(".")));
     arguments.signing.check_differs(&Recipe::path_in(&directory))?;
@@ -254,10 +255,7 @@ fn caches(recipe: &Recipe, verbosity: Verbosity) -> Option<PathBuf> {
             .with_context(|| modelseal_format::display::path(&directory))?;
         Ok(directory)
     });
-    made.map_err(|error| {
-        warn(verbosity, &format!("nothing of `caches` is kept for the next build: {error:#}"))
-    })
-    .ok()
+    made.map_err(|error| warn(verbosity, &format!("cannot keep `caches` for the next build: {error:#}"))).ok()
 }
 
 /// Prints which commands are about to run.
@@ -277,14 +275,14 @@ fn announce(recipe: &Recipe, making: Making, elsewhere: bool, verbosity: Verbosi
         let passed: Vec<String> = passed.map(modelseal_format::display::name).collect();
         let passed = match passed.is_empty() {
             true => String::new(),
-            false => format!(", with {} of your environment", passed.join(", ")),
+            false => format!(", with {} from your environment", passed.join(", ")),
         };
         let command = modelseal_format::display::command(run.command.get_ref());
         say(verbosity, &format!("running {command}{place}{passed}"));
     }
     for probe in &recipe.tables.probe {
         let command = modelseal_format::display::command(probe.command.get_ref());
-        say(verbosity, &format!("then asking the model, probe {}: {command}", probe.name.get_ref()));
+        say(verbosity, &format!("then running probe {}: {command}", probe.name.get_ref()));
     }
 }
 
@@ -295,8 +293,8 @@ fn check_passed_variables(recipe: &Recipe, signer: &SigningKey) -> anyhow::Resul
     match run.pass_env.iter().find(|name| variables.contains(name.get_ref())) {
         Some(name) => {
             let message = match signer.command() {
-                None => "this variable holds the key: it never reaches a command",
-                Some(_) => "the signer uses this variable: it never reaches a command",
+                None => "this variable holds the key and is never passed to a command",
+                Some(_) => "the signer uses this variable, so it is never passed to a command",
             };
             Err(recipe.mistake(name.span(), message).into())
         }
@@ -337,10 +335,10 @@ fn notes(built: &Built, signed_here: bool, verbosity: Verbosity) {
             .map(|path| modelseal_format::display::name(path))
             .collect();
         let more = if built.empty_directories.len() > 5 { ", …" } else { "" };
-        say(verbosity, &format!("empty directories do not ship: {}{more}", names.join(", ")));
+        say(verbosity, &format!("empty directories are left out: {}{more}", names.join(", ")));
     }
     if !built.model_signature && signed_here {
-        say(verbosity, "no model.sig: the OMS format knows no Ed25519 keys");
+        say(verbosity, "no model.sig: the OMS format does not support Ed25519 keys");
     }
 }
 
@@ -352,28 +350,28 @@ fn text(built: &Built, signer: Option<&SigningKey>) -> String {
             modelseal_format::display::Escaped(&built.archive.to_string_lossy()),
             modelseal_format::display::count(built.files, "file", "files"),
             modelseal_format::display::number(built.bytes),
-            if built.outcome == Outcome::Identical { "; was there already" } else { "" }
+            if built.outcome == Outcome::Identical { "; unchanged" } else { "" }
         ),
         format!("  release  sha256:{}", built.release),
         format!(
             "  signer   {}",
-            signer.map_or("elsewhere".into(), |signer| Escaped(&signer.name).to_string())
+            signer.map_or("external".into(), |signer| Escaped(&signer.name).to_string())
         ),
         format!("  origin   {}: {}", built.origin.name(), built.origin.description()),
     ];
     for (probe, inputs) in &built.probes {
-        let inputs = modelseal_format::display::count(*inputs, "input", "inputs");
+        let inputs = modelseal_format::display::count(*inputs, "question", "questions");
         lines.push(format!("  probe    {probe}: {inputs} answered"));
     }
     if !built.missing.is_empty() {
         let missing: Vec<&str> = built.missing.iter().map(|part| part.description()).collect();
-        lines.push(format!("  missing  {}: this release cannot show them", missing.join(", ")));
+        lines.push(format!("  missing  {}: not in the manifest", missing.join(", ")));
     }
     lines.push("verify it with".to_string());
     lines.push(format!(
         "  modelseal verify {} {}",
         shell_word(&built.archive.to_string_lossy()),
-        signer.map_or("…, naming who signed it".to_string(), SigningKey::verify_with)
+        signer.map_or("… (name its signer)".to_string(), SigningKey::verify_with)
     ));
     lines.join("\n") + "\n"
 }

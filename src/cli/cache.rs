@@ -29,7 +29,9 @@ pub(super) fn open_cache(recipe: &Recipe, verbosity: Verbosity) -> Option<Cache>
         Err(error) => {
             warn(
                 verbosity,
-                &format!("all data are read, without a cache: {error} (`--no-cache` goes without)"),
+                &format!(
+                    "reading all data, because the cache cannot be used: {error} (`--no-cache` turns it off)"
+                ),
             );
             None
         }
@@ -42,16 +44,14 @@ pub(super) fn cache_notes(cache: Option<&Cache>, verbosity: Verbosity) {
     match cache.found() {
         0 => {}
         count => {
-            let files = modelseal_format::display::count(count, "file", "files");
+            let files = modelseal_format::display::count(count, "data file", "data files");
             say(
                 verbosity,
-                &format!(
-                    "{files} of data not read again, unchanged since an earlier build (see `--no-cache`)"
-                ),
+                &format!("{files} not read again: unchanged since an earlier build (see `--no-cache`)"),
             );
         }
     }
     if let Some(error) = cache.failure() {
-        warn(verbosity, &format!("the digests of the data are not remembered: {error}"));
+        warn(verbosity, &format!("cannot cache the digests of the data: {error}"));
     }
 }

@@ -11,7 +11,7 @@ Examples:
   modelseal completions zsh > ~/.zfunc/_modelseal
   modelseal completions fish > ~/.config/fish/completions/modelseal.fish")]
 pub(super) struct Arguments {
-    /// For which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -54,10 +54,9 @@ pub(super) fn confine(
         let is_inside = |target: &Path| places.iter().any(|place| target.starts_with(place));
         check_link_of_directory(path, is_of_commands, |_, target| is_inside(target))?;
     }
-    let is_theirs = |path: &Path| leads_into(path, &places);
-    let is_there = |path: &PathBuf| match path.ancestors().find(|above| above.exists()) {
-        Some(above) if is_theirs(above) => DirBuilder::new().recursive(true).mode(0o700).create(path).is_ok(),
-        _ => path.is_dir(),
+    let is_there = |path: &PathBuf| match would_lead_into(path, &places) {
+        true => DirBuilder::new().recursive(true).mode(0o700).create(path).is_ok(),
+        false => path.is_dir(),
     };
     let emptied = local_cache_directory().into_iter().filter(is_there).collect();
     let mut scope = Scope::default();
@@ -129,10 +128,10 @@ pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> a
             return Err(led_elsewhere(path, &link, &target));
         }
     }
-    match key.filter(|key| uses_own_key && leads_into(key, &places)) {
+    match key.filter(|key| uses_own_key && would_lead_into(key, &places)) {
         Some(key) => Err(Hinted {
             message: format!(
-                "your own key would be {}, where a command of an earlier build can have put one",
+                "your own key would be {}, but a command of an earlier build may have put a key there",
                 display::path(&key)
             ),
             hint: "name a key with `--key`, or set XDG_CONFIG_HOME to a directory outside of the project"
@@ -143,6 +142,11 @@ pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> a
     }
 }
 
+/// Whether a path that may not exist yet leads into one of these directories.
+fn would_lead_into(path: &Path, directories: &[PathBuf]) -> bool {
+    path.ancestors().find(|above| above.exists()).is_some_and(|above| leads_into(above, directories))
+}
+
 fn is_of_repository(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == ".git")
 }
@@ -151,8 +155,8 @@ fn is_of_repository(path: &Path) -> bool {
 fn led_elsewhere(path: &Path, link: &Path, target: &Path) -> anyhow::Error {
     let (shown, link) = (display::path(path), display::path(link));
     let message =
-        format!("{shown} leads elsewhere by {link}, a link that a command of the project can have made");
-    let hint = format!("if that is what you mean, name {}", display::path(target));
+        format!("{shown} leads elsewhere: {link} is a link that a command of the project may have made");
+    let hint = format!("if that is intended, name {} instead", display::path(target));
     Hinted { message, hint }.into()
 }
 
@@ -175,17 +179,21 @@ pub(super) fn warn_of_path(recipe: &Recipe, work: &Path, confinement: &Confineme
         let link = display::path(&link);
         warn(
             verbosity,
-            &format!("{link}, on PATH, leads to what commands can make: it runs when you type its name"),
+            &format!(
+                "{link}, on PATH, links to a file that commands can create: it runs when you type its name"
+            ),
         );
     }
     for directory in relative_entries() {
         let directory = display::path(&directory);
-        let message =
-            "is another directory wherever you are: what a command leaves in one of this name runs there";
-        warn(verbosity, &format!("{directory}, on PATH, {message} when you type its name"));
+        let message = "a program that a command leaves in a directory of that name runs";
+        warn(
+            verbosity,
+            &format!("PATH names the relative path {directory}: {message} when you type its name there"),
+        );
     }
     if let Some(directory) = directory_of_programs_around(work) {
-        let message = "where commands write: what one leaves there runs when you type its name";
+        let message = "where commands can write: a program left there runs when you type its name";
         warn(verbosity, &format!("PATH names {}, {message}", display::path(&directory)));
     }
 }

@@ -25,21 +25,21 @@ use modelseal_verify::verify::{Error, Options, Target, Verified, read_whole, ver
 #[command(after_help = "\
 Examples:
   modelseal countersign wine-1.0.0.tar --key keys/release.key --policy gate.toml
-  modelseal verify wine-1.0.0.tar --policy gate.toml       with `signatures = 2`, and who may approve
+  modelseal verify wine-1.0.0.tar --policy gate.toml       needs `signatures = 2` and an approver
 
-The archive is read to its end first: what is signed is a release whose files are the sealed ones. With \
---policy it also has to pass that policy, but for the number of signatures, and the signer has to be one \
-whose approval counts. The archive itself never changes.
-Exit codes: 0 signed; 1 the release is not what its manifest says, or the policy refuses it; 2 could not \
-run; 3 the policy's answer is inconclusive.")]
+The whole archive is read first, and a release is signed only if its files match the manifest. With \
+--policy, it must also pass that policy, except for the number of signatures, and the signer must be \
+allowed to approve. The archive itself never changes.
+Exit codes: 0 signed; 1 the release does not match its manifest, or the policy refuses it; 2 could not run; \
+3 the policy's verdict is inconclusive.")]
 pub(super) struct Arguments {
-    /// The release
+    /// The archive of the release
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
-    /// Sign only what passes this policy
+    /// Sign only if the release passes this policy
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The release that is deployed now, for the policy
+    /// The release that is deployed now, for the policy to compare with
     #[arg(long, value_name = "TARGET", requires = "policy")]
     previous: Option<PathBuf>,
     #[command(flatten)]
@@ -67,7 +67,10 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         }
         None => {
             let Some(read) = read_archive(&arguments.archive, verbosity)? else { return Ok(1) };
-            warn(verbosity, "nobody asked who built it, or what it is made of: `--policy` does");
+            warn(
+                verbosity,
+                "the builder and the inputs of this release were not checked: `--policy` checks them",
+            );
             whole = read;
             &whole
         }
@@ -94,7 +97,7 @@ fn judge(
     verbosity: Verbosity,
 ) -> anyhow::Result<Verified> {
     if signers.is_empty() {
-        bail!("{} names no signers: who may have built it?", modelseal_format::display::path(&policy.path));
+        bail!("{} names no signers, so no builder is trusted", modelseal_format::display::path(&policy.path));
     }
     if arguments.archive.is_dir() {
         return Err(Error::NotAnArchive(arguments.archive.clone()).into());
@@ -116,13 +119,15 @@ fn counts(signers: &[TrustedSigner], seal: &Seal, approval: &Bundle) -> Result<(
         let accepted = trust::accept(signers, bundle, check, now);
         accepted.map_err(|refusal| refusal.message)?.acting(role, now)
     };
-    let nobody = |reason| (reason, "somebody has to sign whose `[[signer]]` says `may = [\"approve\"]` now");
+    let nobody =
+        |reason| (reason, "sign as a signer that may approve now: `may = [\"approve\"]` in its `[[signer]]`");
     let approver = acting(approval, &|key| approval.verify(key), Role::Approve).map_err(nobody)?;
     let builder = acting(&seal.bundle, &|key| seal.verify(key), Role::Build).map_err(nobody)?;
     match builder.is_same_as(&approver) {
-        true => {
-            Err(("the builder signed it, and has signed already".to_string(), "somebody else has to approve"))
-        }
+        true => Err((
+            "it was signed by the builder, whose signature already counts".to_string(),
+            "another signer must approve",
+        )),
         false => Ok(()),
     }
 }
@@ -136,7 +141,7 @@ pub(super) fn read_archive(archive: &Path, verbosity: Verbosity) -> anyhow::Resu
     match read {
         Ok(read) => Ok(Some(read)),
         Err(reason) => {
-            complain(&format!("{} was not signed: {reason}", modelseal_format::display::path(archive)));
+            complain(&format!("cannot sign {}: {reason}", modelseal_format::display::path(archive)));
             Ok(None)
         }
     }
@@ -146,7 +151,7 @@ pub(super) fn read_archive(archive: &Path, verbosity: Verbosity) -> anyhow::Resu
 pub(super) fn signed(what: &str, seal: &Seal, path: &Path) -> String {
     let model = seal.manifest.model();
     format!(
-        "{what} {} {}\n  release    sha256:{}\n  statement  {}\n",
+        "{what} {} {}\n  release      sha256:{}\n  attestation  {}\n",
         model.name,
         model.version,
         seal.release,

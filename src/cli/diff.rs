@@ -18,20 +18,20 @@ use modelseal_verify::report::Style;
 #[command(after_help = "\
 Examples:
   modelseal diff wine-1.0.0.tar wine-1.1.0.tar
-  modelseal diff old.sigstore.json new.sigstore.json        two bare seals are enough
+  modelseal diff old.sigstore.json new.sigstore.json        two seal files are enough
   modelseal diff wine-1.0.0.tar wine-1.1.0.tar --format markdown >> \"$GITHUB_STEP_SUMMARY\"
   modelseal diff wine-1.0.0.tar wine-1.1.0.tar --exit-code && echo the same
 
-The first line names the single thing that changed, if it is one. Works offline; nothing is verified.
-Exit codes: 0; with --exit-code 1 if anything differs; 1 if one of the two is not a release; 2 could not run.")]
+If only one thing changed, the first line names it. Works offline; nothing is verified.
+Exit codes: 0 compared; 1 not a release or, with --exit-code, any difference; 2 could not run.")]
 pub(super) struct Arguments {
-    /// An archive, an unpacked directory, or a seal file
+    /// The old release: an archive, an unpacked directory, or a seal file
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// The same
+    /// The new release, in any of these forms
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// A clone that holds both commits, for the log and the packages between them
+    /// A clone with both commits, for the log and the package changes between them
     #[arg(long, value_name = "DIR", default_value = ".")]
     repository: PathBuf,
     /// Exit 1 if anything differs
@@ -44,12 +44,12 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum DiffFormat {
-    /// For people
+    /// Human-readable text
     #[default]
     Text,
     /// One JSON document, described by a published schema
     Json,
-    /// For a pull request
+    /// Markdown for a pull request
     Markdown,
 }
 

@@ -19,14 +19,14 @@ use modelseal_verify::report::{Report, Style, Verdict};
 Examples:
   modelseal drill wine-1.0.0.tar --policy gate.toml
 
-Each copy has one fault and is shown to the real verify; what needs a signature gets one by a throw-away \
-key, which counts as a builder for the time of the drill. The release itself is only read.
-Exit codes: 0 nothing got through; 1 something did, or a healthy release was refused; 2 could not run.")]
+Each copy gets one fault and is verified as usual. Copies that need a new signature are signed with a \
+throw-away key, which counts as a builder during the drill. The release itself is only read.
+Exit codes: 0 no fault got through; 1 a fault did, or a healthy release was refused; 2 could not run.")]
 pub(super) struct Arguments {
     /// A good release: an archive, or an unpacked directory
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
-    /// The policy that is tried
+    /// The policy to test
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// How to print the result
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         say(
             verbosity,
             match drilled.healthy {
-                None => "a drill needs a release that is good: this one is not accepted",
+                None => "a drill needs a good release, and this one is not accepted",
                 Some(_) => "the policy refuses a healthy successor of this release, so a drill shows nothing",
             },
         );

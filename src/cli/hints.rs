@@ -58,62 +58,67 @@ pub(super) fn spell(hint: &Hint) -> Option<String> {
             let spelled = hints.iter().map(|hint| spell(hint).unwrap_or_else(|| hint.to_string()));
             return Some(spelled.collect::<Vec<_>>().join("; "));
         }
-        Hint::NamePrevious => "`--previous` names the release that is deployed now",
+        Hint::NamePrevious => "use `--previous` to name the release that is deployed now",
         Hint::NameKey => {
-            "`--key PUB` names a key; a certificate or an identity says nothing about what a key signed"
+            "name a trusted key with `--key PUB`; a certificate or identity cannot verify what a key signed"
         }
         Hint::NameAnotherKey => {
-            "if the signer is right, the `--key` is another one; if not, do not deploy it"
+            "if this is the right signer, trust its key with `--key`; otherwise, do not deploy it"
         }
-        Hint::NameAuthority => "`--certificate-chain FILE` names the authority's certificates",
-        Hint::NameIdentity => "`--identity` and `--issuer` name who must have signed",
+        Hint::NameAuthority => "give the authority's certificates with `--certificate-chain FILE`",
+        Hint::NameIdentity => "name the expected signer with `--identity` and `--issuer`",
         Hint::AcceptUnsigned => {
-            "`--ignore-unsigned-files` accepts files that nobody signed, `--ignore-path` some of them"
+            "`--ignore-unsigned-files` accepts all unsigned files, `--ignore-path` only those it names"
         }
         Hint::VerifyModelSignature(signature) => {
-            return Some(format!("it has a model signature: `--signature {signature}` verifies that"));
+            return Some(format!("it has a model signature: verify that with `--signature {signature}`"));
         }
-        Hint::Reproduce => "`modelseal reproduce --attest` by another trusted signer makes it that",
-        Hint::RunCommand => "build it with `[run]` in the recipe, in CI with `--clean`",
+        Hint::Reproduce => "let another trusted signer run `modelseal reproduce --attest`",
+        Hint::RunCommand => "build it with `[run]` in the recipe, and with `--clean` in CI",
         Hint::Commit(paths) => {
             return Some(format!(
-                "`git add -- {paths}` and commit, or build with `--allow-dirty`, which is sealed"
+                "run `git add -- {paths}` and commit, or build with `--allow-dirty`, which is recorded"
             ));
         }
         Hint::LinkOrClone => {
-            "let a link there lead to it, or build with `--clean`, if the commit does not hold that file"
+            "make the first path a link to the second, or build with `--clean` if the commit does not hold \
+             that file"
         }
-        Hint::AnotherPlace => "another `path` under `[artifact]`, or `-o FILE`, leads elsewhere",
-        Hint::NameOutput => "`-o FILE` names where the archive is to be; the artifact is in the project",
-        Hint::AdoptOrRunHere => "`--adopt` seals what is there, `[run]` without `--clean` makes it here",
+        Hint::AnotherPlace => "choose another `path` under `[artifact]`, or another file with `-o FILE`",
+        Hint::NameOutput => {
+            "name another path for the archive with `-o FILE`; the artifact must be in the project"
+        }
+        Hint::AdoptOrRunHere => {
+            "seal the existing artifact with `--adopt`, or build without `--clean` to run the command here"
+        }
         Hint::RaiseVersion => "raise the version in the recipe, or replace the archive with `--force`",
-        Hint::BuildFromCommit => "the release was sealed with `--allow-dirty`: seal one from a commit",
-        Hint::StateWithoutModelSignature => "state it with `--no-model-signature`",
+        Hint::BuildFromCommit => "the release was built with `--allow-dirty`: build one from a commit",
+        Hint::StateWithoutModelSignature => "write the unsigned manifest with `--no-model-signature`",
         Hint::AllowWrite => {
-            "it can write to nothing but the work tree, TMPDIR and HOME, which is new, and not to what you run \
-             later, nor to files that have another name elsewhere (hard links): `--allow-write DIR` adds a \
-             directory"
+            "the command can write only to the work tree, TMPDIR and its own new HOME, but not to files that \
+             you or git run later, or that have a hard link elsewhere: `--allow-write DIR` adds a directory"
         }
         Hint::AllowHome(path) => {
             return Some(format!(
-                "`--clean` works in a clone; `--allow-write {path}` lets the commands read and write all of it"
+                "build in a clone with `--clean`, or let commands read and write the whole \
+                 home directory with `--allow-write {path}`"
             ));
         }
         Hint::ShowDirectory => {
-            "of home directories, `/tmp` and others that are shared, they see the installations on PATH and \
-             the active environment; `--allow-write DIR` shows a directory"
+            "in home directories, `/tmp` and other shared directories, commands see only the installations \
+             on PATH and the active environment: `--allow-write DIR` adds a directory"
         }
-        Hint::NameClone => "the commit was never pushed: `--source` names a clone that has it",
-        Hint::NameRepository => "`--source` names a clone of the repository",
-        Hint::NameAnotherClone => "`--source` names another clone",
-        Hint::NameData => "`--data NAME=PATH` says where a data source is",
+        Hint::NameClone => "the commit was never pushed: use `--source` to name a clone that has it",
+        Hint::NameRepository => "use `--source` to name a clone of the repository",
+        Hint::NameAnotherClone => "use `--source` to name another clone",
+        Hint::NameData => "give the path of the data source with `--data NAME=PATH`",
         Hint::GivePassword => "give it with `--password-file FILE` or in the variable MODELSEAL_PASSWORD",
         Hint::NameNewKey => "keys are never overwritten: choose another name with `-o PREFIX`",
         Hint::GivePrivateKey => {
-            "give the `.key` file, or with `--signer` the command that has the private key"
+            "give the `.key` file, or use `--signer` to name a command that has the private key"
         }
         Hint::SetHome => "set the variable HOME, or name a key with `--key`",
-        Hint::SayWhichKey => "`--key PUB` says which",
+        Hint::SayWhichKey => "give that key with `--key PUB`",
         _ => return None,
     };
     Some(text.to_string())
@@ -126,7 +131,7 @@ pub(super) fn spelled(hint: &Hint) -> String {
 fn of_verify(error: &verify::Error) -> Option<String> {
     match error {
         verify::Error::NoSigner => Some(
-            "name who must have signed: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`"
+            "name a trusted signer: `--key KEY.pub`, `--key local`, `--certificate-chain`, `--identity`"
                 .to_string(),
         ),
         verify::Error::Destination { .. } => Some("name a directory that does not exist yet".to_string()),
@@ -159,7 +164,7 @@ fn of_live_probe(error: &live_probe::Error) -> Option<String> {
     match error {
         live_probe::Error::Verify(error) => of_verify(error),
         live_probe::Error::NoCommand(_) => Some(
-            "`[probe.NAME]` needs `command` and `inputs`: what is run is never taken from the archive"
+            "add `command` and `inputs` to `[probe.NAME]`: commands are never taken from the archive"
                 .to_string(),
         ),
         live_probe::Error::Questions(error) => error.hint().as_ref().map(spelled),

@@ -19,7 +19,8 @@ Examples:
   modelseal init
   modelseal init fixtures/wine
 
-Looks at names only: data, parameters, lock files, the model. An existing recipe is never overwritten.")]
+Looks only at file names to find data, parameters, lock files and the model. An existing recipe is never \
+overwritten.")]
 pub(super) struct Arguments {
     /// The project's directory
     #[arg(value_name = "DIR", default_value = ".")]
@@ -33,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         _ => directory.join(FILE_NAME),
     };
     let found = discover(directory, &context())
-        .with_context(|| format!("cannot look through {}", modelseal_format::display::path(directory)))?;
+        .with_context(|| format!("cannot search {}", modelseal_format::display::path(directory)))?;
     check_written_to(&path)?;
     write_new(&path, &found.to_recipe())?;
     show(&format!("wrote {}\n", modelseal_format::display::path(&path)))?;
@@ -47,7 +48,7 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = match opened {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Hinted {
-                message: format!("{} exists already", modelseal_format::display::path(path)),
+                message: format!("{} already exists", modelseal_format::display::path(path)),
                 hint: "a recipe is never overwritten: edit it, or move it away".to_string(),
             }
             .into());
@@ -63,7 +64,7 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 fn next_steps(directory: &Path, found: &Discovery) -> String {
     let mut text = String::new();
     let artifact = found.artifact.as_deref().map(|path| Escaped(path).to_string());
-    let artifact = artifact.unwrap_or("not found: say what ships under `[artifact]`".to_string());
+    let artifact = artifact.unwrap_or("not found: name it under `[artifact]`".to_string());
     text.push_str(&format!("  artifact     {artifact}\n"));
     for (name, path) in &found.data {
         text.push_str(&format!("  data         {name}: {}\n", Escaped(path)));
@@ -73,7 +74,7 @@ fn next_steps(directory: &Path, found: &Discovery) -> String {
             text.push_str(&format!("  {what:<12} {}\n", Escaped(&paths.join(", "))));
         }
     }
-    text.push_str("next: look through it, then");
+    text.push_str("next: review it, then");
     let is_here = directory == Path::new(".");
     // An argument that begins with `-` would be read as an option.
     let shown = match directory.to_string_lossy() {

@@ -15,13 +15,13 @@ Examples:
   modelseal keygen -o ~/keys/ci
   modelseal keygen -o ~/keys/release --algorithm p384 --password-file password.txt
 
-The private key can be read by its owner only, and is encrypted if there is a password (--password-file, or \
-the variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
+Only the owner can read the private key. It is encrypted if a password is given (--password-file, or the \
+variable MODELSEAL_PASSWORD). Keys are never overwritten.")]
 pub(super) struct Arguments {
-    /// Where to write: PREFIX.key and PREFIX.pub
+    /// Write the keys to PREFIX.key and PREFIX.pub
     #[arg(long, short, value_name = "PREFIX", default_value = "modelseal")]
     output: PathBuf,
-    /// The kind of key; Ed25519 keys make no `model.sig`, which knows only elliptic curves of NIST
+    /// The key algorithm; Ed25519 keys cannot make a `model.sig`, which supports only NIST curves
     #[arg(long, value_enum, default_value_t)]
     algorithm: Algorithm,
     /// Encrypt the private key with the first line of this file
@@ -58,8 +58,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let directory =
         private.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if WorkTree::discover(directory).is_ok() {
-        let message =
-            "commands of this project can read it in every build that does not name it: keep it elsewhere";
+        let message = "commands of this project can read it in any build with another key; keep it elsewhere";
         warn(
             verbosity,
             &format!("{} is in a git work tree: {message}", modelseal_format::display::path(&private)),
@@ -69,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     say(
         verbosity,
         &format!(
-            "made {} ({kind}; keep it secret) and {}",
+            "created {} ({kind}; keep it secret) and {}",
             modelseal_format::display::path(&private),
             modelseal_format::display::path(&public)
         ),

@@ -21,7 +21,8 @@ pub(super) fn password(file: Option<&Path>, shown: &str) -> io::Result<Option<Pa
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
     }
-    rpassword::prompt_password(format!("password of the key {shown}: ")).map(|text| Some(Password::new(text)))
+    rpassword::prompt_password(format!("password for the key {shown}: "))
+        .map(|text| Some(Password::new(text)))
 }
 
 /// Reads a password: the first line of the file, without its line ending.
@@ -29,7 +30,7 @@ pub(super) fn read_password_file(path: &Path) -> io::Result<Password> {
     let text = Password::new(std::fs::read_to_string(path).map_err(|error| {
         io::Error::new(
             error.kind(),
-            format!("the password file {}: {error}", modelseal_format::display::path(path)),
+            format!("cannot read the password file {}: {error}", modelseal_format::display::path(path)),
         )
     })?);
     Ok(Password::new(text.lines().next().unwrap_or_default().to_string()))
@@ -50,7 +51,7 @@ pub(super) fn make_local_key(verbosity: Verbosity) -> Result<(), KeyError> {
     say(
         verbosity,
         &format!(
-            "made a key for you: {}\n  give others {} to verify with",
+            "created your own key: {}\n  verifiers need the public key: {}",
             modelseal_format::display::path(&path),
             modelseal_format::display::path(&path.with_extension("pub"))
         ),
@@ -65,7 +66,7 @@ pub(super) fn trusted_keys(given: &[String]) -> Result<Vec<TrustedSigner>, KeyEr
         let source = KeySource::from(text.as_str());
         let key = read_public_key(&source).map_err(|error| match error {
             KeyError::Missing(_) if source == KeySource::Local => {
-                KeyError::Missing("`local`, which the first `modelseal build` makes,".to_string())
+                KeyError::Missing("`local`, which the first `modelseal build` creates,".to_string())
             }
             other => other,
         })?;

@@ -16,10 +16,10 @@ pub(super) fn input_notes(warnings: &[String], changes: &[Change], left: &[Strin
     };
     if !changes.is_empty() {
         let paths = some(changes.iter().map(|change| &change.path).collect());
-        warn(verbosity, &format!("sealed as dirty, not as committed: {paths}"));
+        warn(verbosity, &format!("sealed with uncommitted changes: {paths}"));
     }
     if !left.is_empty() {
         let paths = some(left.iter().collect());
-        warn(verbosity, &format!("the command left files that git neither holds nor ignores: {paths}"));
+        warn(verbosity, &format!("the command left files that git neither tracks nor ignores: {paths}"));
     }
 }

@@ -13,8 +13,8 @@ mod init;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  modelseal policy init wine-1.0.0.tar --key keys/ci.pub     a strict gate.toml from a good release
-  modelseal policy check gate.toml                           what it demands, and of whom
+  modelseal policy init wine-1.0.0.tar --key keys/ci.pub     write a strict gate.toml from a good release
+  modelseal policy check gate.toml                           check it, and show its rules and signers
   modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -27,9 +27,10 @@ enum Verb {
     Check(CheckArguments),
 }
 
-/// Read a policy as verify would, and say what it demands
+/// Check that a policy is valid, and show its rules and signers
 #[derive(Debug, Args)]
 struct CheckArguments {
+    /// The policy
     #[arg(value_name = "FILE", default_value = "gate.toml")]
     file: PathBuf,
 }
@@ -45,7 +46,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let policy = Policy::load(&arguments.file)?;
     let signers = policy.signers()?;
-    let mut lines = vec![format!("{} can be used", modelseal_format::display::path(&arguments.file))];
+    let mut lines = vec![format!("{} is valid", modelseal_format::display::path(&arguments.file))];
     lines.extend(policy.demands().into_iter().map(|demand| format!("  demands  {demand}")));
     for (signer, trusted) in policy.signer.iter().zip(&signers) {
         let roles: Vec<&str> = signer.may.get_ref().iter().map(|role| role.name()).collect();
@@ -57,7 +58,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<u8> {
         lines.push(format!("  signer   {who}, may {}{ended}", roles.join(", ")));
     }
     if signers.is_empty() {
-        lines.push("  signer   none: `--key` has to name one".to_string());
+        lines.push("  signer   none: name one with `--key`".to_string());
     }
     for waiver in &policy.waiver {
         let state = if waiver.until < now { "ended" } else { "until" };

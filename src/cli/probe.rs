@@ -19,21 +19,21 @@ use crate::live_probe::{Options, accept};
 Examples:
   modelseal probe wine-1.0.0.tar --policy gate.toml
 
-What is run is what [probe.NAME] of the policy says: `command`, `inputs` and `cwd`. The release is verified \
-first, as by `verify --policy`, and can only be read; its answers must be those that were sealed. Isolation \
-is demanded.
+Runs the command of every [probe.NAME] in the policy, with its `inputs` and `cwd`. The release is verified \
+first, as by `verify --policy`, and is read-only for the command. Its answers must match the sealed ones. \
+Isolation is required.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive: the command hung, failed or could not start.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// The deployer's policy
+    /// The policy, with the commands of the probes
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    /// The release that is deployed now, to compare with: an archive, a directory or a seal file
     #[arg(long, value_name = "TARGET")]
     previous: Option<PathBuf>,
-    /// Ask without isolation
+    /// Run the commands without isolation
     #[arg(long)]
     insecure_no_isolation: bool,
     #[command(flatten)]
@@ -61,10 +61,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
             announce: &|name, command| {
                 say(
                     verbosity,
-                    &format!(
-                        "asking the model, probe {name}: {}",
-                        modelseal_format::display::command(command)
-                    ),
+                    &format!("running probe {name}: {}", modelseal_format::display::command(command)),
                 );
             },
             listener: &running,

@@ -31,37 +31,37 @@ Examples:
   modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --vary all
   modelseal reproduce wine-1.0.0.tar --key keys/ci.pub --level R2
 
-The release is verified first. Then the sealed command runs in a fresh clone of the sealed commit, and what \
-it makes is compared: R0 the same bytes, R1 the same content, R2 the same numbers within the tolerance.
+The release is verified first. Then the sealed command runs in a fresh clone of the sealed commit, and its \
+result is compared: R0 the same bytes, R1 the same content, R2 the same numbers within the tolerance.
 Exit codes: 0 the demanded level is reached; 1 it is not, or the release is not accepted; 2 could not run; 3 \
-it was not tried, because something it needs is not there.")]
+not tried, because something that the rebuild needs is missing.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// Clone from here: a directory, https://… or ssh://… [default: this clone, or the sealed remote]
+    /// Clone this repository: a directory, https://… or ssh://… [default: this clone, or the sealed remote]
     #[arg(long, value_name = "REPO")]
     source: Option<String>,
-    /// Where a data source lies on this machine
+    /// Path of a data source on this machine
     #[arg(long, value_name = "NAME=PATH", value_parser = data_path)]
     data: Vec<DataPath>,
-    /// Demand this level, instead of the sealed one
+    /// Demand this level instead of the sealed one
     #[arg(long, value_enum, ignore_case = true)]
     level: Option<Level>,
-    /// Rebuild again with one thing changed at a time: all, or some of nothing, path, home, user, umask,
+    /// Rebuild again with one circumstance varied at a time: all, or any of nothing, path, home, user, umask,
     /// timezone, locale, fileorder, cpus, hashseed, threads, time, seed
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = circumstances)]
     vary: Vec<Vary>,
-    /// If the level is reached, say so in a statement beside the archive, signed with this private key
+    /// If the level is reached, write an attestation next to the archive, signed with this private key
     #[arg(long, value_name = "KEY")]
     attest: Option<String>,
-    /// The first line of this file opens an encrypted key
+    /// Read the password of an encrypted key from the first line of this file
     #[arg(long, value_name = "FILE", requires = "attest")]
     password_file: Option<PathBuf>,
-    /// Let the command write here, too: a directory beside its clone
+    /// Let the command also write to this directory, in addition to its clone
     #[arg(long, value_name = "DIR")]
     allow_write: Vec<PathBuf>,
-    /// Run the command without isolation even where the recipe demands it
+    /// Run the command without isolation, even if the recipe demands it
     #[arg(long)]
     insecure_no_isolation: bool,
     /// How to print the result
@@ -82,7 +82,7 @@ enum Level {
     /// The same numbers within the tolerance
     #[value(name = "R2")]
     R2,
-    /// Another model that answers the probes the same
+    /// Another model with the same answers to the probes
     #[value(name = "R3")]
     R3,
 }
@@ -101,7 +101,7 @@ fn circumstances(text: &str) -> Result<Vary, String> {
     let found = Circumstance::ALL.into_iter().find(|circumstance| circumstance.name() == text);
     found.map(Vary::One).ok_or_else(|| {
         let known: Vec<&str> = Circumstance::ALL.iter().map(|circumstance| circumstance.name()).collect();
-        format!("known are all, {}", known.join(", "))
+        format!("expected all, {}", known.join(", "))
     })
 }
 
@@ -121,7 +121,9 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     };
     let signer = match &arguments.attest {
         Some(_) if target == Target::StandardInput => {
-            anyhow::bail!("`--attest` writes beside the archive, and there is none on standard input");
+            anyhow::bail!(
+                "`--attest` writes next to the archive, so the archive cannot come from standard input"
+            );
         }
         Some(key) => {
             check_written_to(Path::new(&arguments.target))?;
@@ -164,7 +166,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         let writable = confinement.allowed().iter().map(|allowed| allowed.end().to_path_buf()).collect();
         let start = SignerStart { confinement: confinement.clone(), writable, caches: None };
         let path = attest(&arguments.target, &result, &signer.open(&start)?)?;
-        say(verbosity, &format!("attested in {}", modelseal_format::display::path(&path)));
+        say(verbosity, &format!("wrote the attestation {}", modelseal_format::display::path(&path)));
     }
     if result.report.verdict() != Verdict::Pass && arguments.format == Format::Text {
         return print_report(&result.report, ReportFormat::default(), verbosity);

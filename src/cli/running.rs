@@ -74,10 +74,7 @@ impl Listener for Running {
     fn blocked(&self, directory: &Path) {
         say(
             self.verbosity,
-            &format!(
-                "another build works in {}: waiting for its end",
-                modelseal_format::display::path(directory)
-            ),
+            &format!("waiting for another build in {} to finish", modelseal_format::display::path(directory)),
         );
     }
 

@@ -21,26 +21,26 @@ use modelseal_verify::verify::{Sealed, read_sealed};
 Examples:
   modelseal show wine-1.0.0.tar
   modelseal show models/wine --format json | jq .statement.predicate
-  export $(modelseal show models/wine --format env)      names of the release for logs, traces, labels
+  export $(modelseal show models/wine --format env)      identify the release in logs, traces, labels
 
-What is printed is what the seal says. Whether it is true, `modelseal verify` decides.")]
+Prints what the seal says, without checking it. Use `modelseal verify` to check it.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, a seal file, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// How to print it
+    /// How to print the manifest
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Format {
-    /// For people
+    /// Human-readable text
     #[default]
     Text,
     /// One JSON document, described by a published schema
     Json,
-    /// Lines of NAME=VALUE, with nothing that a shell or a Dockerfile would take for more
+    /// Lines of NAME=VALUE that need no quoting in a shell or a Dockerfile
     Env,
 }
 
@@ -126,14 +126,15 @@ fn text(seal: &Seal) -> String {
     let internal = manifest.internal();
     let date =
         i64::try_from(internal.source_date_epoch).ok().and_then(|time| Timestamp::from_second(time).ok());
-    let mut text = String::from("not verified: this is what the seal says; `modelseal verify` decides\n\n");
+    let mut text =
+        String::from("not verified: this is what the seal says; check it with `modelseal verify`\n\n");
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<16} {value}");
     };
     let model = manifest.model();
     line("model", &format!("{} {}", model.name, model.version));
     line("release", &format!("sha256:{}", seal.release));
-    line("key", &key(seal).unwrap_or_else(|| "named in the way of another tool".to_string()));
+    line("key", &key(seal).unwrap_or_else(|| "named in another tool's format".to_string()));
     line("origin", internal.origin.name());
     line("date", &date.map(|date| date.to_string()).unwrap_or_default());
     line("made by", &format!("modelseal {}", Escaped(manifest.made_by())));
@@ -149,7 +150,7 @@ fn text(seal: &Seal) -> String {
     if !internal.outside.is_empty() {
         let outside: Vec<String> =
             internal.outside.iter().map(|path| modelseal_format::display::name(path)).collect();
-        line("by links", &outside.join(", "));
+        line("through links", &outside.join(", "));
     }
     inputs(&mut text, manifest);
     let _ = writeln!(text, "\nfiles");
@@ -191,11 +192,11 @@ fn details(input: &ResourceDescriptor) -> Vec<String> {
     match input.evidence.as_deref() {
         None => {}
         Some(Evidence::Code(code)) => details.push(match &code.dirty[..] {
-            [] => "as committed".to_string(),
+            [] => "no uncommitted changes".to_string(),
             paths => {
                 let paths: Vec<String> =
                     paths.iter().map(|path| modelseal_format::display::name(path)).collect();
-                format!("not as committed: {}", paths.join(", "))
+                format!("uncommitted changes: {}", paths.join(", "))
             }
         }),
         Some(Evidence::Base(base)) => {

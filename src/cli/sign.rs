@@ -21,25 +21,25 @@ use modelseal_verify::oms::{GIT_PATHS, state};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  modelseal sign models/wine --key keys/ci.key                        models/wine/model.sig
+  modelseal sign models/wine --key keys/ci.key                        write models/wine/model.sig
   modelseal sign models/wine --key ci.key --certificate ci.pem --certificate-chain ca.pem
   modelseal sign models/wine --key ci.pub --signer 'pkcs11-tool --sign …'
 
-The signature names every file with its SHA-256, and says nothing of how the model was made: that is what \
-`modelseal build` seals. The same model and key give the same bytes. Check it with `modelseal verify DIR \
---signature FILE --key PUB`, or with `model_signing verify`.
-Exit codes: 0 signed; 1 the model holds what cannot be signed; 2 could not run.")]
+The signature names every file with its SHA-256. It does not cover how the model was made: to seal that, use \
+`modelseal build`. The same model and key produce the same bytes. Check the signature with `modelseal \
+verify DIR --signature FILE --key PUB`, or with `model_signing verify`.
+Exit codes: 0 signed; 1 the model contains something that cannot be signed; 2 could not run.")]
 pub(super) struct Arguments {
     /// The model: a directory, or one file
     #[arg(value_name = "DIR")]
     model: PathBuf,
-    /// Where to write [default: model.sig in the directory, or FILE.sig beside the file]
+    /// Write the signature to this file [default: model.sig in the directory, or FILE.sig next to the file]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
     /// Leave out this file or directory of the model
     #[arg(long, value_name = "PATH")]
     ignore_path: Vec<PathBuf>,
-    /// Replace a signature that is something else
+    /// Replace an existing file that has other content
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -76,8 +76,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let signer = key.open_alone(model)?;
     if !signer.public_key().is_elliptic_curve() {
         let message =
-            "an Ed25519 key cannot sign a model: the format knows ECDSA with P-256, P-384 and P-521";
-        let hint = "`modelseal keygen --algorithm p256` makes one".to_string();
+            "an Ed25519 key cannot sign a model: the format supports only ECDSA with P-256, P-384 or P-521";
+        let hint = "create an ECDSA key with `modelseal keygen --algorithm p256`".to_string();
         return Err(Hinted { message: message.to_string(), hint }.into());
     }
     let progress = Progress::new("signing", verbosity);
@@ -86,9 +86,9 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let bundle = SignedBundle::sign(Counted::of(&stated.payload), &signer)?.to_vec();
     let shown = modelseal_format::display::path(&signature);
     match there(&signature, bundle.len())? {
-        Some(found) if found == bundle => say(verbosity, &format!("{shown} was there already")),
+        Some(found) if found == bundle => say(verbosity, &format!("{shown} is already up to date")),
         Some(_) if !arguments.force => {
-            let message = format!("{shown} holds something else");
+            let message = format!("{shown} already exists with other content");
             return Err(Hinted { message, hint: "`--force` replaces it".to_string() }.into());
         }
         _ => write_whole(&signature, &bundle).with_context(|| format!("cannot write {shown}"))?,
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     if !stated.ignored.is_empty() {
         let paths: Vec<String> =
             stated.ignored.iter().map(|path| modelseal_format::display::name(path)).collect();
-        say(verbosity, &format!("left out, and not signed: {}", paths.join(", ")));
+        say(verbosity, &format!("left out and not signed: {}", paths.join(", ")));
     }
     let files = modelseal_format::display::count(stated.files, "file", "files");
     let place = signature.to_string_lossy();

@@ -76,8 +76,8 @@ impl SignerCommand {
             let shown = modelseal_format::display::path(&path);
             if apart && path.is_relative() {
                 bail!(
-                    "{} names {shown}: commands of a recipe can write to this directory, so the signer \
-                     starts in another one: write the absolute path",
+                    "{} names {shown} by a relative path, but the signer starts in another directory, \
+                     because commands of a recipe can write to this one: give the absolute path",
                     self.shown(),
                 );
             }

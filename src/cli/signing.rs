@@ -35,35 +35,35 @@ const LONGEST_SECRET: u64 = 1 << 20;
 const SHORTEST_SECRET: usize = 16;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What signs")]
+#[command(next_help_heading = "Signer")]
 pub(super) struct Signing {
-    /// Sign with this private key: a path, env://NAME, -, or local [default: local]; with --signer, the
-    /// public key of what signs
+    /// Sign with this private key: a path, `env://NAME`, `-` for standard input, or `local` for your own key
+    /// [default: local]; with --signer, give the signer's public key
     #[arg(long, value_name = "KEY", aliases = ["private-key", "private_key"])]
     pub(super) key: Option<String>,
-    /// The first line of this file opens an encrypted key
+    /// Read the password of an encrypted key from the first line of this file
     #[arg(long, value_name = "FILE", conflicts_with = "signer")]
     pub(super) password_file: Option<PathBuf>,
-    /// Let this shell command sign: it gets the message on standard input and prints the signature
+    /// Sign with this shell command, which reads the message on standard input and prints the signature
     #[arg(long, value_name = "COMMAND", requires = "key")]
     pub(super) signer: Option<String>,
-    /// Hide this file or directory, which the signer needs, from the build's commands
+    /// Hide this file or directory, which the signer uses, from the build's commands
     #[arg(long, value_name = "PATH", requires = "signer")]
     signer_hide: Vec<PathBuf>,
-    /// How long the signer may take [default: 2m]
+    /// Time limit for the signer [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = age, requires = "signer")]
     signer_timeout: Option<Duration>,
-    /// The certificate of the key, in PEM; what it signs then carries it
+    /// The key's certificate (PEM), which the signature then includes
     #[arg(long, value_name = "LEAF", requires = "key")]
     certificate: Option<PathBuf>,
-    /// Certificates that lead from it to its root, in PEM
+    /// The certificates between --certificate and its root, with or without the root (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate")]
     certificate_chain: Vec<PathBuf>,
 }
 
 fn age(text: &str) -> Result<Duration, String> {
     let age = Age::parse(text).map(|age| age.0);
-    age.ok_or_else(|| "a length of time is a whole number above 0 and a unit, as in 30s or 5m".to_string())
+    age.ok_or_else(|| "expected a duration: a whole number above 0 and a unit, as in 30s or 5m".to_string())
 }
 
 /// A signing key that is not opened yet.
@@ -94,7 +94,7 @@ impl Signing {
         };
         match secrets.into_iter().find(same) {
             Some(secret) => {
-                bail!("{} is {}, which is not a recipe", display::path(recipe), display::path(&secret))
+                bail!("{} is the secret file {}, not a recipe", display::path(recipe), display::path(&secret))
             }
             None => Ok(()),
         }
@@ -108,7 +108,8 @@ impl Signing {
             let found = read_certificates(&read_text(path)?, &modelseal_format::display::path(path))?;
             if Some(path) == self.certificate.as_ref() && found.len() > 1 {
                 bail!(
-                    "{} holds {} certificates: the first names who signs, the others belong to `--certificate-chain`",
+                    "{} holds {} certificates: keep only the signer's, and give the rest with \
+                     `--certificate-chain`",
                     modelseal_format::display::path(path),
                     found.len()
                 );
@@ -121,12 +122,12 @@ impl Signing {
         };
         if let (Some(path), Some(leaf)) = (&self.certificate, certificates.first()) {
             let shown = modelseal_format::display::path(path);
-            let failed = |reason: String| anyhow::anyhow!("the certificate {shown} cannot be used: {reason}");
+            let failed = |reason: String| anyhow::anyhow!("cannot use the certificate {shown}: {reason}");
             check_chain(&certificates, Some(Timestamp::now())).map_err(failed)?;
             let certified = certified_key(leaf, &shown)?;
             if key.known().is_some_and(|known| known != certified) {
                 let key = modelseal_format::display::name(&key.name);
-                return Err(failed(format!("it is not of the key {key}")));
+                return Err(failed(format!("it does not belong to the key {key}")));
             }
             key.subject = Some(certified_subject(leaf));
         }
@@ -189,8 +190,8 @@ pub(super) fn signing_key(
         if given.is_none() && std::env::var_os("CI").is_some() {
             warn(
                 verbosity,
-                "this looks like a CI job (CI is set) and no `--key` was given: the key that is made here dies \
-                 with the job, and then nobody can verify what it signed",
+                "this looks like a CI job (CI is set) and no `--key` was given: the key is created here \
+                 and lost with the job, so its signatures cannot be checked later",
             );
         }
         make_local_key(verbosity)?;

@@ -19,7 +19,7 @@ const LONGEST: u64 = 384 << 20;
 
 /// Reads an unsigned manifest.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    read_named("statement", path)
+    read_named("unsigned manifest", path)
 }
 
 /// Reads an unsigned manifest, or the bundle that signs it. `what` names it in errors.
@@ -56,7 +56,7 @@ pub(super) fn finish(
 fn text(path: &Path, stated: &Stated) -> String {
     let shown = modelseal_format::display::Escaped(&path.to_string_lossy()).to_string();
     format!(
-        "stated, not signed\n  statement  {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
+        "wrote an unsigned manifest\n  manifest   {shown}\n  release    sha256:{}\n  origin     {}: {}\n\
          sign it where the key is, with the same commit and artifact\n  modelseal build --from-statement {} --key KEY\n",
         stated.release,
         stated.origin.name(),

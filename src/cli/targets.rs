@@ -15,7 +15,7 @@ pub(super) fn target(path: &Path) -> Target {
 pub(super) fn check_standard_input(target: &Target, keys: &[String]) -> anyhow::Result<()> {
     let keys = keys.iter().filter(|key| *key == "-").count();
     if keys + usize::from(*target == Target::StandardInput) > 1 {
-        anyhow::bail!("`-` can stand for only one thing: the archive or a key");
+        anyhow::bail!("`-` can be given only once: for the archive or for a key");
     }
     Ok(())
 }

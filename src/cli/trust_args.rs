@@ -12,31 +12,33 @@ use modelseal_verify::policy::Policy;
 use modelseal_verify::trust::{Authority, IdentityTrust, Pattern, TimeTrust, Trust, TrustedSigner};
 
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Who must have signed")]
+#[command(next_help_heading = "Trusted signers")]
 pub(super) struct Trusting {
-    /// Trust this public key: a path, env://NAME, -, or local; any one of several must have signed
+    /// Trust this public key: a path, `env://NAME`, `-` for standard input, or `local` for your own key;
+    /// can be repeated to accept any one of several
     #[arg(long, value_name = "PUB", aliases = ["public-key", "public_key"])]
     pub(super) key: Vec<String>,
-    /// Trust whom this authority certifies: PEM files with its root and what leads there
+    /// Trust signers that this authority certifies: PEM files with its root and any intermediates
     #[arg(long, value_name = "FILE")]
     certificate_chain: Vec<PathBuf>,
-    /// Of those only this one: a distinguished name as in `CN=ci,O=Acme`, or email:…, URI:… or DNS:…
+    /// Trust only this subject of the authority: a distinguished name, as in `CN=ci,O=Acme`, or email:…,
+    /// URI:… or DNS:…
     #[arg(long, value_name = "NAME", requires = "certificate_chain")]
     subject: Option<String>,
-    /// Judge certificates as of this time, not now: for archives of models whose certificates have ended
+    /// Check certificates as of this time instead of now, for old models whose certificates have expired
     #[arg(long, value_name = "TIME", value_parser = time, requires = "certificate_chain")]
     insecure_at: Option<Timestamp>,
-    /// Trust this identity, as Sigstore vouches for it: an email address, or the URI of a workflow
+    /// Trust this Sigstore identity: an email address, or the URI of a workflow
     #[arg(long, value_name = "IDENTITY", requires = "issuer")]
     identity: Option<String>,
-    /// Trust identities that match this regular expression from their first character to the last
+    /// Trust Sigstore identities that match this regular expression as a whole
     #[arg(long, value_name = "REGEXP", requires = "issuer", conflicts_with = "identity")]
     identity_regexp: Option<String>,
-    /// Who must have known the identity, as in `https://accounts.google.com`
+    /// The issuer that must have authenticated the identity, as in `https://accounts.google.com`
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Who vouches for identities, and for the time of signatures by certificates
-    /// [default: the public-good instance of Sigstore as of this version; nobody]
+    /// The Sigstore trusted root that vouches for identities and for timestamps of signatures by certificates
+    /// [default: for identities, the public-good instance as of this version; for timestamps, none]
     #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
 }
@@ -63,9 +65,9 @@ impl Trusting {
                 Ok(Named::Authority { path, root: self.trusted_root.as_deref() })
             }
             ([], [], Some(_)) => Ok(Named::Identity(self.trusted_root.as_deref())),
-            _ => bail!(
-                "name the one who signed it: one `--key`, one file `--certificate-chain`, or `--identity`"
-            ),
+            _ => {
+                bail!("name exactly one signer: one `--key`, one `--certificate-chain` file, or `--identity`")
+            }
         }
     }
 
@@ -81,10 +83,10 @@ impl Trusting {
         }
         let mut signers = trusted_keys(&self.key)?;
         if self.subject.as_deref() == Some("") {
-            bail!("`--subject` is empty: nobody has that name");
+            bail!("`--subject` is empty");
         }
         if self.subject.as_deref().is_some_and(|subject| subject.starts_with('/')) {
-            bail!("`--subject` is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)");
+            bail!("write `--subject` as in `CN=ci,O=Acme`, with the most specific part first (RFC 4514)");
         }
         if !self.certificate_chain.is_empty() {
             let authority = Authority::open(&self.certificate_chain)?;
@@ -100,7 +102,9 @@ impl Trusting {
                 (Some(identity), _) => (identity.clone(), Pattern::exact(identity)?),
                 (None, Some(regexp)) => ("identity".to_string(), Pattern::regexp(regexp)?),
                 (None, None) => {
-                    bail!("`--issuer` needs `--identity` or `--identity-regexp`: an issuer knows everybody")
+                    bail!(
+                        "`--issuer` needs `--identity` or `--identity-regexp`: an issuer alone is not enough"
+                    )
                 }
             };
             let trust = IdentityTrust::open(pattern, issuer, self.trusted_root.as_deref())?;
@@ -117,9 +121,7 @@ impl Trusting {
         match (signers.is_empty(), self.is_empty()) {
             (false, false) => {
                 let policy = modelseal_format::display::path(path);
-                bail!(
-                    "the command line and the signers of {policy} cannot both say who is trusted: leave one out"
-                )
+                bail!("both the command line and {policy} name trusted signers: leave one of them out")
             }
             (false, true) => Ok((policy, signers)),
             (true, _) => Ok((policy, self.signers()?)),

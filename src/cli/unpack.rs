@@ -21,28 +21,28 @@ Examples:
   modelseal unpack wine-1.0.0.tar -o models/wine --key keys/ci.pub
   curl -s https://… | modelseal unpack - -o models/wine --key keys/ci.pub
 
-The directory appears only after the last check has passed: what is there is what was verified.
+The directory appears only after every check has passed.
 Exit codes: as for verify.")]
 pub(super) struct Arguments {
-    /// An archive, or - for one on standard input
+    /// An archive, or - for an archive on standard input
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
-    /// The artifact's directory; it must not exist, or be empty
+    /// Unpack the artifact to this directory, which must be empty or not exist yet
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// Judge the release by this policy; it says which signers are trusted, or --key does
+    /// Judge the release by this policy, which may name the trusted signers
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    /// The release that is deployed now, to compare with: an archive, a directory or a seal file
     #[arg(long, value_name = "TARGET", requires = "policy")]
     previous: Option<PathBuf>,
-    /// Demand this very release
+    /// Accept only the release with this digest
     #[arg(long, value_name = "DIGEST", value_parser = release)]
     release: Option<Digest>,
-    /// A statement about the release, beside those that lie next to it
+    /// An attestation of the release, in addition to those next to it
     #[arg(long, value_name = "FILE")]
     attestation: Vec<PathBuf>,
-    /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
+    /// Check that the sealed remote has the commit, so that others can rebuild it (uses git and the network)
     #[arg(long)]
     online: bool,
     #[command(flatten)]

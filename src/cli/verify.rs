@@ -28,38 +28,38 @@ Examples:
   modelseal verify wine-1.1.0.tar --policy gate.toml --previous wine-1.0.0.tar
   modelseal verify models/wine --signature model.sig --key acme.pub      any signed model
 
-Nothing inside the archive is believed but what a key that you name has signed. Nothing is executed, no \
-network is opened but for --online, nothing is written.
+Trusts only what signers you name have signed. Executes nothing, writes nothing, and uses the network only \
+for --online.
 Exit codes: 0 pass; 1 fail; 2 could not run; 3 inconclusive. Only 0 means yes.")]
 pub(super) struct Arguments {
     /// An archive, an unpacked directory, or - for an archive on standard input
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// Judge the release by this policy; it says which signers are trusted, or --key does
+    /// Judge the release by this policy, which may name the trusted signers
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The release that is deployed now, to compare with: an archive, a directory or a bare seal
+    /// The release that is deployed now, to compare with: an archive, a directory or a seal file
     #[arg(long, value_name = "TARGET", requires = "policy")]
     previous: Option<PathBuf>,
-    /// Demand this very release
+    /// Accept only the release with this digest
     #[arg(long, value_name = "DIGEST", value_parser = release)]
     release: Option<Digest>,
-    /// Compare the sealed inputs with a checkout: the directory of its recipe
+    /// Compare the sealed inputs with a checkout, given by the directory of its recipe
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Where a data source lies on this machine, for --against
+    /// Path of a data source on this machine, for --against
     #[arg(long, value_name = "NAME=PATH", value_parser = data_path, requires = "against")]
     data: Vec<DataPath>,
-    /// Which of the sealed digests to compute
+    /// Which of the sealed digests to check
     #[arg(long, value_enum, default_value_t)]
     hash: Hash,
-    /// A statement about the release, beside those that lie next to it
+    /// An attestation of the release, in addition to those next to it
     #[arg(long, value_name = "FILE")]
     attestation: Vec<PathBuf>,
-    /// Ask the sealed remote for the commit: could anybody else rebuild this? Runs git, opens the network
+    /// Check that the sealed remote has the commit, so that others can rebuild it (uses git and the network)
     #[arg(long)]
     online: bool,
-    /// Verify any model by this signature of its files (OpenSSF Model Signing), also one without a seal
+    /// Verify a model by this signature of its files (OpenSSF Model Signing), with or without a seal
     #[arg(
         long,
         value_name = "FILE",
@@ -70,7 +70,7 @@ pub(super) struct Arguments {
     /// Leave out this file or directory of the model
     #[arg(long, value_name = "PATH", requires = "signature", help_heading = SIGNED_MODELS)]
     ignore_path: Vec<PathBuf>,
-    /// Files may lie there that nobody signed
+    /// Accept files that are not signed
     #[arg(long, requires = "signature", help_heading = SIGNED_MODELS)]
     ignore_unsigned_files: bool,
     #[command(flatten)]
@@ -128,10 +128,7 @@ pub(super) fn ignored(model: &Path, paths: &[PathBuf]) -> anyhow::Result<BTreeSe
     };
     let find = |path: &PathBuf| {
         below(path).or_else(|| below(&model.join(path))).with_context(|| {
-            format!(
-                "`--ignore-path`: {} is nothing that lies in the model",
-                modelseal_format::display::path(path)
-            )
+            format!("`--ignore-path`: {} is not inside the model", modelseal_format::display::path(path))
         })
     };
     paths.iter().map(find).collect()

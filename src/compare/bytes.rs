@@ -68,7 +68,7 @@ pub(super) fn describe(pair: &Pair<'_>, first: &First) -> io::Result<String> {
     if first.offset == first.sealed.min(first.rebuilt) {
         let (left, right) = (number(first.sealed), number(first.rebuilt));
         let same = number(first.offset);
-        return Ok(format!("{left} bytes were sealed, {right} are found; the first {same} are the same"));
+        return Ok(format!("sealed {left} bytes, found {right}; the first {same} are the same"));
     }
     let hex = |file: &File| {
         let bytes = read_some_at(file, first.offset, SHOWN)?;

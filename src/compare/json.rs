@@ -34,8 +34,10 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     }
     Ok(Some(match comparison.close {
         Some((text, cause)) => Likeness::at(Rung::R2, text).because(cause),
-        None => Likeness::at(Rung::R1, "white space or the order of members; the values are the same")
-            .because(Some(Cause::Order)),
+        None => {
+            Likeness::at(Rung::R1, "white space or the order of members differs; the values are the same")
+                .because(Some(Cause::Order))
+        }
     }))
 }
 
@@ -99,7 +101,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = serde_json::Map::new();
         while let Some((name, Unique(value))) = members.next_entry::<String, Unique>()? {
             if object.insert(name, value).is_some() {
-                return Err(serde::de::Error::custom("a member stands twice"));
+                return Err(serde::de::Error::custom("duplicate member"));
             }
         }
         Ok(object.into())

@@ -39,7 +39,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
     let sealed = Array { file: pair.sealed, offset: left.start };
     let rebuilt = Array { file: pair.rebuilt, offset: right.start };
     let distance = numbers::compare(&sealed, &rebuilt, count, kind, pair.tolerance, pair.context)?;
-    let header = Likeness::at(Rung::R1, "the array's header is padded in another way");
+    let header = Likeness::at(Rung::R1, "the array's header is padded differently");
     Ok(Some(header.and(distance.likeness("array", count))))
 }
 

@@ -22,7 +22,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         pair,
         left: Side::new(pair.sealed)?,
         right: Side::new(pair.rebuilt)?,
-        whole: Likeness::at(Rung::R1, "the pickle is divided in another way; its operations are the same"),
+        whole: Likeness::at(Rung::R1, "the pickle is framed differently; its operations are the same"),
     };
     loop {
         pair.context.check()?;
@@ -175,7 +175,7 @@ impl Reading<'_> {
         let Some(kind) = kind else {
             let found = bytes::first_difference_in(self.pair, sealed, rebuilt, length)?;
             return Ok(found.map_or(Likeness::same(), |offset| {
-                Likeness::different(format!("at {place}: from its byte {offset}"))
+                Likeness::different(format!("at {place}: differs from byte {offset} on"))
             }));
         };
         let count = length / kind.number.width() as u64;

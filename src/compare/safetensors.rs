@@ -22,7 +22,7 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
         return Ok(None);
     };
     let mut whole =
-        Likeness::at(Rung::R1, "the header stands in another form; tensors and metadata are the same")
+        Likeness::at(Rung::R1, "the header is written differently; tensors and metadata are the same")
             .because(Some(Cause::Order));
     if let Some(difference) = compare_metadata(&left.header.metadata, &right.header.metadata) {
         return Ok(Some(difference));
@@ -59,7 +59,10 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
             None => {
                 let found = bytes::first_difference_in(pair, left_start, right_start, length)?;
                 found.map_or(Likeness::same(), |offset| {
-                    Likeness::different(format!("{what} ({}): from its byte {offset}", name(&sealed.dtype)))
+                    Likeness::different(format!(
+                        "{what} ({}): differs from byte {offset} on",
+                        name(&sealed.dtype)
+                    ))
                 })
             }
         };

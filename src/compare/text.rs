@@ -28,14 +28,14 @@ pub(super) fn compare(pair: &Pair<'_>) -> Result<Option<Likeness>, Failed> {
             continue;
         }
         if sealed.trim_end() == rebuilt.trim_end() {
-            let text = format!("line {}: only the line's end differs", number(lines));
+            let text = format!("line {}: only the white space at the end differs", number(lines));
             return Ok(Some(Likeness::different(text)));
         }
         let start = sealed.chars().zip(rebuilt.chars()).take_while(|(left, right)| left == right).count();
         let from = start.saturating_sub(SHOWN / 2);
         let shown = |text: &str| {
             let part: String = text.trim_end().chars().skip(from).take(SHOWN).collect();
-            if text.is_empty() { "the end".to_string() } else { name(&part) }
+            if text.is_empty() { "the end of the file".to_string() } else { name(&part) }
         };
         let text = format!("line {}: {} / {}", number(lines), shown(&sealed), shown(&rebuilt));
         let cause = cause("", sealed.trim(), rebuilt.trim());

@@ -196,16 +196,16 @@ fn probe(change: &Changed<ProbeFacts>) -> Vec<String> {
     };
     let mut lines = vec![match changed_answers(change) {
         Some(changed) => format!("{}  {changed} of {} answers differ", name(&change.name), old.inputs()),
-        None => format!("{}  other questions", name(&change.name)),
+        None => format!("{}  different questions", name(&change.name)),
     }];
     let mut count = |what: &str, left: u64, right: u64| {
         if left != right {
             lines.push(format!("  {what}  {} → {}", number(left), number(right)));
         }
     };
-    count("inputs", old.inputs(), new.inputs());
+    count("questions", old.inputs(), new.inputs());
     count("different answers", old.distinct, new.distinct);
-    count("times the commonest answer", old.commonest, new.commonest);
+    count("times the most common answer", old.commonest, new.commonest);
     count("fallback answers", old.fallbacks, new.fallbacks);
     if old.command != new.command {
         let shown = modelseal_format::display::command;

@@ -21,7 +21,7 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     };
     let always = |name: &str, attempt| Fault {
         name: name.to_string(),
-        cure: "nothing: this must never pass".to_string(),
+        cure: "nothing in the policy: modelseal itself must reject this".to_string(),
         attempt,
     };
     let stranger = PrivateKey::generate(KeyAlgorithm::P256)?.into();
@@ -31,11 +31,11 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     let file = plain.filter_map(|file| place(&archive, &file.name)).next();
     let on_file = |edit: &dyn Fn(&mut Vec<u8>, Range<usize>)| match file.clone() {
         Some(file) => Ok(edited(&|bytes| edit(bytes, file.clone()))),
-        None => Err("no file has content and a name of at most 100 bytes".to_string()),
+        None => Err("every file is empty or has a name of more than 100 bytes".to_string()),
     };
     let on_seal = |name: &str, edit: &dyn Fn(&mut Vec<u8>, Range<usize>)| match place(&archive, name) {
         Some(entry) => Ok(edited(&|bytes| edit(bytes, entry.clone()))),
-        None => Err("the name of the model is too long".to_string()),
+        None => Err("the model's name is too long".to_string()),
     };
     Ok(vec![
         always("a byte of a model file changed", on_file(&|bytes, file| bytes[file.start + BLOCK] ^= 1)),
@@ -43,11 +43,11 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
             "a byte of the manifest changed",
             on_seal(SEAL_PATH, &|bytes, seal| bytes[seal.start + BLOCK + 300] ^= 1),
         ),
-        always("the archive cut short", Ok(edited(&|bytes| bytes.truncate(bytes.len() - BLOCK)))),
-        always("bytes behind the archive", Ok(edited(&|bytes| bytes.extend_from_slice(b"more")))),
-        always("a file missing", on_file(&|bytes, file| drop(bytes.drain(file)))),
+        always("the archive truncated", Ok(edited(&|bytes| bytes.truncate(bytes.len() - BLOCK)))),
+        always("extra bytes after the archive", Ok(edited(&|bytes| bytes.extend_from_slice(b"more")))),
+        always("a missing file", on_file(&|bytes, file| drop(bytes.drain(file)))),
         always(
-            "a file twice",
+            "a duplicate file",
             on_file(&|bytes, file| {
                 let copy = bytes[file.clone()].to_vec();
                 bytes.splice(file.end..file.end, copy);
@@ -65,10 +65,10 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
             "`model.sig` removed",
             on_seal(MODEL_SIGNATURE_PATH, &|bytes, signature| drop(bytes.drain(signature))),
         ),
-        always("another model under this seal", other_model(healthy, &archive)),
-        always("signed by a stranger", Ok(Attempt::trusted(healthy.archive_by(&stranger)?))),
+        always("the files of another model under this seal", other_model(healthy, &archive)),
+        always("signed by an untrusted key", Ok(Attempt::trusted(healthy.archive_by(&stranger)?))),
         always("signed with an expired key", as_signer(SignerState::Expired)),
-        always("signed by somebody who may not build", as_signer(SignerState::OtherRole)),
+        always("signed by a signer who may not build", as_signer(SignerState::OtherRole)),
     ])
 }
 
@@ -101,6 +101,6 @@ fn other_model(healthy: &Draft<'_>, good: &[u8]) -> Result<Attempt, String> {
     }
     let other = other.archive().map_err(|error| error.to_string())?;
     // The sizes are the same, and so are the offsets. The seals come first.
-    let seals = place(good, MODEL_SIGNATURE_PATH).ok_or("the name of the model is too long")?;
+    let seals = place(good, MODEL_SIGNATURE_PATH).ok_or("the model's name is too long")?;
     Ok(Attempt::trusted([&good[..seals.end], &other[seals.end..]].concat()))
 }

@@ -16,16 +16,16 @@ pub(super) fn faults(healthy: &Draft<'_>) -> Result<Vec<Fault>, Error> {
     })?;
     Ok(vec![
         fault(
-            "the release of another model".to_string(),
+            "a release of another model".to_string(),
             "model = \"…\"",
             Some(another),
             "every release has a model",
         ),
         fault(
-            "nothing sealed about code, data and hyperparameters".to_string(),
-            "nothing: this must never pass",
+            "code, data and hyperparameters not sealed".to_string(),
+            "nothing in the policy: modelseal itself must reject this",
             Some(nothing),
-            "there is always nothing",
+            "the lineage can always be missing",
         ),
     ])
 }

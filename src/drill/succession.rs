@@ -25,8 +25,8 @@ pub(super) fn faults(
     };
     Ok(vec![
         fault(
-            "another release under the same version".to_string(),
-            "nothing: this must never pass",
+            "another release with the same version".to_string(),
+            "nothing in the policy: modelseal itself must reject this",
             Some(same),
             "every release has a version",
         ),
@@ -34,13 +34,13 @@ pub(super) fn faults(
             "an older release".to_string(),
             "a comparison with the previous release, and `min_release = N`",
             older,
-            "releases have no numbers: `release = N` under `[model]` of the recipe",
+            "the release has no number: set `release = N` under `[model]` in the recipe",
         ),
         fault(
-            "signed by the builder alone".to_string(),
+            "signed only by the builder".to_string(),
             "`signatures = 2`, and a `[[signer]]` who may approve",
             alone,
-            "the policy demands one signature",
+            "the policy demands only one signature",
         ),
     ])
 }

@@ -91,7 +91,7 @@ fn compare_code(
     context: &Context,
 ) -> Result<Compared, Error> {
     let Some(work_tree) = work_tree(recipe)? else {
-        return Ok(Compared::NotThere("the checkout's recipe says `[code] none`".to_string()));
+        return Ok(Compared::NotThere("the recipe in the checkout says `[code] none`".to_string()));
     };
     let dist = recipe.directory().canonicalize().map(|directory| directory.join("dist"));
     let exempt = exempt(recipe, &checkout.data, &dist.into_iter().collect::<Vec<_>>());
@@ -106,7 +106,7 @@ fn compare_code(
     let sealed_commit = input.digest.git_commit.as_deref().unwrap_or_default();
     let message = match code.changes.first() {
         Some(change) => format!(
-            "the code of the checkout is not the sealed one; not as committed: {}{}",
+            "the code in the checkout differs from the sealed version; changed since the commit: {}{}",
             modelseal_format::display::name(&change.path),
             if code.changes.len() > 1 {
                 format!(" and {} more", code.changes.len() - 1)
@@ -114,7 +114,7 @@ fn compare_code(
                 String::new()
             }
         ),
-        None => "the code of the checkout is not the sealed one".to_string(),
+        None => "the code in the checkout differs from the sealed version".to_string(),
     };
     Ok(Compared::Differs {
         expected: shown(sealed_commit, input.digest.dir_hash),
@@ -179,7 +179,7 @@ fn found(read: Result<DependencyDigest, Error>, input: &ResourceDescriptor) -> R
         Err(Error::Digest(digest::Error::Io { path, source }))
             if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
-            Ok(Compared::NotThere(format!("{} is not there", modelseal_format::display::path(&path))))
+            Ok(Compared::NotThere(format!("{} does not exist", modelseal_format::display::path(&path))))
         }
         Err(error @ Error::Pointer { .. }) => Ok(Compared::NotThere(error.to_string())),
         Err(error) => Err(error),
@@ -193,7 +193,7 @@ fn compare_digest(input: &ResourceDescriptor, found: &DependencyDigest) -> Compa
         Some(change) => Compared::Differs {
             expected: change.sealed.unwrap_or_default(),
             actual: change.found.unwrap_or_default(),
-            message: format!("the {} of the checkout is not the sealed one", describe(&input.name)),
+            message: format!("the {} in the checkout differs from the sealed version", describe(&input.name)),
         },
     }
 }

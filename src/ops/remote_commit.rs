@@ -11,7 +11,7 @@ use modelseal_verify::report::id::REACHABLE;
 use modelseal_verify::report::{Check, Report};
 use modelseal_verify::verify::{Error, OutsideCheck};
 
-const NOBODY: &str = "nobody else can rebuild this model";
+const NOBODY: &str = "others cannot rebuild this model";
 
 /// Looks for the sealed commit at its remote with the `git` program.
 pub struct RemoteCommit;
@@ -71,8 +71,8 @@ fn ask(manifest: &Manifest, remote: &str, commit: &str, context: &Context) -> Re
     )?;
     let (commit, address) = (short(commit), Escaped(remote));
     if !checkout.is_on_a_branch() {
-        let message = format!("the commit {commit} is on no branch and no tag of {address}: {NOBODY}");
-        return Ok(Check::fail(REACHABLE, message).hint("push it to a branch that stays"));
+        let message = format!("the commit {commit} is not on any branch or tag of {address}: {NOBODY}");
+        return Ok(Check::fail(REACHABLE, message).hint("push it to a permanent branch"));
     }
     let directory = checkout.recipe().directory().to_path_buf();
     let here = LocalCheckout { directory, data: Default::default() };
@@ -83,7 +83,7 @@ fn ask(manifest: &Manifest, remote: &str, commit: &str, context: &Context) -> Re
             Compared::Same => {}
             Compared::Differs { expected, actual, .. } => {
                 let message = format!(
-                    "{} of the commit {commit} at {address} is not the sealed one: {NOBODY}",
+                    "{} in the commit {commit} at {address} differs from the sealed version: {NOBODY}",
                     name(&input)
                 );
                 return Ok(Check::fail(REACHABLE, message).differs(expected, actual));
@@ -93,7 +93,7 @@ fn ask(manifest: &Manifest, remote: &str, commit: &str, context: &Context) -> Re
     }
     let mut message = format!("the commit {commit} is at {address}");
     if !elsewhere.is_empty() {
-        message += &format!("; git does not hold {}", elsewhere.join(", "));
+        message += &format!("; git does not contain {}", elsewhere.join(", "));
     }
     Ok(Check::pass(REACHABLE, message))
 }

@@ -20,7 +20,7 @@ pub(super) fn ask(
         let Some(probe) = probes.iter().find(|probe| probe.name.get_ref() == name) else {
             result
                 .behaviour
-                .push((name.to_string(), Err("the commit's recipe has no such probe".to_string())));
+                .push((name.to_string(), Err("the recipe in the commit has no such probe".to_string())));
             continue;
         };
         (rebuilder.options.announce)(None, probe.command.get_ref());
@@ -38,7 +38,7 @@ pub(super) fn ask(
         };
         let same = match observer.ask(probe, &rebuilt.artifact) {
             Ok((_, questions)) if questions != sealed.digest.sha256 => {
-                Err("the questions are not the sealed ones".to_string())
+                Err("the questions differ from the sealed ones".to_string())
             }
             Ok((asked, _)) => agree(&sealed.annotations, &asked.facts),
             Err(probe::Error::Run(run::Error::Interrupted)) => return Err(Error::Interrupted.into()),

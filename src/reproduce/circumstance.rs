@@ -89,25 +89,40 @@ impl Circumstance {
     pub(super) fn cure(self) -> &'static str {
         match self {
             Circumstance::Nothing => {
-                "it comes out differently every time: something random or the clock gets in; set seeds, and write no times"
+                "the result changes on every run, because of randomness or the clock: set seeds, and write \
+                 no times"
             }
-            Circumstance::Path => "the path of the project gets in: write relative paths",
-            Circumstance::Home => "the home directory gets in: do not read or write it",
-            Circumstance::User => "the user gets in: do not write it",
-            Circumstance::Umask => "the umask gets in: set the modes of what you write",
-            Circumstance::Timezone => "`TZ` changes it: write times in UTC, or set `TZ` in `[run] env`",
+            Circumstance::Path => "the result depends on the path of the project: write relative paths",
+            Circumstance::Home => {
+                "the result depends on the home directory: do not use its path or its files"
+            }
+            Circumstance::User => "the result depends on the user: do not write the user's name or id",
+            Circumstance::Umask => {
+                "the result depends on the umask: set the modes of the files that you write"
+            }
+            Circumstance::Timezone => {
+                "`TZ` changes the result: write times in UTC, or set `TZ` in `[run] env`"
+            }
             Circumstance::Locale => {
-                "`LC_ALL` changes it: sort and format without the locale, or set it in `[run] env`"
+                "`LC_ALL` changes the result: sort and format without the locale, or set `LC_ALL` in \
+                 `[run] env`"
             }
-            Circumstance::Fileorder => "the order of directory entries changes it: sort what you list",
+            Circumstance::Fileorder => {
+                "the order of directory entries changes the result: sort every listing"
+            }
             Circumstance::Cpus => {
-                "the number of processors changes it: set the number of threads in the parameters"
+                "the number of processors changes the result: set the number of threads in the parameters"
             }
             Circumstance::Hashseed => {
-                "`PYTHONHASHSEED` changes it: sort the set before writing, or set it in `[run] env`"
+                "`PYTHONHASHSEED` changes the result: sort sets before writing, or set `PYTHONHASHSEED` \
+                 in `[run] env`"
             }
-            Circumstance::Threads => "the number of threads changes it: set `OMP_NUM_THREADS` in `[run] env`",
-            Circumstance::Time => "the clock changes it: take times from SOURCE_DATE_EPOCH, or write none",
+            Circumstance::Threads => {
+                "the number of threads changes the result: set `OMP_NUM_THREADS` in `[run] env`"
+            }
+            Circumstance::Time => {
+                "the clock changes the result: take times from SOURCE_DATE_EPOCH, or write none"
+            }
             Circumstance::Seed => "another seed gives another model, as it must",
         }
     }
@@ -171,7 +186,7 @@ pub(super) struct Mounted<'a> {
 impl<'a> Mounted<'a> {
     fn new(root: &Path, programs: &'a Programs) -> Result<Self, String> {
         let program = programs.find("disorderfs").map_err(|error| error.to_string())?;
-        let failed = |error: std::io::Error| format!("the clone cannot be moved: {error}");
+        let failed = |error: std::io::Error| format!("cannot move the clone: {error}");
         std::fs::rename(root, root.with_file_name(UNDER)).map_err(failed)?;
         // From here on, dropping this restores the clone after any failure.
         let mounted = Self { root: root.to_path_buf(), programs };
@@ -180,7 +195,7 @@ impl<'a> Mounted<'a> {
         let run = Command::new(program).args(options).arg(root.with_file_name(UNDER)).arg(root).output();
         match run {
             Ok(output) if output.status.success() => Ok(mounted),
-            _ => Err("`disorderfs` cannot mount here".to_string()),
+            _ => Err("`disorderfs` cannot mount a file system here".to_string()),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Rebuilder<'_> {
             let leads = artifact.location(&file.path).canonicalize().map_err(Error::Scratch)?;
             if !leads.starts_with(&kept) {
                 let name = modelseal_format::display::name(&file.path);
-                return Err(not_tried(format!("{name} is a link out of the clone"), None));
+                return Err(not_tried(format!("{name} is a link to a path outside the clone"), None));
             }
         }
         let seconds = Some(ended.elapsed.as_secs_f64());
@@ -236,8 +236,8 @@ impl Rebuilder<'_> {
         let compare = |path: &String| {
             let find = |index: &BTreeMap<String, usize>| index.get(path).copied();
             let likeness = match (find(&left_index), find(&right_index)) {
-                (Some(_), None) => different("was not made"),
-                (None, _) => different("is new"),
+                (Some(_), None) => different("missing in the rebuild"),
+                (None, _) => different("only in the rebuild"),
                 (Some(left_place), Some(right_place)) => {
                     let (left, right) = (&left[left_place], &right[right_place]);
                     match left.executable == right.executable {
@@ -248,7 +248,7 @@ impl Rebuilder<'_> {
                             &tolerance,
                             self.options.context,
                         )?,
-                        false => different("its mode: executable or not"),
+                        false => different("its executable mode differs"),
                     }
                 }
             };

@@ -38,13 +38,11 @@ pub(super) fn change(recipe: &Recipe, manifest: &Manifest) -> Result<(), Stopped
     let Some((path, text)) = candidates.iter().find_map(|path| Some((*path, find(path)?))) else {
         let reason = match given {
             Some(given) => {
-                format!(
-                    "{} is not a whole number among the hyperparameters",
-                    modelseal_format::display::name(given)
-                )
+                format!("no hyperparameter {} is a whole number", modelseal_format::display::name(given))
             }
-            None => "no hyperparameter is named `seed`: `seed` under `[reproduce]` says which one it is"
-                .to_string(),
+            None => {
+                "no hyperparameter is named `seed`: name the seed with `seed` under `[reproduce]`".to_string()
+            }
         };
         return Err(not_tried(reason));
     };
@@ -58,7 +56,7 @@ pub(super) fn change(recipe: &Recipe, manifest: &Manifest) -> Result<(), Stopped
         return Ok(());
     }
     Err(not_tried(format!(
-        "the seed {} does not stand in a parameter file",
+        "the seed {} does not occur exactly once in a parameter file or the recipe",
         modelseal_format::display::name(path)
     )))
 }

@@ -13,8 +13,8 @@ use modelseal_format::manifest::Origin;
 pub(super) fn reproduce_all(rebuilder: &Rebuilder<'_>, result: &mut Reproduction) -> Result<(), Stopped> {
     let origin = rebuilder.manifest.internal().origin;
     if origin == Origin::Adopted {
-        let reason = "the artifact was adopted: the manifest does not say which command made it";
-        return Err(not_tried(reason, Hint::from("seal it with a `[run]` in the recipe")));
+        let reason = "the artifact was adopted: the manifest does not name the command that made it";
+        return Err(not_tried(reason, Hint::from("build it with `[run]` in the recipe")));
     }
     let Some(code) = rebuilder.manifest.code() else {
         return Err(not_tried("no code revision was sealed", None));
@@ -22,7 +22,7 @@ pub(super) fn reproduce_all(rebuilder: &Rebuilder<'_>, result: &mut Reproduction
     let commit = code.commit();
     if let Some(path) = code.dirty().first() {
         let reason =
-            format!("the work tree was not what the commit holds: {}", modelseal_format::display::name(path));
+            format!("the work tree differed from the commit: {}", modelseal_format::display::name(path));
         return Err(not_tried(reason, Hint::BuildFromCommit));
     }
     for name in rebuilder.options.data.keys() {

@@ -48,7 +48,7 @@ impl Source {
             (Some(remote), Some(here)) => {
                 // Others can reach the remote. The local clone works without a network.
                 notes.push(format!(
-                    "the code is taken from the clone that you stand in; others clone {}",
+                    "the code comes from the clone in this directory; others clone {}",
                     modelseal_format::display::Escaped(&remote)
                 ));
                 Ok(Source::Directory { root: here, remote: Some(remote), shown: HERE.to_string() })
@@ -56,7 +56,7 @@ impl Source {
             (Some(remote), None) => Ok(Source::Address(remote)),
             (None, Some(root)) => Ok(Source::Directory { root, remote: None, shown: HERE.to_string() }),
             (None, None) => Err(not_tried(
-                "no remote was sealed, and this directory does not hold the commit",
+                "no remote was sealed, and this directory is not in a clone that contains the commit",
                 Hint::NameRepository,
             )),
         }

@@ -147,13 +147,13 @@ fn conditions(rebuilder: &Rebuilder<'_>, circumstance: Circumstance) -> Result<C
         Circumstance::Fileorder => {
             needed("disorderfs")?;
             if !Path::new("/dev/fuse").exists() {
-                return Err("there is no `/dev/fuse`".to_string());
+                return Err("`/dev/fuse` does not exist".to_string());
             }
         }
         Circumstance::User => {
             conditions.user = Some(ANOTHER_USER);
             if !rebuilder.options.confinement.can_change_user(ANOTHER_USER) {
-                return Err("it needs a sandbox, which cannot be had here".to_string());
+                return Err("it needs a sandbox, which is not available here".to_string());
             }
         }
     }

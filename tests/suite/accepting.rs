@@ -49,9 +49,9 @@ fn ends(outcome: Outcome, code: i32) -> Outcome {
 fn the_release_that_passed_is_the_release_that_answers() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     ends(probe(&project, &archive, &[]), 0)
-        .says("asking the model, probe golden: `python3 serve.py`")
+        .says("running probe golden: `python3 serve.py`")
         .says("probe.golden.answers")
-        .says("12 inputs, answered as it was sealed");
+        .says("12 questions, same answers as sealed");
     ends(probe(&project, &archive, &["--format", "json"]), 0).json();
     let unpacked = project.unpack(Path::new(&archive));
     ends(probe(&project, &unpacked.to_string_lossy(), &[]), 0);
@@ -67,7 +67,8 @@ fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
     let demanding = POLICY.replace("timeout =", "isolated = true\ntimeout =");
     fs::write(project.root().join("gate.toml"), demanding).expect("writes");
     ends(probe(&project, &archive, &[]), 0);
-    ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1).says("it was not isolated");
+    ends(probe(&project, &archive, &["--insecure-no-isolation"]), 1)
+        .says("not isolated: the model could have");
 }
 
 #[test]
@@ -77,12 +78,14 @@ fn what_answers_otherwise_is_refused() {
         format!("{HEALTHY}\nanswer = lambda x: {{\"class\": \"no\", \"score\": 0.5}}\n{LOOP}");
     let (project, archive) = deployment(&wired_wrongly);
     let outcome = ends(probe(&project, &archive, &[]), 1);
-    outcome.says("it does not answer as it was sealed: another answer to `q00`: 0 → 0.5").claims_no_success();
-    outcome.says("all 12 inputs get the same answer: everyone gets the default");
+    outcome
+        .says("its answers differ from the sealed ones: the answer to `q00` differs: 0 → 0.5")
+        .claims_no_success();
+    outcome.says("all 12 inputs get the same answer");
     ends(probe(&project, &archive, &["--format", "json"]), 1).json();
 
     let (project, archive) = deployment(&format!("{HEALTHY}\nprint('ready')\n{LOOP}"));
-    ends(probe(&project, &archive, &[]), 1).says("this is not an answer: `ready`");
+    ends(probe(&project, &archive, &[]), 1).says("a line is not an answer: `ready`");
     let write = "open(os.path.join(os.environ['MODELSEAL_ARTIFACT'], 'config.json'), 'a').write(' ')\n";
     let (project, archive) = deployment(&format!("{HEALTHY}{write}{LOOP}"));
     ends(probe(&project, &archive, &[]), 3).says("failed: exit code 1");
@@ -92,7 +95,7 @@ fn what_answers_otherwise_is_refused() {
     fs::write(project.root().join("golden.jsonl"), "{\"id\":\"q\",\"input\":{\"a\":1,\"b\":1}}\n")
         .expect("writes");
     ends(probe(&project, &archive, &[]), 1)
-        .says("the questions are not those that were asked when it was built");
+        .says("the questions differ from those asked when the release was built");
 }
 
 #[test]
@@ -106,11 +109,11 @@ fn what_cannot_be_asked_is_inconclusive() {
     set("python3", "no-such-program");
     ends(probe(&project, &archive, &[]), 3);
     set("command = [\"python3\", \"serve.py\"]", "");
-    ends(probe(&project, &archive, &[]), 2).says("names no command for a probe");
+    ends(probe(&project, &archive, &[]), 2).says("no probe in the policy");
     set("inputs = \"golden.jsonl\"", "");
     ends(probe(&project, &archive, &[]), 2).says("a `command` needs `inputs`");
     set("golden.jsonl", "nowhere.jsonl");
-    ends(probe(&project, &archive, &[]), 2).says("cannot read the inputs of the probe");
+    ends(probe(&project, &archive, &[]), 2).says("cannot read the question file");
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn what_is_not_accepted_is_not_asked() {
     fs::write(&broken, bytes).expect("writes");
     let broken = broken.to_string_lossy().into_owned();
     let outcome = ends(probe(&project, &broken, &["--insecure-no-isolation"]), 1);
-    assert!(!outcome.all().contains("asking the model"), "{}", outcome.all());
+    assert!(!outcome.all().contains("running probe"), "{}", outcome.all());
     assert!(!project.root().join("serving/canary").exists());
     let policy = POLICY.replace("\"wine\"", "\"beer\"");
     fs::write(project.root().join("gate.toml"), policy).expect("writes");
@@ -143,10 +146,10 @@ fn the_whole_policy_is_applied() {
     policy("origin = \"clean\"\n", "");
     let refused = ends(probe(&project, &archive, &[]), 1);
     refused.says("lineage.origin").claims_no_success();
-    assert!(!refused.all().contains("asking the model"), "{}", refused.all());
+    assert!(!refused.all().contains("running probe"), "{}", refused.all());
     policy("", "max_rtol = 1e-6\n");
     ends(probe(&project, &archive, &[]), 1)
-        .says("answers were compared within 1e-5, and the policy says max_rtol");
+        .says("answers were compared with a tolerance of 1e-5, but the policy says `max_rtol");
     policy("", "fallback = [{ class = \"no\", score = 0 }]\n");
     ends(probe(&project, &archive, &[]), 1).says("1 of 12 inputs get the fallback: 8.3 % (limit 2.0 %)");
     let waiver =
@@ -154,7 +157,7 @@ fn the_whole_policy_is_applied() {
     policy("", &format!("fallback = [{{ class = \"no\", score = 0 }}]\n{waiver}"));
     ends(probe(&project, &archive, &[]), 0).says("waived until 2999");
     policy("previous = \"required\"\n", "");
-    ends(probe(&project, &archive, &[]), 3).says("12 inputs, answered as it was sealed");
+    ends(probe(&project, &archive, &[]), 3).says("12 questions, same answers as sealed");
     ends(probe(&project, &archive, &["--previous", &archive]), 0).says("probe.golden.answers");
 }
 
@@ -172,5 +175,5 @@ fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
     ends(probe(&project, &archive, &["--previous", &unpacked.to_string_lossy()]), 0);
     let policy = POLICY.replace("\"python3\"", "\"no-such-program\"");
     fs::write(project.root().join("gate.toml"), policy).expect("writes");
-    ends(probe(&project, &archive, &[]), 3).says("the command `no-such-program serve.py` cannot be started");
+    ends(probe(&project, &archive, &[]), 3).says("cannot start the command `no-such-program serve.py`");
 }

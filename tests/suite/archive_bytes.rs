@@ -162,7 +162,7 @@ fn a_second_build_is_a_success_and_changes_nothing() {
     let archive = project.build();
     let before = fs::metadata(&archive).expect("is there").modified().expect("a time");
     let key = project.key();
-    project.modelseal(&["build", "--key", &key]).expect(0).says("was there already");
+    project.modelseal(&["build", "--key", &key]).expect(0).says("; unchanged)");
     assert_eq!(fs::metadata(&archive).expect("is there").modified().expect("a time"), before);
 }
 

@@ -51,7 +51,7 @@ fn build_refuses_to_write_an_archive_to_standard_output() {
     let build = |output: &str| project.modelseal(&["build", "--adopt", "--key", &key, "-o", output]).run();
     let refused = build("-");
     assert_eq!(refused.code, Some(2));
-    refused.says("`-o -`: an archive is written to a file").says("`-o ./-`");
+    refused.says("`-o -`: the archive cannot be written to standard output").says("`-o ./-`");
     assert!(!project.at("-").exists());
     assert_eq!(build("./-").code, Some(0));
     assert!(project.at("-").is_file());
@@ -132,7 +132,7 @@ fn init_writes_a_recipe_that_builds_and_overwrites_nothing() {
     outcome.says("wrote `modelseal.toml`").says("git add -- modelseal.toml params.toml");
     let written = std::fs::read_to_string(project.at("modelseal.toml")).expect("reads");
     assert!(written.contains("path = \"model\"") && written.contains("path = \"data/train.csv\""));
-    project.modelseal(&["init"]).expect(2).says("exists already").says("never overwritten");
+    project.modelseal(&["init"]).expect(2).says("already exists").says("never overwritten");
     assert_eq!(std::fs::read_to_string(project.at("modelseal.toml")).expect("reads"), written);
     project.commit();
     project.modelseal(&["build"]).expect(0);
@@ -163,7 +163,7 @@ fn data_paths_on_the_command_line() {
     let path = format!("train={}", elsewhere.display());
     build(&[]).expect(2).says("train.csv");
     build(&[&path]).expect(0);
-    build(&["test=x"]).expect(2).says("the recipe has no data `test`");
+    build(&["test=x"]).expect(2).says("the recipe has no data source `test`");
     build(&[&path, &path]).expect(2).says("given twice");
     build(&["train"]).expect(2).says("NAME=PATH");
     // The location of the data is not sealed.

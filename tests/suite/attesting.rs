@@ -33,7 +33,7 @@ fn statements(archive: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
     let (project, archive, private, public) = release();
-    attest(&project, &archive, &private, 0).says("attested in `");
+    attest(&project, &archive, &private, 0).says("wrote the attestation `");
     let [statement] = statements(&archive).try_into().expect("one statement");
     assert!(statement.to_string_lossy().ends_with(".sigstore.json"));
 
@@ -84,7 +84,7 @@ fn a_statement_about_another_release_does_not_count() {
     fs::copy(&statement, &moved).expect("copies");
     let json = project.verify(&other, &["--key", &public, "--format", "json"]).json();
     assert_eq!(json["origin"], "executed");
-    assert!(json.to_string().contains("it is about another release"));
+    assert!(json.to_string().contains("it is for another release"));
     // If the caller names the attestation, a mismatch is a warning. A missing file is an error.
     let statement = statement.to_string_lossy().into_owned();
     let outcome = project.verify(&other, &["--key", &public, "--attestation", &statement]);
@@ -166,7 +166,7 @@ fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
     }
     let outcome = project.verify(&archive, &[]);
     assert_eq!(outcome.code, Some(0));
-    outcome.says("37 more statements beside the release");
+    outcome.says("37 more attestations next to the release");
 }
 
 #[test]
@@ -207,6 +207,6 @@ fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
         let (policy, archive) = (policy.to_string_lossy(), archive.to_string_lossy());
         project.modelseal(&["verify", &archive, "--policy", &policy]).expect(code)
     };
-    verify("", 1).says("it was rebuilt as R3, and the policy demands R2");
+    verify("", 1).says("it was rebuilt as R3, but the policy demands R2");
     verify("reproduced_level = \"R3\"\n", 0).says("reproduced as R3 by r");
 }

@@ -64,7 +64,7 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
     assert_eq!(cached, None);
     assert_eq!(built.release(&[]), (first.clone(), Some(4)));
     assert_eq!(built.release(&["--no-cache"]), (first.clone(), None));
-    built.build(&[]).says("4 files of data not read again");
+    built.build(&[]).says("4 data files not read again");
     assert!(!built.build(&["-q"]).stderr.contains("read again"));
 
     overwrite(&built.scene.data("a"), b"FIRST");
@@ -76,7 +76,10 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
     // A home that cannot hold a cache costs a warning and a read.
     let cache = built.project.home().join(".cache/modelseal");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("sets the mode");
-    built.build(&[]).says("all data are read, without a cache").says("is open to others");
+    built
+        .build(&[])
+        .says("reading all data, because the cache cannot be used")
+        .says("other users can access it");
     let without = built.build(&["--no-cache", "--format", "json"]);
     assert!(!without.stderr.contains("cache"), "{}", without.all());
 }

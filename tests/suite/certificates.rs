@@ -97,24 +97,29 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
     let trusted = ["--certificate-chain", root.as_str()];
     let of = |subject: &'static str| [&trusted[..], &["--subject", subject]].concat();
     for (name, chain, trusted, reason) in [
-        ("ended", &["intermediate"][..], trusted.to_vec(), "or one above it, ended at 2"),
-        ("not-yet", &["intermediate"], trusted.to_vec(), "or one above it, begins at 2"),
-        ("by-stranger", &["stranger"], trusted.to_vec(), "does not end in a root that is trusted"),
-        ("by-stranger", &[], trusted.to_vec(), "does not end in a root that is trusted"),
-        ("leaf-p256", &[], trusted.to_vec(), "does not end in a root that is trusted"),
+        ("ended", &["intermediate"][..], trusted.to_vec(), "or one above it, expired at 2"),
+        ("not-yet", &["intermediate"], trusted.to_vec(), "or one above it, is not valid before 2"),
+        ("by-stranger", &["stranger"], trusted.to_vec(), "does not end in a trusted root"),
+        ("by-stranger", &[], trusted.to_vec(), "does not end in a trusted root"),
+        ("leaf-p256", &[], trusted.to_vec(), "does not end in a trusted root"),
         (
             "by-ended-root",
             &[],
             vec!["--certificate-chain", &ended_root],
             "does not end in a root that is valid",
         ),
-        ("by-ended-intermediate", &["ended-intermediate"], trusted.to_vec(), "or one above it, ended at 2"),
-        ("by-no-authority", &["leaf-p256", "intermediate"], trusted.to_vec(), "is not an authority's"),
+        ("by-ended-intermediate", &["ended-intermediate"], trusted.to_vec(), "or one above it, expired at 2"),
+        (
+            "by-no-authority",
+            &["leaf-p256", "intermediate"],
+            trusted.to_vec(),
+            "is not the certificate of an authority",
+        ),
         ("web-server", &["intermediate"], trusted.to_vec(), "is not for signing code"),
-        ("nobody", &["intermediate"], trusted.to_vec(), "names nobody"),
+        ("nobody", &["intermediate"], trusted.to_vec(), "neither a subject nor an alternative name"),
         ("no-purpose", &["intermediate"], trusted.to_vec(), "is not for signing code"),
         ("not-for-signing", &["intermediate"], trusted.to_vec(), "is not for signing"),
-        ("an-authority", &["intermediate"], trusted.to_vec(), "is an authority, and signs nothing but"),
+        ("an-authority", &["intermediate"], trusted.to_vec(), "is an authority, which may sign only"),
         ("leaf-p256", &["root", "intermediate"], trusted.to_vec(), "its certificates are not in order"),
         ("leaf-p256", &["intermediate", "stranger"], trusted.to_vec(), "its certificates are not in order"),
         ("direct", &["intermediate"], trusted.to_vec(), "its certificates are not in order"),
@@ -126,8 +131,8 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
             "longer than one of its authorities",
         ),
         ("odd", &["intermediate"], trusted.to_vec(), "critical"),
-        ("bad-usage", &["intermediate"], trusted.to_vec(), "cannot be read"),
-        ("mail-in-name", &["limited"], trusted.to_vec(), "its name has an email address"),
+        ("bad-usage", &["intermediate"], trusted.to_vec(), "extensions is unreadable"),
+        ("mail-in-name", &["limited"], trusted.to_vec(), "its subject has an email address"),
         ("leaf-p256", &["intermediate"], of("CN=leaf-p384,O=Acme\\, Inc."), "not by `CN=leaf-p384"),
         ("leaf-p256", &["intermediate"], of("CN=leaf-p256"), "not by `CN=leaf-p256`"),
         ("leaf-p256", &["intermediate"], of("leaf-p256@acme.test"), "not by `leaf-p256@acme.test`"),
@@ -149,19 +154,17 @@ fn one_kind_of_trust_is_not_the_other() {
     let public = path("leaf-p256.pub");
     let outcome = judge("leaf-p256", &["intermediate"], &["--key", &public]);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("it was signed with a certificate, and no authority is trusted here").claims_no_success();
+    outcome.says("it was signed with a certificate, but no authority is trusted").claims_no_success();
     let (project, model) = model();
     let model = model.to_string_lossy();
     modelseal(["sign", &model, "--key", &project.key()]).expect(0);
     let signature = format!("{model}/model.sig");
     modelseal(["verify", &model, "--signature", &signature, "--certificate-chain", &path("root.pem")])
         .expect(1)
-        .says("it was signed with a key, and no key is trusted here")
+        .says("it was signed with a key, but no key is trusted")
         .claims_no_success();
     // Any one of the trusted signers is enough.
-    modelseal(["verify", &model, "--signature", &signature])
-        .expect(2)
-        .says("nobody is trusted to have signed it");
+    modelseal(["verify", &model, "--signature", &signature]).expect(2).says("no trusted signer was named");
     let (root, key) = (path("root.pem"), project.public_key());
     modelseal(["verify", &model, "--signature", &signature, "--certificate-chain", &root, "--key", &key])
         .expect(0);
@@ -176,13 +179,13 @@ fn certificates_that_have_ended_count_only_as_of_a_time_that_the_caller_names() 
     let trusted = ["--certificate-chain", &root, "--insecure-at", &then];
     let outcome = judge("ended", &["intermediate"], &trusted);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    outcome.says(&format!("its certificate judged as of {then}"));
+    outcome.says(&format!("its certificate checked as of {then}"));
     let outcome = judge("not-yet", &["intermediate"], &trusted);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("begins at").claims_no_success();
+    outcome.says("is not valid before").claims_no_success();
     let outcome = judge("ended", &["intermediate"], &["--certificate-chain", &root, "--insecure-at", "2020"]);
     assert_eq!(outcome.code, Some(2));
-    outcome.says("this is not a time with a zone");
+    outcome.says("expected a time with a time zone");
 }
 
 #[test]
@@ -193,12 +196,12 @@ fn files_that_hold_no_authority_are_2() {
     let pem = fs::read_to_string(path("root.pem")).expect("reads");
     let key = fs::read_to_string(path("leaf-p256.key")).expect("reads");
     for (text, reason) in [
-        (String::new(), "it holds no certificate"),
-        (key.clone(), "it holds a private key"),
-        (format!("{pem}{key}"), "it holds a private key"),
+        (String::new(), "it contains no certificate"),
+        (key.clone(), "it contains a private key"),
+        (format!("{pem}{key}"), "it contains a private key"),
         (pem.replace("MII", "MIX"), "it is not"),
-        (fs::read_to_string(path("leaf-p256.pub")).expect("reads"), "it holds no certificate"),
-        (fs::read_to_string(path("odd-root.pem")).expect("reads"), "a critical extension that is not known"),
+        (fs::read_to_string(path("leaf-p256.pub")).expect("reads"), "it contains no certificate"),
+        (fs::read_to_string(path("odd-root.pem")).expect("reads"), "an unknown critical extension"),
         (fs::read_to_string(path("not-self-signed.pem")).expect("reads"), "there is no root among these"),
         (fs::read_to_string(path("intermediate.pem")).expect("reads"), "there is no root among these"),
         (fs::read_to_string(path("leaf-p256.pem")).expect("reads"), "there is no root among these"),
@@ -226,15 +229,15 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
         modelseal(arguments).run()
     };
     for (key, leaf, chain, reason) in [
-        ("leaf-p256.key", "leaf-p384.pem", &[][..], "it is not of the key `leaf-p256`"),
+        ("leaf-p256.key", "leaf-p384.pem", &[][..], "it does not belong to the key `leaf-p256`"),
         ("leaf-p256.key", "leaf-p256.key", &[], "private key"),
         ("rsa-leaf.key", "rsa-leaf.pem", &[], "uses RSA; supported are"),
         ("web-server.key", "web-server.pem", &[], "is not for signing code"),
         ("an-authority.key", "an-authority.pem", &[], "is an authority"),
-        ("ended.key", "ended.pem", &[], "is valid from 2"),
+        ("ended.key", "ended.pem", &[], "is valid only from 2"),
         ("leaf-p256.key", "leaf-p256.pem", &["root.pem", "intermediate.pem"], "was not issued by"),
         ("by-impostor.key", "by-impostor.pem", &["root.pem"], "was not issued by"),
-        ("nobody.key", "nobody.pem", &[], "names nobody"),
+        ("nobody.key", "nobody.pem", &[], "neither a subject nor an alternative name"),
         (
             "too-deep.key",
             "too-deep.pem",
@@ -258,8 +261,8 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
         .says("the certificate is not for the key");
     modelseal(["sign", &model, "--key", &path("leaf-p256.pub")])
         .expect(2)
-        .says("a public key, where a private");
-    modelseal(["sign", &model, "--key", &leaf]).expect(2).says("a certificate, where a private");
+        .says("a public key, but a private");
+    modelseal(["sign", &model, "--key", &leaf]).expect(2).says("a certificate, but a private");
 }
 
 /// Releases can be signed with certificates as well as keys. This includes their `model.sig`.
@@ -311,7 +314,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     project
         .modelseal(&[&init[..], &[&root, "--key", &public]].concat())
         .expect(2)
-        .says("name the one who signed it");
+        .says("name exactly one signer");
     let directory = project.out("model").to_string_lossy().into_owned();
     project.modelseal(&["unpack", &archive, "-o", &directory, "--certificate-chain", &root]).expect(0);
     project.modelseal(&["verify", &directory, "--certificate-chain", &root]).expect(0).says("OMS, same key");
@@ -324,7 +327,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
     project
         .modelseal(&["verify", &archive, "--certificate-chain", &path("stranger.pem")])
         .expect(1)
-        .says("does not end in a root that is trusted")
+        .says("does not end in a trusted root")
         .claims_no_success();
     // No byte of the certificates can change without failing a check.
     for index in (0..bytes.len()).step_by(29) {
@@ -406,11 +409,11 @@ fn a_signed_time_counts_instead_of_now() {
     let believing = ["--trusted-root", root.as_str()];
     stamp("-50d", "signed");
     verify(&believing, 0).says(", signed at 2");
-    verify(&[], 1).says("or one above it, ended at 2").claims_no_success();
+    verify(&[], 1).says("or one above it, expired at 2").claims_no_success();
     stamp("-0d", "signed");
-    verify(&believing, 1).says("or one above it, ended at 2").claims_no_success();
+    verify(&believing, 1).says("or one above it, expired at 2").claims_no_success();
     stamp("-200d", "signed");
-    verify(&believing, 1).says("or one above it, begins at 2").claims_no_success();
+    verify(&believing, 1).says("or one above it, is not valid before 2").claims_no_success();
     // A timestamp of another signature, and one from an untrusted authority.
     stamp("-50d", "root.pem");
     verify(&believing, 1).says("its timestamp is not accepted").claims_no_success();

@@ -300,7 +300,7 @@ fn what_has_the_archives_name_is_not_touched_without_force() {
     fs::write(&output, "something else").expect("writes");
     let outcome = finish(build_command(&project), Vec::new());
     assert_eq!(outcome.code, Some(2));
-    outcome.says("exists already and holds something else").says("--force").claims_no_success();
+    outcome.says("already exists with other content").says("--force").claims_no_success();
     assert_eq!(fs::read(&output).expect("reads"), b"something else");
     assert_eq!(left(&project), ["m.tar"]);
     let (key, path) = (project.key(), output.to_string_lossy().into_owned());

@@ -99,10 +99,10 @@ fn old_data_is_refused() {
     old.says("data `d` is stale: its newest record, ").says("is 31 days old (limit 30 days)");
     // A file's modification time never counts, and a record in the far future does not make the data fresh.
     let future = with_data("d.csv", of_age(-40), keys).build_refused(&[], 1);
-    future.says("lies in the future");
+    future.says("is in the future");
     let unreadable = with_data("d.csv", "when\nsoon\n", keys).build_refused(&[], 1);
-    unreadable.says("no record has a time that can be read");
-    with_data("d.csv", "when\n", keys).build_refused(&[], 1).says("no record has a time");
+    unreadable.says("no record has a readable time");
+    with_data("d.csv", "when\n", keys).build_refused(&[], 1).says("no record has a readable time");
     let missing = with_data("d.csv", of_age(1), "max_age = \"30d\"");
     missing.modelseal(&["build"]).expect(2).says("`max_age` needs `timestamp`");
     let both = with_data("d.csv", of_age(1), &format!("{keys}\nstatic = true"));
@@ -113,11 +113,11 @@ fn old_data_is_refused() {
 fn what_cannot_be_counted_is_refused_with_its_line() {
     for (path, content, expected) in [
         ("d.csv", "class\na\na,b\n", "line 3 has 2 fields, the header has 1"),
-        ("d.csv", "other\na\n", "there is no column `class`; there are `other`"),
-        ("d.csv", "class,class\na,b\n", "there are two columns `class`"),
+        ("d.csv", "other\na\n", "there is no column `class`; the columns are `other`"),
+        ("d.csv", "class,class\na,b\n", "two columns are named `class`"),
         ("d.jsonl", "{\"class\":1}\n{\"class\"", "line 2 is not a JSON object"),
         ("d.csv.gz", "class\na\n", "the gzip stream is damaged"),
-        ("d.feather", "PAR1", "cannot be counted: known are `.csv`"),
+        ("d.feather", "PAR1", "supported file extensions are `.csv`"),
     ] {
         with_data(path, content, "label = \"class\"").build_refused(&[], 1).says(path).says(expected);
     }
@@ -256,7 +256,7 @@ fn a_base_model_is_sealed_by_its_release_or_its_digest() {
     damaged[length - 1536] ^= 1;
     fs::write(&path, &damaged).expect("writes");
     fs::remove_dir_all(project.at("dist")).expect("removes");
-    project.build_refused(&[], 1).says("the base model").says("`weights` is not the file that was sealed");
+    project.build_refused(&[], 1).says("the base model").says("`weights` differs from the sealed file");
     fs::write(&path, &damaged[..length - 700]).expect("writes");
     project.build_refused(&[], 1).says("is damaged");
     fs::write(&path, "an ordinary file").expect("writes");

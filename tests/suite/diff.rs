@@ -52,12 +52,12 @@ fn the_single_factor_is_the_first_line() {
         &project,
         &second,
         &third,
-        "nothing that goes into the model changed, nor did the model; the version or other parts of the recipe did",
+        "neither the model nor its inputs changed; the version or other parts of the recipe did",
     );
 
     project.git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
     let moved = next(&project);
-    headline(&project, &third, &moved, "the commit moved, and nothing else changed");
+    headline(&project, &third, &moved, "only the commit changed");
 
     project.write("train.py", "print('other')\n");
     let fourth = next(&project);
@@ -79,7 +79,7 @@ fn the_single_factor_is_the_first_line() {
         &project,
         &fifth,
         &sixth,
-        "nothing that went in changed, but the artifact did: it does not come out the same",
+        "no input changed, but the artifact did: the build is not reproducible",
     );
     diff(&project, &fifth, &sixth, &[]).says("`weights.safetensors`\n    from byte 0: 76");
 

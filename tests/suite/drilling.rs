@@ -61,7 +61,7 @@ fn a_policy_that_demands_approvals_is_drilled_with_them() {
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
     assert_eq!(faults(&json, "let-through"), Vec::<String>::new(), "{json:#}");
     assert_eq!(faults(&json, "not-tried"), Vec::<String>::new(), "{json:#}");
-    caught_by(&json, "signed by the builder alone", "signatures");
+    caught_by(&json, "signed only by the builder", "signatures");
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn the_strict_policy_lets_nothing_through() {
     let before = fs::read(&archive).expect("reads");
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
     assert_eq!(faults(&json, "let-through"), Vec::<String>::new(), "{json:#}");
-    assert_eq!(faults(&json, "not-tried"), ["signed by the builder alone"], "{json:#}");
+    assert_eq!(faults(&json, "not-tried"), ["signed only by the builder"], "{json:#}");
     caught_by(&json, "an older release", "gate.rollback");
-    caught_by(&json, "another release under the same version", "gate.version");
+    caught_by(&json, "another release with the same version", "gate.version");
     assert!(faults(&json, "caught").len() >= 35, "{json:#}");
     let outcome = drill(&project, &archive, &policy, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
@@ -85,43 +85,43 @@ fn the_strict_policy_lets_nothing_through() {
     for (fault, check) in [
         ("a byte of a model file changed", "files"),
         ("a byte of the manifest changed", "seal"),
-        ("the archive cut short", "archive"),
-        ("bytes behind the archive", "archive"),
-        ("a file missing", "archive"),
-        ("a file twice", "archive"),
+        ("the archive truncated", "archive"),
+        ("extra bytes after the archive", "archive"),
+        ("a missing file", "archive"),
+        ("a duplicate file", "archive"),
         ("a file made executable", "archive"),
         ("`model.sig` removed", "archive"),
-        ("another model under this seal", "files"),
-        ("signed by a stranger", "signature"),
+        ("the files of another model under this seal", "files"),
+        ("signed by an untrusted key", "signature"),
         ("signed with an expired key", "signature"),
-        ("signed by somebody who may not build", "signature"),
-        ("the release of another model", "model"),
-        ("an artifact that nobody watched being made", "lineage.origin"),
-        ("code that was not as committed", "lineage.code"),
+        ("signed by a signer who may not build", "signature"),
+        ("a release of another model", "model"),
+        ("an artifact not built by modelseal", "lineage.origin"),
+        ("code with uncommitted changes", "lineage.code"),
         ("code from another remote", "lineage.code"),
-        ("no code revision at all", "lineage.code"),
-        ("a data source that is not named", "lineage.data.train"),
-        ("records of ten years ago", "gate.freshness.train"),
+        ("no code revision", "lineage.code"),
+        ("a missing data source", "lineage.data.train"),
+        ("records from ten years ago", "gate.freshness.train"),
         ("new data without a newer record", "gate.freshness.train"),
-        ("records of the future", "gate.freshness.train"),
+        ("records from the future", "gate.freshness.train"),
         ("times that cannot be read", "gate.freshness.train"),
         ("a class lost", "gate.labels.train"),
         ("a new class", "gate.labels.train"),
         ("labels shifted to one class", "gate.labels.train"),
-        ("labels that move over time", "gate.slices.train"),
+        ("labels that shift over time", "gate.slices.train"),
         ("a tenth of the rows", "gate.rows.train"),
         ("ten times the rows", "gate.rows.train"),
-        ("the same rows, written again", "gate.refresh"),
-        ("a training that had no effect", "gate.refresh"),
-        ("a model that nobody asked", "probe.golden"),
-        ("one answer for everyone", "probe.golden.diversity"),
-        ("the fallback for everyone", "probe.golden.fallback"),
+        ("the same rows written again", "gate.refresh"),
+        ("training that had no effect", "gate.refresh"),
+        ("a model without probe results", "probe.golden"),
+        ("the same answer to every input", "probe.golden.diversity"),
+        ("the fallback for every input", "probe.golden.fallback"),
         ("inputs ignored", "probe.golden.sensitivity"),
         ("one feature ignored", "probe.golden.sensitivity"),
-        ("another answer each time", "probe.golden.determinism"),
-        ("a fact answered wrongly", "probe.golden.golden"),
-        ("a model that was asked without isolation", "probe.golden.isolation"),
-        ("any answer counted as the expected one", "probe.golden.tolerance"),
+        ("a different answer each time", "probe.golden.determinism"),
+        ("wrong answers where answers are expected", "probe.golden.golden"),
+        ("a probe that ran without isolation", "probe.golden.isolation"),
+        ("a tolerance that accepts any answer", "probe.golden.tolerance"),
         ("fewer questions than before", "probe.golden.questions"),
     ] {
         caught_by(&json, fault, check);
@@ -135,13 +135,13 @@ fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
     let (project, archive, policy) = good();
     let text = fs::read_to_string(&policy).expect("reads");
     for (line, fault, cure) in [
-        ("origin = ", "an artifact that nobody watched being made", "origin = \"clean\""),
+        ("origin = ", "an artifact not built by modelseal", "origin = \"clean\""),
         ("remote = ", "code from another remote", "[code] remote = \"…\""),
         ("labels = ", "a class lost", "[data.train] labels = { max_js_distance = 0.1 }"),
-        ("slices = ", "labels that move over time", "[data.train] slices = { max_js_distance = 0.2 }"),
+        ("slices = ", "labels that shift over time", "[data.train] slices = { max_js_distance = 0.2 }"),
         ("rows = ", "ten times the rows", "[data.train] rows = { max_ratio = 2.0 }"),
-        ("max_age = ", "records of ten years ago", "[data.train] max_age = \"…\""),
-        ("isolated = ", "a model that was asked without isolation", "[probe.golden] isolated = true"),
+        ("max_age = ", "records from ten years ago", "[data.train] max_age = \"…\""),
+        ("isolated = ", "a probe that ran without isolation", "[probe.golden] isolated = true"),
     ] {
         let loose: String =
             text.lines().filter(|other| !other.starts_with(line)).map(|line| format!("{line}\n")).collect();
@@ -174,7 +174,7 @@ fn a_drill_needs_a_good_release_and_a_policy_that_accepts_its_successor() {
     fs::write(&broken, bytes).expect("writes");
     let outcome = drill(&project, &broken, &policy, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("a drill needs a release that is good").claims_no_success();
+    outcome.says("a drill needs a good release").claims_no_success();
     let text = fs::read_to_string(&policy).expect("reads");
     fs::write(&policy, text.replace("https://github.com/acme/wine", "https://example.com/wine"))
         .expect("writes");
@@ -196,7 +196,7 @@ fn a_policy_that_demands_a_rebuild_is_drilled_with_one() {
     fs::write(&policy, text.replace("origin = \"clean\"", "origin = \"reproduced\"")).expect("writes");
     let outcome = drill(&project, &archive, &policy, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    for fault in ["a release that nobody rebuilt", "a builder who vouches for itself"] {
+    for fault in ["a release that was not rebuilt", "a builder that vouches for itself"] {
         let row = outcome.stdout.lines().find(|row| row.starts_with(fault)).expect(fault);
         assert!(row.contains("caught       lineage.origin: clean"), "{row}");
     }
@@ -222,10 +222,10 @@ fn each_source_and_each_probe_is_drilled() {
     for (fault, fate) in [
         ("a class lost, data train", "caught       gate.labels.train"),
         ("a class lost, data more", "let through  this would catch it: [data.more] labels"),
-        ("a data source that is not named, data more", "let through  this would catch it: [data.more]"),
+        ("a missing data source, data more", "let through  this would catch it: [data.more]"),
         ("a class lost, data few", "let through  this would catch it: nothing yet, because "),
-        ("one answer for everyone, probe golden", "caught       probe.golden.diversity"),
-        ("one answer for everyone, probe other", "let through  this would catch it: [probe.other]"),
+        ("the same answer to every input, probe golden", "caught       probe.golden.diversity"),
+        ("the same answer to every input, probe other", "let through  this would catch it: [probe.other]"),
     ] {
         let row = outcome.stdout.lines().find(|row| row.starts_with(fault)).expect(fault);
         assert!(row.contains(fate), "{row}");
@@ -252,11 +252,11 @@ fn files_with_long_names_are_drilled_as_what_they_are() {
     for (fault, check) in [
         ("a byte of a model file changed", "files"),
         ("a byte of the manifest changed", "seal"),
-        ("a file missing", "archive"),
-        ("a file twice", "archive"),
+        ("a missing file", "archive"),
+        ("a duplicate file", "archive"),
         ("a file made executable", "archive"),
         ("`model.sig` removed", "archive"),
-        ("another model under this seal", "files"),
+        ("the files of another model under this seal", "files"),
     ] {
         caught_by(&json, fault, check);
     }

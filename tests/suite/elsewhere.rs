@@ -72,9 +72,9 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
         ("yes".to_string(), "printed more than"),
         ("sleep 1000".to_string(), "it did not end within 1 second"),
         ("trap '' TERM; while :; do sleep 0.1; done".to_string(), "it did not end within 1 second"),
-        (format!("openssl dgst -sha256 -sign {other}"), "is not by the named key"),
-        (format!("head -c 10 | openssl dgst -sha256 -sign {right}"), "or over something else"),
-        (format!("openssl dgst -sha384 -sign {right}"), "or over something else"),
+        (format!("openssl dgst -sha256 -sign {other}"), "its signature is by another key"),
+        (format!("head -c 10 | openssl dgst -sha256 -sign {right}"), "or over other data"),
+        (format!("openssl dgst -sha384 -sign {right}"), "or over other data"),
         ("kill -9 $$".to_string(), "signal 9"),
     ] {
         let outcome = build(&project, &command, &public, &["--signer-timeout", "1s"]);
@@ -85,7 +85,7 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
     // The public key is required, and it must be a public key.
     let outcome = build(&project, "true", &right, &[]);
     assert_eq!(outcome.code, Some(2));
-    outcome.says("a private key, where a public key is needed");
+    outcome.says("a private key, but a public key is needed");
     project.modelseal(&["build", "--signer", "true"]).expect(2).says("--key");
     let outcome = build(&project, "true", &public, &["--signer-timeout", "0s"]);
     assert_eq!(outcome.code, Some(2));

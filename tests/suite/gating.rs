@@ -102,7 +102,7 @@ fn stale_data_is_refused_when_it_is_deployed() {
     let old = release(&project, "old", &csv(&shifted(21 * 24)), "2");
     let outcome = judge(&project, &old, None, policy).ends(1);
     outcome.says("fail: source `train`: newest record 2").says("Z is 21 days old (limit 2 days)");
-    outcome.says("hint: upstream stopped, or the wrong partition was read");
+    outcome.says("hint: check whether upstream stopped or the wrong partition was read");
     let stuck = release(&project, "stuck", &csv(&shifted(21 * 24)[..199]), "3");
     judge(&project, &stuck, Some(&old), policy)
         .ends(1)
@@ -125,11 +125,11 @@ fn stale_data_is_refused_when_it_is_deployed() {
         (rows.replace("T", "_"), "200 of 200 rows have no readable time, such as `2"),
         (
             format!("{rows}7,yes,1793599200\n8,no,1793599200000\n"),
-            "seconds and milliseconds stand in one column, in 1 and 1 rows",
+            "one column mixes seconds and milliseconds, in 1 and 1 rows",
         ),
-        (csv(&shifted(-1000)), "all records lie in the future"),
-        (csv(&shifted(-100)), "lies in the future"),
-        ("x,class,at\n".to_string(), "no record has a time that can be read"),
+        (csv(&shifted(-1000)), "all records are in the future"),
+        (csv(&shifted(-100)), "is in the future"),
+        ("x,class,at\n".to_string(), "no record has a readable time"),
     ] {
         let archive = release(&project, "odd", &data, "7");
         judge(&project, &archive, None, policy)
@@ -139,7 +139,7 @@ fn stale_data_is_refused_when_it_is_deployed() {
     }
     judge(&project, &fresh, None, "[data.other]\nmax_age = \"2d\"\n")
         .ends(1)
-        .says("the release has no data `other`, which the policy judges");
+        .says("the release has no data source `other`, which the policy requires");
     project.edit_recipe("timestamp = \"at\"\n", "");
     let without = release(&project, "without", &rows, "8");
     judge(&project, &without, None, policy)
@@ -163,10 +163,10 @@ fn labels_that_move_are_refused_and_noise_is_not() {
     let drifting = release(&project, "drifting", &csv(&share(610, 390)), "3");
     judge(&project, &drifting, Some(&before), policy)
         .ends(0)
-        .says("gate.labels.train    warn     the labels of `train` move");
+        .says("gate.labels.train    warn     the labels of `train` are shifting");
     let moved = release(&project, "moved", &csv(&share(900, 100)), "4");
     judge(&project, &moved, Some(&before), policy).ends(1).says(
-        "fail: the labels of `train` moved: `yes` was 50.0 % in the previous release and is 90.0 % now (distance 0.319, limit 0.1)",
+        "fail: the labels of `train` shifted: `yes` was 50.0 % in the previous release and is 90.0 % now (distance 0.319, limit 0.1)",
     );
     let lost = release(&project, "lost", &csv(&share(1000, 0)), "5");
     judge(&project, &lost, Some(&before), policy)
@@ -185,7 +185,7 @@ fn labels_that_move_are_refused_and_noise_is_not() {
     let few = release(&project, "few", &csv(&share(9, 11)), "8");
     judge(&project, &few, Some(&few), policy)
         .ends(3)
-        .says("too few rows of `train` to judge: about 379 would be needed");
+        .says("`train` has too few rows to compare: about 379 are needed");
     project.edit_recipe("label = \"class\"\n", "");
     let without = release(&project, "without", &csv(&share(5, 5)), "9");
     judge(&project, &without, Some(&before), policy)
@@ -243,7 +243,7 @@ fn a_refresh_that_is_none_is_refused() {
     let inert = release(&project, "inert", &more, "1");
     judge(&project, &inert, Some(&before), policy)
         .ends(1)
-        .says("fail: training had no effect: `data/train` changed, and the model did not");
+        .says("fail: training had no effect: `data/train` changed, but the model did not");
     judge(&project, &inert, Some(&before), "[refresh]\ninert = \"warn\"\n")
         .ends(0)
         .says("training had no effect");
@@ -256,12 +256,10 @@ fn a_refresh_that_is_none_is_refused() {
         let archive = release(&project, name, &rewritten, name);
         judge(&project, &archive, Some(&before), policy)
             .ends(1)
-            .says("fail: nothing new in `train`: its bytes changed, and its rows are the same");
+            .says("fail: nothing new in `train`: its bytes changed, but its rows are the same");
     }
     let same = release(&project, "same", &data, "3");
-    judge(&project, &same, Some(&before), policy)
-        .ends(0)
-        .says("nothing went in that was not in the previous release");
+    judge(&project, &same, Some(&before), policy).ends(0).says("no input changed since the previous release");
 }
 
 #[test]
@@ -312,7 +310,7 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
     for name in ["a\\nb", "a.b", "A", "\\u001b[31m", "a]\\n[[waiver]]", ""] {
         judge_text(text.replacen("\"data/train\"", &format!("\"data/{name}\""), 1))
             .ends(1)
-            .says("is not one that this version knows");
+            .says("is unknown to this version");
     }
     let sum = text.split("\"sum\":\"").nth(1).expect("a sketch").split('"').next().expect("a sum");
     for other in ["", "0123456789ABCDEF", "0123456789abcdef0"] {
@@ -382,7 +380,7 @@ fn a_refresh_of_one_source_among_several_is_one() {
     let policy = format!("model = \"wine\"\n{policy}{SIGNER}");
     judge_by(&project, &after, Some(&before), &policy)
         .ends(0)
-        .says("warn     only the code changed, and the model did not");
+        .says("warn     only the code changed, not the model");
 }
 
 /// If the writer of an archive computed no checksums, the archive says nothing about its members.

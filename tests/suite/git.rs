@@ -20,7 +20,7 @@ pub fn code_of(project: &Project, arguments: &[&str]) -> Value {
 #[track_caller]
 pub fn dirty(project: &Project, expected: &str) -> Outcome {
     let outcome = project.build_refused(&[], 1);
-    outcome.says("the work tree is not what commit").says(expected);
+    outcome.says("the work tree differs from commit").says(expected);
     outcome
 }
 
@@ -116,7 +116,7 @@ fn allow_dirty_builds_and_seals_what_differs() {
     assert_ne!(one["digest"]["dirHash"], two["digest"]["dirHash"], "what was there is what is sealed");
     let outcome = project.verify(&project.at("dist/wine-1.0.0.tar"), &[]);
     assert_eq!(outcome.code, Some(0));
-    outcome.says("lineage.code         warn").says("2 paths were not as committed");
+    outcome.says("lineage.code         warn").says("2 paths differed from the commit");
 }
 
 #[test]

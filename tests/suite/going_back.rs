@@ -50,15 +50,15 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         outcome.says(text).claims_no_success();
     };
     passes(judge(&newer, Some(&older), ""), "gate.rollback        pass     release 12, after 7");
-    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12, the previous one");
+    fails(judge(&older, Some(&newer), ""), 1, "release 7 is older than 12, the previous release");
     passes(judge(&newer, None, "min_release = 12\n"), "gate.rollback        pass     release 12");
     fails(
         judge(&older, None, "min_release = 8\n"),
         1,
-        "release 7 is older than 8, the least that the policy",
+        "release 7 is older than 8, the oldest that the policy",
     );
     // A release without a number cannot be compared.
-    fails(judge(&stage.archive, Some(&newer), ""), 3, "which is newer cannot be said");
+    fails(judge(&stage.archive, Some(&newer), ""), 3, "cannot tell which is newer");
     fails(judge(&stage.archive, None, "min_release = 1\n"), 3, "it has no `release` number");
     passes(judge(&newer, Some(&stage.archive), ""), "previous             pass");
 
@@ -67,11 +67,11 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
     stage.project.commit();
     let twin = stage.project.out("twin.tar").to_string_lossy().into_owned();
     stage.project.build_with(&["-o", &twin]);
-    fails(judge(&twin, Some(&newer), ""), 1, "two releases have the number 12");
+    fails(judge(&twin, Some(&newer), ""), 1, "the previous release and this one both have the number 12");
     fails(
         judge(&twin, Some(&newer), ""),
         1,
-        "two releases are called wine-1.12.0: the previous one, sha256:",
+        "two releases are called wine-1.12.0: the previous release (sha256:",
     );
 
     // A deliberate rollback.
@@ -79,11 +79,11 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         let arguments = ["rollback", &older, "--reason", "OPS-1423: wrong answers", "--key", &private];
         stage.project.modelseal(&[&arguments[..], more].concat()).run()
     };
-    assert_eq!(rollback(&["--until", "2020-01-01T00:00:00Z"]).says("that time is over").code, Some(2));
-    assert_eq!(rollback(&["--until", "soon"]).says("is a time with a zone").code, Some(2));
-    assert_eq!(rollback(&["--until", "2d"]).says("going back is meant, to wine 1.7.0").code, Some(0));
+    assert_eq!(rollback(&["--until", "2020-01-01T00:00:00Z"]).says("is in the past").code, Some(2));
+    assert_eq!(rollback(&["--until", "soon"]).says("needs a time with a time zone").code, Some(2));
+    assert_eq!(rollback(&["--until", "2d"]).says("authorised a rollback to wine 1.7.0").code, Some(0));
     let outcome = judge(&older, Some(&newer), "");
-    outcome.says("release 7 is older than 12, the previous one; going back is meant until 2");
+    outcome.says("release 7 is older than 12, the previous release; rollback approved until 2");
     passes(outcome, "OPS-1423: wrong answers (oncall)");
     passes(judge(&older, None, "min_release = 8\n"), "OPS-1423: wrong answers (oncall)");
     // A rollback by an unauthorised signer, for another release, and after its end.
@@ -92,7 +92,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
         .project
         .modelseal(&["verify", &older, "--policy", &outcome, "--previous", &newer])
         .expect(1)
-        .says("the policy does not say that it may rollback");
+        .says("its `may` in the policy does not list `rollback`");
     let statement =
         format!("{older}.rollback.{}.sigstore.json", &signer(&private).public_key().hint().to_string()[..8]);
     assert!(Path::new(&statement).exists(), "{statement}");
@@ -106,13 +106,9 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
     let shown = stage.project.modelseal(&["show", &older, "--format", "json"]).expect(0).json();
     let release = shown["release"].as_str().expect("text")["sha256:".len()..].parse().expect("a digest");
     put(Digest::sha256(b"other"), "2100-01-01T00:00:00Z");
-    fails(judge(&older, Some(&newer), ""), 1, "it is about another release");
+    fails(judge(&older, Some(&newer), ""), 1, "it is for another release");
     put(release, "2020-01-01T00:00:00Z");
-    fails(
-        judge(&older, Some(&newer), ""),
-        1,
-        "going back was meant until 2020-01-01T00:00:00Z, which is over",
-    );
+    fails(judge(&older, Some(&newer), ""), 1, "its approval of a rollback expired at 2020-01-01T00:00:00Z");
     // A time has only one valid spelling.
     let claim = Claim::RolledBack(Rollback {
         reason: "x".into(),
@@ -123,13 +119,13 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
     for until in ["for ever", "2100-01-01T00:00:00+00:00", "2100-01-01 00:00:00Z"] {
         let payload = payload.replace("2100-01-01T00:00:00Z", until);
         fs::write(&statement, crate::support::archive::bundle(payload.as_bytes(), &boss)).expect("writes");
-        fails(judge(&older, Some(&newer), ""), 1, "not in the form in which modelseal writes it");
+        fails(judge(&older, Some(&newer), ""), 1, "not in modelseal's canonical form");
     }
     stage
         .project
         .modelseal(&["rollback", &older, "--reason", " ", "--key", &private])
         .expect(2)
-        .says("needs a reason");
+        .says("needs a text");
     stage
         .project
         .modelseal(&["rollback", &stage.archive, "--reason", "x", "--key", &private])

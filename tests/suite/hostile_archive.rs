@@ -67,7 +67,7 @@ fn a_name_that_leads_elsewhere() {
         damaged[2].header[..100].fill(0);
         damaged[2].header[..name.len()].copy_from_slice(name.as_bytes());
         checksum(&mut damaged[2].header);
-        refused(&join(&damaged), "archive").says("is not the one of `config.json`");
+        refused(&join(&damaged), "archive").says("should be that of `config.json`");
     }
 }
 
@@ -190,7 +190,7 @@ fn cut_off_anywhere() {
         let failed = outcome.json()["checks"].to_string();
         assert!(failed.contains("seal") && failed.contains("fail"), "{length} {check} {failed}");
     }
-    refused(&bytes[..bytes.len() - 512], "archive").says("is not two blocks of zeros");
+    refused(&bytes[..bytes.len() - 512], "archive").says("does not end with two blocks of zeros");
     refused(&bytes[..bytes.len() - 1536], "archive");
 }
 
@@ -198,7 +198,7 @@ fn cut_off_anywhere() {
 fn anything_behind_the_end() {
     for tail in [&b"\0"[..], &[0; 512], b"x", &sample().bytes] {
         let bytes = [&sample().bytes, tail].concat();
-        refused(&bytes, "archive").says("something follows the end of the archive");
+        refused(&bytes, "archive").says("there is data after the end of the archive");
     }
     let mut padding = sample().bytes.clone();
     let end = padding.len();
@@ -244,7 +244,7 @@ fn gzip_that_is_not_ours() {
     let member = filter("gzip", &["-c"], b"more");
     for tail in [&member[..], b"\0\0\0\0", b"garbage", &good] {
         let bytes = [&good, tail].concat();
-        refused(&bytes, "archive").says("something follows its end");
+        refused(&bytes, "archive").says("there is data after its end");
     }
     // Any other header: a name, a time, another level or another system.
     let with_name = {
@@ -252,7 +252,7 @@ fn gzip_that_is_not_ours() {
         fs::write(file.path(), &sample().bytes).expect("writes");
         filter("gzip", &["-c", "-N", &file.path().to_string_lossy()], b"")
     };
-    refused(&with_name, "seal").says("its gzip header is another");
+    refused(&with_name, "seal").says("its gzip header is not the one that modelseal writes");
     for index in 3..10 {
         let mut bytes = good.clone();
         bytes[index] ^= 1;
@@ -276,7 +276,7 @@ fn zstd_that_is_not_ours() {
     let skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd";
     let frame = zstd::encode_all(&b"more"[..], 1).expect("compresses");
     for tail in [&frame[..], skippable, b"\0", &good] {
-        refused(&[&good, tail].concat(), "archive").says("something follows its end");
+        refused(&[&good, tail].concat(), "archive").says("there is data after its end");
     }
     refused(&[skippable, &good[..]].concat(), "seal").says("skippable frame");
     let mut checksum = good.clone();
@@ -339,7 +339,7 @@ fn a_seal_that_claims_to_be_endless() {
     let mut damaged = entries();
     damaged[0].header[124..136].copy_from_slice(b"77777777777\0");
     checksum(&mut damaged[0].header);
-    refused(&join(&damaged), "seal").says("no more than");
+    refused(&join(&damaged), "seal").says("the limit is");
     damaged[0].header[124..136].copy_from_slice(b"00400000000\0");
     checksum(&mut damaged[0].header);
     refused(&join(&damaged), "seal").says("it ends at byte");

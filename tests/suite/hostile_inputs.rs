@@ -30,7 +30,7 @@ fn a_declared_input_that_is_in_or_holds_a_key_is_refused() {
             project.commit();
             let outcome = project.modelseal(&[&["build"], arguments].concat()).run();
             assert_eq!(outcome.code, Some(1), "{path} {arguments:?}: {}", outcome.all());
-            outcome.says("which commands and archives must not have");
+            outcome.says("which must not reach commands or archives");
             let line = key.lines().nth(1).expect("a line");
             let made = fs::read_to_string(project.at("model/w")).unwrap_or_default();
             assert!(!outcome.all().contains(line) && !made.contains(line));
@@ -69,7 +69,7 @@ fn a_file_with_another_name_elsewhere_is_opened_by_name() {
     };
     let refused = build(&[]);
     assert_eq!(refused.code, Some(1), "{}", refused.all());
-    refused.says("another name elsewhere (hard links)").says("--allow-write DIR");
+    refused.says("have a hard link elsewhere").says("--allow-write DIR");
     let opened = build(&["--allow-write", "ignored"]);
     assert_eq!(opened.code, Some(0), "{}", opened.all());
 }

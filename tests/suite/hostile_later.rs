@@ -62,7 +62,7 @@ fn a_link_on_the_way_to_a_key_is_put_back_after_a_failure() {
     for _ in 0..2 {
         let outcome = project.modelseal(&["build", "--force", "--key", "keys/ci.key"]).run();
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-        outcome.says("the command changed the link").says("it was put back");
+        outcome.says("the command changed the link").says("the link was restored");
     }
     assert_eq!(fs::read_link(project.at("keys")).expect("is a link").to_string_lossy(), "../secure");
 }

@@ -28,11 +28,23 @@ fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
     let no_files = format!("{}{}", &good[..start], &good[end..]).replace(root, empty);
     for (statement, reason) in [
         (good.replace("\"name\":\"empty\"", "\"name\":\"config.json\""), "it lists `config.json` twice"),
-        (good.replace("\"name\":\"empty\"", "\"name\":\"./empty\""), "`./empty` is not a path of a file"),
-        (good.replace("\"name\":\"empty\"", "\"name\":\"../empty\""), "`../empty` is not a path of a file"),
-        (good.replace("\"name\":\"empty\"", "\"name\":\"/empty\""), "`/empty` is not a path of a file"),
-        (good.replace("\"name\":\"empty\"", "\"name\":\"a//empty\""), "`a//empty` is not a path of a file"),
-        (no_files, "it lists no file at all"),
+        (
+            good.replace("\"name\":\"empty\"", "\"name\":\"./empty\""),
+            "`./empty` is not a valid path inside the model",
+        ),
+        (
+            good.replace("\"name\":\"empty\"", "\"name\":\"../empty\""),
+            "`../empty` is not a valid path inside the model",
+        ),
+        (
+            good.replace("\"name\":\"empty\"", "\"name\":\"/empty\""),
+            "`/empty` is not a valid path inside the model",
+        ),
+        (
+            good.replace("\"name\":\"empty\"", "\"name\":\"a//empty\""),
+            "`a//empty` is not a valid path inside the model",
+        ),
+        (no_files, "it lists no files"),
         (good.replace(root, empty), "its root digest is"),
         (good.replace("signature/v1.0", "signature/v1.1"), "not that of a model signature"),
         (
@@ -104,7 +116,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
     let chain =
         "\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"AAAA\"},{\"rawBytes\":\"AAAA\"}]},";
     for (bundle, id, reason) in [
-        (trimmed.replace(signature, &flipped), "signature", "what was signed was changed afterwards"),
+        (trimmed.replace(signature, &flipped), "signature", "its content was changed after signing"),
         (trimmed.replace(signature, "AAAA"), "signature", "not in canonical form"),
         (trimmed.replace(signature, &format!("{signature}\\n")), "seal", "its signature is not base64"),
         (trimmed.replace(signature, &format!(" {signature}")), "seal", "its signature is not base64"),
@@ -126,7 +138,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
         (format!("{trimmed}{trimmed}"), "seal", "trailing characters"),
         (trimmed.replacen('{', "{\"mediaType\":\"x\",", 1), "seal", "duplicate field"),
         (String::new(), "seal", "not valid JSON"),
-        ("[".repeat(100_000), "seal", "cannot be read"),
+        ("[".repeat(100_000), "seal", "cannot read the signature"),
     ] {
         // The padding may already be missing.
         if bundle == trimmed && reason == "its signature is not base64" && !signature.ends_with('=') {
@@ -162,7 +174,7 @@ fn long_lists_of_strangers_are_not_read() {
     fs::write(&signature, bundle(statement.as_bytes(), &signer)).expect("writes");
     let outcome = verify(&model, &signature, &["--key", &project.public_key()]);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("seal             skip     what it says was not read").claims_no_success();
+    outcome.says("seal             skip     not read: no trusted signer").claims_no_success();
     // If the signer is trusted, the data is read, in time proportional to its length.
     let outcome =
         verify(&model, &signature, &["--key", &project.root().join("stranger.pub").to_string_lossy()]);

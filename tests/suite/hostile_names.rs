@@ -62,7 +62,7 @@ fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
     project.commit();
     let outcome = with_key_on_stdin(&project, &key, &["--key", "-"]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("which commands and archives must not have");
+    outcome.says("which must not reach commands or archives");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
         let outcome =
             project.modelseal(&["build", "--key", &project.key(), "--allow-write", "ignored"]).run();
         assert_eq!(outcome.code, Some(2), "{target}: {}", outcome.all());
-        outcome.says("a link that a command of the project can have made").says("hint: ");
+        outcome.says("a link that a command of the project may have made").says("hint: ");
         assert!(!project.at(target).join("post-commit").exists(), "{target}");
     }
 }
@@ -89,7 +89,7 @@ fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
         let key: &[&str] = if arguments[0] == "-o" { &["--key", &key] } else { &[] };
         let outcome = project.modelseal(&[&["build"], &arguments[..], key].concat()).run();
         assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-        outcome.says("a link that a command of the project can have made");
+        outcome.says("a link that a command of the project may have made");
     }
     assert_eq!(fs::read_dir(project.home().join(".local/bin")).expect("reads").count(), 1);
     // A link within the project is followed.
@@ -152,13 +152,14 @@ fn files_that_links_bring_in_from_outside_are_named() {
         (outcome, internal["outside"].clone())
     };
     let (outcome, named) = outside();
-    outcome.says("3 files come from outside of the work tree by links, and ship: `c`, `deep/a`, `deep/b`");
+    outcome
+        .says("3 files come from outside of the work tree through links, and ship: `c`, `deep/a`, `deep/b`");
     assert_eq!(named, serde_json::json!(["c", "deep/a", "deep/b"]));
     project.modelseal(&["show", "dist/m-1.tar"]).expect(0).says("`c`, `deep/a`, `deep/b`");
     fs::remove_dir_all(project.at("model")).expect("removes");
     symlink(&shared, project.at("model")).expect("links");
     let (outcome, named) = outside();
-    outcome.says("the artifact comes from outside of the work tree by links, and ships");
+    outcome.says("the artifact comes from outside of the work tree through links, and ships");
     assert_eq!(named, serde_json::json!(["."]));
     fs::remove_file(project.at("model")).expect("removes");
     project.write("model/own", "own");
@@ -283,7 +284,7 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
     ] {
         let outcome = project.modelseal(arguments).run();
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
-        outcome.says("a link that a command of the project can have made");
+        outcome.says("a link that a command of the project may have made");
         // The hint contains the path to use, including the file.
         let hint = outcome.stderr.lines().find(|line| line.contains("hint: ")).expect("a hint");
         let file = arguments.iter().find_map(|argument| argument.strip_prefix("ignored/")).expect("a path");

@@ -148,7 +148,7 @@ fn a_statement_is_not_written_through_a_link() {
     fs::write(victim.join("wine.json"), "mine").expect("writes");
     fs::create_dir(project.at("out")).expect("creates");
     let outcome = project.modelseal(&["build", "--statement", "out/wine.json"]).expect(1);
-    outcome.says("the command put a link that leads out of the work tree in the place of").says("set aside");
+    outcome.says("with a link that leads out of the work tree").says("set aside");
     assert!(!project.at("out").is_symlink());
     assert_eq!(fs::read_to_string(victim.join("wine.json")).expect("reads"), "mine");
 }
@@ -203,7 +203,7 @@ fn a_home_is_not_shown_by_path_nor_shipped_by_a_link() {
     fs::create_dir_all(inside.at(".home/.ssh")).expect("creates");
     fs::write(inside.at(".home/.ssh/id"), "SECRET").expect("writes");
     let run = inside.modelseal(&["build", "--key", &inside.key()]).home(&inside.at(".home"));
-    run.expect(1).says("is a link to what commands do not see");
+    run.expect(1).says("is a link to a path that commands cannot see");
     assert!(!inside.at("dist/m-1.tar").exists());
 }
 

@@ -73,7 +73,7 @@ fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
         project(recipe, "cat .git/modelseal-aside-*/*; rm out; mkdir -p out/.ssh; echo 1 > out/.ssh/w\n");
     let outcome = build(&project, &[]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("a command changed where the artifact's path leads");
+    outcome.says("a command redirected the artifact's path to another place");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
     symlink("../home/.vim/pack", first.at("dist")).expect("links");
     let outcome = build(&first, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("leads out of the project by a link").says("`-o FILE`");
+    outcome.says("leads out of the project through a link").says("`-o FILE`");
     assert_eq!(fs::read_dir(first.home().join(".vim/pack")).expect("reads").count(), 0);
 
     let recipe =
@@ -212,9 +212,9 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
     assert_eq!(hidden.code, Some(0), "{}", hidden.all());
     let script = format!("'{}' '{key}'", project.at("ignored/sign").display());
     assert_eq!(build(&script, &[]).code, Some(2));
-    build("openssl dgst -sha256 -sign ignored/signer.key", &[]).says("write the absolute path");
+    build("openssl dgst -sha256 -sign ignored/signer.key", &[]).says("give the absolute path");
     // Commands of an earlier build wrote here.
-    build("openssl dgst -sha256 -sign ignored/signer.key", &["--adopt"]).says("write the absolute path");
+    build("openssl dgst -sha256 -sign ignored/signer.key", &["--adopt"]).says("give the absolute path");
     build("true", &["--signer-hide", "nowhere"]).says("`--signer-hide`: `nowhere` does not exist");
 }
 
@@ -294,7 +294,7 @@ fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
     let path = std::env::var("PATH").expect("a PATH");
     let build =
         |path: &str| project.modelseal(&["build", "--force", "--key", &key]).env("PATH", path).expect(0);
-    let warning = "where commands write: what one leaves there runs when you type its name";
+    let warning = "where commands can write: a program left there runs when you type its name";
     assert!(!build(&path).all().contains(warning));
     for own in [".", "", &project.at("").to_string_lossy()] {
         build(&format!("{own}:{path}")).says("warning: PATH names").says(warning);
@@ -315,15 +315,12 @@ fn a_home_that_is_not_there_is_not_made() {
         .modelseal(&["build", "--key", &project.key()])
         .home(&nowhere)
         .expect(0)
-        .says("nothing of `caches` is kept for the next build");
+        .says("cannot keep `caches` for the next build");
     assert!(!nowhere.exists());
     // A cache directory that cannot be written to is not an error either.
     let cache = project.home().join(".cache");
     fs::write(&cache, "").expect("writes");
-    project
-        .modelseal(&["build", "--force", "--key", &project.key()])
-        .expect(0)
-        .says("nothing of `caches` is kept");
+    project.modelseal(&["build", "--force", "--key", &project.key()]).expect(0).says("cannot keep `caches`");
 }
 
 /// Anything that a command wrote there would disappear without a message.

@@ -46,7 +46,10 @@ fn links_to_hooks_and_environments_are_put_back() {
     let run =
         project.modelseal(&["build", "--key", &key]).env("PATH", path).env("VIRTUAL_ENV", project.at("venv"));
     let outcome = run.expect(1);
-    outcome.says("the command changed the link").says("which leads to what you run").claims_no_success();
+    outcome
+        .says("the command changed the link")
+        .says("which leads to a program that you run")
+        .claims_no_success();
     for (link, target) in [("venv", "ignored/py"), ("hk", "hooks")] {
         assert_eq!(fs::read_link(project.at(link)).expect("is a link").to_string_lossy(), target);
     }
@@ -128,7 +131,7 @@ fn a_repository_that_was_there_stays() {
             assert_eq!(outcome.code, Some(code), "{}", outcome.all());
             assert!(project.at(directory).join(".git/HEAD").exists(), "{}", outcome.all());
             if code == 1 {
-                outcome.says("holds a git repository").says("would be removed");
+                outcome.says("contains a git repository").says("would be removed");
             }
         }
     }
@@ -198,7 +201,9 @@ fn setting_aside_and_putting_back_cannot_be_prevented() {
     project.commit();
     let outcome = build(&project, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("the command changed the link").says("it was put back; what was there is");
+    outcome
+        .says("the command changed the link")
+        .says("the link was restored; what the command put there is now");
     assert_eq!(fs::read_link(project.at("hk")).expect("is a link").to_string_lossy(), "hooks");
 }
 
@@ -231,14 +236,14 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
     project.git(&["config", "core.hooksPath", ".husky"]);
     assert_eq!(build(&project, &[]).code, Some(1));
     let stated = project.modelseal(&["build", "--clean", "--statement", "../x.json"]).expect(1);
-    stated.says("nothing that a command made is written there");
+    stated.says("modelseal does not write files from a command there");
     assert_eq!(fs::read_dir(project.at(".husky")).expect("reads").count(), 0);
     // The default archive path, and what is kept of a failed build.
     let _ = fs::remove_dir_all(project.at("dist"));
     symlink(".git/refs/heads", project.at("dist")).expect("links");
     let key = project.key();
     let refused = project.modelseal(&["build", "--key", &key]).expect(1);
-    refused.says("nothing that a command made is written there").says("`-o FILE`");
+    refused.says("modelseal does not write files from a command there").says("`-o FILE`");
     assert_eq!(fs::read_dir(project.at(".git/refs/heads")).expect("reads").count(), 1);
 }
 

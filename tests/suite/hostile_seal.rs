@@ -57,7 +57,7 @@ fn a_payload_or_signature_byte_flipped() {
     let text = String::from_utf8(payload(seal.as_bytes())).expect("is text");
     let changed = text.replace("\"seed\":42", "\"seed\":43");
     let other = seal.replace(&STANDARD.encode(&text), &STANDARD.encode(&changed));
-    refused(&with_seal(other), "signature").says("what was signed was changed afterwards");
+    refused(&with_seal(other), "signature").says("its content was changed after signing");
 
     let json: serde_json::Value = serde_json::from_str(&seal).expect("is JSON");
     let signature = json["dsseEnvelope"]["signatures"][0]["sig"].as_str().expect("a signature");
@@ -87,7 +87,7 @@ fn a_seal_that_is_ours_but_not_canonical() {
         refused(&with_seal(other), "seal");
     }
     let compact: serde_json::Value = serde_json::from_str(&seal).expect("is JSON");
-    refused(&with_seal(compact.to_string()), "seal").says("not in the form in which modelseal writes it");
+    refused(&with_seal(compact.to_string()), "seal").says("not in modelseal's canonical form");
 }
 
 /// Every ECDSA signature has two forms, (r, s) and (r, n - s). modelseal writes only the one with the low s.
@@ -131,7 +131,7 @@ fn a_hint_or_keyid_of_another_key() {
     let seal = seal_text();
     let hint = private_key().public_key().hint().to_string();
     let other = Digest::sha256(b"other").to_string();
-    refused(&with_seal(seal.replace(&hint, &other)), "signature").says("the seal names another key");
+    refused(&with_seal(seal.replace(&hint, &other)), "signature").says("but its bundle names another key");
     refused(&with_seal(seal.replacen(&hint, &other, 1)), "seal");
 }
 
@@ -252,7 +252,8 @@ fn a_manifest_that_contradicts_itself() {
         refused(&resealed(from, to), "seal");
     }
     let text = String::from_utf8(payload(&entries()[0].content)).expect("is text");
-    refused(&reseal(&sample().bytes, format!("{text}\n").as_bytes()), "seal").says("not in the form");
+    refused(&reseal(&sample().bytes, format!("{text}\n").as_bytes()), "seal")
+        .says("not in modelseal's canonical form");
     refused(&reseal(&sample().bytes, format!("\u{feff}{text}").as_bytes()), "seal");
 }
 
@@ -269,10 +270,11 @@ fn what_would_be_huge_in_memory() {
         ("\"seed\":42", list("[0]", 1_000_000) + "]"),
         ("\"seed\":42", list("0", 5_000_000) + "]"),
     ] {
-        refused(&resealed(from, &to), "seal").says("the manifest says too much beside its files");
+        refused(&resealed(from, &to), "seal").says("the manifest is too large, not counting its files");
     }
     let long = format!("\"seed\":\"{}\"", "7".repeat(128 << 20));
-    refused(&resealed("\"seed\":42", &long), "seal").says("the manifest says too much beside its files");
+    refused(&resealed("\"seed\":42", &long), "seal")
+        .says("the manifest is too large, not counting its files");
 }
 
 /// The right key signed the manifest of other files, so the file digests do not match.
@@ -287,7 +289,7 @@ fn manifest_a_with_artifact_b() {
     let outcome = sample().verify_bytes(&join(&mixed), &["--format", "json"]);
     assert_eq!(outcome.code, Some(1));
     let checks = outcome.json()["checks"].to_string();
-    assert!(checks.contains("`config.json` is not the file that was sealed"), "{checks}");
+    assert!(checks.contains("`config.json` differs from the sealed file"), "{checks}");
     assert!(checks.contains("it belongs to another release"), "{checks}");
 }
 
@@ -300,24 +302,24 @@ fn model_sig_stripped_foreign_or_of_another_release() {
     };
     let right = payload(&entries()[1].content);
     let stranger = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
-    refused(&signature(&right, stranger), "model_signature").says("signed by another key than the seal");
+    refused(&signature(&right, stranger), "model_signature").says("its key differs from the key of the seal");
 
     let text = String::from_utf8(right).expect("is text");
     let release = Digest::sha256(&payload(&entries()[0].content)).to_string();
     let other = text.replace(&release, &Digest::sha256(b"other").to_string());
     refused(&signature(other.as_bytes(), private_key()), "model_signature").says("another release");
     let files = text.replace("\"config.json\"", "\"confib.json\"");
-    refused(&signature(files.as_bytes(), private_key()), "model_signature").says("other files");
+    refused(&signature(files.as_bytes(), private_key()), "model_signature").says("its file list differs");
 
     let mut damaged = entries();
     let last = damaged[1].content.len() - 1;
     damaged[1].content[last] = b'\n';
-    refused(&join(&damaged), "model_signature").says("cannot be read");
+    refused(&join(&damaged), "model_signature").says("cannot read `model.sig`");
     let mut stripped = entries();
     stripped.remove(1);
     let outcome = sample().verify_bytes(&join(&stripped), &[]);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("is not the one of `model.sig`");
+    outcome.says("should be that of `model.sig`");
 }
 
 /// A seal by another trusted signer and the `model.sig` of the first. Each is trusted, but they do not belong together.
@@ -332,5 +334,5 @@ fn model_sig_by_another_trusted_key() {
     mixed[1] = entries()[1].clone();
     let outcome = sample().verify_bytes(&join(&mixed), &["--key", &other_public]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("signed by another key than the seal").claims_no_success();
+    outcome.says("its key differs from the key of the seal").claims_no_success();
 }

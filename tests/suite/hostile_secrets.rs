@@ -39,7 +39,7 @@ fn a_key_that_git_has_signs_nothing() {
                 let arguments = [&["build", "--key", name], more].concat();
                 let outcome = project.modelseal(&arguments).env("SEAL", variable).run();
                 assert_eq!(outcome.code, Some(2), "{how}, {name}: {}", outcome.all());
-                outcome.says("git has what is in").says("hint: do not use it again");
+                outcome.says("git stores the content of").says("hint: do not use it again");
             }
         }
         assert!(!project.at("model").exists());
@@ -60,7 +60,7 @@ fn a_key_in_a_submodule_signs_nothing() {
     project.commit();
     let outcome = build(&project, &[]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in");
+    outcome.says("git stores the content of");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_password_that_git_has_opens_no_key() {
     let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
     let outcome = project.modelseal(&arguments).run();
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in `ignored/password`");
+    outcome.says("git stores the content of `ignored/password`");
 }
 
 /// Commits what a directory has, then everything except for this file.
@@ -99,7 +99,7 @@ fn key_copied_to(project: &Project, directory: &Path) -> PathBuf {
 fn refused(project: &Project, arguments: &[&str], name: &str) {
     let outcome = project.modelseal(&[&["build"], arguments].concat()).run();
     assert_eq!(outcome.code, Some(2), "{name}: {}", outcome.all());
-    outcome.says("git has what is in").says("hint: do not use it again");
+    outcome.says("git stores the content of").says("hint: do not use it again");
     assert!(!project.at("model").exists(), "{name}");
 }
 
@@ -136,7 +136,7 @@ fn a_key_of_a_linked_work_tree_signs_nothing() {
     let arguments = ["build", "--key", &key.to_string_lossy()];
     let outcome = project.modelseal(&arguments).current_dir(&linked).run();
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in");
+    outcome.says("git stores the content of");
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn a_password_is_neither_a_question_nor_a_recipe() {
     project.write("ignored/password", "{\"id\":\"q\",\"input\":\"p4ss\"}\n");
     let arguments = ["build", "--key", &project.key(), "--password-file", "ignored/password"];
     let outcome = project.modelseal(&arguments).expect(1);
-    outcome.says("the input `ignored/password` is, is in or holds");
+    outcome.says("the input `ignored/password` overlaps");
     fs::remove_file(project.at("modelseal.toml")).expect("removes");
     symlink("ignored/password", project.at("modelseal.toml")).expect("links");
     let outcome = project.modelseal(&arguments).expect(2);
-    outcome.says("`modelseal.toml` is `ignored/password`, which is not a recipe");
+    outcome.says("`modelseal.toml` is the secret file `ignored/password`, not a recipe");
     assert!(!outcome.all().contains("p4ss"), "{}", outcome.all());
 }
 
@@ -194,5 +194,5 @@ fn a_password_variable_that_git_has_opens_no_key() {
     let run = project.modelseal(&["build", "--key", &project.key()]).env("MODELSEAL_PASSWORD", "open sesame");
     let outcome = run.run();
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("git has what is in `MODELSEAL_PASSWORD`");
+    outcome.says("git stores the content of `MODELSEAL_PASSWORD`");
 }

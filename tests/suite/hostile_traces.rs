@@ -23,7 +23,7 @@ fn a_link_on_the_way_to_the_cache_or_to_temporary_files_is_refused() {
     for variable in ["XDG_CACHE_HOME", "TMPDIR"] {
         let outcome = build_with(&project, &[(variable, text(&project, "ignored"))], &[]);
         assert_eq!(outcome.code, Some(2), "{variable}: {}", outcome.all());
-        outcome.says("a link that a command of the project can have made");
+        outcome.says("a link that a command of the project may have made");
         assert_eq!(fs::read_dir(project.home().join(".ssh")).expect("reads").count(), 1);
     }
 }
@@ -43,7 +43,7 @@ fn a_link_from_one_projects_cache_to_that_of_another_is_refused() {
     symlink(&other, &own).expect("links");
     let outcome = build_with(&project, &variables, &[]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("it is a link, which an earlier command can have made");
+    outcome.says("it is a link, which an earlier command may have created");
     assert_eq!(fs::read_dir(&other).expect("reads").count(), 0);
 }
 
@@ -63,7 +63,7 @@ fn the_own_key_is_not_taken_from_the_work_tree() {
     for arguments in [&[][..], &["--key", "local"], &["--adopt"]] {
         let outcome = build(arguments);
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.all());
-        outcome.says("where a command of an earlier build can have put one").says("XDG_CONFIG_HOME");
+        outcome.says("a command of an earlier build may have put a key there").says("XDG_CONFIG_HOME");
     }
     // A directory that does not exist yet is in the work tree as well.
     fs::remove_dir_all(project.at("ignored")).expect("removes");
@@ -85,7 +85,7 @@ fn a_link_below_a_directory_that_commands_could_write_to_is_refused() {
     let sub = sub.to_string_lossy().into_owned();
     let outcome = build_with(&project, &[], &["--allow-write", &sub]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("a link that a command of the project can have made").says("hint: ");
+    outcome.says("a link that a command of the project may have made").says("hint: ");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_program_of_git_with_an_escaped_space_in_its_path_is_read_only() {
 fn a_relative_directory_on_path_is_warned_of() {
     let project = project(RUN, MAKE);
     let path = |first: &str| vec![("PATH", format!("{first}:{}", std::env::var("PATH").expect("a path")))];
-    let said = "on PATH, is another directory wherever you are";
+    let said = "PATH names the relative path";
     build_with(&project, &path("./node_modules/.bin"), &[]).says("`node_modules/.bin`").says(said);
     let absolute = build_with(&project, &path("/usr/bin"), &[]);
     assert!(!absolute.all().contains(said), "{}", absolute.all());
@@ -142,7 +142,7 @@ fn the_archive_of_a_statement_does_not_follow_a_link_that_was_left() {
     symlink(&elsewhere, project.at("dist")).expect("links");
     let outcome = build_with(&project, &[], &["--from-statement", &statement]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("a link that a command of the project can have made");
+    outcome.says("a link that a command of the project may have made");
     assert_eq!(fs::read_dir(&elsewhere).expect("reads").count(), 0);
 }
 
@@ -154,7 +154,7 @@ fn an_adopted_artifact_does_not_lead_into_a_repository() {
     symlink("../.git/config", project.at("model/vocab.txt")).expect("links");
     let outcome = build_with(&project, &[], &["--adopt"]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("`model/vocab.txt` is a link into a repository");
+    outcome.says("`model/vocab.txt` is a link into a git repository");
     assert!(!project.at("dist").exists());
     // A link inside the artifact is not concerned.
     fs::remove_file(project.at("model/vocab.txt")).expect("removes");

@@ -215,7 +215,7 @@ fn a_link_that_waits_for_a_program_of_the_work_tree_is_named() {
     symlink(project.at("target/release/tool"), tools.join("tool")).expect("links");
     let path = format!("{}:/usr/bin:/bin", tools.display());
     let outcome = build_with(&project, &[("PATH", path)], &[]);
-    outcome.says("tools/tool`, on PATH, leads to what commands can make");
+    outcome.says("tools/tool`, on PATH, links to a file that commands can create");
 }
 
 /// The user would run its programs from a directory other than the one in which the build was started.

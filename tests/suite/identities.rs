@@ -52,7 +52,7 @@ impl Stage {
         let root = signed.path().join("trusted_root.json").to_string_lossy().into_owned();
         let archive = project.out("wine.tar").to_string_lossy().into_owned();
         let stage = Self { project, archive, bundle, root, signed };
-        stage.pack(&stage.bundle).says("signer   elsewhere");
+        stage.pack(&stage.bundle).says("signer   external");
         stage
     }
 
@@ -87,7 +87,7 @@ fn what_an_identity_signed_is_packed_and_verified() {
     let stage = Stage::new();
     let outcome = stage.verify(&trusting(IDENTITY, ISSUER));
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    outcome.says(&format!("`{IDENTITY}` by `{ISSUER}`, signed at 2"));
+    outcome.says(&format!("`{IDENTITY}` (issuer `{ISSUER}`), signed at 2"));
     let regexp = ["--identity-regexp", "https://github\\.com/acme/.*", "--issuer", ISSUER];
     assert_eq!(stage.verify(&regexp).code, Some(0));
     let json = stage.project.modelseal(&[
@@ -127,8 +127,8 @@ fn what_an_identity_signed_is_packed_and_verified() {
     assert_eq!(signer("").code, Some(0));
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let soon = jiff::Timestamp::from_second(soon.as_second()).expect("a time");
-    assert_eq!(signer(&format!("not_before = {soon}\n")).says("its time begins at").code, Some(1));
-    assert_eq!(signer("not_after = 2020-01-01T00:00:00Z\n").says("its time ended at").code, Some(1));
+    assert_eq!(signer(&format!("not_before = {soon}\n")).says("it is not valid before").code, Some(1));
+    assert_eq!(signer("not_after = 2020-01-01T00:00:00Z\n").says("it is not valid after").code, Some(1));
     // The signer's period ended after the signature was made and before now.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let just_now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
@@ -146,17 +146,17 @@ fn anybody_else_is_refused() {
             1,
             "it was signed by `https://github.com/acme/wine/.github",
         ),
-        (&trusting(IDENTITY, "https://accounts.google.com"), 1, "was vouched for by `https://token.actions"),
-        (&["--identity-regexp", "acme", "--issuer", ISSUER], 1, "not by an identity like `acme`"),
+        (&trusting(IDENTITY, "https://accounts.google.com"), 1, "is `https://token.actions"),
+        (&["--identity-regexp", "acme", "--issuer", ISSUER], 1, "not by an identity that matches `acme`"),
         (
             &["--identity-regexp", "https://github.com/acme/wine", "--issuer", ISSUER],
             1,
-            "not by an identity like",
+            "not by an identity that matches",
         ),
         (&["--identity-regexp", "a)|(.+", "--issuer", ISSUER], 2, "is not a regular expression"),
-        (&["--identity-regexp", "", "--issuer", ISSUER], 2, "matches everybody or nobody"),
+        (&["--identity-regexp", "", "--issuer", ISSUER], 2, "matches the empty string"),
         (&["--identity", "", "--issuer", ISSUER], 2, "it is empty"),
-        (&["--issuer", ISSUER], 2, "an issuer knows everybody"),
+        (&["--issuer", ISSUER], 2, "an issuer alone is not enough"),
         (&["--identity", IDENTITY], 2, "--issuer"),
     ] {
         let outcome = stage.verify(trusting);
@@ -166,7 +166,10 @@ fn anybody_else_is_refused() {
     // The public-good instance does not know this signature, and a key does not apply to it.
     for (arguments, reason) in [
         (trusting(IDENTITY, ISSUER).to_vec(), "log"),
-        (vec!["--key", &stage.project.public_key()], "as identities have, and no identity is trusted here"),
+        (
+            vec!["--key", &stage.project.public_key()],
+            "like a signature by an identity, but no identity is trusted",
+        ),
     ] {
         let outcome = stage.project.modelseal(&[&["verify", &stage.archive][..], &arguments].concat()).run();
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -214,10 +217,10 @@ fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
             bundle["verificationMaterial"]["certificate"] =
                 other["verificationMaterial"]["certificate"].clone();
         }),
-        ("another signature", "what was signed was changed afterwards", |bundle, other| {
+        ("another signature", "its content was changed after signing", |bundle, other| {
             bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone();
         }),
-        ("no promise", "no time that somebody vouches for", |bundle, _| {
+        ("no promise", "no trusted time", |bundle, _| {
             let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
             entry.as_object_mut().expect("an entry").remove("inclusionPromise");
         }),
@@ -233,7 +236,7 @@ fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
             bundle["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"] =
                 other["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"].clone();
         }),
-        ("no entries", "not in the form in which modelseal", |bundle, _| {
+        ("no entries", "not in modelseal's canonical form", |bundle, _| {
             bundle["verificationMaterial"]["tlogEntries"] = Value::Array(Vec::new())
         }),
     ];
@@ -262,15 +265,15 @@ fn only_the_bundle_of_this_statement_is_packed() {
     let document: Value = serde_json::from_str(&good).expect("is JSON");
     let mut changed = document.clone();
     changed["dsseEnvelope"]["payload"] = "e30=".into();
-    refused(&changed.to_string(), "over something else than the statement");
+    refused(&changed.to_string(), "it signs something other than the unsigned manifest");
     let mut changed = document.clone();
     changed["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA".into();
-    refused(&changed.to_string(), "the bundle cannot be packed");
-    refused("{}", "the bundle cannot be packed");
-    refused("", "the bundle cannot be packed");
+    refused(&changed.to_string(), "cannot pack the bundle");
+    refused("{}", "cannot pack the bundle");
+    refused("", "cannot pack the bundle");
     let mut by_key = document.clone();
     by_key["verificationMaterial"] = serde_json::json!({"publicKey": {"hint": "x"}, "tlogEntries": []});
-    refused(&by_key.to_string(), "hint: `--key PUB` says which");
+    refused(&by_key.to_string(), "hint: give that key with `--key PUB`");
     // A chain that no verifier could ever accept.
     let der = |name: &str| {
         let text = fs::read_to_string(crate::support::authority::path(name)).expect("reads");
@@ -286,7 +289,7 @@ fn only_the_bundle_of_this_statement_is_packed() {
     };
     refused(&chain(&["web-server.pem"]), "not for signing code");
     refused(&chain(&["leaf-p256.pem", "root.pem"]), "was not issued by");
-    refused(&chain(&["leaf-p256.pem"; 20]), "too many or too long");
+    refused(&chain(&["leaf-p256.pem"; 20]), "too many certificates");
     // A manifest that promises a signature that cannot be made.
     let statement = stage.statement();
     stage.project.modelseal(&["build", "--statement", &statement]).expect(0);
@@ -326,7 +329,7 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
         project.modelseal(&arguments).expect(code)
     };
     let (_, other) = project.other_key("other");
-    pack(&other, 1).says("the bundle cannot be packed").claims_no_success();
+    pack(&other, 1).says("cannot pack the bundle").claims_no_success();
     pack(&public, 0);
     // The canonical form cannot be turned into another one by adding entries that are not checked.
     let unpacked = project.out("model").to_string_lossy().into_owned();
@@ -340,7 +343,7 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
         project
             .modelseal(&["verify", &unpacked, "--key", &public])
             .expect(1)
-            .says("it is not in the form in which modelseal writes it");
+            .says("it is not in modelseal's canonical form");
     }
     let packed = fs::read(project.root().join("packed.tar")).expect("reads");
     assert!(packed.windows(ours.len()).any(|window| window == ours), "canonical");
@@ -365,7 +368,7 @@ fn a_model_that_an_identity_signed() {
     let verify = |code| modelseal([&arguments[..], &trusting(IDENTITY, ISSUER)].concat()).expect(code);
     verify(0).says("match the model signature signed by https://github.com/acme");
     fs::write(model.join("sub-x"), "y").expect("writes");
-    verify(1).says("`sub-x` is not the file that was signed").claims_no_success();
+    verify(1).says("`sub-x` differs from the signed file").claims_no_success();
 }
 
 fn vector_text(name: &str) -> String {

@@ -34,9 +34,11 @@ fn links_are_refused_by_default_and_followed_on_request() {
 
 #[test]
 fn links_that_lead_nowhere_or_in_a_circle_are_named_even_where_links_are_followed() {
-    for (target, expected) in
-        [("nowhere", "is a link to something that is not there"), (".", "leads back"), ("loop", "model/loop")]
-    {
+    for (target, expected) in [
+        ("nowhere", "is a broken symbolic link"),
+        (".", "a directory that contains it"),
+        ("loop", "model/loop"),
+    ] {
         let project = project();
         project.edit_recipe("path = \"model\"", "path = \"model\"\nsymlinks = \"follow\"");
         symlink(target, project.at("model/loop")).expect("links");
@@ -60,12 +62,12 @@ fn special_files_are_named_and_nothing_hangs() {
 fn names_that_cannot_travel_are_refused_and_shown_escaped() {
     for (name, expected) in [
         (&b"caf\xe9"[..], "is not valid UTF-8"),
-        (b"a\nb", "`model/a\\u{a}b` cannot be sealed: it holds a control character"),
+        (b"a\nb", "`model/a\\u{a}b` cannot be sealed: it contains a control character"),
         (b"a\x1b[2J", "`model/a\\u{1b}[2J`"),
-        (b"a\\b", "holds a backslash"),
-        (b"C:x", "begins like a drive"),
-        (b"model.sig", "is where modelseal keeps its own files"),
-        (b"MODEL.sig", "is where modelseal keeps its own files"),
+        (b"a\\b", "contains a backslash"),
+        (b"C:x", "begins with a drive letter"),
+        (b"model.sig", "is reserved for modelseal or git"),
+        (b"MODEL.sig", "is reserved for modelseal or git"),
         (b"A", "differs from `A` only by case"),
     ] {
         let project = project();
@@ -167,7 +169,7 @@ fn globs_are_those_of_gitignore_and_are_sealed() {
     let mut last = "*.tmp";
     for glob in ["a{b", "[a-", "a["] {
         project.edit_recipe(&format!("{last:?}"), &format!("{glob:?}"));
-        project.modelseal(&["build"]).expect(2).says("this is not a glob").says("modelseal.toml:6:");
+        project.modelseal(&["build"]).expect(2).says("this is not a valid glob").says("modelseal.toml:6:");
         last = glob;
     }
 }
@@ -175,14 +177,14 @@ fn globs_are_those_of_gitignore_and_are_sealed() {
 #[test]
 fn empty_trees_directories_and_files() {
     let empty = Project::with_artifact(&[]);
-    empty.build_refused(&[], 1).says("holds no files");
+    empty.build_refused(&[], 1).says("contains no files");
     let project = Project::with_artifact(&[("empty", b"")]);
     fs::create_dir_all(project.at("model/nothing/here")).expect("creates");
     let key = project.key();
     project
         .modelseal(&["build", "--key", &key])
         .expect(0)
-        .says("empty directories do not ship: `nothing/here`");
+        .says("empty directories are left out: `nothing/here`");
     let directory = project.unpack(&project.at("dist/m-1.tar"));
     assert_eq!(fs::read(directory.join("empty")).expect("reads"), b"");
     assert!(!directory.join("nothing").exists());
@@ -244,7 +246,7 @@ fn paths_that_leave_the_work_tree_are_shown_in_the_recipe() {
         let outcome = project.modelseal(&["build"]).expect(2);
         outcome.says("--> modelseal.toml:").says("^^^").claims_no_success();
         let goes_back = to.contains("/..") && !to.contains("\"..");
-        outcome.says(if goes_back { "`..` can only stand at the start of a path" } else { "work tree" });
+        outcome.says(if goes_back { "`..` is allowed only at the start of a path" } else { "work tree" });
     }
 }
 

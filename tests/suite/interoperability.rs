@@ -209,10 +209,9 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
         }
         let (other, stranger) = (authority::path("direct.pub"), authority::path("stranger.pem"));
         verify("key.sig", &["--key", &other], 1).says("none of the trusted keys signed this");
-        verify("c.sig", &["--certificate-chain", &stranger], 1)
-            .says("does not end in a root that is trusted");
-        verify("c.sig", &by_key, 1).says("no authority is trusted here");
-        verify("key.sig", &by_certificate, 1).says("no key is trusted here");
+        verify("c.sig", &["--certificate-chain", &stranger], 1).says("does not end in a trusted root");
+        verify("c.sig", &by_key, 1).says("no authority is trusted");
+        verify("key.sig", &by_certificate, 1).says("no key is trusted");
     }
 }
 

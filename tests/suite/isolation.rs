@@ -90,7 +90,7 @@ fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
     let path = programs_without_bubblewrap(&project);
     let outcome = project.modelseal(&["build", "--key", &key]).env("PATH", &path).expect(2);
     outcome
-        .says("demands isolation from the network")
+        .says("must be isolated from the network")
         .says("is not installed")
         .says("hint: install bubblewrap");
     project.modelseal(&["build", "--key", &key, "--insecure-no-isolation"]).env("PATH", &path).expect(0);
@@ -110,7 +110,7 @@ fn a_link_out_of_the_clone_leads_nowhere() {
     let key = project.key();
     let outcome = project.modelseal(&["build", "--clean", "--key", &key]).run();
     assert!(!matches!(outcome.code, Some(0)), "{}", outcome.all());
-    outcome.says("leads out of the clone by a link");
+    outcome.says("leads out of the clone through a link");
     assert_eq!(fs::read_to_string(outside.join("w")).expect("reads"), "precious");
 }
 
@@ -243,7 +243,7 @@ fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
     project.modelseal(&["build", "--key", &key, "--allow-write", &beside]).expect(0);
     assert!(project.root().join("escaped").is_file());
     let nowhere = project.modelseal(&["build", "--key", &key, "--allow-write", "nowhere"]).expect(2);
-    nowhere.says("`--allow-write`: `nowhere` cannot be used").says("No such file");
+    nowhere.says("`--allow-write`: cannot use `nowhere`").says("No such file");
 }
 
 /// In a clone, `..` is another directory, but the allowed directory is the same.
@@ -307,7 +307,7 @@ fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
                 "{script}"
             );
         } else {
-            outcome.says("the old artifact could not be put back: it lies in `");
+            outcome.says("the old artifact could not be restored: it is in `");
         }
     }
 }
@@ -339,9 +339,9 @@ fn two_builds_in_one_work_tree_wait_for_each_other() {
         let mut second = second.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
         let said = BufReader::new(second.stderr.take().expect("is piped"));
         let mut lines = said.lines().map(|line| line.expect("is text"));
-        let waits = |line: &String| line.contains("another build works in `");
+        let waits = |line: &String| line.contains("waiting for another build in `");
         let line = lines.find(waits).expect("says that it waits");
-        assert!(line.contains("waiting for its end"), "{line}");
+        assert!(line.contains("to finish"), "{line}");
         fs::create_dir_all(project.at("dist")).expect("creates");
         fs::write(project.at("dist/go"), "").expect("writes");
         lines.for_each(drop);
@@ -364,7 +364,7 @@ fn nothing_is_written_through_a_link_that_the_command_made() {
         fs::write(kept.join("p"), "precious").expect("writes");
         let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(1);
         if ending == "true\n" {
-            outcome.says("the command changed where `").says("dist` leads: nothing is written there");
+            outcome.says("the command redirected `").says("dist` to another place");
         }
         assert_eq!(fs::read_to_string(kept.join("p")).expect("reads"), "precious", "{ending}");
         assert_eq!(fs::read_dir(&victim).expect("reads").count(), 1, "{ending}");

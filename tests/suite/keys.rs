@@ -68,7 +68,7 @@ fn keys_made_by_openssl_work() {
     let build = |archive: &str| project.modelseal(&["build", "--key", &encrypted, "-o", archive]);
     build(&at("1.tar")).env("MODELSEAL_PASSWORD", "horse").expect(0);
     assert_eq!(fs::read(at("1.tar")).expect("reads"), fs::read(at("pkcs8.tar")).expect("reads"));
-    build(&at("2.tar")).env("MODELSEAL_PASSWORD", "cow").expect(2).says("does not open");
+    build(&at("2.tar")).env("MODELSEAL_PASSWORD", "cow").expect(2).says("wrong password");
     build(&at("2.tar")).expect(2).says("needs a password").says("--password-file");
     assert!(!Path::new(&at("2.tar")).exists());
 }
@@ -93,7 +93,7 @@ fn keygen_overwrites_nothing() {
     let prefix = project.out("k").to_string_lossy().into_owned();
     project.modelseal(&["keygen", "-o", &prefix]).expect(0);
     let before = fs::read(format!("{prefix}.key")).expect("reads");
-    project.modelseal(&["keygen", "-o", &prefix]).expect(2).says("exists already");
+    project.modelseal(&["keygen", "-o", &prefix]).expect(2).says("already exists");
     fs::remove_file(format!("{prefix}.key")).expect("removes");
     project.modelseal(&["keygen", "-o", &prefix]).expect(2).says("keys are never overwritten");
     assert!(!Path::new(&format!("{prefix}.key")).exists());
@@ -106,7 +106,12 @@ fn no_key_is_2_and_never_a_success() {
     let file = sample.project.out("no-key.tar");
     fs::write(&file, &sample.bytes).expect("writes");
     let archive = file.to_string_lossy();
-    sample.project.modelseal(&["verify", &archive]).expect(2).says("nobody is trusted").claims_no_success();
+    sample
+        .project
+        .modelseal(&["verify", &archive])
+        .expect(2)
+        .says("no trusted signer was named")
+        .claims_no_success();
     let to = sample.project.out("no-key").to_string_lossy().into_owned();
     sample.project.modelseal(&["unpack", &archive, "-o", &to]).expect(2).claims_no_success();
     assert!(!sample.project.out("no-key").exists());
@@ -158,8 +163,8 @@ fn what_is_not_a_usable_public_key_is_named() {
         (at("brainpool"), "uses ECDSA with another curve; supported are"),
         (at("koblitz"), "uses ECDSA secp256k1; supported are"),
         (at("ed448"), "uses Ed448; supported are"),
-        (at("certificate"), "is a certificate, where a public key is needed"),
-        (private, "is a private key, where a public key is needed"),
+        (at("certificate"), "is a certificate, but a public key is needed"),
+        (private, "is a private key, but a public key is needed"),
         (at("garbage"), "it is not PEM"),
         (at("binary"), "it is not text"),
         (at("cut"), "has no end"),
@@ -206,7 +211,7 @@ fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
     }
     let public = project.public_key();
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).expect("sets");
-    project.modelseal(&["build", "--key", &public]).expect(2).says("is a public key, where a private key");
+    project.modelseal(&["build", "--key", &public]).expect(2).says("is a public key, but a private key");
 }
 
 #[test]
@@ -215,8 +220,8 @@ fn keys_from_the_environment_and_from_standard_input() {
     let (private, public) = (include_str!("keys/p256.pem"), include_str!("keys/p256.pub"));
     let archive = project.build();
     let again = |key: &str| project.modelseal(&["build", "--key", key]);
-    again("env://KEY").env("KEY", private).expect(0).says("was there already");
-    again("-").input(private).expect(0).says("was there already");
+    again("env://KEY").env("KEY", private).expect(0).says("; unchanged)");
+    again("-").input(private).expect(0).says("; unchanged)");
     let archive = archive.to_string_lossy();
     let verify = |key: &str| project.modelseal(&["verify", &archive, "--key", key]);
     verify("env://KEY").env("KEY", public).expect(0);
@@ -228,13 +233,13 @@ fn keys_from_the_environment_and_from_standard_input() {
 fn the_local_key_is_made_once_and_announced() {
     let project = Project::new();
     let first = project.modelseal(&["build"]).expect(0);
-    first.says("made a key for you: `").says("modelseal verify dist/wine-1.0.0.tar --key local");
+    first.says("created your own key: `").says("modelseal verify dist/wine-1.0.0.tar --key local");
     let directory = project.home().join(".config/modelseal");
     let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o7777;
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&directory.join("local.key")), 0o600);
     let second = project.modelseal(&["build"]).expect(0);
-    assert!(!second.all().contains("made a key"));
+    assert!(!second.all().contains("created your own key"));
     project.modelseal(&["verify", "dist/wine-1.0.0.tar", "--key", "local"]).expect(0);
     // A key that is lost with the job deserves a warning. An explicitly named key does not.
     let warning = "CI is set";
@@ -243,6 +248,10 @@ fn the_local_key_is_made_once_and_announced() {
     let named = project.modelseal(&["build", "--key", &key, "--force"]).env("CI", "true").expect(0);
     assert!(!named.all().contains(warning));
     let elsewhere = project.out("config");
-    project.modelseal(&["build", "--force"]).env("XDG_CONFIG_HOME", &elsewhere).expect(0).says("made a key");
+    project
+        .modelseal(&["build", "--force"])
+        .env("XDG_CONFIG_HOME", &elsewhere)
+        .expect(0)
+        .says("created your own key");
     assert!(elsewhere.join("modelseal/local.key").is_file());
 }

@@ -98,7 +98,7 @@ fn what_no_verify_would_read_is_not_built() {
     project.edit_recipe("files = [\"params.toml\"", "files = [\"more.json\", \"params.toml\"");
     project.commit();
     let outcome = project.build_refused(&[], 2);
-    outcome.says("nobody could read the seal").says("seal fewer hyperparameters");
+    outcome.says("the seal would be unreadable").says("seal fewer hyperparameters");
 }
 
 /// Builds behind a shell that sets a limit, with a temporary directory that can be inspected afterwards.
@@ -133,8 +133,6 @@ fn a_command_that_fills_the_disk_is_named_and_leaves_nothing() {
     let shell = "mount -t tmpfs -o size=4m none \"$0\" && { \"$@\"; code=$?; ls -A \"$0\"; exit $code; }";
     let (outcome, _) = build_behind(&project, shell);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome
-        .says("the output of the command `sh make.sh` cannot be kept")
-        .says("cause: No space left on device");
+    outcome.says("cannot save the output of the command `sh make.sh`").says("cause: No space left on device");
     assert_eq!(outcome.stdout, "", "something stays");
 }

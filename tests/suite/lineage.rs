@@ -36,15 +36,20 @@ fn the_checkout_that_was_built_from_agrees() {
 #[test]
 fn each_input_that_differs_is_named() {
     for (path, content, check, message) in [
-        ("train.py", "print('other')\n", "lineage.code", "not as committed: `train.py`"),
-        ("modelseal.toml", "", "lineage.recipe", "the recipe of the checkout is not the sealed one"),
-        ("data/train.csv", "x,class\n9,z\n", "lineage.data.train", "the data `train` of the checkout"),
-        ("params.toml", "learning_rate = 0.2\n", "lineage.params", "the file `params.toml` of the checkout"),
+        ("train.py", "print('other')\n", "lineage.code", "changed since the commit: `train.py`"),
+        (
+            "modelseal.toml",
+            "",
+            "lineage.recipe",
+            "the recipe in the checkout differs from the sealed version",
+        ),
+        ("data/train.csv", "x,class\n9,z\n", "lineage.data.train", "the data `train` in the checkout"),
+        ("params.toml", "learning_rate = 0.2\n", "lineage.params", "the file `params.toml` in the checkout"),
         (
             "requirements.lock",
             "numpy==9\n",
             "lineage.environment",
-            "the file `requirements.lock` of the checkout",
+            "the file `requirements.lock` in the checkout",
         ),
     ] {
         let (project, archive) = project();
@@ -69,13 +74,13 @@ fn what_is_not_there_is_listed_as_not_checked() {
     fs::remove_dir_all(project.at("data")).expect("removes");
     let outcome = against(&project, &archive);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    outcome.says("not checked: lineage.data.train against the checkout: `data/train.csv` is not there");
+    outcome.says("not checked: lineage.data.train against the checkout: `data/train.csv` does not exist");
     let elsewhere = project.out("elsewhere.csv");
     fs::write(&elsewhere, "x,class\n1,a\n2,b\n3,a\n").expect("writes");
     let place = format!("train={}", elsewhere.display());
     let outcome = project.verify(&archive, &["--against", ".", "--data", &place]);
     assert_eq!(outcome.code, Some(0));
-    assert!(!outcome.stdout.contains("is not there"));
+    assert!(!outcome.stdout.contains("does not exist"));
     fs::write(&elsewhere, "x,class\n").expect("writes");
     assert_eq!(project.verify(&archive, &["--against", ".", "--data", &place]).code, Some(1));
     let unknown = project.verify(&archive, &["--against", ".", "--data", "moon=x"]);
@@ -88,5 +93,5 @@ fn a_directory_without_a_recipe_cannot_be_compared_with() {
     let (project, archive) = project();
     let outcome = project.verify(&archive, &["--against", "model"]);
     assert_eq!(outcome.code, Some(2));
-    outcome.says("there is no recipe `model/modelseal.toml`").claims_no_success();
+    outcome.says("cannot find the recipe `model/modelseal.toml`").claims_no_success();
 }

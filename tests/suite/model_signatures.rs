@@ -95,13 +95,13 @@ fn what_means_nothing_good_is_refused() {
     let payload = String::from_utf8(bundle.payload().to_vec()).expect("is text");
     for (from, to, reason) in [
         ("\"name\": \"empty\"", "\"name\": \"config.json\"", "it lists `config.json` twice"),
-        ("\"name\": \"empty\"", "\"name\": \"./empty\"", "is not a path of a file below the model"),
-        ("\"name\": \"empty\"", "\"name\": \"../m/x\"", "is not a path of a file below the model"),
-        ("\"name\": \"empty\"", "\"name\": \"/etc/passwd\"", "is not a path of a file below the model"),
+        ("\"name\": \"empty\"", "\"name\": \"./empty\"", "is not a valid path inside the model"),
+        ("\"name\": \"empty\"", "\"name\": \"../m/x\"", "is not a valid path inside the model"),
+        ("\"name\": \"empty\"", "\"name\": \"/etc/passwd\"", "is not a valid path inside the model"),
         ("2cf24dba5fb0a30e", "3cf24dba5fb0a30e", "its root digest is"),
         ("\"sha256\",", "\"md5\",", "the model with sha256"),
         ("signature/v1.0", "signature/v9", "not that of a model signature"),
-        ("\"method\": \"files\"", "\"method\": \"magic\"", "the method `magic` is not known"),
+        ("\"method\": \"files\"", "\"method\": \"magic\"", "unknown method `magic`"),
         ("\"method\": \"files\"", "\"more\": 1, \"method\": \"files\"", "unknown field `more`"),
     ] {
         assert!(payload.contains(from), "{from} is not in {payload}");

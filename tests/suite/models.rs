@@ -69,21 +69,21 @@ fn signatures_of_every_release_of_the_reference_tool_verify() {
         ("1.1.1-certificate", &by_certificate[..], "over 5 files, sha256"),
         ("1.1.1-blake2b", &by_key[..], "over 5 files, blake2b"),
         ("1.1.1-blake3", &by_key[..], "over 5 files, blake3"),
-        ("1.1.1-shards", &by_key[..], "over 4 files in pieces of 3 bytes, sha256"),
-        ("1.1.1-shards-blake2b", &by_key[..], "over 4 files in pieces of 3 bytes, blake2b"),
+        ("1.1.1-shards", &by_key[..], "over 4 files in shards of 3 bytes, sha256"),
+        ("1.1.1-shards-blake2b", &by_key[..], "over 4 files in shards of 3 bytes, blake2b"),
     ] {
         let signature = vector(&format!("{name}.sig"));
         let outcome = verify(&model, &signature, trusted);
         assert_eq!(outcome.code, Some(0), "{name}: {}", outcome.all());
         outcome.says(says).says("lineage          skip").says("match the model signature signed by");
         if name.contains("shards") {
-            outcome.says("and is empty, which a signature over pieces does not cover: `empty`");
+            outcome.says("empty files that a sharded signature does not cover (`empty`)");
         }
         for (path, changed, was) in [("sub/a.bin", "b", "a"), ("config.json", "hellp", "hello")] {
             fs::write(model.join(path), changed).expect("writes");
             let outcome = verify(&model, &signature, trusted);
             assert_eq!(outcome.code, Some(1), "{name}");
-            outcome.says(&format!("`{path}` is not the file that was signed")).claims_no_success();
+            outcome.says(&format!("`{path}` differs from the signed file")).claims_no_success();
             fs::write(model.join(path), was).expect("writes");
         }
     }
@@ -99,7 +99,7 @@ fn what_we_sign_is_reproducible_in_the_order_of_the_specification() {
     };
     assert_eq!(sign(&[]).code, Some(0));
     let first = fs::read(model.join("model.sig")).expect("reads");
-    sign(&[]).says("was there already");
+    sign(&[]).says("is already up to date");
     let statement: serde_json::Value = serde_json::from_slice(&payload(&first)).expect("is JSON");
     let names: Vec<&str> = statement["predicate"]["resources"]
         .as_array()
@@ -114,10 +114,13 @@ fn what_we_sign_is_reproducible_in_the_order_of_the_specification() {
     let outcome = verify(&model, &text(&model.join("model.sig")), &["--key", &project.public_key()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
     assert!(!outcome.stdout.contains("listed in"), "{}", outcome.stdout);
-    outcome.says("what lies there and is left out: `.gitignore`");
+    outcome.says("ignored paths (`.gitignore`)");
 
     fs::write(model.join("config.json"), "other").expect("writes");
-    assert_eq!(sign(&[]).says("holds something else").says("`--force` replaces it").code, Some(2));
+    assert_eq!(
+        sign(&[]).says("already exists with other content").says("`--force` replaces it").code,
+        Some(2)
+    );
     assert_eq!(fs::read(model.join("model.sig")).expect("reads"), first);
     assert_eq!(sign(&["--force"]).code, Some(0));
     fs::write(model.join("config.json"), "hello").expect("writes");
@@ -136,7 +139,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
     let signature = text(&project.root().join("outside.sig"));
     modelseal(["sign", &directory, "--key", &key, "--signature", &signature, "--ignore-path", &scratch])
         .expect(0)
-        .says("left out, and not signed: `.gitignore`, `scratch`");
+        .says("left out and not signed: `.gitignore`, `scratch`");
     let trusted = ["--key", public.as_str()];
     assert_eq!(verify(&model, &signature, &trusted).code, Some(0));
 
@@ -146,9 +149,9 @@ fn what_is_missing_extra_or_left_out_is_named() {
     fs::write(model.join(".git/config"), "x").expect("writes");
     verify(&model, &signature, &trusted)
         .says("`empty` is missing")
-        .says("`renamed` is there, and nobody signed it")
+        .says("`renamed` is not signed")
         .says("`link`: it is a symbolic link")
-        .says("and is left out: `.git`, `.gitignore`, `scratch`")
+        .says("ignored paths (`.git`, `.gitignore`, `scratch`)")
         .says("fail: 3 of 7 files differ")
         .claims_no_success();
     fs::remove_file(model.join("link")).expect("removes");
@@ -156,7 +159,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
     let lenient = [&trusted[..], &["--ignore-unsigned-files"]].concat();
     let outcome = verify(&model, &signature, &lenient);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    outcome.says("what lies there that nobody signed: `renamed`");
+    outcome.says("unsigned files (`renamed`)");
     let renamed = text(&model.join("renamed"));
     let outcome = verify(&model, &signature, &[&trusted[..], &["--ignore-path", &renamed]].concat());
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
@@ -168,7 +171,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
     let elsewhere = project.public_key();
     let outcome = verify(&model, &signature, &[&trusted[..], &["--ignore-path", &elsewhere]].concat());
     assert_eq!(outcome.code, Some(2));
-    outcome.says("is nothing that lies in the model");
+    outcome.says("is not inside the model");
     // The same path as the report names it.
     assert_eq!(
         verify(&model, &signature, &[&trusted[..], &["--ignore-path", "renamed"]].concat()).code,
@@ -188,7 +191,7 @@ fn one_file_is_a_model_too() {
     fs::write(&file, "other").expect("writes");
     let outcome = verify(Path::new(&file), &signature, &trusted);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("is not the file that was signed").claims_no_success();
+    outcome.says("differs from the signed file").claims_no_success();
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn a_policy_that_demands_lineage_fails() {
     }
     let outcome = judge("model = \"wine\"");
     assert_eq!(outcome.code, Some(1));
-    outcome.says("this is the model `m`, and the policy is for `wine`");
+    outcome.says("this is the model `m`, but the policy is for `wine`");
 }
 
 #[test]
@@ -233,9 +236,9 @@ fn what_is_not_there_or_cannot_sign_is_2() {
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
     modelseal(["sign", &directory, "--key", &project.key()]).expect(0);
     let signature = text(&model.join("model.sig"));
-    assert_eq!(verify(&model, &signature, &[]).says("nobody is trusted").code, Some(2));
+    assert_eq!(verify(&model, &signature, &[]).says("no trusted signer was named").code, Some(2));
     // Without `--signature`, a seal is expected. The message names what is there instead.
-    modelseal(["verify", &directory, "--key", &public]).expect(1).says("`--signature ").says("verifies that");
+    modelseal(["verify", &directory, "--key", &public]).expect(1).says("verify that with `--signature ");
     fs::remove_file(&signature).expect("removes");
     let prefix = text(&project.root().join("ed"));
     modelseal(["keygen", "-o", &prefix, "--algorithm", "ed25519"]).expect(0);
@@ -243,7 +246,7 @@ fn what_is_not_there_or_cannot_sign_is_2() {
     modelseal(["sign", &directory, "--key", &key]).expect(2).says("an Ed25519 key cannot sign a model");
     let empty = text(&project.root().join("nothing"));
     fs::create_dir(&empty).expect("creates");
-    modelseal(["sign", &empty, "--key", &other]).expect(1).says("there is no file to sign");
+    modelseal(["sign", &empty, "--key", &other]).expect(1).says("there are no files to sign");
     symlink("config.json", model.join("link")).expect("links");
     modelseal(["sign", &directory, "--key", &other]).expect(1).says("it is a symbolic link");
     assert!(!model.join("model.sig").exists());

@@ -88,7 +88,7 @@ fn what_git_does_not_hold_is_named() {
     remote.project.commit();
     remote.push();
     let archive = remote.project.build();
-    remote.verify(&archive, &["--online"], 0).says("git does not hold `data/d`");
+    remote.verify(&archive, &["--online"], 0).says("git does not contain `data/d`");
 }
 
 #[test]
@@ -99,14 +99,14 @@ fn a_commit_of_one_machine_only_fails() {
     remote.project.commit();
     let archive = remote.project.build();
     let outcome = remote.verify(&archive, &["--online"], 1);
-    outcome.says("does not hold the commit").says("nobody else can rebuild this model").claims_no_success();
+    outcome.says("does not contain the commit").says("others cannot rebuild this model").claims_no_success();
 
     // The commit is still on the server, under its hash, but on no branch.
     remote.push();
     git_in(&remote.origin, &remote.project.home(), &["config", "uploadpack.allowAnySHA1InWant", "true"]);
     git_in(&remote.origin, &remote.project.home(), &["update-ref", "refs/heads/main", "main~1"]);
     let outcome = remote.verify(&archive, &["--online"], 1);
-    outcome.says("is on no branch and no tag of").says("hint: push it to a branch that stays");
+    outcome.says("is not on any branch or tag of").says("hint: push it to a permanent branch");
 }
 
 #[test]
@@ -115,7 +115,10 @@ fn code_that_was_not_as_committed_cannot_be_reached() {
     remote.push();
     remote.project.write("make.sh", format!("{MAKE}# edited\n"));
     let archive = remote.project.build_with(&["--allow-dirty"]);
-    remote.verify(&archive, &["--online"], 1).says("`code` of the commit").says("is not the sealed one");
+    remote
+        .verify(&archive, &["--online"], 1)
+        .says("`code` in the commit")
+        .says("differs from the sealed version");
 }
 
 #[test]
@@ -125,12 +128,10 @@ fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive
     let archive = remote.project.build();
     remote.answer("echo 'ssh: Could not resolve hostname' >&2; exit 255");
     let outcome = remote.verify(&archive, &["--online"], 3);
-    outcome.says("cannot be cloned").claims_no_success();
+    outcome.says("cannot clone the repository").claims_no_success();
     remote.project.git(&["remote", "remove", "origin"]);
     let archive = remote.project.build_with(&["--force"]);
-    remote
-        .verify(&archive, &["--online"], 1)
-        .says("no remote was sealed: nobody else can rebuild this model");
+    remote.verify(&archive, &["--online"], 1).says("no remote was sealed: others cannot rebuild this model");
 }
 
 /// A commit that only a detached `HEAD` of the server leads to is on no branch. A submodule on this machine is not
@@ -146,7 +147,7 @@ fn what_lies_on_this_machine_only_is_not_reachable() {
     remote.push();
     bare(&["update-ref", "--no-deref", "HEAD", "refs/heads/main"]);
     bare(&["update-ref", "refs/heads/main", "main~1"]);
-    remote.verify(&archive, &["--online"], 1).says("nobody else can rebuild this model");
+    remote.verify(&archive, &["--online"], 1).says("others cannot rebuild this model");
 
     let library = remote.project.root().join("library");
     git_in(remote.project.root(), &remote.project.home(), &["init", "--quiet", "library"]);

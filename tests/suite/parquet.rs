@@ -130,12 +130,12 @@ fn labels_of_every_kind_are_counted_or_refused_by_name() {
         ("nanoseconds", "INT64"),
     ] {
         let error = kinds(Some(column), None).expect_err(column);
-        let expected = format!("the column `{column}` is of type {found}, which cannot be counted as labels");
+        let expected = format!("the column `{column}` is of type {found}, which cannot be read as labels");
         assert_eq!(error, expected);
     }
     assert_eq!(kinds(Some("broken"), None).expect_err("not UTF-8"), "the label of row 2 is not UTF-8");
     let error = kinds(Some("txet"), None).expect_err("no column");
-    assert!(error.starts_with("there is no column `txet`; there are `text`, `bytes`"), "{error}");
+    assert!(error.starts_with("there is no column `txet`; the columns are `text`, `bytes`"), "{error}");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn times_of_every_kind_are_read_or_refused_by_name() {
     }
     for column in ["clock", "decimal", "float", "boolean", "map.key_value.key"] {
         let error = kinds(None, Some(column)).expect_err(column);
-        assert!(error.ends_with("which cannot be counted as times"), "{column}: {error}");
+        assert!(error.ends_with("which cannot be read as times"), "{column}: {error}");
     }
 }
 
@@ -209,7 +209,7 @@ fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
     );
     project.write("d.parquet", &bytes[..bytes.len() - 100]);
     let refused = project.build_refused(&[], 1);
-    refused.says("d.parquet").says("the Parquet file is damaged, or written in an unknown way");
+    refused.says("d.parquet").says("the Parquet file is damaged, or uses an unsupported feature");
     // The directory says that there is a page where there is none.
     let mut broken = bytes.clone();
     broken[4..4096].fill(0xff);
@@ -251,7 +251,7 @@ fn what_would_take_all_memory_or_the_stack_is_refused() {
     let list = sketch("long-list").expect_err("a long list");
     assert!(list.ends_with("a row has more than a million values in one column"), "{list}");
     // A schema of groups with one child each, in Thrift's compact protocol.
-    for (depth, reason) in [(50, None), (100_000, Some("its columns are nested more than 100 deep"))] {
+    for (depth, reason) in [(50, None), (100_000, Some("its columns are nested more than 100 levels deep"))] {
         let mut schema = vec![0x48, 1, b'r', 0x15, 2, 0];
         for _ in 0..depth {
             schema.extend([0x35, 2, 0x18, 1, b'g', 0x15, 2, 0]);

@@ -15,33 +15,33 @@ fn a_policy_is_read_strictly() {
         ("", "missing field `model`"),
         ("model = \"clicks\"\norigins = \"clean\"", "unknown key `origins`"),
         ("model = \"clicks\"\norigin = \"cleen\"", "unknown value `cleen`"),
-        ("model = \"clicks\"\nsignatures = 0", "at least one signature is needed"),
-        ("model = \"clicks\"\nsignatures = 2", "more than one signature needs signers"),
+        ("model = \"clicks\"\nsignatures = 0", "at least one signature is required"),
+        ("model = \"clicks\"\nsignatures = 2", "more than one signature requires a `[[signer]]`"),
         ("model = \"clicks\"\nprevious = \"yes\"", "unknown value `yes`"),
-        ("model = \"a b\"", "this is not the name of a model"),
+        ("model = \"a b\"", "not a valid name of a model"),
         (
             "model = \"clicks\"\n[data.train]\nlabels = { max_js_distance = 0 }",
-            "a limit here is a number above 0",
+            "this limit must be a number above 0",
         ),
         ("model = \"clicks\"\n[data.train]\nlabels = { max_js_distance = 1.5 }", "at most 0.83"),
-        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = -1.0 }", "a limit is a number above 0"),
-        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = nan }", "a limit is a number above 0"),
+        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = -1.0 }", "a limit must be a number above 0"),
+        ("model = \"clicks\"\n[data.train]\nrows = { min_ratio = nan }", "a limit must be a number above 0"),
         (
             "model = \"clicks\"\n[data.train]\nrows = { min_ratio = 2.0, max_ratio = 1.0 }",
-            "`min_ratio` is more than",
+            "`min_ratio` is greater than",
         ),
-        ("model = \"clicks\"\n[data.train]\nmax_age = \"0d\"", "a length of time is"),
+        ("model = \"clicks\"\n[data.train]\nmax_age = \"0d\"", "a duration is"),
         ("model = \"clicks\"\n[data.train]\nrows = {}", "without them it demands nothing"),
-        ("model = \"clicks\"\n[probe.golden]\nmax_atol = -1.0", "a tolerance is a number of at least 0"),
+        ("model = \"clicks\"\n[probe.golden]\nmax_atol = -1.0", "a tolerance must be a number of at least 0"),
         ("model = \"clicks\"\nreproduced_level = \"R9\"", "unknown value `R9`"),
         (
             "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.data.typo\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
-            "this cannot be waived",
+            "cannot be waived: it is not a check",
         ),
-        ("model = \"clicks\"\n[data.\"a.b\"]\nmax_age = \"1d\"", "is not a name that a recipe can have"),
+        ("model = \"clicks\"\n[data.\"a.b\"]\nmax_age = \"1d\"", "is not a valid name in a recipe"),
         (
             "model = \"clicks\"\n[probe.golden]\nmax_fallback = 1.5",
-            "a limit here is a number above 0 and at most 1",
+            "this limit must be a number above 0 and at most 1",
         ),
         (
             "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nuntil = 2030-01-01T00:00:00Z",
@@ -57,19 +57,19 @@ fn a_policy_is_read_strictly() {
         ),
         (
             "model = \"clicks\"\n[[waiver]]\ncheck = \"lineage.origin\"\nreason = \"x\"\nuntil = 2030-01-01",
-            "needs a date, a time and a zone",
+            "expected a date, a time and a time zone",
         ),
         (
             "model = \"clicks\"\n[[waiver]]\ncheck = \"signature\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
-            "this cannot be waived",
+            "cannot be waived: it is not a check",
         ),
         (
             "model = \"clicks\"\n[[waiver]]\ncheck = \"gate.labels.train\"\nreason = \"x\"\nuntil = 2030-01-01T00:00:00Z",
-            "this cannot be waived",
+            "cannot be waived: it is not a check",
         ),
         (
             "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = []",
-            "a signer who may do nothing",
+            "this signer may do nothing",
         ),
         (
             "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = [\"reproduce\"]",
@@ -77,13 +77,13 @@ fn a_policy_is_read_strictly() {
         ),
         (
             "model = \"clicks\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nnot_after = 2030-01-01T00:00:00",
-            "needs a date, a time and a zone",
+            "expected a date, a time and a time zone",
         ),
     ] {
         judge_by(&project, &archive, None, policy).ends(2).says(reason).says("gate.toml");
     }
     let both = format!("model = \"clicks\"\n{SIGNER}{}", SIGNER.replace("\"ci\"", "\"other\""));
-    judge_by(&project, &archive, None, &both).ends(2).says("the signer `ci` has this key, too");
+    judge_by(&project, &archive, None, &both).ends(2).says("the signer `ci` has the same key");
     let absent = format!("model = \"clicks\"\n{}", SIGNER.replace("ci.pub", "nowhere.pub"));
     judge_by(&project, &archive, None, &absent).ends(2).says("nowhere.pub");
 }
@@ -92,21 +92,18 @@ fn a_policy_is_read_strictly() {
 fn the_policy_says_whose_signature_counts() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(10)), "1");
-    judge(&project, &archive, None, "")
-        .ends(0)
-        .says("as `")
-        .says("gate.toml` demands: origin adopted accepted");
+    judge(&project, &archive, None, "").ends(0).says("policy `").says("gate.toml`: origin adopted accepted");
     let signer = |more: &str| format!("model = \"clicks\"\n{SIGNER}{more}\n");
     judge_by(&project, &archive, None, &signer("not_after = 2020-01-01T00:00:00Z"))
         .ends(1)
-        .says("signed by ci, which does not count: its time ended at 2020-01-01T00:00:00Z")
+        .says("signed by ci, which is not accepted: it is not valid after 2020-01-01T00:00:00Z")
         .claims_no_success();
     judge_by(&project, &archive, None, &signer("not_after = 2999-01-01T00:00:00Z")).ends(0);
     project.other_key("other");
     let roles = "[[signer]]\nname = \"other\"\nkey = \"other.pub\"\n[[signer]]\nname = \"ci\"\nkey = \"ci.pub\"\nmay = [\"reproduce\"]\n";
     judge_by(&project, &archive, None, &format!("model = \"clicks\"\n{roles}"))
         .ends(1)
-        .says("signed by ci, which does not count: the policy does not say that it may build");
+        .says("signed by ci, which is not accepted: its `may` in the policy does not list `build`");
     let unknown = "model = \"clicks\"\n[[signer]]\nname = \"other\"\nkey = \"other.pub\"\n";
     judge_by(&project, &archive, None, unknown).ends(1).says("none of the trusted keys signed this");
 
@@ -115,15 +112,18 @@ fn the_policy_says_whose_signature_counts() {
     project
         .modelseal(&["verify", &archive, "--policy", &policy, "--key", &key])
         .expect(2)
-        .says("cannot both say who is trusted");
+        .says("name trusted signers: leave one of them out");
     fs::write(&policy, "model = \"clicks\"\n").expect("writes");
     project.modelseal(&["verify", &archive, "--policy", &policy, "--key", &key]).expect(0);
-    project.modelseal(&["verify", &archive, "--policy", &policy]).expect(2).says("nobody is trusted");
+    project
+        .modelseal(&["verify", &archive, "--policy", &policy])
+        .expect(2)
+        .says("no trusted signer was named");
     fs::write(&policy, "model = \"beer\"\n").expect("writes");
     project
         .modelseal(&["verify", &archive, "--policy", &policy, "--key", &key])
         .expect(1)
-        .says("this is the model `clicks`, and the policy is for `beer`");
+        .says("this is the model `clicks`, but the policy is for `beer`");
     project
         .modelseal(&["verify", &archive, "--previous", &archive, "--key", &key])
         .expect(2)
@@ -137,7 +137,7 @@ fn origin_and_code_are_held_to_the_policy() {
     let origin = "origin = \"clean\"\n";
     judge(&project, &archive, None, origin)
         .ends(1)
-        .says("fail: adopted: nobody watched it being made, and the policy demands clean");
+        .says("fail: adopted: not built by modelseal, but the policy demands clean");
     let waiver = |until: &str| {
         format!(
             "{origin}[[waiver]]\ncheck = \"lineage.origin\"\nreason = \"ticket\\u001b OPS-1\"\nuntil = {until}\n"
@@ -149,13 +149,13 @@ fn origin_and_code_are_held_to_the_policy() {
         .says("(waived until 2999-01-01T00:00:00Z: ticket\\u{1b} OPS-1)");
     judge(&project, &archive, None, &waiver("2020-01-01T00:00:00Z"))
         .ends(1)
-        .says("(the waiver ended 2020-01-01T00:00:00Z: ticket");
+        .says("(the waiver expired at 2020-01-01T00:00:00Z: ticket");
     judge(&project, &archive, None, "[code]\ndirty = false\n").ends(1).says("no code revision was sealed");
     // A waived warning stays waived if warnings fail. The one about the missing code fails.
     let strict = format!("warnings = \"fail\"\n{}", waiver("2999-01-01T00:00:00Z"));
     judge(&project, &archive, None, &strict)
         .ends(1)
-        .says("the code revision was not sealed (a warning, and the policy says `warnings = \"fail\"`)");
+        .says("the code revision was not sealed (a warning, but the policy says `warnings = \"fail\"`)");
 
     let with_code = Project::new();
     with_code.git(&["remote", "add", "origin", "https://user:secret@github.com/acme/wine.git"]);
@@ -166,11 +166,11 @@ fn origin_and_code_are_held_to_the_policy() {
         |policy: &str| judge_by(&with_code, &path, None, &format!("model = \"wine\"\n{policy}\n{SIGNER}"));
     by("[code]\nremote = \"https://github.com/acme/wine\"\n").ends(0);
     by("[code]\nremote = \"https://github.com/evil/wine\"\n").ends(1).says(
-        "the code is at `https://github.com/acme/wine`, and the policy demands `https://github.com/evil/wine`",
+        "the code is at `https://github.com/acme/wine`, but the policy demands `https://github.com/evil/wine`",
     );
     by("[code]\ndirty = false\n")
         .ends(1)
-        .says("`train.py` was not as committed, and the policy demands that");
+        .says("`train.py` differed from the commit, but the policy says `dirty = false`");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_previous_release_has_to_be_one() {
     judge(&project, &after, Some(&unpacked), policy).ends(0);
     let seal = unpacked.join(".modelseal/manifest.sigstore.json");
     judge(&project, &after, Some(&seal), policy).ends(0);
-    judge(&project, &after, Some(&after), policy).ends(0).says("the very same release");
+    judge(&project, &after, Some(&after), policy).ends(0).says("the same release as this one");
     fs::write(unpacked.join("weights"), "9").expect("writes");
     judge(&project, &after, Some(&unpacked), policy)
         .ends(1)
@@ -206,7 +206,7 @@ fn the_previous_release_has_to_be_one() {
     judge(&project, &after, Some(&foreign), policy).ends(1).says("none of the trusted keys signed this");
     project.edit_recipe("\"clicks\"", "\"beer\"");
     let beer = release(&project, "beer", &csv(&even(100)), "1");
-    judge(&project, &after, Some(&beer), policy).ends(1).says("is of the model `beer`");
+    judge(&project, &after, Some(&beer), policy).ends(1).says("belongs to another model, `beer`");
     judge(&project, &after, Some(Path::new("/nowhere")), policy).ends(2).says("does not exist");
 }
 
@@ -249,7 +249,7 @@ fn a_strict_policy_is_written_from_a_good_release() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    project.modelseal(&init).expect(2).says("exists already, and is never overwritten").says("`-o FILE`");
+    project.modelseal(&init).expect(2).says("already exists and is never overwritten").says("`-o FILE`");
     assert_eq!(fs::read_to_string(&gate).expect("reads"), text);
     let check = project.modelseal(&["policy", "check", &gate]).expect(0);
     check
@@ -258,8 +258,14 @@ fn a_strict_policy_is_written_from_a_good_release() {
         .says("signer   ci, may build");
     let after = release(&project, "after", &csv(&even(1100)), "2");
     let (after, gate) = (after.to_string_lossy(), gate.as_str());
-    project.modelseal(&["verify", &after, "--policy", gate, "--previous", &archive]).expect(0).says("as `");
-    project.modelseal(&["policy", "check", "/nowhere"]).expect(2).says("there is no policy `/nowhere`");
+    project
+        .modelseal(&["verify", &after, "--policy", gate, "--previous", &archive])
+        .expect(0)
+        .says("policy `");
+    project
+        .modelseal(&["policy", "check", "/nowhere"])
+        .expect(2)
+        .says("the policy `/nowhere` does not exist");
     // With few rows, the written limit is one that can be judged.
     let few = release(&project, "few", &csv(&even(100)), "3").to_string_lossy().into_owned();
     let small = project.out("small.toml").to_string_lossy().into_owned();
@@ -291,7 +297,7 @@ fn a_signer_is_succeeded_by_another() {
          [[signer]]\nname = \"next\"\nkey = \"next.pub\"\n"
     );
     judge_by(&project, Path::new(&after), Some(&before), &policy).ends(0).says("previous             pass");
-    judge_by(&project, &before, None, &policy).ends(1).says("its time ended");
+    judge_by(&project, &before, None, &policy).ends(1).says("it is not valid after");
 }
 
 /// Labels of another column are different labels.
@@ -305,7 +311,7 @@ fn a_label_that_is_another_column_is_not_compared() {
     let after = release(&project, "after", &renamed, "2");
     judge(&project, &after, Some(&before), policy)
         .ends(3)
-        .says("the labels were those of `class`, and are those of `kind`");
+        .says("the label column was `class` and is now `kind`");
 }
 
 /// A release must be asked at least as much as the previous one.
@@ -336,7 +342,7 @@ fn a_probe_that_asks_less_than_before_is_refused() {
     project.write("probes/golden.jsonl", format!("{first_line}{expected}"));
     project.commit();
     judge(&build("fewer.tar"), 1)
-        .says("it asks less than that of the previous release: 13 inputs before, 12 now");
+        .says("the probe asks less than in the previous release: 13 inputs before, 12 now");
     project.write(
         "probes/golden.jsonl",
         format!("{golden}{}", expected.replace(",\"expected\":{\"class\":\"yes\",\"score\":10.5}", "")),
@@ -346,12 +352,12 @@ fn a_probe_that_asks_less_than_before_is_refused() {
     project.write("probes/golden.jsonl", format!("{golden}{expected}"));
     project.write("probes/golden.jsonl", format!("{golden}{}", expected.replace("10.5", "10.500001")));
     project.commit();
-    judge(&build("other.tar"), 0).says("warn     other questions than in the previous release");
+    judge(&build("other.tar"), 0).says("warn     the questions differ from the previous release");
     project.write("probes/golden.jsonl", format!("{golden}{expected}"));
     project.edit_recipe("must_influence = [\"a\"]\n", "");
     project.commit();
     let blind = build("blind.tar");
-    judge(&blind, 1).says("`a` need not make a difference any more");
+    judge(&blind, 1).says("`a` no longer has to change the answer");
     let waiver =
         "[[waiver]]\ncheck = \"probe.golden.questions\"\nreason = \"OPS-1\"\nuntil = 2999-01-01T00:00:00Z\n";
     fs::write(&policy, format!("{text}{waiver}")).expect("writes");

@@ -91,7 +91,10 @@ fn what_a_model_answers_is_sealed_without_the_answers_text() {
     let second = project.build_with(&["-o", &project.out("second.tar").to_string_lossy()]);
     let (first, second) = (first.to_string_lossy(), second.to_string_lossy());
     let outcome = project.modelseal(&["diff", &first, &second]).expect(0);
-    outcome.says("code             same").says("behaviour        changed").says("`golden`  other questions");
+    outcome
+        .says("code             same")
+        .says("behaviour        changed")
+        .says("`golden`  different questions");
     project.modelseal(&["diff", &first, &second, "--format", "json"]).expect(0).json();
 }
 
@@ -115,7 +118,7 @@ fn expected_answers_must_come_within_the_tolerance() {
     golden(",\"expected\":{\"class\":\"no\",\"score\":2.1}");
     project
         .build_refused(&[], 1)
-        .says("the probe `golden` refuses the model: golden: 1 of 1 expected answer did not come")
+        .says("the model fails the probe `golden`: golden: 1 of 1 expected answer not given")
         .says("`x`: expected `{\"class\":\"no\",\"score\":2.1}`, found `{\"class\":\"no\",\"score\":2.0}`");
     golden(",\"expected\":null");
     project.build_refused(&[], 1).says("expected `null`");
@@ -125,17 +128,14 @@ fn expected_answers_must_come_within_the_tolerance() {
 #[ignore = "needs bubblewrap"]
 fn a_model_that_does_not_look_at_its_input_is_refused() {
     for (lines, reason) in [
-        (
-            "answer = lambda x: {\"score\": 0.5}\n",
-            "diversity: all 12 inputs get the same answer: everyone gets the default",
-        ),
+        ("answer = lambda x: {\"score\": 0.5}\n", "diversity: all 12 inputs get the same answer"),
         (
             "answer = lambda x: {\"score\": x[\"b\"]}\n",
             "sensitivity: changing `a` changes none of 12 answers: it is ignored",
         ),
         (
             "answer = lambda x: {\"score\": 1.0 if x[\"a\"] == 7 else 0.5}\n",
-            "sensitivity: 2 of 12 answers change with the input (at least 20 %): inputs are ignored",
+            "sensitivity: 2 of 12 answers change with the input (at least 20 % required): inputs are ignored",
         ),
         (
             "answer = lambda x: \"unknown\" if x[\"a\"] < 2 else x\n",
@@ -143,14 +143,14 @@ fn a_model_that_does_not_look_at_its_input_is_refused() {
         ),
         (
             "import random\nanswer = lambda x: {\"score\": random.random()}\n",
-            "determinism: asked again, it answers otherwise",
+            "determinism: different answers when asked again",
         ),
         (
             "answer = lambda x: {\"score\": x[\"a\"] + hash(\"word\") % 1000}\n",
-            "determinism: asked again, it answers otherwise",
+            "determinism: different answers when asked again",
         ),
     ] {
-        with(lines).build_refused(&[], 1).says("the probe `golden` refuses the model: ").says(reason);
+        with(lines).build_refused(&[], 1).says("the model fails the probe `golden`: ").says(reason);
     }
     let flagged = project(&format!(
         "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output=answer(r[\"input\"]), fallback=True)\n"
@@ -160,7 +160,7 @@ fn a_model_that_does_not_look_at_its_input_is_refused() {
     let by_id = project(&format!(
         "{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n    reply(r, output={{'score': sum(map(ord, r['id'])) / 7}})\n"
     ));
-    by_id.build_refused(&[], 1).says("determinism: asked again, it answers otherwise");
+    by_id.build_refused(&[], 1).says("determinism: different answers when asked again");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn what_cannot_be_told_is_a_warning() {
     one.write("probes/golden.jsonl", "{\"id\":\"x\",\"input\":{\"a\":1,\"b\":0}}\n");
     one.commit();
     let key = one.key();
-    one.modelseal(&["build", "--key", &key]).expect(0).says("diversity: one input says nothing");
+    one.modelseal(&["build", "--key", &key]).expect(0).says("diversity: there are too few inputs");
 }
 
 #[test]
@@ -185,17 +185,17 @@ fn the_protocol_is_kept_to_or_the_offending_start_is_shown() {
     let loop_with =
         |body: &str| project(&format!("{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n{body}"));
     for (body, reason) in [
-        ("    print('loading model …')\n", "this is not an answer: `loading model …`"),
+        ("    print('loading model …')\n", "a line is not an answer: `loading model …`"),
         (
             "    print('{\"id\": \"' + r['id'] + '\", \"output\": NaN}')\n",
-            "this is not an answer: `{\"id\": ",
+            "a line is not an answer: `{\"id\": ",
         ),
         ("    print('{\"id\": \"' + r['id'] + '\", \"output\": 1e400}')\n", "gave no answer to "),
-        ("    reply({'id': 'other'}, output=1)\n", "nobody asked with the id `other`"),
+        ("    reply({'id': 'other'}, output=1)\n", "no question has the id `other`"),
         ("    reply(r, output=1); reply(r, output=1)\n", "two answers to one question: "),
-        ("    reply(r)\n", "an answer has either `output` or `error`"),
-        ("    reply(r, output=1, error='x')\n", "an answer has either `output` or `error`"),
-        ("    reply(r, output=1, more=2)\n", "this is not an answer: "),
+        ("    reply(r)\n", "an answer must have either `output` or `error`"),
+        ("    reply(r, output=1, error='x')\n", "an answer must have either `output` or `error`"),
+        ("    reply(r, output=1, more=2)\n", "a line is not an answer: "),
         ("    reply(r, error='no such\\x1b[2J user')\n", "gave no answer to `q"),
         ("    if r['input']['a'] != 3: reply(r, output=1)\n", "answers to 25 questions"),
         ("    print('x' * (2 << 20))\n", "a line is longer than 1 MiB: `xxxx"),
@@ -311,8 +311,8 @@ fn what_a_command_made_is_kept_when_a_probe_refuses_it() {
         let key = project.key();
         let outcome = project.modelseal(&[&["build", "--key", &key], clean].concat()).expect(1);
         outcome
-            .says("everyone gets the default")
-            .says("what the command made is kept in `dist/wine-1.0.0.tar.rejected`");
+            .says("inputs get the same answer")
+            .says("the rejected artifact is kept in `dist/wine-1.0.0.tar.rejected`");
         let kept = std::fs::read_to_string(project.at("dist/wine-1.0.0.tar.rejected/config.json"));
         assert_eq!(kept.expect("is kept"), "{\"weight\": 7}\n");
         let old = std::fs::read_to_string(project.at("model/config.json")).expect("is there");
@@ -333,7 +333,7 @@ fn the_policys_limit_on_the_commonest_answer_holds_whatever_came_before() {
         project.modelseal(&["verify", &archive, "--policy", &gate, "--previous", &archive]).expect(code)
     };
     judge("", 0);
-    judge("max_commonest = 0.5\n", 1).says("the commonest 8 times: 66.7 % (limit 50.0 %)");
+    judge("max_commonest = 0.5\n", 1).says("the most common 8 times: 66.7 % (limit 50.0 %)");
 }
 
 #[test]
@@ -341,16 +341,16 @@ fn the_policys_limit_on_the_commonest_answer_holds_whatever_came_before() {
 fn questions_that_cannot_be_asked_are_named_with_their_line() {
     let project = healthy();
     for (golden, code, reason) in [
-        ("", 1, "hold no input"),
+        ("", 1, "contains no questions"),
         (
             "{\"id\":\"a\",\"input\":1}\n{\"id\":\"a\",\"input\":2}\n",
             1,
-            "line 2 of `probes/golden.jsonl` is not an input of a probe: the id `a` stands twice",
+            "line 2 of `probes/golden.jsonl` is not a valid question: the id `a` occurs twice",
         ),
         (
             "{\"id\":\"a\",\"input\":1}\n{\"id\":\"b\"}\n",
             1,
-            "line 2 of `probes/golden.jsonl` is not an input of a probe: missing field `input`",
+            "line 2 of `probes/golden.jsonl` is not a valid question: missing field `input`",
         ),
         ("{\"id\":\"a\",\"input\":1,\"expect\":2}\n", 1, "unknown field `expect`"),
         ("{\"id\":\"a\",\"input\":NaN}\n", 1, "line 1 of"),
@@ -361,7 +361,7 @@ fn questions_that_cannot_be_asked_are_named_with_their_line() {
     }
     std::fs::remove_file(project.at("probes/golden.jsonl")).expect("removes");
     project.commit();
-    project.build_refused(&[], 2).says("cannot read the inputs of the probe, `probes/golden.jsonl`");
+    project.build_refused(&[], 2).says("cannot read the question file `probes/golden.jsonl`");
     project.edit_recipe("probes/golden.jsonl", "../golden.jsonl");
     project.commit();
     project.build_refused(&[], 2).says("this path leaves the work tree");
@@ -398,7 +398,7 @@ fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
     assert_eq!(demanded_less.code, Some(0), "{}", demanded_less.all());
     demanded_less
         .says("same       probe `golden`: the same answers")
-        .says("pass: rebuilt as R3, another model that answers the probes the same (demanded R3)");
+        .says("pass: rebuilt as R3, another model with the same answers to the probes (demanded R3)");
     let demanded_more = reproduce(&[]);
     assert_eq!(demanded_more.code, Some(1), "{}", demanded_more.all());
     demanded_more.says("fail: rebuilt only as R3");
@@ -415,9 +415,7 @@ fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
     let archive = archive.to_string_lossy();
     let outcome = project.modelseal(&["reproduce", &archive, "--key", &key, "--level", "R3"]).run();
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome
-        .says("different  probe `golden`: another answer to `q0")
-        .says("fail: the rebuilt model is different");
+    outcome.says("different  probe `golden`: the answer to `q0").says("fail: the rebuilt model is different");
 }
 
 /// A model that answers every question with the default and adds noise.
@@ -428,13 +426,13 @@ fn noise_below_the_tolerance_makes_no_answer_another_one() {
     let noisy = with(noisy);
     noisy
         .build_refused(&[], 1)
-        .says("all 12 inputs get the same answer: everyone gets the default")
+        .says("all 12 inputs get the same answer")
         .says("changing `a` changes none of 12 answers: it is ignored");
     // If the recipe's tolerance makes all values equal, all answers are equal.
     let blind = healthy();
     blind.append_recipe("[reproduce]\natol = 1000.0\n");
     blind.commit();
-    blind.build_refused(&[], 1).says("the probe `golden` refuses the model");
+    blind.build_refused(&[], 1).says("the model fails the probe `golden`");
     let facts = sealed(&healthy())["annotations"].clone();
     assert_eq!(facts["tolerance"], json!({ "atol": 1e-8, "rtol": 1e-5 }));
 }

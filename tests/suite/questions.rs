@@ -36,9 +36,7 @@ fn everyone_gets_the_default_in_every_kind_of_answer() {
     for expression in
         ["{'label': 'a', 'version': 3}", "7", "[0.5, 'a']", "{'score': 0.5 + 1e-9 * x['a']}", "None"]
     {
-        answers(expression)
-            .build_refused(&[], 1)
-            .says("all 12 inputs get the same answer: everyone gets the default");
+        answers(expression).build_refused(&[], 1).says("all 12 inputs get the same answer");
     }
 }
 
@@ -56,7 +54,7 @@ fn whole_numbers_are_exact() {
         let first = format!("{{\"id\":\"q00\",\"input\":{{\"a\":0,\"b\":0}},\"expected\":{expected}}}\n");
         project.write("probes/golden.jsonl", first + golden.split_once('\n').expect("lines").1);
         project.commit();
-        project.build_refused(&[], 1).says("golden: 1 of 1 expected answer did not come");
+        project.build_refused(&[], 1).says("golden: 1 of 1 expected answer not given");
     }
 }
 
@@ -70,7 +68,7 @@ fn an_input_stands_there_once_and_a_feature_is_one_of_them() {
         format!("{golden}{}", golden.lines().next().expect("a line").replace("q00", "again")),
     );
     project.commit();
-    project.build_refused(&[], 1).says("the inputs `q00` and `again` of").says("are the same");
+    project.build_refused(&[], 1).says("the questions `q00` and `again` in").says("have the same input");
     project.write("probes/golden.jsonl", golden);
     project.edit_recipe(
         "inputs = \"probes/golden.jsonl\"\n",
@@ -79,5 +77,5 @@ fn an_input_stands_there_once_and_a_feature_is_one_of_them() {
     project.commit();
     project
         .build_refused(&[], 1)
-        .says("no input of the probe `golden` has `zz`, which must make a difference");
+        .says("no input of the probe `golden` has the member `zz`, which `must_influence` lists");
 }

@@ -43,7 +43,7 @@ hint: did you mean `params`?
         "label = \"class\"",
         "moon = \"full\"",
         "
-error: unknown key `moon`; known are `name`, `path`, `label`, `timestamp`, `max_age`, `static`, `symlinks`
+error: unknown key `moon`; expected one of `name`, `path`, `label`, `timestamp`, `max_age`, `static`, `symlinks`
    --> modelseal.toml:11:1
     |
  11 | moon = \"full\"
@@ -81,7 +81,7 @@ hint: did you mean `follow`?
         "label = \"class\"",
         "timestamp = \"t\"\nmax_age = \"30 days\"",
         "
-error: a length of time is a whole number above 0 and a unit: `36h`, `30d`, `2w`
+error: a duration is a whole number above 0 with a unit, such as `36h`, `30d` or `2w`
    --> modelseal.toml:12:11
     |
  12 | max_age = \"30 days\"
@@ -92,7 +92,7 @@ error: a length of time is a whole number above 0 and a unit: `36h`, `30d`, `2w`
         "name = \"wine\"",
         "name = \"../wine\"",
         "
-error: a model's name is 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begins with a letter or digit
+error: a model's name must be 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begin with a letter or digit
   --> modelseal.toml:2:8
    |
  2 | name = \"../wine\"
@@ -103,7 +103,7 @@ error: a model's name is 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begi
         "name = \"train\"",
         "name = \"Train.set\"",
         "
-error: a name is 1 to 64 lower-case letters, digits, `_` or `-`, and begins with a letter or digit
+error: a name must be 1 to 64 lower-case letters, digits, `_` or `-`, and begin with a letter or digit
   --> modelseal.toml:9:8
    |
  9 | name = \"Train.set\"
@@ -164,8 +164,8 @@ error: duplicate key
 fn a_probe_has_a_name_a_command_and_inputs() {
     for (text, reason) in [
         ("[[probe]]\nname = \"golden\"\ncommand = [\"x\"]\n", "missing field `inputs`"),
-        ("[[probe]]\nname = \"a.b\"\ncommand = [\"x\"]\ninputs = \"i\"\n", "a name is 1 to 64"),
-        ("[[probe]]\nname = \"a\"\ncommand = []\ninputs = \"i\"\n", "a command is a list of a program"),
+        ("[[probe]]\nname = \"a.b\"\ncommand = [\"x\"]\ninputs = \"i\"\n", "a name must be 1 to 64"),
+        ("[[probe]]\nname = \"a\"\ncommand = []\ninputs = \"i\"\n", "a command must be a list of a program"),
         ("[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninputs = \"/i\"\n", "must be relative to the recipe"),
         ("[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninput = \"i\"\n", "unknown key `input`"),
     ] {
@@ -176,7 +176,7 @@ fn a_probe_has_a_name_a_command_and_inputs() {
     let project = Project::new();
     let probe = "[[probe]]\nname = \"a\"\ncommand = [\"x\"]\ninputs = \"i\"\n";
     project.append_recipe(&probe.repeat(2));
-    project.modelseal(&["build"]).expect(2).says("this name stands twice");
+    project.modelseal(&["build"]).expect(2).says("this name is used twice");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn what_is_no_recipe_at_all() {
     project.write("modelseal.toml", " ".repeat((1 << 20) + 1));
     build().expect(2).says("longer than 1 MiB");
     std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
-    build().expect(2).says("there is no recipe `modelseal.toml`").says("`modelseal init` writes one");
+    build().expect(2).says("cannot find the recipe `modelseal.toml`").says("`modelseal init` writes one");
     rustix::fs::mkfifoat(rustix::fs::CWD, project.at("modelseal.toml"), rustix::fs::Mode::RWXU)
         .expect("makes");
     build().expect(2).says("is not a regular file");

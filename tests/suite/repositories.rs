@@ -107,7 +107,7 @@ fn each_kind_of_repository_that_cannot_be_read_has_its_own_message() {
     project.git(&["init", "-q"]);
     project.commit();
     project.git(&["config", "core.worktree", &project.home().to_string_lossy()]);
-    project.build_refused(&[], 2).says("which does not hold");
+    project.build_refused(&[], 2).says("which does not contain");
     project.git(&["config", "--unset", "core.worktree"]);
     project.git(&["config", "core.bare", "true"]);
     project.build_refused(&[], 2).says("is bare");
@@ -115,7 +115,7 @@ fn each_kind_of_repository_that_cannot_be_read_has_its_own_message() {
     let object = project.git(&["rev-parse", "HEAD:modelseal.toml"]);
     let (directory, name) = object.trim().split_at(2);
     fs::remove_file(project.at(&format!(".git/objects/{directory}/{name}"))).expect("removes");
-    project.build_refused(&[], 2).says("the clone is not complete");
+    project.build_refused(&[], 2).says("the clone is incomplete");
 }
 
 #[test]

@@ -58,8 +58,8 @@ fn another_clone_is_enough() {
     other
         .modelseal(&arguments)
         .expect(3)
-        .says("does not hold the commit")
-        .says("hint: `--source` names a clone");
+        .says("a clone that contains the commit")
+        .says("hint: use `--source` to name a clone of the repository");
     let source = elsewhere.to_string_lossy().into_owned();
     other.modelseal(&[&arguments[..], &["--source", &source]].concat()).expect(0).says("pass: rebuilt as R0");
     let bare = project.root().join("bare.git").to_string_lossy().into_owned();
@@ -74,7 +74,7 @@ fn another_clone_is_enough() {
     }
     let outcome =
         other.modelseal(&[&arguments[..], &["--source", "https://127.0.0.1:9/x"]].concat()).expect(3);
-    outcome.says("cannot be cloned");
+    outcome.says("cannot clone the repository");
 }
 
 #[test]
@@ -90,11 +90,11 @@ fn data_that_is_not_there_or_not_the_sealed_one_is_inconclusive() {
     let moved = project.out("moved.csv");
     fs::rename(&data, &moved).expect("moves");
     let outcome = reproduce(&project, &archive, &[], 3);
-    outcome.says("inconclusive: data `far` is not there").says("hint: `--data NAME=PATH`");
+    outcome.says("inconclusive: data `far` is missing").says("`--data NAME=PATH`");
     reproduce(&project, &archive, &["--data", &format!("far={}", moved.display())], 0);
     fs::write(&moved, "2\n").expect("writes");
     let outcome = reproduce(&project, &archive, &["--data", &format!("far={}", moved.display())], 3);
-    outcome.says("is not the sealed one");
+    outcome.says("differs from the sealed version");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn what_was_not_made_by_a_command_or_from_a_commit_is_not_tried() {
     project.write("make.sh", format!("{MAKE}# edited\n"));
     let dirty = project.build_with(&["--allow-dirty", "-o", "dist/dirty.tar"]);
     let outcome = reproduce(&project, &dirty, &[], 3);
-    outcome.says("the work tree was not what the commit holds: `make.sh`");
+    outcome.says("the work tree differed from the commit: `make.sh`");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_release_that_is_not_accepted_is_not_rebuilt() {
     };
     let outcome = reproducing(&["--key", &other], 1);
     outcome.says("none of the trusted keys signed this").claims_no_success();
-    reproducing(&[], 2).says("nobody is trusted");
+    reproducing(&[], 2).says("no trusted signer was named");
     let mut bytes = fs::read(&archive).expect("reads");
     let place = bytes.len() - 1600;
     bytes[place] ^= 1;
@@ -164,7 +164,7 @@ fn a_provenance_that_is_not_true_is_named_as_that() {
     fs::write(&archive, crate::support::archive::join(&forged)).expect("writes");
     let outcome = reproduce(&project, &archive, &[], 1);
     outcome
-        .says("fail: the provenance is not true: `params/params.toml` of the commit is not what was sealed");
+        .says("fail: the provenance is not true: `params/params.toml` in the commit differs from the seal");
     assert!(!outcome.all().contains("the bytes differ"));
 }
 
@@ -186,8 +186,10 @@ fn files_that_come_and_go_and_their_modes_are_differences() {
     let project = project(script);
     let archive = archive(&project);
     let outcome = reproduce(&project, &archive, &[], 1);
-    outcome.says("different  `gone`\n           was not made").says("different  `new`\n           is new");
-    outcome.says("different  `mode`\n           its mode: executable or not").says("R0         `same`");
+    outcome
+        .says("different  `gone`\n           missing in the rebuild")
+        .says("different  `new`\n           only in the rebuild");
+    outcome.says("different  `mode`\n           its executable mode differs").says("R0         `same`");
 }
 
 #[test]
@@ -230,7 +232,7 @@ fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
     let (key, target) = (project.public_key(), archive.to_string_lossy().into_owned());
     let arguments = ["reproduce", &target, "--key", &key];
     let path = programs_without_bubblewrap(&project);
-    project.modelseal(&arguments).env("PATH", &path).expect(3).says("demands isolation");
+    project.modelseal(&arguments).env("PATH", &path).expect(3).says("must be isolated");
     let without = [&arguments[..], &["--insecure-no-isolation"]].concat();
     project.modelseal(&without).env("PATH", &path).expect(0);
     reproduce(&project, &archive, &[], 0);
@@ -306,7 +308,7 @@ fn a_seed_that_changes_nothing_shows_that_nothing_is_compared() {
     let archive = project.build_with(&["--force"]);
     reproduce(&project, &archive, &["--vary", "seed"], 0)
         .says("seed       skipped  no hyperparameter is named `seed`");
-    project.modelseal(&["reproduce", "x", "--vary", "moon"]).expect(2).says("known are all, nothing, path");
+    project.modelseal(&["reproduce", "x", "--vary", "moon"]).expect(2).says("expected all, nothing, path");
 }
 
 #[test]
@@ -400,7 +402,7 @@ fn a_variation_that_is_named_twice_is_made_once() {
             "moon=x",
         ])
         .expect(2)
-        .says("the recipe has no data `moon`");
+        .says("the recipe has no data source `moon`");
 }
 
 #[test]
@@ -418,7 +420,7 @@ fn data_at_an_absolute_path_is_where_the_recipe_says_or_nowhere() {
     let elsewhere = format!("far={}", other.display());
     reproduce(&project, &archive, &["--data", &elsewhere], 3).says("the recipe names an absolute path");
     fs::write(&data, "2\n").expect("writes");
-    reproduce(&project, &archive, &[], 3).says("is not the sealed one");
+    reproduce(&project, &archive, &[], 3).says("differs from the sealed version");
     fs::remove_file(&data).expect("removes");
-    reproduce(&project, &archive, &[], 3).says("inconclusive: data `far` is not there");
+    reproduce(&project, &archive, &[], 3).says("inconclusive: data `far` is missing");
 }

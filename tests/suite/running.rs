@@ -89,7 +89,7 @@ fn what_was_run_is_sealed_and_values_that_are_passed_are_not() {
 fn adopting_is_allowed_and_never_disguised() {
     let project = project("exit 1\n");
     let outcome = project.modelseal(&["build", "--adopt", "--key", &project.key()]).expect(0);
-    outcome.says("origin   adopted: nobody watched it being made");
+    outcome.says("origin   adopted: not built by modelseal");
     assert!(!outcome.all().contains("running"));
     let shown = project.modelseal(&["show", "dist/wine-1.0.0.tar", "--format", "json"]).expect(0);
     assert!(!shown.stdout.contains("make.sh"), "a command that was not run is not sealed");
@@ -231,8 +231,8 @@ fn a_command_that_does_not_exist_is_named() {
     project.commit();
     let outcome = refused(&project, &["--insecure-no-isolation"]);
     outcome
-        .says("error: the command `no-such-program` cannot be started")
-        .says("hint: is it installed, and in PATH?");
+        .says("error: cannot start the command `no-such-program`")
+        .says("hint: check that it is installed and in PATH");
     refused(&project, &[]).says("the command `no-such-program`");
 }
 
@@ -241,7 +241,7 @@ fn an_artifact_that_is_not_made_is_refused() {
     for arguments in [&[][..], &["--clean"]] {
         refused(&project("true\n"), arguments).says("error: the command did not make the artifact");
     }
-    refused(&project("mkdir model\n"), &[]).says("holds no files");
+    refused(&project("mkdir model\n"), &[]).says("contains no files");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
 fn files_that_the_command_leaves_are_named_and_do_not_matter_otherwise() {
     let project = project(&format!("{MAKE}echo x > metrics.json\n"));
     let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(0);
-    outcome.says("warning: the command left files that git neither holds nor ignores: `metrics.json`");
+    outcome.says("warning: the command left files that git neither tracks nor ignores: `metrics.json`");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn an_artifact_that_holds_inputs_cannot_be_made_anew() {
     project.edit_recipe("path = \"model\"", "path = \".\"");
     project.commit();
     let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(2);
-    outcome.says("the artifact holds inputs, too").says("modelseal.toml:6:8");
+    outcome.says("the artifact also contains inputs").says("modelseal.toml:6:8");
 }
 
 #[test]

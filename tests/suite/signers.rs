@@ -85,31 +85,40 @@ fn signers_are_described_strictly() {
     let both = format!("{CI}certificate = {root:?}\nsubject = \"CN=x\"\n");
     let subject = format!("SIGNER certificate = {root:?}\n");
     for (policy, reason) in [
-        ("SIGNER ", "who is it?"),
-        (&both, "a signer is known by a key, a certificate or an identity: one of them"),
+        ("SIGNER ", "a signer needs a `key`, a"),
+        (&both, "a signer needs exactly one of a key, a certificate and an identity"),
         (&subject, "`certificate` needs a `subject`"),
         ("SIGNER key = \"ci.pub\"\nsubject = \"CN=x\"\n", "`subject` needs a `certificate`"),
         ("SIGNER issuer = \"https://x\"\n", "`issuer` needs an `identity`"),
         ("SIGNER identity = \"x\"\n", "an identity needs an `issuer`"),
         ("SIGNER identity = \"x\"\nkey = \"ci.pub\"\n", "an identity needs an `issuer`"),
-        ("SIGNER identity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n", "`identity` is exact already"),
+        (
+            "SIGNER identity = \"x\"\nidentity_regexp = \"x\"\nissuer = \"i\"\n",
+            "`identity_regexp` cannot be combined",
+        ),
         ("SIGNER identity_regexp = \"(\"\nissuer = \"i\"\n", "is not a regular expression"),
         ("SIGNER identity_regexp = \"a)|(b\"\nissuer = \"i\"\n", "is not a regular expression"),
-        ("SIGNER identity_regexp = \".*\"\nissuer = \"i\"\n", "matches everybody or nobody"),
-        ("SIGNER key = \"ci.pub\"\ntrusted_root = \"x\"\n", "belongs to an identity"),
+        ("SIGNER identity_regexp = \".*\"\nissuer = \"i\"\n", "matches the empty string"),
+        ("SIGNER key = \"ci.pub\"\ntrusted_root = \"x\"\n", "applies only to an identity"),
         ("SIGNER key = \"ci.pub\"\nrevoked = true\n", "a revoked signer needs a `reason`"),
-        ("SIGNER key = \"ci.pub\"\nreason = \"x\"\n", "`reason` says why"),
-        ("signatures = 0\nSIGNER key = \"ci.pub\"\n", "at least one signature is needed"),
-        ("signatures = -1\nSIGNER key = \"ci.pub\"\n", "at least one signature is needed"),
+        ("SIGNER key = \"ci.pub\"\nreason = \"x\"\n", "`reason` is only for a signer"),
+        ("signatures = 0\nSIGNER key = \"ci.pub\"\n", "at least one signature is required"),
+        ("signatures = -1\nSIGNER key = \"ci.pub\"\n", "at least one signature is required"),
         ("signatures = 2\nSIGNER key = \"ci.pub\"\n", "no signer may approve"),
         (
             "SIGNER key = \"ci.pub\"\nnot_before = 2026-02-01T00:00:00Z\nnot_after = 2026-01-01T00:00:00Z\n",
-            "`not_after` is before its `not_before`",
+            "`not_after` is before `not_before`",
         ),
         ("SIGNER key = \"none.pub\"\n", "the signer `a` of the policy"),
-        ("SIGNER certificate = \"ci.pub\"\nsubject = \"CN=x\"\n", "it holds no certificate"),
-        ("SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n", "one key is one signer"),
-        ("SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"short.pub\"\n", "one key is one signer"),
+        ("SIGNER certificate = \"ci.pub\"\nsubject = \"CN=x\"\n", "it contains no certificate"),
+        (
+            "SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"ci.pub\"\n",
+            "every signer needs its own key",
+        ),
+        (
+            "SIGNER key = \"ci.pub\"\n[[signer]]\nname = \"b\"\nkey = \"short.pub\"\n",
+            "every signer needs its own key",
+        ),
     ] {
         let outcome = stage.judge(&policy.replace("SIGNER ", signer), &[]);
         assert_eq!(outcome.code, Some(2), "{policy}\n{}", outcome.all());
@@ -122,18 +131,18 @@ fn a_signer_outside_its_time_or_revoked_does_not_count() {
     let stage = Stage::new();
     assert_eq!(stage.judge(CI, &[]).code, Some(0));
     for (more, reason) in [
-        ("not_before = 2100-01-01T00:00:00Z\n", "its time begins at 2100-01-01T00:00:00Z"),
-        ("not_after = 2020-01-01T00:00:00Z\n", "its time ended at 2020-01-01T00:00:00Z"),
+        ("not_before = 2100-01-01T00:00:00Z\n", "it is not valid before 2100-01-01T00:00:00Z"),
+        ("not_after = 2020-01-01T00:00:00Z\n", "it is not valid after 2020-01-01T00:00:00Z"),
         ("revoked = true\nreason = \"stolen laptop\"\n", "it was revoked: stolen laptop"),
         (
             "may = [\"approve\"]\n[[signer]]\nname = \"b\"\nkey = \"b.pub\"\n",
-            "the policy does not say that it may build",
+            "its `may` in the policy does not list `build`",
         ),
     ] {
         stage.project.other_key("b");
         let outcome = stage.judge(&format!("{CI}{more}"), &[]);
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-        outcome.says("signed by ci, which does not count").says(reason).claims_no_success();
+        outcome.says("signed by ci, which is not accepted").says(reason).claims_no_success();
         fs::remove_file(stage.project.root().join("b.pub")).expect("removes");
         fs::remove_file(stage.project.root().join("b.key")).expect("removes");
     }
@@ -181,14 +190,20 @@ fn two_signatures_are_two_signers() {
     let refused = |reason: &str| {
         let outcome = stage.judge(&people, &[]);
         assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-        outcome.says("signatures           fail     1 of 2 that the policy demands: ci").says(reason);
+        outcome.says("signatures           fail     1 of 2 required signatures: ci").says(reason);
         outcome.claims_no_success();
     };
-    refused("`modelseal countersign` is how");
+    refused("adds a signature with `modelseal countersign`");
     // A second signature by the builder, and one by a stranger.
     let own = stage.project.key();
-    assert_eq!(stage.countersign(&["--key", &own]).says("nobody asked who built it").code, Some(0));
-    refused("the builder signed it, and has signed already");
+    assert_eq!(
+        stage
+            .countersign(&["--key", &own])
+            .says("the builder and the inputs of this release were not checked")
+            .code,
+        Some(0)
+    );
+    refused("it was signed by the builder, whose signature already counts");
     let (stranger, _) = stage.project.other_key("stranger");
     assert_eq!(stage.countersign(&["--key", &stranger]).code, Some(0));
     refused("none of the trusted keys signed this");
@@ -231,7 +246,7 @@ fn two_signatures_are_two_signers() {
     by(&second);
     let outcome = stage.judge(&three, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("3 of 4 that the policy demands").says("has approved already").claims_no_success();
+    outcome.says("3 of 4 required signatures").says("has already approved").claims_no_success();
 }
 
 /// A signer that is described once is one signer, with any number of certificates.
@@ -263,7 +278,7 @@ fn one_table_is_one_signer() {
     let both = "may = [\"build\", \"approve\"]";
     let outcome = judge(&format!("signatures = 2\n{}", entry("alice", "email:leaf-p256@acme.test", both)));
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("the builder signed it, and has signed already").claims_no_success();
+    outcome.says("it was signed by the builder, whose signature already counts").claims_no_success();
 
     // One subject with two keys, which two tables describe in two ways.
     run(&["countersign", &archive], "second-key");
@@ -271,7 +286,7 @@ fn one_table_is_one_signer() {
     let outcome =
         judge(&format!("signatures = 2\n{}{second}", entry("alice", "email:leaf-p256@acme.test", "")));
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
-    outcome.says("1 of 2 that the policy demands: alice").claims_no_success();
+    outcome.says("1 of 2 required signatures: alice").claims_no_success();
     // One name with two keys and two subjects, which two tables describe, in any order.
     let bob = project.out("bob.tar").to_string_lossy().into_owned();
     run(&["build", "-o", &bob], "same-mail");
@@ -288,8 +303,8 @@ fn one_table_is_one_signer() {
             let outcome = project.modelseal(&["verify", &bob, "--policy", &policy.to_string_lossy()]).run();
             assert_eq!(outcome.code, Some(1), "{}", outcome.all());
             outcome
-                .says("1 of 2 that the policy demands: one")
-                .says("has signed already")
+                .says("1 of 2 required signatures: one")
+                .says("whose signature already counts")
                 .claims_no_success();
         }
     }
@@ -341,26 +356,23 @@ fn an_approval_of_another_release_or_another_statement_does_not_count() {
     let rollback = Rollback { reason: "x".into(), until };
     let rollback = Attestation::new(&model(), stage.release(), Claim::RolledBack(rollback), "0.1.0");
     for (statement, reason) in [
-        (text(approval(Digest::sha256(b"other"))), "it is about another release"),
+        (text(approval(Digest::sha256(b"other"))), "it is for another release"),
         (good.replace("approval/v1", "praise/v1"), "which this version of modelseal does not know"),
-        (
-            good.replace("{\"modelseal\"", "{\"more\":1,\"modelseal\""),
-            "not in the form in which modelseal writes it",
-        ),
-        (format!("{good} "), "not in the form in which modelseal writes it"),
-        (text(rollback.payload()), "the policy does not say that it may rollback"),
-        ("{}".to_string(), "not in the form in which modelseal writes it"),
+        (good.replace("{\"modelseal\"", "{\"more\":1,\"modelseal\""), "not in modelseal's canonical form"),
+        (format!("{good} "), "not in modelseal's canonical form"),
+        (text(rollback.payload()), "its `may` in the policy does not list `rollback`"),
+        ("{}".to_string(), "not in modelseal's canonical form"),
     ] {
         let path = stage.put("approval.x", &sign(statement.as_bytes()));
         let outcome = stage.judge(&people, &[]);
         assert_eq!(outcome.code, Some(1), "{statement}\n{}", outcome.all());
-        outcome.says(reason).says("1 of 2 that the policy demands");
+        outcome.says(reason).says("1 of 2 required signatures");
         fs::remove_file(path).expect("removes");
     }
     // A modified attestation, and a manifest in place of one.
     let bundle = String::from_utf8(sign(good.as_bytes())).expect("is text");
     let junk = stage.put("approval.x", bundle.trim_end().as_bytes());
-    assert_eq!(stage.judge(&people, &[]).says("not in the form in which modelseal writes it").code, Some(1));
+    assert_eq!(stage.judge(&people, &[]).says("not in modelseal's canonical form").code, Some(1));
     fs::remove_file(junk).expect("removes");
     stage.put("approval.x", &sign(good.as_bytes()));
     assert_eq!(stage.judge(&people, &[]).code, Some(0));
@@ -394,7 +406,7 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     // A signature that would not count is not made either.
     let policy = stage.policy(&people);
     let own = stage.project.key();
-    for (key, reason) in [(&other, "none of the trusted keys"), (&own, "does not say that it may approve")] {
+    for (key, reason) in [(&other, "none of the trusted keys"), (&own, "does not list `approve`")] {
         let outcome = stage.countersign(&["--key", key, "--policy", &policy]);
         assert_eq!(outcome.code, Some(2), "{}", outcome.all());
         outcome.says("would not count this approval").says(reason);
@@ -402,7 +414,7 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     let both = stage.policy(&people.replace(CI, &format!("{CI}may = [\"build\", \"approve\"]\n")));
     let outcome = stage.countersign(&["--key", &own, "--policy", &both]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
-    outcome.says("would not count this approval: the builder signed it, and has signed already");
+    outcome.says("would not count this approval: it was signed by the builder");
     // Damaged archives, with any signatures.
     let good = fs::read(&stage.archive).expect("reads");
     let mut damaged = good.clone();
@@ -412,10 +424,10 @@ fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
     entries[0].header[100..107].copy_from_slice(b"0000755");
     checksum(&mut entries[0].header);
     for (bytes, reason) in [
-        (join(&entries), "was not signed"),
-        (damaged, "is not the file that was sealed"),
-        (good[..good.len() - 1024].to_vec(), "was not signed"),
-        (b"no archive".to_vec(), "was not signed"),
+        (join(&entries), "cannot sign"),
+        (damaged, "differs from the sealed file"),
+        (good[..good.len() - 1024].to_vec(), "cannot sign"),
+        (b"no archive".to_vec(), "cannot sign"),
     ] {
         fs::write(&stage.archive, bytes).expect("writes");
         let outcome = stage.countersign(&["--key", &other]);

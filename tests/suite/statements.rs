@@ -36,25 +36,25 @@ fn a_statement_is_signed_in_another_job() {
         let text = String::from_utf8(payload.clone()).expect("is text");
         assert!(text.contains(from));
         fs::write(project.root().join("wine.json"), text.replace(from, to)).expect("writes");
-        sign(1).says("it states another ");
+        sign(1).says(" differs from the one in ");
     }
     fs::write(project.root().join("wine.json"), &payload).expect("writes");
 
     let good = fs::read_to_string(project.at("model/weights.safetensors")).expect("reads");
     fs::remove_dir_all(project.at("dist")).expect("removes");
     project.write("model/weights.safetensors", "other");
-    sign(1).says("`weights.safetensors` of the artifact is not the one that it states");
+    sign(1).says("`weights.safetensors` in the artifact does not match it");
     project.write("model/weights.safetensors", &good);
     project.write("model/more", "x");
-    sign(1).says("`more` of the artifact");
+    sign(1).says("`more` in the artifact");
     fs::remove_file(project.at("model/more")).expect("removes");
     project.write("make.sh", "other code");
     project.commit();
-    sign(1).says("it states the commit `").says("`, and this work tree has `");
+    sign(1).says("its commit is `").says("`, but this work tree has `");
     project.append_recipe("# x\n");
-    sign(1).says("is not the recipe that it states");
+    sign(1).says("the recipe `modelseal.toml` does not match it");
     fs::write(project.root().join("wine.json"), [&payload[..], b" "].concat()).expect("writes");
-    sign(1).says("error: the statement cannot be sealed");
+    sign(1).says("error: cannot seal the unsigned manifest");
     assert!(!project.at("dist").exists());
 }
 
@@ -69,11 +69,9 @@ fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
         project.modelseal(&["build", "--from-statement", "../wine.json", "--key", &key]).expect(expected)
     };
     project.git(&["remote", "set-url", "origin", "https://github.com/fork/wine"]);
-    sign(1)
-        .says("it states the remote `https://github.com/acme/wine`")
-        .says("has `https://github.com/fork/wine`");
+    sign(1).says("its remote is `https://github.com/acme/wine`").says("has `https://github.com/fork/wine`");
     project.git(&["remote", "remove", "origin"]);
-    sign(1).says("it states the remote `https://github.com/acme/wine`, and this work tree has none");
+    sign(1).says("its remote is `https://github.com/acme/wine`, but this work tree has none");
     project.git(&["remote", "add", "origin", "git@github.com:acme/wine.git"]);
     let statement = project.root().join("wine.json");
     let text = fs::read_to_string(&statement).expect("reads");
@@ -81,7 +79,7 @@ fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
         let object = project.git(&["rev-parse", object]);
         let other = "0123456789abcdef0123456789abcdef01234567";
         fs::write(&statement, text.replace(object.trim(), other)).expect("writes");
-        sign(1).says(&format!("it states the {what} `{other}`")).claims_no_success();
+        sign(1).says(&format!("its {what} is `{other}`")).claims_no_success();
     }
     assert!(!project.at("dist").exists());
     fs::write(&statement, text).expect("writes");
@@ -159,35 +157,35 @@ fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
     };
     seal(&text, 0);
     for (from, to, reason) in [
-        ("\"deterministic\":true", "\"deterministic\":false", "its probe `golden` fails, determinism"),
-        ("\"fallbacks\":0", "\"fallbacks\":12", "its probe `golden` fails, fallback"),
+        ("\"deterministic\":true", "\"deterministic\":false", "its probe `golden` fails on determinism"),
+        ("\"fallbacks\":0", "\"fallbacks\":12", "its probe `golden` fails on fallback"),
         (
             "\"influence\":{\"a\":{\"tried\":12,\"hit\":12}},",
             "",
-            "it states other probes than the recipe asks",
+            "its probes differ from those in the recipe",
         ),
-        ("\"atol\":1e-8", "\"atol\":100.0", "it states other probes than the recipe asks"),
+        ("\"atol\":1e-8", "\"atol\":100.0", "its probes differ from those in the recipe"),
         (
             "\"distinct\":10,\"commonest\":2",
             "\"distinct\":12,\"commonest\":1",
-            "the counts of its probe `golden` are not those of its answers",
+            "the counts of its probe `golden` do not match its answers",
         ),
         (
             "\"swapped\":{\"tried\":12,\"hit\":10}",
             "\"swapped\":{\"tried\":1,\"hit\":1}",
-            "it states other probes than the recipe asks",
+            "its probes differ from those in the recipe",
         ),
         (
             "\"expected\":{\"tried\":0,\"hit\":0}",
             "\"expected\":{\"tried\":5,\"hit\":5}",
-            "it states other probes than the recipe asks",
+            "its probes differ from those in the recipe",
         ),
         (
             "\"learning_rate\":0.1",
             "\"learning_rate\":0.2",
-            "it states other hyperparameters than this work tree has",
+            "its hyperparameters differ from those of this work tree",
         ),
-        ("\"python3\",\"predict.py\"", "\"true\"", "it states other probes than the recipe asks"),
+        ("\"python3\",\"predict.py\"", "\"true\"", "its probes differ from those in the recipe"),
     ] {
         assert!(text.contains(from), "{from} is not in {text}");
         seal(&text.replace(from, to), 1).says(reason).claims_no_success();

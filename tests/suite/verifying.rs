@@ -43,11 +43,11 @@ signature       pass     ROOT/ci.pub
 archive         pass     2 files, 4,111 bytes
 files           pass     2 files
 model_signature  pass     OMS, same key, same files
-lineage.code    pass     git HEX… at no remote
+lineage.code    pass     git HEX… without a remote
 lineage.recipe  pass     sha256:HEX…
 lineage.data    pass     train
 lineage.params  pass     2 values
-lineage.environment  skip     nothing was sealed about the environment
+lineage.environment  skip     the environment was not sealed
 lineage.origin  pass     adopted
 
 not checked: inputs against a checkout (no --against), the commit at its remote (no --online), policy (none given)
@@ -81,10 +81,10 @@ fn a_changed_file() {
 `weights.safetensors`
   sealed: blake3:HEX (4,096 bytes)
    found: blake3:HEX (4,096 bytes)
-hint: fetch the archive again; if it stays so, do not deploy it
+hint: fetch the archive again; if it still fails, do not deploy it
 
 not checked: inputs against a checkout (no --against), the commit at its remote (no --online), policy (none given)
-fail: `weights.safetensors` is not the file that was sealed";
+fail: `weights.safetensors` differs from the sealed file";
     assert!(text.ends_with(details), "{text}");
 }
 
@@ -226,7 +226,7 @@ fn the_demanded_release() {
     let other = format!("sha256:{}", "0".repeat(64));
     let outcome = project.verify(&archive, &["--release", &other]);
     assert_eq!(outcome.code, Some(1));
-    outcome.says("this is not the release that is demanded").claims_no_success();
+    outcome.says("this is not the demanded release").claims_no_success();
     for bad in ["sha256:abc", "", &hex.to_uppercase(), &format!("blake3:{hex}")] {
         assert_eq!(project.verify(&archive, &["--release", bad]).code, Some(2));
     }

@@ -155,13 +155,13 @@ pub enum Error {
     Key(#[from] KeyError),
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("the bundle cannot be packed: {0}")]
+    #[error("cannot pack the bundle: {0}")]
     Bundle(String),
-    #[error("the bundle cannot be packed: it names a key, and nobody says which")]
+    #[error("cannot pack the bundle: it does not contain the public key of its signer, and no key was given")]
     UnknownKey,
-    #[error("SOURCE_DATE_EPOCH is {0}, which does not fit into an archive (at most {LAST_EPOCH})")]
+    #[error("SOURCE_DATE_EPOCH is {0}, but an archive can store at most {LAST_EPOCH}")]
     Epoch(u64),
-    #[error("cannot make the directory {}", modelseal_format::display::path(path))]
+    #[error("cannot create or open {}", modelseal_format::display::path(path))]
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkout(#[from] checkout::Error),
@@ -170,7 +170,7 @@ pub enum Error {
     Run(WithSavedOutput<run::Error>),
     #[error("the command did not make the artifact {}", modelseal_format::display::path(.0))]
     NotProduced(PathBuf),
-    #[error("the artifact cannot be moved aside to {}", modelseal_format::display::path(path))]
+    #[error("cannot move the old artifact aside: {}", modelseal_format::display::path(path))]
     Aside { path: PathBuf, source: io::Error },
     /// The command made an artifact that cannot be sealed.
     #[error(transparent)]
@@ -178,9 +178,9 @@ pub enum Error {
     /// The command failed and blocked restoring the old artifact.
     #[error("{reason}")]
     NotPutBack { reason: Box<Error>, old: PathBuf },
-    #[error("{} leads out of the project by a link: nothing is written there", modelseal_format::display::path(.0))]
+    #[error("{} leads out of the project through a link: modelseal does not write there", modelseal_format::display::path(.0))]
     LeadsOut(PathBuf),
-    #[error("{} is what git or your shell runs: nothing that a command made is written there", modelseal_format::display::path(.0))]
+    #[error("git or your shell can run {}: modelseal does not write files from a command there", modelseal_format::display::path(.0))]
     Guarded(PathBuf),
     #[error(
         "the command reads data `{name}` at {}, not at {}",
@@ -189,15 +189,15 @@ pub enum Error {
     )]
     DataElsewhere { name: String, expected: PathBuf, given: PathBuf },
     #[error(
-        "{} holds a git repository, {}, which would be removed with the old artifact",
+        "{} contains a git repository, {}, which would be removed with the old artifact",
         modelseal_format::display::path(artifact),
         modelseal_format::display::path(repository)
     )]
     HoldsRepository { artifact: PathBuf, repository: PathBuf },
-    #[error("the command changed where {} leads: nothing is written there", modelseal_format::display::path(.0))]
+    #[error("the command redirected {} to another place: modelseal does not write there", modelseal_format::display::path(.0))]
     Redirected(PathBuf),
     #[error(
-        "the command made a git repository, {}: git would run what it configures",
+        "the command made a git repository, {}: git would run programs that it configures",
         modelseal_format::display::path(repository)
     )]
     Planted {
@@ -207,24 +207,24 @@ pub enum Error {
     },
     #[error("the recipe has no `[run]`: there is nothing to run in a clean clone")]
     NoCommand,
-    #[error("a clean clone needs a code revision, and the recipe says `[code] none`")]
+    #[error("a clean clone needs a code revision, and the recipe has `none = true` under `[code]`")]
     NoCode,
     #[error(transparent)]
     Probe(#[from] probe::Error),
-    #[error("the probe `{probe}` refuses the model: {}", reasons.join("\n  "))]
+    #[error("the model fails the probe `{probe}`: {}", reasons.join("\n  "))]
     Behaviour { probe: String, reasons: Vec<String> },
-    #[error("the statement cannot be sealed: {0}")]
+    #[error("cannot seal the unsigned manifest: {0}")]
     Statement(String),
-    #[error("the statement cannot be sealed: it promises a `model.sig`, which {0}")]
+    #[error("cannot seal the unsigned manifest: it promises a `model.sig`, which {0}")]
     ModelSignature(&'static str),
     #[error(
-        "nobody could read the seal, because {0}: seal fewer hyperparameters, inputs or answers of probes, or \
-         commit what git calls changed"
+        "the seal would be unreadable, because {0}; seal fewer hyperparameters, inputs or probe answers, or \
+         commit the changes that git lists"
     )]
     Predicate(ParseError),
     #[error(
-        "the seal would have {0} bytes, and one of more than {LONGEST_SEAL} is not read: ship fewer files, or \
-         with shorter names"
+        "the seal would have {0} bytes, more than the limit of {LONGEST_SEAL}: ship fewer files, or use \
+         shorter names"
     )]
     Seal(u64),
 }
@@ -357,35 +357,32 @@ impl Error {
             Error::Key(error) => error.hint(),
             Error::Checkout(error) => error.hint(),
             Error::Probe(error) => error.hint(),
-            Error::Behaviour { .. } => {
-                Some("the model, or the way in which it is asked, is not what it should be".into())
-            }
+            Error::Behaviour { .. } => Some("check the model and the command of the probe".into()),
             Error::Run(kept) => kept.hint(kept.reason.hint(), "its output"),
             Error::NotPutBack { reason, old } => {
                 let old = modelseal_format::display::path(old);
-                let message = format!("the old artifact could not be put back: it lies in {old}");
+                let message = format!("the old artifact could not be restored: it is in {old}");
                 Some(Hint::All([message.into()].into_iter().chain(reason.hint()).collect()))
             }
             Error::NotProduced(_) => {
-                Some("does `path` under `[artifact]` say where the command writes?".into())
+                Some("check that `path` under `[artifact]` is where the command writes".into())
             }
-            Error::Rejected(kept) => kept.hint(kept.reason.hint(), "what the command made"),
+            Error::Rejected(kept) => kept.hint(kept.reason.hint(), "the rejected artifact"),
             Error::Planted { aside: Some(aside), .. } => Some(
                 format!(
-                    "it is set aside as {}; a command can clone to TMPDIR or HOME",
+                    "it is set aside as {}; let the command clone into TMPDIR or HOME instead",
                     modelseal_format::display::path(aside)
                 )
                 .into(),
             ),
             Error::Planted { aside: None, .. } => {
-                Some("remove it before you or your editor use git there".into())
+                Some("remove it before you or your editor run git there".into())
             }
             Error::Guarded(_) => Some(Hint::AnotherPlace),
             Error::DataElsewhere { .. } => Some(Hint::LinkOrClone),
-            Error::HoldsRepository { .. } => Some(
-                "move it elsewhere, or let another `path` under `[artifact]` name where the model is made"
-                    .into(),
-            ),
+            Error::HoldsRepository { .. } => {
+                Some("move the repository elsewhere, or choose another `path` under `[artifact]`".into())
+            }
             Error::LeadsOut(_) => Some(Hint::NameOutput),
             Error::ModelSignature(_) => Some(Hint::StateWithoutModelSignature),
             Error::UnknownKey => Some(Hint::SayWhichKey),

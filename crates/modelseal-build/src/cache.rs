@@ -206,17 +206,17 @@ fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| named(path, error))?;
     let metadata = path.symlink_metadata().map_err(|error| named(path, error))?;
     if !metadata.is_dir() {
-        return Err(refused(path, "is not a directory"));
+        return Err(refused(path, "not a directory"));
     }
     check_owner(path, &metadata, 0o022)
 }
 
 fn check_owner(path: &Path, metadata: &std::fs::Metadata, forbidden: u32) -> io::Result<()> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused(path, "belongs to somebody else"));
+        return Err(refused(path, "belongs to another user"));
     }
     if metadata.mode() & forbidden != 0 {
-        return Err(refused(path, "is open to others"));
+        return Err(refused(path, "other users can access it"));
     }
     Ok(())
 }

@@ -24,34 +24,34 @@ pub use place::{Declared, declared};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("the repository {} cannot be cloned: {reason}", modelseal_format::display::name(repository))]
+    #[error("cannot clone the repository {}: {reason}", modelseal_format::display::name(repository))]
     Clone { repository: String, reason: String },
     #[error(
-        "the repository {} does not hold the commit {}",
+        "the repository {} does not contain the commit {}",
         modelseal_format::display::name(repository),
         modelseal_format::display::short(commit)
     )]
     NoCommit { repository: String, commit: String },
-    #[error("the address {} is not one that is cloned from: known are https, ssh and paths", modelseal_format::display::name(.0))]
+    #[error("cannot clone from the address {}: only https, ssh and paths are supported", modelseal_format::display::name(.0))]
     Protocol(String),
-    #[error("`git` cannot be started")]
+    #[error("cannot start `git`")]
     NoGit(#[source] io::Error),
     #[error(transparent)]
     NoProgram(#[from] NoProgram),
-    #[error("the commit does not hold the recipe {}", modelseal_format::display::name(.0))]
+    #[error("the commit does not contain the recipe {}", modelseal_format::display::name(.0))]
     NoRecipe(String),
-    #[error("{what} is not there: {} does not exist", modelseal_format::display::path(path))]
+    #[error("{what} is missing: {} does not exist", modelseal_format::display::path(path))]
     Absent { what: String, path: PathBuf },
-    #[error("{what} at {} is not the sealed one", modelseal_format::display::path(path))]
+    #[error("{what} at {} differs from the sealed version", modelseal_format::display::path(path))]
     Differs { what: String, path: PathBuf, expected: String, actual: String },
     #[error(
-        "{what} cannot be placed in a clone: the recipe names an absolute path, {}",
+        "cannot place {what} in a clone: the recipe names an absolute path, {}",
         modelseal_format::display::path(path)
     )]
     Absolute { what: String, path: PathBuf },
-    #[error("{} leads out of the clone by a link", modelseal_format::display::path(.0))]
+    #[error("{} leads out of the clone through a link", modelseal_format::display::path(.0))]
     Outside(PathBuf),
-    #[error("cannot make {}", modelseal_format::display::path(path))]
+    #[error("cannot create {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Recipe(#[from] recipe::Error),
@@ -75,7 +75,7 @@ impl Error {
             Error::NoCommit { .. } => Some(Hint::NameClone),
             Error::Clone { .. } => Some(Hint::NameAnotherClone),
             Error::Absent { what, .. } if what.starts_with("data") => Some(Hint::NameData),
-            Error::Absolute { .. } => Some("let the recipe name a path relative to itself".into()),
+            Error::Absolute { .. } => Some("name a path that is relative to the recipe".into()),
             Error::Input(error) => error.hint(),
             _ => None,
         }

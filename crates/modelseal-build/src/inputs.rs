@@ -49,14 +49,14 @@ pub enum Error {
     Code(#[from] CodeError),
     /// The work tree differs from the commit.
     #[error(
-        "the work tree is not what commit {} holds{}",
+        "the work tree differs from commit {}{}",
         modelseal_format::display::short(commit),
         list_changes(changes)
     )]
     Dirty { commit: String, changes: Vec<Change> },
     /// A secret that a repository has, which commands see.
     #[error(
-        "git has what is in {name}: commands can read it in {}, and so can everyone with a clone",
+        "git stores the content of {name}: commands can read it in {}, and so can everyone with a clone",
         modelseal_format::display::path(repository)
     )]
     Committed { name: String, repository: PathBuf },
@@ -66,7 +66,7 @@ pub enum Error {
     #[error("{} is {}", modelseal_format::display::path(path), pointer.description())]
     Pointer { path: PathBuf, pointer: Pointer },
     #[error(
-        "the input {} is, is in or holds {}, which commands and archives must not have",
+        "the input {} overlaps {}, which must not reach commands or archives",
         modelseal_format::display::path(path),
         modelseal_format::display::path(hidden)
     )]
@@ -80,15 +80,18 @@ pub enum Error {
     },
     #[error("the name {} cannot be sealed: it {reason}", modelseal_format::display::path(path))]
     Name { path: PathBuf, reason: PathError },
-    #[error("the artifact {} holds no files", modelseal_format::display::path(.0))]
+    #[error("the artifact {} contains no files", modelseal_format::display::path(.0))]
     EmptyArtifact(PathBuf),
-    #[error("the records of {} cannot be counted: known are {known}", modelseal_format::display::path(path))]
+    #[error(
+        "cannot count the records of {}: supported file extensions are {known}",
+        modelseal_format::display::path(path)
+    )]
     NoRecords { path: PathBuf, known: String },
-    #[error("the records of {} cannot be counted: {reason}", modelseal_format::display::path(path))]
+    #[error("cannot count the records of {}: {reason}", modelseal_format::display::path(path))]
     Records { path: PathBuf, reason: ProfileError },
     #[error("data `{name}` is stale: its newest record, {newest}, is {age} old (limit {limit})")]
     TooOld { name: String, newest: String, age: Age, limit: Age },
-    #[error("the age of data `{name}` cannot be judged: {reason}")]
+    #[error("cannot tell the age of data `{name}`: {reason}")]
     NoAge { name: String, reason: String },
     #[error("the hyperparameters of {} cannot be sealed: {reason}", modelseal_format::display::path(path))]
     Params { path: PathBuf, reason: ParamsError },
@@ -99,11 +102,11 @@ pub enum Error {
     TwoValues { name: String, first: String, second: String },
     #[error("the base model {} is damaged: {reason}", modelseal_format::display::path(path))]
     BadBase { path: PathBuf, reason: String },
-    #[error("the recipe has no data {}", modelseal_format::display::name(.0))]
+    #[error("the recipe has no data source {}", modelseal_format::display::name(.0))]
     UnknownData(String),
     #[error("the command changed {}, which is an input", modelseal_format::display::name(.0))]
     ChangedByCommand(String),
-    #[error("the commit's time, {0} seconds since 1970, does not fit into an archive")]
+    #[error("an archive cannot store the commit's time, {0} seconds since 1970")]
     Time(i64),
 }
 
@@ -147,8 +150,8 @@ impl Error {
                 Some(Hint::Commit(paths.join(" ") + more))
             }
             Error::Committed { .. } => Some(
-                "do not use it again: make another key outside of the repository, with `modelseal keygen`, and revoke \
-                 this one in the policies that name it"
+                "do not use it again: create another key outside of the repository with `modelseal keygen`, \
+                 and revoke this one in the policies that name it"
                     .into(),
             ),
             Error::Key(path) => Some(
@@ -160,20 +163,20 @@ impl Error {
             ),
             Error::Pointer { pointer, .. } => Some(pointer.hint().into()),
             Error::Special { kind, may_follow: true, .. } if kind.contains("link") => {
-                Some("`symlinks = \"follow\"` takes the bytes behind a link".into())
+                Some("set `symlinks = \"follow\"` to seal the file that a link leads to".into())
             }
             Error::Name { reason: PathError::Reserved, .. } => Some(
                 "it came from another tool or an earlier release: add it to `exclude` under `[artifact]`"
                     .into(),
             ),
             Error::TooOld { .. } => {
-                Some("the pipeline behind it has stopped, or the wrong file was read".into())
+                Some("the pipeline that produces it may have stopped, or this is the wrong file".into())
             }
             Error::Digest(digest::Error::Changed { .. }) => {
-                Some("something still writes to it: wait until it has ended, then build again".into())
+                Some("another program is writing to it: wait until it has finished, then build again".into())
             }
             Error::ChangedByCommand(_) => Some(
-                "a command must leave what it reads as it was: write into the artifact, or somewhere else"
+                "a command must not change its inputs: let it write to the artifact, or somewhere else"
                     .into(),
             ),
             Error::Time(_) => Some("set the variable SOURCE_DATE_EPOCH".into()),

@@ -37,25 +37,25 @@ where
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read the inputs of the probe, {}", modelseal_format::display::path(path))]
+    #[error("cannot read the question file {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("line {line} of {} is not an input of a probe: {reason}", modelseal_format::display::path(path))]
+    #[error("line {line} of {} is not a valid question: {reason}", modelseal_format::display::path(path))]
     Golden { path: PathBuf, line: usize, reason: String },
-    #[error("the inputs of the probe, {}, {reason}", modelseal_format::display::path(path))]
+    #[error("the question file {} {reason}", modelseal_format::display::path(path))]
     Goldens { path: PathBuf, reason: &'static str },
     #[error(
-        "the inputs {} and {} of {} are the same",
+        "the questions {} and {} in {} have the same input",
         modelseal_format::display::name(first),
         modelseal_format::display::name(second),
         modelseal_format::display::path(path)
     )]
     SameInput { path: PathBuf, first: String, second: String },
     #[error(
-        "no input of the probe `{probe}` has {}, which must make a difference",
+        "no input of the probe `{probe}` has the member {}, which `must_influence` lists",
         modelseal_format::display::name(feature)
     )]
     NoFeature { probe: String, feature: String },
-    #[error("the probe `{probe}` does not keep to the protocol: {reason}")]
+    #[error("the probe `{probe}` does not follow the protocol: {reason}")]
     Protocol { probe: String, reason: String },
     #[error("the probe `{probe}` gave no answer to {}: {message}", modelseal_format::display::name(id))]
     NoAnswer { probe: String, id: String, message: String },
@@ -79,20 +79,22 @@ impl Error {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Error::Golden { .. } => {
-                Some("a line is `{\"id\":\"…\",\"input\":…}`, optionally with `\"expected\":…`".into())
+                Some("each line is `{\"id\":\"…\",\"input\":…}`, optionally with `\"expected\":…`".into())
             }
             Error::Protocol { .. } => Some(
-                "standard output has one answer a line and nothing else: print everything else to standard error"
+                "print only answers to standard output, one per line, and everything else to standard error"
                     .into(),
             ),
             Error::SameInput { .. } => {
-                Some("an input stands there once; whether it is answered the same twice is asked anyway".into())
+                Some("remove one of them: modelseal already asks every question twice".into())
             }
-            Error::NoFeature { .. } => Some("is its name spelled as in the inputs?".into()),
-            Error::Changed(_) => Some("a model that answers must leave its own files as they are".into()),
-            Error::Run(run::Error::Timeout { .. } | run::Error::Silent { .. }) => {
-                Some("a probe may take 60 s to start, 10 s for an answer, and 300 s in all, or as long as its `timeout` says".into())
-            }
+            Error::NoFeature { .. } => Some("check that its name is spelled as in the inputs".into()),
+            Error::Changed(_) => Some("a model must not change its own files while it answers".into()),
+            Error::Run(run::Error::Timeout { .. } | run::Error::Silent { .. }) => Some(
+                "a probe may take 60 s to start, 10 s per answer, and 300 s in total; `timeout` under \
+                     `[[probe]]` replaces these limits"
+                    .into(),
+            ),
             Error::Run(error) => error.hint(),
             _ => None,
         }

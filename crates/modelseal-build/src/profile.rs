@@ -52,9 +52,13 @@ impl Columns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    #[error("there is no column {}; there are {}", modelseal_format::display::name(name), list(columns))]
+    #[error(
+        "there is no column {}; the columns are {}",
+        modelseal_format::display::name(name),
+        list(columns)
+    )]
     NoColumn { name: String, columns: Vec<String> },
-    #[error("there are two columns {}", modelseal_format::display::name(.0))]
+    #[error("two columns are named {}", modelseal_format::display::name(.0))]
     TwoColumns(String),
     #[error("line {line} has {found} fields, the header has {expected}")]
     Ragged { line: u64, found: usize, expected: usize },
@@ -68,10 +72,10 @@ pub enum ProfileError {
     NotAValue { line: u64, what: &'static str },
     #[error("the gzip stream is damaged: {0}")]
     Gzip(String),
-    #[error("the Parquet file is damaged, or written in an unknown way: {0}")]
+    #[error("the Parquet file is damaged, or uses an unsupported feature: {0}")]
     Parquet(String),
     #[error(
-        "the column {} is of type {found}, which cannot be counted as {role}",
+        "the column {} is of type {found}, which cannot be read as {role}",
         modelseal_format::display::name(name)
     )]
     ColumnType { name: String, found: String, role: &'static str },

@@ -36,11 +36,11 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("there is no recipe {}", modelseal_format::display::path(.0))]
+    #[error("cannot find the recipe {}", modelseal_format::display::path(.0))]
     Missing(PathBuf),
     #[error("cannot read the recipe {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("the recipe {} is not {what}", modelseal_format::display::path(path))]
+    #[error("the recipe {} {what}", modelseal_format::display::path(path))]
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Mistake(Box<Mistake>),
@@ -89,20 +89,20 @@ impl Recipe {
             _ => Error::Io { path: path.clone(), source },
         };
         if !fs::metadata(&path).map_err(io)?.is_file() {
-            return Err(Error::NotText { path, what: "a regular file" });
+            return Err(Error::NotText { path, what: "is not a regular file" });
         }
         if path.is_symlink() && !stays_in_project(&path) {
-            return Err(Error::NotText { path, what: "in its project: it is a link that leads out of it" });
+            return Err(Error::NotText { path, what: "is a link that leads out of its project" });
         }
         let mut bytes = Vec::new();
         let file = fs::File::open(&path).map_err(io)?;
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > LONGEST {
-            return Err(Error::NotText { path, what: "a recipe: it is longer than 1 MiB" });
+            return Err(Error::NotText { path, what: "is longer than 1 MiB" });
         }
         match String::from_utf8(bytes) {
             Ok(text) => Self::parse(path, text),
-            Err(_) => Err(Error::NotText { path, what: "UTF-8 text" }),
+            Err(_) => Err(Error::NotText { path, what: "is not UTF-8 text" }),
         }
     }
 

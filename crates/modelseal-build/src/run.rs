@@ -48,7 +48,7 @@ pub use variables::Variables;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("the command {} cannot be started", modelseal_format::display::command(command))]
+    #[error("cannot start the command {}", modelseal_format::display::command(command))]
     Start { command: Vec<String>, source: std::io::Error },
     #[error("the command {} failed: {how}", modelseal_format::display::command(command))]
     Failed {
@@ -59,26 +59,26 @@ pub enum Error {
     },
     #[error("the command {} did not end within {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
     Timeout { command: Vec<String>, limit: Duration },
-    #[error("the command {} said nothing for {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
+    #[error("the command {} printed nothing for {}", modelseal_format::display::command(command), modelseal_format::display::duration(*limit))]
     Silent { command: Vec<String>, limit: Duration },
     #[error("the command {} printed more than {} bytes", modelseal_format::display::command(command), modelseal_format::display::number(*limit))]
     TooMuchOutput { command: Vec<String>, limit: u64 },
     #[error("the command {} ended and left processes running: {}", modelseal_format::display::command(command), names.join(", "))]
     Leftovers { command: Vec<String>, names: Vec<String> },
-    #[error("the command demands isolation from the network, which cannot be had here: {0}")]
+    #[error("the command must be isolated from the network, which is not possible here: {0}")]
     NoIsolation(String),
     /// The sandbox worked before the first command.
     #[error(
-        "the sandbox of the command {} cannot be made: {reason}",
+        "cannot create the sandbox for the command {}: {reason}",
         modelseal_format::display::command(command)
     )]
     Sandbox { command: Vec<String>, reason: String },
-    #[error("{}, which commands must not see, is not what it was before the first command", modelseal_format::display::path(.0))]
+    #[error("{}, which is hidden from commands, was moved or replaced after the first command started", modelseal_format::display::path(.0))]
     Moved(std::path::PathBuf),
-    #[error("a command has put something else in the place of {}", modelseal_format::display::path(.0))]
+    #[error("a command replaced {}", modelseal_format::display::path(.0))]
     Replaced(std::path::PathBuf),
     #[error(
-        "the command changed the link {}, which leads to what you run or have named",
+        "the command changed the link {}, which leads to a program that you run or a path that you named",
         modelseal_format::display::path(link)
     )]
     Relinked {
@@ -89,7 +89,7 @@ pub enum Error {
         is_back: bool,
     },
     #[error(
-        "the command put a link that leads out of the work tree in the place of {}",
+        "the command replaced {} with a link that leads out of the work tree",
         modelseal_format::display::path(place)
     )]
     LinkedOut {
@@ -98,23 +98,23 @@ pub enum Error {
         /// The new name of the link. `None`: it is still there.
         aside: Option<std::path::PathBuf>,
     },
-    #[error("{} cannot be hidden from the commands", modelseal_format::display::path(path))]
+    #[error("cannot hide {} from the commands", modelseal_format::display::path(path))]
     Hidden { path: std::path::PathBuf, source: std::io::Error },
-    #[error("{} is a home directory: commands must not read it, and would have to work in it", modelseal_format::display::path(.0))]
+    #[error("{} is a home directory: commands would need access to it, but must not read home directories", modelseal_format::display::path(.0))]
     Home(std::path::PathBuf),
     #[error(
-        "the command {} cannot be started: commands do not see {}",
+        "cannot start the command {}: commands cannot see {}",
         modelseal_format::display::command(command),
         modelseal_format::display::path(path)
     )]
     OutOfSight { command: Vec<String>, path: std::path::PathBuf },
-    #[error("the command cannot run in {}", modelseal_format::display::path(path))]
+    #[error("cannot run the command in {}", modelseal_format::display::path(path))]
     Directory { path: std::path::PathBuf, source: std::io::Error },
-    #[error("the output of the command {} cannot be kept", modelseal_format::display::command(command))]
+    #[error("cannot save the output of the command {}", modelseal_format::display::command(command))]
     Output { command: Vec<String>, source: std::io::Error },
-    #[error("the command's output cannot be kept")]
+    #[error("cannot save the command's output")]
     Log(#[source] std::io::Error),
-    #[error("no temporary directory can be made")]
+    #[error("cannot create a temporary directory")]
     Scratch(#[source] std::io::Error),
     #[error("interrupted")]
     Interrupted,
@@ -142,41 +142,47 @@ impl Error {
     /// What the user can do about the error.
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Some("is it installed, and in PATH? No shell is involved: `sh -c` for one".into())
-            }
+            Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
+                "check that it is installed and in PATH; commands run without a shell: use `sh -c` if you \
+                     need one"
+                    .into(),
+            ),
             Error::Failed { refused_write: true, .. } => Some(Hint::AllowWrite),
             Error::Timeout { .. } => {
                 Some("raise `timeout` under `[run]`, or find out what it waits for".into())
             }
             Error::TooMuchOutput { .. } => {
-                Some("raise `max_output` under `[run]`, or let it say less".into())
+                Some("raise `max_output` under `[run]`, or let the command print less".into())
             }
             Error::Leftovers { .. } => {
-                Some("a command has ended when all that it started has ended: let it wait for them".into())
+                Some("let the command wait until all processes that it started have ended".into())
             }
             Error::NoIsolation(_) => {
                 Some("install bubblewrap (`bwrap`), and allow unprivileged user namespaces".into())
             }
-            Error::Sandbox { .. } => {
-                Some("is something that it needs gone, or are links in a home directory, or repositories in the work tree, very many?".into())
-            }
+            Error::Sandbox { .. } => Some(
+                "a file that the sandbox needs may be missing, or there may be too many links in a home \
+                     directory or repositories in the work tree"
+                    .into(),
+            ),
             Error::Moved(_) => Some(
-                "an earlier command may have put a decoy in its place: look at it before you build again"
+                "an earlier command may have replaced it with a decoy: inspect it before you build again"
                     .into(),
             ),
             Error::Relinked { is_back: false, .. } => {
-                Some("it could not be put back: look at what is there before you run git or a program".into())
+                Some("the link could not be restored: inspect it before you run git or a program".into())
             }
             Error::Relinked { aside, .. } => {
-                let kept = aside.as_ref().map(|aside| format!("; what was there is {}", modelseal_format::display::path(aside)));
-                Some(format!("it was put back{}", kept.unwrap_or_default()).into())
+                let kept = aside.as_ref().map(|aside| {
+                    format!("; what the command put there is now {}", modelseal_format::display::path(aside))
+                });
+                Some(format!("the link was restored{}", kept.unwrap_or_default()).into())
             }
             Error::LinkedOut { aside: Some(aside), .. } => {
-                Some(format!("it was set aside as {}", modelseal_format::display::path(aside)).into())
+                Some(format!("the link was set aside as {}", modelseal_format::display::path(aside)).into())
             }
             Error::LinkedOut { aside: None, .. } => {
-                Some("it could not be set aside: remove it before you build again".into())
+                Some("the link could not be set aside: remove it before you build again".into())
             }
             Error::Home(path) => {
                 Some(Hint::AllowHome(modelseal_format::display::shell_word(&path.to_string_lossy())))

@@ -65,27 +65,27 @@ pub struct Frame {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    #[error("it is not a tar archive, nor one compressed with gzip or zstd")]
+    #[error("it is not a tar archive, plain or compressed with gzip or zstd")]
     NotAnArchive,
     #[error("it is not sealed: its first entry is {}", crate::display::name(.0))]
     NoSeal(String),
-    #[error("the seal says that it is {0} bytes long; no more than {1} are read")]
+    #[error("the seal claims to be {0} bytes long; the limit is {1}")]
     SealTooLarge(u64, u64),
     #[error("it ends at byte {0}, in the middle of an entry")]
     Truncated(u64),
     #[error(
-        "the header at byte {offset} is not the one of {}: it {}",
+        "the header at byte {offset} should be that of {}, but it {}",
         crate::display::name(expected),
         describe_found(found)
     )]
     Header { offset: u64, expected: String, found: Found },
     #[error("the padding at byte {0} is not zero")]
     Padding(u64),
-    #[error("the end of the archive at byte {0} is not two blocks of zeros")]
+    #[error("the archive does not end with two blocks of zeros at byte {0}")]
     End(u64),
-    #[error("something follows the end of the archive at byte {0}")]
+    #[error("there is data after the end of the archive at byte {0}")]
     Trailing(u64),
-    #[error("its compressed form is not one that modelseal writes: {0}")]
+    #[error("modelseal does not accept its compressed data: {0}")]
     Compression(String),
     #[error("cannot read the archive")]
     Io(#[source] std::io::Error),
@@ -105,8 +105,8 @@ pub enum Found {
 fn describe_found(found: &Found) -> String {
     match found {
         Found::Name(name) => format!("names {}", crate::display::name(name)),
-        Found::Fields => "has other fields than modelseal writes".to_string(),
-        Found::End => "is the end of the archive".to_string(),
+        Found::Fields => "differs from what modelseal writes".to_string(),
+        Found::End => "marks the end of the archive".to_string(),
     }
 }
 
@@ -116,7 +116,7 @@ fn describe_found(found: &Found) -> String {
 pub enum WriteError {
     #[error("cannot write {}", crate::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{} exists already and holds something else", crate::display::path(.0))]
+    #[error("{} already exists with other content", crate::display::path(.0))]
     Exists(PathBuf),
     #[error("the directory {} does not exist", crate::display::path(.0))]
     NoDirectory(PathBuf),

@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{} changed while it was being read", crate::display::path(path))]
     Changed { path: PathBuf },
     /// A chain of links that leads back into itself.
-    #[error("{} is a link that leads back to a directory above it", crate::display::path(path))]
+    #[error("{} is a symbolic link to a directory that contains it", crate::display::path(path))]
     Loop { path: PathBuf },
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted")]

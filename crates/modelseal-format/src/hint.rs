@@ -82,47 +82,55 @@ impl fmt::Display for Hint {
             }
             Hint::NamePrevious => "name the release that is deployed now",
             Hint::NameKey => {
-                "name a trusted key; a certificate or an identity says nothing about what a key signed"
+                "name a trusted key; a certificate or an identity cannot verify what a key signed"
             }
-            Hint::NameAnotherKey => {
-                "if the signer is right, the trusted key is another one; if not, do not deploy it"
-            }
-            Hint::NameAuthority => "name the certificates of the authority",
-            Hint::NameIdentity => "name the identity that must have signed, and its issuer",
-            Hint::AcceptUnsigned => "accept the files that nobody signed, or leave them out",
+            Hint::NameAnotherKey => "if this is the right signer, trust its key; otherwise, do not deploy it",
+            Hint::NameAuthority => "name the authority's certificates",
+            Hint::NameIdentity => "name the identity that must sign, and its issuer",
+            Hint::AcceptUnsigned => "accept the unsigned files, or leave them out",
             Hint::VerifyModelSignature(_) => "it has a model signature: verify it as a model",
-            Hint::Reproduce => "an attested reproduction by another trusted signer makes it that",
+            Hint::Reproduce => "let another trusted signer reproduce it and attest the result",
             Hint::RunCommand => "build it with `[run]` in the recipe, in CI in a fresh clone",
             Hint::Commit(paths) => {
-                return write!(formatter, "`git add -- {paths}` and commit, or allow what differs, which is sealed");
+                return write!(
+                    formatter,
+                    "`git add -- {paths}` and commit, or allow the changes, which the seal records"
+                );
             }
             Hint::LinkOrClone => {
-                "let a link there lead to it, or build in a clone, if the commit does not hold that file"
+                "make the first path a link to the second, or build in a clone if the commit does not \
+                 contain that file"
             }
-            Hint::AnotherPlace => "another `path` under `[artifact]`, or another output, leads elsewhere",
-            Hint::NameOutput => "say where the archive is to be; the artifact is in the project",
-            Hint::AdoptOrRunHere => "adopt what is there, or run the command here instead of in a clone",
+            Hint::AnotherPlace => "set another `path` under `[artifact]`, or name another output",
+            Hint::NameOutput => "name another path for the archive; the artifact must be in the project",
+            Hint::AdoptOrRunHere => {
+                "adopt the existing artifact, or run the command here instead of in a clone"
+            }
             Hint::RaiseVersion => "raise the version in the recipe, or replace the archive",
-            Hint::BuildFromCommit => "the release was sealed with changes: seal one from a commit",
-            Hint::StateWithoutModelSignature => "state it without a model signature",
-            Hint::AllowWrite => {
-                "it can write to nothing but the work tree, TMPDIR and HOME, which is new, and not to what you run \
-                 later, nor to files that have another name elsewhere (hard links), unless you allow a directory"
+            Hint::BuildFromCommit => {
+                "the release was sealed with uncommitted changes: seal one from a commit"
             }
-            Hint::AllowHome(_) => "build in a clone, or let the commands read and write all of it",
+            Hint::StateWithoutModelSignature => "write the unsigned manifest without a model signature",
+            Hint::AllowWrite => {
+                "the command can write only to the work tree, TMPDIR and a new HOME, but not to files that \
+                 you or git run later, or that have a hard link elsewhere; to permit more, allow a directory"
+            }
+            Hint::AllowHome(_) => {
+                "build in a clone, or let the commands read and write the whole home directory"
+            }
             Hint::ShowDirectory => {
-                "of home directories, `/tmp` and others that are shared, they see the installations on PATH, the \
-                 active environment, and directories that you allow"
+                "in home directories, `/tmp` and other shared directories, commands see only the \
+                 installations on PATH, the active environment, and directories that you allow"
             }
             Hint::NameClone => "the commit was never pushed: name a clone that has it",
             Hint::NameRepository => "name a clone of the repository",
             Hint::NameAnotherClone => "name another clone",
-            Hint::NameData => "say where the data source is",
-            Hint::GivePassword => "give its password, as in the variable MODELSEAL_PASSWORD",
+            Hint::NameData => "name the path of the data source",
+            Hint::GivePassword => "give its password, for example in the variable MODELSEAL_PASSWORD",
             Hint::NameNewKey => "keys are never overwritten: choose another name",
             Hint::GivePrivateKey => "give the `.key` file, or a signer that has the private key",
             Hint::SetHome => "set the variable HOME, or name a key",
-            Hint::SayWhichKey => "say which key it is",
+            Hint::SayWhichKey => "name the key",
         })
     }
 }

@@ -45,7 +45,7 @@ pub enum SealError {
     Bundle(#[from] BundleError),
     #[error(transparent)]
     Manifest(#[from] ParseError),
-    #[error("another tool completed it, and it promises a `model.sig`, which such a seal never has")]
+    #[error("the manifest promises a `model.sig`, but a seal completed by another tool never has one")]
     ModelSignature,
 }
 

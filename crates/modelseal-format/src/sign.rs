@@ -53,11 +53,11 @@ pub enum KeyError {
     NotRegular { key: String, kind: &'static str },
     #[error("the key {0} does not exist")]
     Missing(String),
-    #[error("the environment variable {0} of the key `env://{0}` is not set")]
+    #[error("the key `env://{0}` needs the environment variable {0}, which is not set")]
     Variable(String),
     #[error("the private key {key} can be read by others (mode {mode:04o})")]
     Exposed { key: String, mode: u32 },
-    #[error("{key} is {found}, where {expected} is needed")]
+    #[error("the key {key} is {found}, but {expected} is needed")]
     Kind { key: String, found: String, expected: &'static str },
     #[error("the key {key} uses {algorithm}; supported are ECDSA P-256, P-384 and P-521, and Ed25519")]
     Algorithm { key: String, algorithm: String },
@@ -65,17 +65,17 @@ pub enum KeyError {
     Malformed { key: String, reason: String },
     #[error("the private key {0} needs a password")]
     NoPassword(String),
-    #[error("the password does not open the private key {0}")]
+    #[error("wrong password for the private key {0}")]
     WrongPassword(String),
-    #[error("{} exists already", crate::display::path(.0))]
+    #[error("{} already exists", crate::display::path(.0))]
     Exists(PathBuf),
-    #[error("the configuration directory of this user cannot be found")]
+    #[error("cannot find the configuration directory of this user")]
     NoHome,
     #[error("the certificate is not for the key {key}")]
     Certificate { key: String },
     #[error("{key} did not sign: {reason}")]
     Signer { key: String, reason: String },
-    #[error("the system gave no random numbers")]
+    #[error("the system provided no random numbers")]
     Random,
 }
 
@@ -89,11 +89,12 @@ impl KeyError {
             KeyError::Kind { expected, found, .. }
                 if expected.contains("public") && found.contains("certificate") =>
             {
-                Some("its public key: `openssl x509 -pubkey -noout -in CERTIFICATE`".into())
+                Some("to extract its public key: `openssl x509 -pubkey -noout -in CERTIFICATE`".into())
             }
-            KeyError::Kind { expected, .. } if expected.contains("public") => {
-                Some("give the `.pub` file; from a private key: `openssl pkey -pubout -in KEY`".into())
-            }
+            KeyError::Kind { expected, .. } if expected.contains("public") => Some(
+                "give the `.pub` file; to extract it from a private key: `openssl pkey -pubout -in KEY`"
+                    .into(),
+            ),
             KeyError::Kind { .. } => Some(Hint::GivePrivateKey),
             KeyError::NoHome => Some(Hint::SetHome),
             _ => None,

@@ -18,7 +18,7 @@ pub use statement::{Hash, ModelStatement, Order, Resource};
 
 /// Why a signed payload does not describe a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("what was signed is not a model: {0}")]
+#[error("the signed content is not a model: {0}")]
 pub struct Error(String);
 
 impl Error {

@@ -29,7 +29,7 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("there is no policy {}", modelseal_format::display::path(.0))]
+    #[error("the policy {} does not exist", modelseal_format::display::path(.0))]
     Missing(PathBuf),
     #[error("cannot read the policy {}", modelseal_format::display::path(path))]
     Io { path: PathBuf, source: std::io::Error },
@@ -37,9 +37,9 @@ pub enum Error {
     NotText { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Mistake(Box<Mistake>),
-    #[error("the signer {} of the policy", modelseal_format::display::name(name))]
+    #[error("cannot use the signer {} of the policy", modelseal_format::display::name(name))]
     Signer { name: String, source: crate::trust::TrustError },
-    #[error("the signer {} of the policy", modelseal_format::display::name(name))]
+    #[error("cannot use the signer {} of the policy", modelseal_format::display::name(name))]
     SignerKey { name: String, source: modelseal_format::sign::KeyError },
 }
 
@@ -103,7 +103,7 @@ impl Policy {
         let file = fs::File::open(path).map_err(io)?;
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > LONGEST {
-            return Err(not_text("a policy: it is longer than 1 MiB"));
+            return Err(not_text("usable: it is longer than 1 MiB"));
         }
         let text = String::from_utf8(bytes).map_err(|_| not_text("UTF-8 text"))?;
         Self::parse(path.to_path_buf(), text)
@@ -128,7 +128,7 @@ impl Policy {
             demands.push(format!("{count} signatures"));
         }
         demands.extend(self.min_release.map(|number| format!("release number {number} or higher")));
-        demands.extend(self.reproduced_level.map(|level| format!("rebuilt at least as {}", level.name())));
+        demands.extend(self.reproduced_level.map(|level| format!("rebuilt as {} or better", level.name())));
         let is_same =
             |left: &Asked, right: &Asked| left.group() == right.group() && left.subject == right.subject;
         for asked in self.asked.chunk_by(is_same) {
@@ -144,7 +144,7 @@ impl Policy {
             }
         }
         if self.previous == Some(Previous::Required) {
-            demands.push("the previous release".to_string());
+            demands.push("a comparison with the previous release".to_string());
         }
         if self.warnings == Warnings::Fail {
             demands.push("no warnings".to_string());

@@ -261,7 +261,7 @@ impl Report {
                 };
                 let policy = match &self.policy {
                     None => "no policy".to_string(),
-                    Some(policy) => format!("as {} demands", modelseal_format::display::name(&policy.path)),
+                    Some(policy) => format!("policy {}", modelseal_format::display::name(&policy.path)),
                 };
                 format!("pass: {files} {what} signed by {}; {policy}: {lineage}", signers.join(", "))
             }
@@ -276,7 +276,7 @@ impl Report {
                         format!("fail: {}", all.map_or(&check.message, |all| &all.message))
                     }
                     Some(check) => format!("fail: {}", check.message),
-                    None => "fail: not everything that decides was checked".to_string(),
+                    None => "fail: a required check was not made".to_string(),
                 }
             }
             Verdict::Inconclusive => {

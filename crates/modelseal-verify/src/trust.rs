@@ -35,11 +35,11 @@ pub enum TrustError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} is longer than 4 MiB", modelseal_format::display::path(.0))]
     TooLong(PathBuf),
-    #[error("the certificate {shown} cannot be used: {reason}")]
+    #[error("cannot use the certificate {shown}: {reason}")]
     Certificate { shown: String, reason: String },
-    #[error("the trusted root {shown} cannot be used: {reason}")]
+    #[error("cannot use the trusted root {shown}: {reason}")]
     Root { shown: String, reason: String },
-    #[error("the identity cannot be used: {0}")]
+    #[error("cannot use the identity: {0}")]
     Identity(String),
 }
 
@@ -177,7 +177,7 @@ impl<'a> Accepted<'a> {
     /// # Errors
     /// Who the signer is, and why its signature does not count.
     pub fn acting(mut self, role: Role, now: Timestamp) -> Result<Self, String> {
-        let refused = |one: &Self, reason| Err(format!("{}, which does not count: {reason}", one.shown()));
+        let refused = |one: &Self, reason| Err(format!("{}, which is not accepted: {reason}", one.shown()));
         if let Some(revoked) = self.described.iter().find(|signer| signer.rights.revoked.is_some()) {
             self.signer = revoked;
             let reason = revoked.rights.valid(now).err().unwrap_or_default();
@@ -188,7 +188,7 @@ impl<'a> Accepted<'a> {
         let all: Vec<Self> = std::iter::once(self).chain(others).collect();
         let may = |one: &Self| one.signer.rights.may(role, one.time.unwrap_or(now));
         let chosen = all.iter().position(|one| may(one).is_ok()).unwrap_or(0);
-        let one = all.into_iter().nth(chosen).ok_or("nobody")?;
+        let one = all.into_iter().nth(chosen).ok_or("no signer")?;
         match may(&one) {
             Ok(()) => Ok(Self { described, ..one }),
             Err(reason) => refused(&one, reason),
@@ -205,11 +205,11 @@ impl<'a> Accepted<'a> {
                 format!("{prefix}{}, certified by {}", name(subject), name(authority))
             }
             Some(Who::Identity { identity, issuer }) => {
-                format!("{prefix}{} by {}", name(identity), name(issuer))
+                format!("{prefix}{} (issuer {})", name(identity), name(issuer))
             }
         };
         let signed = self.time.map(|time| format!(", signed at {time}")).unwrap_or_default();
-        let judged = self.judged_at.map(|time| format!(", its certificate judged as of {time}"));
+        let judged = self.judged_at.map(|time| format!(", its certificate checked as of {time}"));
         format!("{shown}{signed}{}", judged.unwrap_or_default())
     }
 
@@ -275,7 +275,7 @@ fn accept_key<'a>(
     let keys: Vec<(&TrustedSigner, &PublicKey)> =
         signers.iter().filter_map(|signer| Some((signer, signer.trusted_key()?))).collect();
     if keys.is_empty() {
-        return Err(Refusal::new("it was signed with a key, and no key is trusted here").hint(Hint::NameKey));
+        return Err(Refusal::new("it was signed with a key, but no key is trusted").hint(Hint::NameKey));
     }
     let is_named = |key: &PublicKey| hint.is_none_or(|hint| key.is_named_by(hint));
     let mut wrong = None;
@@ -285,14 +285,14 @@ fn accept_key<'a>(
                 return Ok(Accepted::new(signer, (*key).clone()));
             }
             Ok(()) => {
-                let message = format!("signed by {}, but the seal names another key", signer.shown);
+                let message = format!("signed by {}, but its bundle names another key", signer.shown);
                 return Err(Refusal::new(message).differs(format!("sha256:{}", key.hint()), shown_hint(hint)));
             }
             Err(error) if is_named(key) && wrong.is_none() => wrong = Some((signer, error)),
             Err(_) => {}
         }
     }
-    let changed = "what was signed was changed afterwards";
+    let changed = "its content was changed after signing";
     Err(match (wrong, hint) {
         (Some((signer, SignatureError::NotCanonical)), Some(_)) => {
             Refusal::new(format!("it names {}, but {}", signer.shown, SignatureError::NotCanonical))
@@ -350,7 +350,7 @@ fn accept_certified<'a>(
             Ok(Certified { key, subject, authority: root, path }) => {
                 if let Err(error) = check(&key) {
                     let what = match error {
-                        SignatureError::Wrong => "what was signed was changed afterwards".to_string(),
+                        SignatureError::Wrong => "its content was changed after signing".to_string(),
                         other => other.to_string(),
                     };
                     return Err(Refusal::new(format!("it names {}, but {what}", name(&subject))));
@@ -367,7 +367,7 @@ fn accept_certified<'a>(
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
-        None => Refusal::new("it was signed with a certificate, and no authority is trusted here")
+        None => Refusal::new("it was signed with a certificate, but no authority is trusted")
             .hint(Hint::NameAuthority),
     })
 }

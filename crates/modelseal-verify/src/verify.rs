@@ -98,18 +98,18 @@ pub enum Error {
     Io { path: PathBuf, source: io::Error },
     #[error("{} does not exist", modelseal_format::display::path(.0))]
     Missing(PathBuf),
-    #[error("{} is {kind}: an archive or a directory is needed", modelseal_format::display::path(path))]
+    #[error("{} is {kind}: expected an archive or a directory", modelseal_format::display::path(path))]
     Kind { path: PathBuf, kind: &'static str },
-    #[error("nobody is trusted to have signed it")]
+    #[error("no trusted signer was named")]
     NoSigner,
     #[error(transparent)]
     Digest(#[from] digest::Error),
     /// The error of an [`OutsideCheck`].
     #[error(transparent)]
     Outside(Box<dyn std::error::Error + Send + Sync>),
-    #[error("{} is a directory: an archive is needed", modelseal_format::display::path(.0))]
+    #[error("{} is a directory: expected an archive", modelseal_format::display::path(.0))]
     NotAnArchive(PathBuf),
-    #[error("{} cannot be unpacked to: it {reason}", modelseal_format::display::path(path))]
+    #[error("cannot unpack to {}: it {reason}", modelseal_format::display::path(path))]
     Destination { path: PathBuf, reason: &'static str },
     #[error("cannot write {}", modelseal_format::display::path(path))]
     Write { path: PathBuf, source: io::Error },
@@ -197,7 +197,7 @@ impl<'a> Verification<'a> {
             options.signers.iter().filter(|signer| signer.may_still(Role::Build, options.context.now));
         let signers: Vec<String> = may_build.map(TrustedSigner::demanded).collect();
         let mut demanded = vec![match signers.is_empty() {
-            true => "a signature, and no signer may build now".to_string(),
+            true => "a signature, but no trusted signer may build now".to_string(),
             false => format!("a signature by {}", signers.join(" or ")),
         }];
         if let Some(release) = options.release {
@@ -247,7 +247,7 @@ impl<'a> Verification<'a> {
             self.report.signers.push(signer(accepted));
             return Some(seal);
         }
-        self.not_reached("nothing that the manifest says: its signature was not accepted");
+        self.not_reached("everything in the manifest (its signature was not accepted)");
         None
     }
 

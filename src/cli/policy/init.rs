@@ -25,13 +25,13 @@ use modelseal_verify::rule::{Evidence, Proposal, Table};
 use modelseal_verify::rules::RULES;
 use modelseal_verify::verify::{Options, Target, verify};
 
-/// Write a strict, commented policy from a good release; never overwrites
+/// Write a strict, commented policy from a good release, without overwriting any file
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A release that is good: an archive, or an unpacked directory
+    /// A good release: an archive, or an unpacked directory
     #[arg(value_name = "ARCHIVE")]
     archive: PathBuf,
-    /// Where to write
+    /// Write the policy to this file
     #[arg(long, short, value_name = "FILE", default_value = "gate.toml")]
     output: PathBuf,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let named = arguments.trusting.only_one()?;
     if arguments.output.symlink_metadata().is_ok() {
         let message = format!(
-            "{} exists already, and is never overwritten",
+            "{} already exists and is never overwritten",
             modelseal_format::display::path(&arguments.output)
         );
         return Err(
@@ -57,10 +57,10 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
     let now = options.context.now;
     let verified = verify(&target, &options)?;
     let Some(release) = verified.accepted() else {
-        say(verbosity, "a policy is written from a release that passes");
+        say(verbosity, "no policy was written, because the release does not pass");
         return print_report(verified.report(), ReportFormat::default(), verbosity);
     };
-    let Some(accepted) = verified.report().signers.first() else { bail!("nobody signed it") };
+    let Some(accepted) = verified.report().signers.first() else { bail!("the release is not signed") };
     let signer = signer_table(&named, accepted, &arguments.output)?;
     let text =
         Writer { manifest: release.manifest(), signer: &signer, release: release.digest(), now }.text()?;
@@ -68,7 +68,8 @@ pub(super) fn run(arguments: &Arguments, verbosity: Verbosity) -> anyhow::Result
         .with_context(|| format!("cannot write {}", modelseal_format::display::path(&arguments.output)))?;
     let file = modelseal_format::display::Escaped(&arguments.output.to_string_lossy()).to_string();
     show(&format!(
-        "wrote {file}: read it, keep it with the deployment, and see what it lets through\n  modelseal policy check {file}\n"
+        "wrote {file}: review it, keep it with the deployment, \
+         and see what it demands\n  modelseal policy check {file}\n"
     ))?;
     Ok(0)
 }
@@ -82,7 +83,7 @@ fn signer_table(named: &Named<'_>, accepted: &Signer, output: &Path) -> anyhow::
             let path = match KeySource::from(*key) {
                 KeySource::File(path) => path,
                 KeySource::Local => modelseal_format::sign::local_key_path()?.with_extension("pub"),
-                _ => bail!("a policy names the file of a key: give `--key` a path"),
+                _ => bail!("a policy names a key by its file: give `--key` a path"),
             };
             lines.push(("key", relative(&path, output)?));
         }

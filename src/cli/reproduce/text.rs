@@ -114,7 +114,7 @@ fn table_row(varied: &Varied, style: Style) -> Vec<String> {
         }
         VariedStatus::Same => vec![format!("{label:<10} {}", style.paint("32", "same"))],
         VariedStatus::AsNothing => {
-            vec![format!("{label:<10} {}  as when nothing is varied", style.paint("2", "differs"))]
+            vec![format!("{label:<10} {}  as it does when nothing is varied", style.paint("2", "differs"))]
         }
         VariedStatus::Skipped(reason) => {
             vec![format!("{label:<10} {}  {reason}", style.paint("2", "skipped"))]

@@ -67,18 +67,18 @@ impl Aside {
         let failed = |error| (old.clone(), error);
         let there = |path: &Path| path.symlink_metadata().is_ok();
         if !before.is_unchanged() {
-            let error = io::Error::other("a command changed where the artifact's path leads");
+            let error = io::Error::other("a command redirected the artifact's path to another place");
             return Err((place.to_path_buf(), error));
         }
         if there(&old) {
             if there(place) {
-                let error = "an earlier build left the artifact here: remove it, or put it back";
+                let error = "an earlier build left an old artifact here: remove it, or move it back";
                 return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, error)));
             }
             fs::rename(&old, place).map_err(failed)?;
         }
         if let Some(mounted) = place.canonicalize().ok().and_then(|place| Mounts::read().within(&place)) {
-            let error = "something is mounted there, in the artifact: unmount it first";
+            let error = "something is mounted here, inside the artifact: unmount it first";
             return Err((mounted, io::Error::other(error)));
         }
         let old = match there(place) {

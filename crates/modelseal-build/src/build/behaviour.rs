@@ -50,7 +50,7 @@ pub(super) fn observe(
         );
         if !asked.facts.isolated {
             behaviour.warnings.push(format!(
-                "probe `{name}` was not isolated: it could have read the expected answers, or asked the network"
+                "probe `{name}` was not isolated: it could have read the expected answers or used the network"
             ));
         }
         behaviour.byproducts.push(Byproduct {
@@ -75,7 +75,7 @@ fn refuse(name: &str, asked: &Asked, findings: &[Finding]) -> Result<(), Error> 
         format!("{}: {first} {}, {second} {}", modelseal_format::display::name(id), shown(left), shown(right))
     };
     reasons.extend(asked.wrong.iter().take(3).map(|wrong| pair(wrong, "expected", "found")));
-    reasons.extend(asked.undecided.iter().map(|twice| pair(twice, "once", "then")));
+    reasons.extend(asked.undecided.iter().map(|twice| pair(twice, "first", "then")));
     Err(Error::Behaviour { probe: name.to_string(), reasons })
 }
 
@@ -202,19 +202,18 @@ pub(super) fn check_probes(recipe: &Recipe, statement: &Manifest) -> Result<(), 
             && facts.swapped.tried == if facts.inputs() > 1 { facts.inputs() } else { 0 };
     }
     if !same {
-        return Err(Error::Statement("it states other probes than the recipe asks".to_string()));
+        return Err(Error::Statement("its probes differ from those in the recipe".to_string()));
     }
     for sealed in sealed {
         let facts = &sealed.annotations;
         if spread(facts).is_some_and(|spread| spread != (facts.distinct, facts.commonest)) {
-            let message =
-                format!("the counts of its probe `{}` are not those of its answers", sealed.probe());
+            let message = format!("the counts of its probe `{}` do not match its answers", sealed.probe());
             return Err(Error::Statement(message));
         }
         let findings = judge_answers(&sealed.annotations, None, Bounds::default());
         if let Some(failed) = findings.iter().find(|finding| finding.verdict == Verdict::Fail) {
             let (name, aspect) = (sealed.probe(), failed.aspect.name());
-            let message = format!("its probe `{name}` fails, {aspect}: {}", failed.message);
+            let message = format!("its probe `{name}` fails on {aspect}: {}", failed.message);
             return Err(Error::Statement(message));
         }
     }

@@ -82,7 +82,7 @@ pub fn seal(
     compare_code(recipe, &statement, options, &written)?;
     plan::compare_external(recipe, &statement).map_err(|what| {
         Error::Statement(format!(
-            "it states another {what} than {}",
+            "its {what} differs from the one in {}",
             modelseal_format::display::path(&recipe.path)
         ))
     })?;
@@ -96,7 +96,7 @@ pub fn seal(
         let at = (0..found.len()).find(|&at| found.get(at) != stated.get(at)).unwrap_or(found.len());
         let names = [found.get(at), stated.get(at)].into_iter().flatten().map(|file| file.name.as_str());
         let name = modelseal_format::display::name(names.min().unwrap_or("a file"));
-        return Err(Error::Statement(format!("{name} of the artifact is not the one that it states")));
+        return Err(Error::Statement(format!("{name} in the artifact does not match it")));
     }
     let seals = match by {
         SealedBy::Key(open_key) => signed(&statement, open_key)?,
@@ -150,16 +150,16 @@ fn sealed_elsewhere<'a>(
 ) -> Result<Seals<'a>, Error> {
     let failed = |reason: String| Error::Bundle(reason);
     if statement.internal().model_signature {
-        return Err(Error::ModelSignature("only a key here can sign"));
+        return Err(Error::ModelSignature("needs the signing key, not only a bundle"));
     }
     let bundle = read_foreign(bytes).map_err(|error| failed(error.to_string()))?;
     if bundle.payload() != payload {
-        return Err(failed("it was made over something else than the statement".to_string()));
+        return Err(failed("it signs something other than the unsigned manifest".to_string()));
     }
     let (signer, material) = signer_of(&bundle, key)?;
     signer
         .verify_foreign(&payload, &bundle.signature)
-        .map_err(|error| failed(format!("{error}, or is by another key than it names")))?;
+        .map_err(|error| failed(format!("{error}, or was made by another key than the bundle names")))?;
     // A bundle with evidence for its certificate is kept byte for byte. Any other is rewritten in canonical form.
     let is_vouched = match &material {
         Material::Key { .. } => false,
@@ -184,7 +184,7 @@ fn signer_of(bundle: &Bundle, key: Option<&PublicKey>) -> Result<(PublicKey, Mat
             certified_key(&chain[0], "in the bundle").map_err(|error| Error::Bundle(error.to_string()))?;
         match key {
             Some(key) if *key != signer => {
-                Err(Error::Bundle("it carries a certificate of another key than the named one".to_string()))
+                Err(Error::Bundle("its certificate does not belong to the given key".to_string()))
             }
             _ => Ok((signer, bundle.material.clone())),
         }
@@ -206,7 +206,7 @@ fn compare_recipe(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Statement(format!(
-        "{} is not the recipe that it states",
+        "the recipe {} does not match it",
         modelseal_format::display::path(&recipe.path)
     )))
 }
@@ -215,20 +215,20 @@ fn compare_recipe(recipe: &Recipe, statement: &Manifest) -> Result<(), Error> {
 fn compare_settings(recipe: &Recipe, statement: &Manifest, context: &Context) -> Result<(), Error> {
     let found = gather_settings(recipe, context)?;
     if found.hyperparameters != statement.external().hyperparameters {
-        return Err(Error::Statement("it states other hyperparameters than this work tree has".to_string()));
+        return Err(Error::Statement("its hyperparameters differ from those of this work tree".to_string()));
     }
     let differs = |what: &str, name: &str| {
         let name = modelseal_format::display::name(name);
         Err(Error::Statement(format!("{name} {what}")))
     };
     if let Some(input) = found.dependencies.iter().find(|input| !statement.dependencies().contains(input)) {
-        return differs("of this work tree is not the one that it states", &input.name);
+        return differs("in this work tree does not match it", &input.name);
     }
     let is_setting = |name: &str| name.starts_with("params/") || name.starts_with("environment/");
     let mut stated = statement.dependencies().iter().filter(|input| is_setting(&input.name));
     match stated.find(|input| !found.dependencies.contains(input)) {
         None => Ok(()),
-        Some(input) => differs("is stated, and this work tree's recipe does not name it", &input.name),
+        Some(input) => differs("is listed in it, but not in the recipe of this work tree", &input.name),
     }
 }
 
@@ -247,7 +247,7 @@ fn compare_code(
     let differs = |what: &str, stated: Option<&str>, found: Option<&str>| {
         let shown = |text: Option<&str>| text.map_or("none".to_string(), modelseal_format::display::name);
         let (stated, found) = (shown(stated), shown(found));
-        Err(Error::Statement(format!("it states the {what} {stated}, and this work tree has {found}")))
+        Err(Error::Statement(format!("its {what} is {stated}, but this work tree has {found}")))
     };
     let (stated, found) = match (stated, found.as_ref().map(read).transpose()?) {
         (None, None) => return Ok(()),
@@ -269,11 +269,13 @@ fn compare_code(
     let mut tracked = found.changes.iter().filter(|change| change.kind != inputs::ChangeKind::Untracked);
     if let Some(change) = tracked.find(|change| !is_stated(change)) {
         let name = modelseal_format::display::name(&change.path);
-        let message = format!("{name} of this work tree is not as committed, and it does not state that");
+        let message = format!(
+            "{name} in this work tree differs from the commit, and the manifest does not list that change"
+        );
         return Err(Error::Statement(message));
     }
     if [found.dir_hash, found.hash_of_tracked()].map(Some).contains(&stated.directory_hash()) {
         return Ok(());
     }
-    Err(Error::Statement("the code of this work tree is not the one that it states".to_string()))
+    Err(Error::Statement("the code of this work tree does not match it".to_string()))
 }

@@ -155,10 +155,8 @@ fn check_links(
     let root = root.canonicalize().map_err(|source| Error::Directory { path: root.to_path_buf(), source })?;
     refuse_links(artifact, &|leads| match () {
         () if !leads.starts_with(&root) => Some("a link out of the work tree"),
-        () if old.is_some_and(|old| leads.starts_with(old)) => {
-            Some("a link to the artifact that was there before")
-        }
-        () if confinement.hides(leads, &root) => Some("a link to what commands do not see"),
+        () if old.is_some_and(|old| leads.starts_with(old)) => Some("a link to the old artifact"),
+        () if confinement.hides(leads, &root) => Some("a link to a path that commands cannot see"),
         () => None,
     })
 }
@@ -168,8 +166,8 @@ fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result
     let root = artifact.root().canonicalize().unwrap_or_default();
     let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
     refuse_links(artifact, &|leads| match () {
-        () if confinement.is_private(leads) => Some("a link to what belongs to you and not to the project"),
-        () if !leads.starts_with(&root) && is_of_git(leads) => Some("a link into a repository"),
+        () if confinement.is_private(leads) => Some("a link to your private files outside of the project"),
+        () if !leads.starts_with(&root) && is_of_git(leads) => Some("a link into a git repository"),
         () => None,
     })
 }
@@ -210,7 +208,7 @@ fn linked_from_outside(recipe: &Recipe, artifact: &Artifact) -> Result<Vec<Strin
 
 /// The warning about files that links bring in, if there are any.
 pub(super) fn warn_of_outside(outside: &[String]) -> Option<String> {
-    let from = "from outside of the work tree by links, and ships";
+    let from = "from outside of the work tree through links, and ships";
     let shown =
         outside.iter().take(SHOWN).map(|path| modelseal_format::display::name(path)).collect::<Vec<_>>();
     let more = if outside.len() > SHOWN { ", …" } else { "" };
@@ -249,7 +247,7 @@ pub(super) fn compare_external(recipe: &Recipe, statement: &Manifest) -> Result<
     match () {
         () if stated.model != expected.model => Err("model, version or release number"),
         () if run(stated) != run(&expected) => Err("command"),
-        () if stated.reproduce != expected.reproduce => Err("level or tolerance"),
+        () if stated.reproduce != expected.reproduce => Err("reproduction level or tolerance"),
         () => Ok(()),
     }
 }
@@ -315,7 +313,7 @@ impl Plan {
         if let Some(Error::Planted { repository, .. }) = set_planted_aside(&whole, &Contents::default(), &[])
         {
             let path = place.join(repository.strip_prefix(&whole).unwrap_or(&repository));
-            let kind = "a git repository: git would run what it configures in your work tree";
+            let kind = "a git repository: git would run programs that it configures in your work tree";
             return Err(inputs::Error::Special { path, kind, may_follow: false }.into());
         }
         go_on(&options.context)?;

@@ -29,7 +29,7 @@ pub struct CommandPlace<'a> {
 pub enum ReachError {
     #[error(transparent)]
     Input(#[from] inputs::Error),
-    #[error("cannot make the directory {}", modelseal_format::display::path(path))]
+    #[error("cannot create or open {}", modelseal_format::display::path(path))]
     Directory { path: PathBuf, source: io::Error },
 }
 
@@ -68,7 +68,7 @@ pub fn reach(
             let kept_together = place_of_caches.parent().unwrap_or(place_of_caches).to_path_buf();
             let is_theirs = |link: &Path| link.starts_with(&kept_together) || link.starts_with(work.end());
             if let Some((link, _)) = link_of_commands(&kept, is_theirs) {
-                let source = io::Error::other("it is a link, which an earlier command can have made");
+                let source = io::Error::other("it is a link, which an earlier command may have created");
                 return Err(ReachError::Directory { path: link, source });
             }
             make(&kept)?;

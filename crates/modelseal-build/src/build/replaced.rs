@@ -16,7 +16,7 @@ pub(super) fn check_alone(recipe: &Recipe, options: &Options<'_>, artifact: &Pat
     let inputs = declared(recipe, recipe.directory(), &options.data);
     others.extend(inputs.into_iter().map(|input| input.from));
     if others.iter().filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&artifact)) {
-        let message = "the artifact holds inputs, too: a command that makes it anew needs a path of its own";
+        let message = "the artifact also contains inputs: a command that replaces it needs a separate path";
         let mistake = recipe.mistake(table.artifact.path.span(), message);
         return Err(inputs::Error::from(mistake).into());
     }

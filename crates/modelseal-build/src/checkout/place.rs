@@ -145,7 +145,7 @@ fn copy_directory(from: &Path, to: &Path, symlinks: Symlinks, context: &Context)
         let (Some(path), EntryKind::File | EntryKind::EmptyDirectory) = (entry.path(), &entry.kind) else {
             let kind = match entry.kind {
                 EntryKind::Special(kind) => kind,
-                _ => "a name that is not UTF-8",
+                _ => "not a UTF-8 name",
             };
             return Err(special(kind).into());
         };

@@ -116,11 +116,11 @@ fn globs(recipe: &Recipe) -> Result<Gitignore, Error> {
     for glob in &recipe.tables.artifact.exclude {
         builder.add_line(None, glob.get_ref()).map_err(|error| {
             let reason = modelseal_format::display::message(&error);
-            recipe.mistake(glob.span(), format!("this is not a glob: {reason}"))
+            recipe.mistake(glob.span(), format!("this is not a valid glob: {reason}"))
         })?;
     }
     builder.build().map_err(|error| {
-        recipe.mistake(recipe.tables.artifact.path.span(), format!("the globs do not work: {error}")).into()
+        recipe.mistake(recipe.tables.artifact.path.span(), format!("cannot use the globs: {error}")).into()
     })
 }
 

@@ -68,7 +68,7 @@ fn read_release(path: &Path, context: &Context) -> Result<Option<BaseFacts>, Err
         None => {}
     }
     if let Some(name) = changed {
-        return Err(damaged(format!("{name} is not the file that was sealed")));
+        return Err(damaged(format!("{name} differs from the sealed file")));
     }
     let files = seal.manifest.files();
     Ok(Some(BaseFacts {

@@ -41,16 +41,16 @@ pub enum CodeError {
     #[error("the git repository of {} is bare: it has no work tree", modelseal_format::display::path(.0))]
     Bare(PathBuf),
     #[error(
-        "the git repository says that its work tree is {}, which does not hold {}",
+        "the git repository says that its work tree is {}, which does not contain {}",
         modelseal_format::display::path(work_tree),
         modelseal_format::display::path(path)
     )]
     Elsewhere { work_tree: PathBuf, path: PathBuf },
     #[error("{}, which git reads, is neither a file nor a directory", modelseal_format::display::path(.0))]
     Special(PathBuf),
-    #[error("the commit names {}, which is not UTF-8", modelseal_format::display::name(.0))]
+    #[error("the commit contains the name {}, which is not UTF-8", modelseal_format::display::name(.0))]
     NotUtf8(String),
-    #[error("the commit lacks the content of {}: the clone is not complete", modelseal_format::display::name(.0))]
+    #[error("the content of {} is missing from the repository: the clone is incomplete", modelseal_format::display::name(.0))]
     Incomplete(String),
     #[error("cannot read the git repository of {}", modelseal_format::display::path(path))]
     Git { path: PathBuf, source: git2::Error },
@@ -63,21 +63,23 @@ impl CodeError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             CodeError::NoRepository(_) | CodeError::Bare(_) => Some(
-                "`git init` and commit, or say `none = true` under `[code]`: then no code revision is sealed"
+                "run `git init` and commit, or set `none = true` under `[code]` to seal no code revision"
                     .into(),
             ),
-            CodeError::NoCommit(_) => Some("`git add` and `git commit` what the model was made with".into()),
+            CodeError::NoCommit(_) => {
+                Some("run `git add` and `git commit` for the code that makes the model".into())
+            }
             CodeError::Owner(path) => Some(
                 format!(
-                    "if you trust it: `git config --global --add safe.directory {}`",
+                    "if you trust it, run `git config --global --add safe.directory {}`",
                     modelseal_format::display::shell_word(&path.to_string_lossy())
                 )
                 .into(),
             ),
             CodeError::ObjectFormat(_) => {
-                Some("say `none = true` under `[code]` until libgit2 supports it".into())
+                Some("set `none = true` under `[code]` until libgit2 supports it".into())
             }
-            CodeError::Incomplete(_) => Some("`git fetch --refetch`, or make a whole clone".into()),
+            CodeError::Incomplete(_) => Some("run `git fetch --refetch`, or make a full clone".into()),
             _ => None,
         }
     }

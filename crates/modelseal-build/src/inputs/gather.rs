@@ -302,11 +302,11 @@ const TOLERATED_FUTURE_SECONDS: i64 = 86_400;
 fn check_age(name: &str, profile: &Profile, limit: Age, now: Timestamp) -> Result<(), Error> {
     let no_age = |reason: String| Error::NoAge { name: name.to_string(), reason };
     let Some(newest) = profile.newest else {
-        return Err(no_age("no record has a time that can be read".to_string()));
+        return Err(no_age("no record has a readable time".to_string()));
     };
     let age = now.as_second() - newest.as_second();
     if age < -TOLERATED_FUTURE_SECONDS {
-        return Err(no_age(format!("its newest record, {newest}, lies in the future")));
+        return Err(no_age(format!("its newest record, {newest}, is in the future")));
     }
     let age = Age(std::time::Duration::from_secs(age.max(0).unsigned_abs()));
     if age > limit {

@@ -18,7 +18,7 @@ pub(super) const LONGEST: u64 = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
-    #[error("it is not TOML, JSON or YAML by its ending (`.toml`, `.json`, `.yaml`, `.yml`)")]
+    #[error("it is not TOML, JSON or YAML: its extension must be `.toml`, `.json`, `.yaml` or `.yml`")]
     Format,
     #[error("it is longer than 16 MiB")]
     TooLong,
@@ -30,7 +30,7 @@ pub enum ParamsError {
     NotATable,
     #[error("{} is not a finite number", modelseal_format::display::name(.0))]
     NotFinite(String),
-    #[error("the key {} stands twice", modelseal_format::display::name(.0))]
+    #[error("the key {} occurs twice", modelseal_format::display::name(.0))]
     Duplicate(String),
     #[error("it is nested deeper than {DEEPEST} levels")]
     TooDeep,
@@ -113,9 +113,9 @@ mod tests {
             ("p.json", "[1]", "not a table"),
             ("p.yaml", "- 1", "not a table"),
             ("p.yaml", "", "not a table"),
-            ("p.json", "{\"a\":1,\"a\":2}", "`a` stands twice"),
-            ("p.json", "{\"x\":{\"a\":1,\"a\":2}}", "`a` stands twice"),
-            ("p.yaml", "a: 1\na: 2\n", "`a` stands twice"),
+            ("p.json", "{\"a\":1,\"a\":2}", "`a` occurs twice"),
+            ("p.json", "{\"x\":{\"a\":1,\"a\":2}}", "`a` occurs twice"),
+            ("p.yaml", "a: 1\na: 2\n", "`a` occurs twice"),
             ("p.toml", "a = 1\na = 2\n", "line 2: "),
             ("p.json", "{\"a\":NaN}", "line 1 column 6"),
             ("p.json", "{\"a\":1e400}", "`1e400` is not a finite number"),
@@ -151,6 +151,6 @@ mod tests {
             let above = format!("*a{}", level - 1);
             bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [above.as_str(); 10].join(",")));
         }
-        assert!(shown("p.yaml", &bomb).expect_err("is refused").contains("too much"));
+        assert!(shown("p.yaml", &bomb).expect_err("is refused").contains("too many"));
     }
 }

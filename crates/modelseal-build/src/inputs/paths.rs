@@ -29,7 +29,7 @@ pub fn work_tree(recipe: &Recipe) -> Result<Option<WorkTree>, Error> {
         && !canonical(recipe.directory())?.starts_with(work_tree.root())
     {
         let root = modelseal_format::display::path(work_tree.root());
-        let message = format!("this is in the work tree {root}, which does not hold the recipe");
+        let message = format!("this path is in the work tree {root}, which does not contain the recipe");
         return Err(recipe.mistake(path.span(), message).into());
     }
     Ok(Some(work_tree))
@@ -48,7 +48,7 @@ pub(super) fn stay_inside(recipe: &Recipe, work_tree: Option<&WorkTree>) -> Resu
         if inside {
             return Ok(());
         }
-        let message = format!("this path leaves the work tree, {}", modelseal_format::display::path(root));
+        let message = format!("this path leaves the work tree {}", modelseal_format::display::path(root));
         Err(recipe.mistake(path.span(), message))
     };
     // With `symlinks = "follow"`, the links of the artifact may lead anywhere, because the recipe asks for that.

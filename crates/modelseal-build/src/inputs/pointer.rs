@@ -29,12 +29,12 @@ impl Pointer {
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Pointer::GitLfs => "`git lfs pull` fetches the data",
+            Pointer::GitLfs => "run `git lfs pull` to fetch the data",
             Pointer::Dvc => {
-                "`dvc pull` fetches the data; the recipe names the data itself, not the `.dvc` file"
+                "run `dvc pull` to fetch the data; the recipe must name the data itself, not the `.dvc` file"
             }
-            Pointer::GitAnnex => "`git annex get` fetches the data",
-            Pointer::ErrorPage => "the download failed: open the file and read what the server said",
+            Pointer::GitAnnex => "run `git annex get` to fetch the data",
+            Pointer::ErrorPage => "the download failed: open the file to read the server's message",
         }
     }
 }

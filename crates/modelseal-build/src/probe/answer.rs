@@ -84,7 +84,7 @@ pub(super) fn has_fraction(answer: &Value) -> bool {
 pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts) -> Result<(), String> {
     let tolerance = sealed.tolerance;
     if sealed.answers.len() != found.answers.len() {
-        return Err("not as many questions were asked".to_string());
+        return Err("the number of questions differs".to_string());
     }
     for (left, right) in sealed.answers.iter().zip(&found.answers) {
         if left.digest == right.digest && left.id == right.id {
@@ -98,16 +98,16 @@ pub fn agree(sealed: &ProbeFacts, found: &ProbeFacts) -> Result<(), String> {
         if !is_comparable {
             let exactly = left.id == right.id && left.shape == right.shape && left.scores.is_empty();
             let reason = match exactly {
-                true => format!(" (one of more than {MOST_SCORES} numbers is compared exactly)"),
+                true => format!(" (answers with more than {MOST_SCORES} numbers are compared exactly)"),
                 false => String::new(),
             };
-            return Err(format!("another answer to {id}{reason}"));
+            return Err(format!("the answer to {id} differs{reason}"));
         }
         let pairs = left.scores.iter().zip(&right.scores);
         if let Some((expected, found)) =
             pairs.into_iter().find(|(left, right)| !tolerance.allows(**left, **right))
         {
-            return Err(format!("another answer to {id}: {expected} → {found}"));
+            return Err(format!("the answer to {id} differs: {expected} → {found}"));
         }
     }
     Ok(())

@@ -58,7 +58,8 @@ fn session(
     hash_seed: Option<&str>,
 ) -> Result<Answers, Error> {
     let protocol = |reason: String| Error::Protocol { probe: asking.name.to_string(), reason };
-    let ids = random_ids(questions.len()).map_err(|error| protocol(format!("no random ids: {error}")))?;
+    let ids = random_ids(questions.len())
+        .map_err(|error| protocol(format!("cannot generate random ids: {error}")))?;
     let places: HashMap<&str, usize> =
         ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
     let mut order: Vec<usize> = (0..questions.len()).collect();
@@ -120,15 +121,15 @@ fn read(output: &[u8], places: &HashMap<&str, usize>, count: usize) -> Result<Ve
             return Err(format!("a line is longer than 1 MiB: {} …", start(line)));
         }
         let answer: WireAnswer =
-            serde_json::from_slice(line).map_err(|_| format!("this is not an answer: {}", start(line)))?;
+            serde_json::from_slice(line).map_err(|_| format!("a line is not an answer: {}", start(line)))?;
         let Some(place) = places.get(answer.id.as_str()) else {
             return Err(format!(
-                "nobody asked with the id {}",
+                "no question has the id {}",
                 modelseal_format::display::name(&shorten(&answer.id))
             ));
         };
         if answer.output.is_some() == answer.error.is_some() {
-            return Err(format!("an answer has either `output` or `error`: {}", start(line)));
+            return Err(format!("an answer must have either `output` or `error`: {}", start(line)));
         }
         if answers[*place].replace(answer).is_some() {
             return Err(format!("two answers to one question: {}", start(line)));

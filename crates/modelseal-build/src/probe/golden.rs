@@ -71,9 +71,9 @@ impl Goldens {
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let bad = |reason| Error::Goldens { path: path.to_path_buf(), reason };
         if bytes.len() as u64 > LONGEST {
-            return Err(bad("are longer than 16 MiB"));
+            return Err(bad("is longer than 16 MiB"));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| bad("are not UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| bad("is not UTF-8"))?;
         let mut inputs: Vec<Golden> = Vec::new();
         let mut ids = HashSet::new();
         for (index, line) in text.lines().enumerate() {
@@ -88,15 +88,15 @@ impl Goldens {
                 .map_err(|error| bad(modelseal_format::display::message(&error)))?;
             if !ids.insert(golden.id.clone()) {
                 return Err(bad(format!(
-                    "the id {} stands twice",
+                    "the id {} occurs twice",
                     modelseal_format::display::name(&golden.id)
                 )));
             }
             inputs.push(golden);
         }
         match inputs.len() {
-            0 => return Err(bad("hold no input")),
-            count if count > MOST => return Err(bad("hold more than 10,000 inputs")),
+            0 => return Err(bad("contains no questions")),
+            count if count > MOST => return Err(bad("contains more than 10,000 questions")),
             _ => {}
         }
         let mut seen: HashMap<&str, &str> = HashMap::new();

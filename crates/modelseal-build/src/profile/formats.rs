@@ -43,8 +43,8 @@ pub fn known_endings() -> String {
     };
     let (streams, files) = (endings(true), endings(false));
     match files.is_empty() {
-        true => format!("{streams}, and these with `{GZIP}`"),
-        false => format!("{streams}, these with `{GZIP}`, and {files}"),
+        true => format!("{streams}, each also with `{GZIP}`"),
+        false => format!("{streams}, each also with `{GZIP}`, and {files}"),
     }
 }
 

@@ -45,15 +45,17 @@ fn count(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(THREAD.to_string());
         let thread = thread.spawn_scoped(scope, || read(file, columns)).map_err(|error| damaged(&error))?;
-        thread.join().unwrap_or_else(|_| Err(damaged(&"its parts do not fit together")))
+        thread.join().unwrap_or_else(|_| Err(damaged(&"its parts contradict each other")))
     })
 }
 
 fn read(file: File, columns: &Columns) -> Result<Profile, ProfileError> {
     match footer::check(&file).map_err(|error| damaged(&error))? {
         Ok(()) => {}
-        Err(footer::Refused::Deep) => return Err(damaged(&"its columns are nested more than 100 deep")),
-        Err(footer::Refused::Long) => return Err(damaged(&"its directory is longer than 256 MiB")),
+        Err(footer::Refused::Deep) => {
+            return Err(damaged(&"its columns are nested more than 100 levels deep"));
+        }
+        Err(footer::Refused::Long) => return Err(damaged(&"its footer is longer than 256 MiB")),
     }
     let file = SerializedFileReader::new(file)?;
     let schema = file.metadata().file_metadata().schema_descr();

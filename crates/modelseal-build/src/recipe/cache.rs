@@ -40,7 +40,8 @@ impl<'de> Deserialize<'de> for CacheName {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(
-                "a cache is the name of a directory in `~/.cache`, as in \"uv\", or a path below the home, as in \"~/.keras\"",
+                "a cache must be the name of a directory in `~/.cache`, such as \"uv\", or a path below the \
+                 home directory, such as \"~/.keras\"",
             )
         })
     }

@@ -14,14 +14,14 @@ impl Recipe {
             if !manifest::is_name(name.get_ref()) {
                 return Err(self.mistake(
                     name.span(),
-                    format!("a model's {what} is 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begins with a letter or digit"),
+                    format!("a model's {what} must be 1 to 64 letters, digits, `.`, `_`, `+` or `-`, and begin with a letter or digit"),
                 ));
             }
         }
         if let Some(release) = &model.release
             && !(1..=manifest::LAST_RELEASE).contains(release.get_ref())
         {
-            let message = format!("a release has a number from 1 to {}", manifest::LAST_RELEASE);
+            let message = format!("a release number must be from 1 to {}", manifest::LAST_RELEASE);
             return Err(self.mistake(release.span(), message));
         }
         let data = self.tables.data.iter().map(|data| &data.name);
@@ -33,7 +33,7 @@ impl Recipe {
         for data in &self.tables.data {
             if let Some(max_age) = &data.max_age {
                 if data.timestamp.is_none() {
-                    let message = "`max_age` needs `timestamp`: the column that says when a record was made";
+                    let message = "`max_age` needs `timestamp`, the column with the time of each record";
                     return Err(self.mistake(max_age.span(), message));
                 }
                 if data.is_static {
@@ -58,7 +58,7 @@ impl Recipe {
             let bad = |text: &String| text.contains('\0');
             if command.get_ref().first().is_none_or(String::is_empty) || command.get_ref().iter().any(bad) {
                 let message =
-                    "a command is a list of a program and its arguments: `[\"python3\", \"train.py\"]`";
+                    "a command must be a list of a program and its arguments: `[\"python3\", \"train.py\"]`";
                 return Err(self.mistake(command.span(), message));
             }
         }
@@ -66,7 +66,7 @@ impl Recipe {
             return match self.tables.environment.commands.first() {
                 Some(command) => {
                     let message =
-                        "`commands` describe where the command of `[run]` runs, and there is no `[run]`";
+                        "`commands` describe the environment of the `[run]` command, but there is no `[run]`";
                     Err(self.mistake(command.span(), message))
                 }
                 None => Ok(()),
@@ -76,19 +76,19 @@ impl Recipe {
         let passed = run.pass_env.iter().map(|name| (name.get_ref(), name.span()));
         for (name, span) in given.chain(passed) {
             if name.is_empty() || name.contains(['=', '\0']) {
-                return Err(self.mistake(span, "this is not the name of a variable"));
+                return Err(self.mistake(span, "this is not a valid variable name"));
             }
             if name.starts_with("MODELSEAL_") {
-                return Err(self.mistake(span, "variables of modelseal never reach a command"));
+                return Err(self.mistake(span, "variables named `MODELSEAL_…` never reach a command"));
             }
         }
         if let Some(value) = run.env.values().find(|value| value.get_ref().contains('\0')) {
-            return Err(self.mistake(value.span(), "the value of a variable cannot hold a zero byte"));
+            return Err(self.mistake(value.span(), "the value of a variable cannot contain a zero byte"));
         }
         for (index, name) in run.pass_env.iter().enumerate() {
             let twice = run.pass_env[..index].iter().any(|other| other.get_ref() == name.get_ref());
             if twice || run.env.contains_key(name.get_ref()) {
-                return Err(self.mistake(name.span(), "this variable stands twice"));
+                return Err(self.mistake(name.span(), "this variable is given twice"));
             }
         }
         for (index, name) in run.caches.iter().enumerate() {
@@ -98,7 +98,7 @@ impl Recipe {
                 other.starts_with(&directory) || directory.starts_with(&other)
             });
             if overlaps {
-                return Err(self.mistake(name.span(), "this cache is, holds or lies in another one"));
+                return Err(self.mistake(name.span(), "this cache overlaps another one"));
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl Recipe {
         for tolerance in [&reproduce.atol, &reproduce.rtol].into_iter().flatten() {
             let value = *tolerance.get_ref();
             if !value.is_finite() || value.is_sign_negative() {
-                return Err(self.mistake(tolerance.span(), "a tolerance is a finite number, zero or more"));
+                return Err(self.mistake(tolerance.span(), "a tolerance must be finite and at least 0"));
             }
         }
         Ok(())
@@ -118,11 +118,11 @@ impl Recipe {
     fn check_source_names(&self, names: &[&Spanned<String>]) -> Result<(), Error> {
         for (index, name) in names.iter().enumerate() {
             if !is_source_name(name.get_ref()) {
-                let message = "a name is 1 to 64 lower-case letters, digits, `_` or `-`, and begins with a letter or digit";
+                let message = "a name must be 1 to 64 lower-case letters, digits, `_` or `-`, and begin with a letter or digit";
                 return Err(self.mistake(name.span(), message));
             }
             if names[..index].iter().any(|other| other.get_ref() == name.get_ref()) {
-                return Err(self.mistake(name.span(), "this name stands twice"));
+                return Err(self.mistake(name.span(), "this name is used twice"));
             }
         }
         Ok(())
@@ -153,11 +153,11 @@ impl Recipe {
         {
             let text = path.get_ref();
             if text.is_empty() || text.chars().any(char::is_control) {
-                return Err(self.mistake(path.span(), "this is not a path"));
+                return Err(self.mistake(path.span(), "this is not a valid path"));
             }
             if goes_back(text) {
                 // After a link, `..` is one place to the system and another to this program.
-                let message = "`..` can only stand at the start of a path";
+                let message = "`..` is allowed only at the start of a path";
                 return Err(self.mistake(path.span(), message));
             }
         }

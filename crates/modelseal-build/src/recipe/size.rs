@@ -31,7 +31,9 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Size::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom("a size is a whole number above 0 and a unit: `500kB`, `64MiB`, `1GB`")
+            serde::de::Error::custom(
+                "a size must be a whole number above 0 with a unit, such as `500kB`, `64MiB` or `1GB`",
+            )
         })
     }
 }

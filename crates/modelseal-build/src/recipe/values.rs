@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<(String, Value)>, Erro
         return Ok(Vec::new());
     };
     let DeValue::Table(table) = values.get_ref() else {
-        return Err(mistake(Some(values.span()), "`values` is a table of names and values".into()));
+        return Err(mistake(Some(values.span()), "`values` must be a table of names and values".into()));
     };
     let convert = |(key, value): (_, &Spanned<DeValue<'_>>)| {
         let key: &Spanned<toml::de::DeString<'_>> = key;

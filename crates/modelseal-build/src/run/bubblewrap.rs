@@ -140,7 +140,7 @@ fn memory_file(content: &[u8]) -> Result<File, Error> {
 }
 
 fn no_memory(error: std::io::Error) -> Error {
-    Error::NoIsolation(format!("no file in memory: {error}"))
+    Error::NoIsolation(format!("cannot create a file in memory: {error}"))
 }
 
 #[cfg(target_os = "linux")]
@@ -202,6 +202,6 @@ pub(super) fn try_out(programs: &Programs, sandbox: &Sandbox) -> Result<(), Stri
             let line = text.lines().next_back().unwrap_or("bubblewrap does not work");
             Err(modelseal_format::display::Escaped(line).to_string())
         }
-        Err(error) => Err(format!("bubblewrap cannot be started: {error}")),
+        Err(error) => Err(format!("cannot start bubblewrap: {error}")),
     }
 }

@@ -380,11 +380,10 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether a path leads through or into one of these directories, as far as it exists. `directories` must have their
-/// links resolved.
+/// Whether a path exists and leads through or into one of these directories. `directories` must have their links
+/// resolved.
 pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
-    let (Ok((trail, _)) | Err((trail, _))) = Trail::as_far_as_it_leads(path);
-    directories.iter().any(|directory| trail.enters(directory))
+    Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
 }
 
 /// Returns the first link on a path that a command can have created, and where the path leads. `None` if there is no
@@ -413,7 +412,7 @@ fn check_names(path: &Path) -> Result<(), Error> {
         Some(file) => {
             let name = modelseal_format::display::path(file.path());
             let message =
-                format!("{name} has a second name (a hard link), under which commands could read it");
+                format!("{name} has another name (a hard link), through which commands could read it");
             Err(Error::Hidden { path: path.to_path_buf(), source: std::io::Error::other(message) })
         }
     }

@@ -13,7 +13,7 @@ pub(super) use linux::filter;
 /// Always.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn filter(_network: bool, _root: bool) -> Result<Vec<u8>, String> {
-    Err("there is no filter of system calls for this system".to_string())
+    Err("system calls cannot be filtered on this operating system".to_string())
 }
 
 #[cfg(target_os = "linux")]
@@ -139,7 +139,7 @@ mod linux {
     pub(in crate::run) fn filter(network: bool, root: bool) -> Result<Vec<u8>, String> {
         program(network, root)
             .map(|program| program.iter().flat_map(bytes).collect())
-            .map_err(|error| format!("there is no filter of system calls for this processor ({error})"))
+            .map_err(|error| format!("system calls cannot be filtered on this processor ({error})"))
     }
 
     fn program(network: bool, root: bool) -> Result<BpfProgram, BackendError> {

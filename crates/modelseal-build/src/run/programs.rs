@@ -33,7 +33,7 @@ pub enum NoProgram {
     #[error("`{0}` is not installed")]
     Missing(&'static str),
     #[error(
-        "`{name}` is only in {}, where the project's commands can write",
+        "the only `{name}` in PATH is {}, where the project's commands can write",
         modelseal_format::display::path(path)
     )]
     Untrusted { name: &'static str, path: PathBuf },

@@ -31,5 +31,5 @@ impl<W: Write> Write for Exact<W> {
 }
 
 pub(super) fn does_not_fit() -> io::Error {
-    io::Error::other("this does not fit into the room that was left for it")
+    io::Error::other("the content does not fit the space reserved for it")
 }

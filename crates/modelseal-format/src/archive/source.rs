@@ -63,7 +63,9 @@ impl<R: Read> Source<R> {
             _ => Compression::None,
         };
         if compression == Compression::Gzip && !start.starts_with(&gzip::HEADER) {
-            return Err(ReadError::Compression("its gzip header is another".into()));
+            return Err(ReadError::Compression(
+                "its gzip header is not the one that modelseal writes".into(),
+            ));
         }
         let raw = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(watched));
         let decoder = match compression {
@@ -87,7 +89,7 @@ impl<R: Read> Source<R> {
         match (&self.decoder, error.kind()) {
             (Decoder::None(_), io::ErrorKind::UnexpectedEof) => ReadError::Truncated(offset),
             (Decoder::None(_), _) => ReadError::Io(error),
-            (_, io::ErrorKind::UnexpectedEof) => ReadError::Compression("it is cut off".into()),
+            (_, io::ErrorKind::UnexpectedEof) => ReadError::Compression("it is truncated".into()),
             _ => ReadError::Compression(crate::display::message(&error)),
         }
     }
@@ -109,7 +111,7 @@ impl<R: Read> Source<R> {
         };
         match raw.fill_buf() {
             Ok([]) => Ok(()),
-            Ok(_) => Err(ReadError::Compression("something follows its end".into())),
+            Ok(_) => Err(ReadError::Compression("there is data after its end".into())),
             Err(error) if system_error.load(Ordering::Relaxed) => Err(ReadError::Io(error)),
             Err(error) => Err(ReadError::Compression(error.to_string())),
         }

@@ -81,7 +81,7 @@ pub fn read_through(
 }
 
 fn no_thread(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the system starts no thread more: {error}"))
+    io::Error::new(error.kind(), format!("cannot start another thread: {error}"))
 }
 
 /// A chunk that all consumers share, and the number of filled bytes.

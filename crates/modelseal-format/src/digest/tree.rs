@@ -240,7 +240,7 @@ pub(super) fn kind_of(kind: FileType) -> &'static str {
 
 fn why_not_entered(path: &Path, source: std::io::Error) -> Error {
     if path.is_symlink() && !path.exists() {
-        return Error::NotRegular { path: path.to_path_buf(), kind: "a link to something that is not there" };
+        return Error::NotRegular { path: path.to_path_buf(), kind: "a broken symbolic link" };
     }
     Error::io(path, source)
 }

@@ -58,9 +58,9 @@ pub struct Rollback {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestationError {
-    #[error("it is {}, which this version of modelseal does not know", crate::display::name(.0))]
+    #[error("its type is {}, which this version of modelseal does not know", crate::display::name(.0))]
     OtherPredicate(String),
-    #[error("it is not in the form in which modelseal writes it")]
+    #[error("it is not in modelseal's canonical form")]
     Malformed,
 }
 

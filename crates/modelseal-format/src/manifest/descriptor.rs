@@ -173,7 +173,7 @@ impl TryFrom<WireDescriptor> for ResourceDescriptor {
         let kind = name.split_once('/').map_or(name.as_str(), |(kind, _)| kind);
         let evidence = annotations.map(|annotations| annotations.into_evidence(kind)).transpose();
         let evidence =
-            evidence.map_err(|()| format!("the annotations of an input `{kind}` do not belong to it"))?;
+            evidence.map_err(|()| format!("an input of kind `{kind}` has annotations of another kind"))?;
         Ok(Self { name, uri, digest, evidence: evidence.map(Box::new) })
     }
 }

@@ -17,10 +17,11 @@ pub enum ParseError {
     OtherPredicate(String),
     #[error("the manifest contradicts itself: {0}")]
     Invalid(#[from] InvalidManifest),
-    #[error("the manifest is not in the form in which modelseal writes it")]
+    #[error("the manifest is not in modelseal's canonical form")]
     NotCanonical,
     #[error(
-        "the manifest says too much beside its files: more than {LONGEST_PREDICATE} bytes, or {MOST_PARTS} parts"
+        "the manifest is too large, not counting its files: more than {LONGEST_PREDICATE} bytes or \
+         {MOST_PARTS} parts"
     )]
     TooMuch,
 }

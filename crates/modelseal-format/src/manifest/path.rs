@@ -14,11 +14,11 @@ pub enum PathError {
     Absolute,
     #[error("has an empty part, `.` or `..`")]
     Part,
-    #[error("holds a control character")]
+    #[error("contains a control character")]
     Control,
-    #[error("holds a backslash")]
+    #[error("contains a backslash")]
     Backslash,
-    #[error("has a part that begins like a drive (`C:`)")]
+    #[error("has a part that begins with a drive letter (`C:`)")]
     Drive,
     #[error("has a part of more than 255 bytes, or more than 4,096 bytes in all")]
     Long,
@@ -28,7 +28,7 @@ pub enum PathError {
     #[error("differs from {} only by case or by Unicode normalisation", crate::display::name(.0))]
     Collision(String),
     /// A path that modelseal uses for its own files, or one of git's own files.
-    #[error("is where modelseal keeps its own files")]
+    #[error("is reserved for modelseal or git")]
     Reserved,
 }
 

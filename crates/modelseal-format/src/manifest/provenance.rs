@@ -114,10 +114,10 @@ impl Origin {
     /// What the origin means, for a person.
     pub fn description(self) -> &'static str {
         match self {
-            Origin::Adopted => "nobody watched it being made",
+            Origin::Adopted => "not built by modelseal",
             Origin::Executed => "made by the sealed command in the builder's work tree",
             Origin::Clean => "made by the sealed command in a fresh clone of the commit",
-            Origin::Reproduced => "rebuilt by another signer that is trusted to say so",
+            Origin::Reproduced => "rebuilt by another trusted signer",
         }
     }
 }
@@ -152,7 +152,7 @@ impl Rung {
             Rung::R0 => "the same bytes",
             Rung::R1 => "the same content in another container",
             Rung::R2 => "the same numbers within the tolerance",
-            Rung::R3 => "another model that answers the probes the same",
+            Rung::R3 => "another model with the same answers to the probes",
         }
     }
 }

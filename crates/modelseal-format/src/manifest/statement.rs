@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for ContentHash {
         // Any other spelling is detected when the manifest is written again.
         let hex = text.strip_prefix(CONTENT_PREFIX).filter(|hex| hex.len() == 32);
         let hash = hex.and_then(|hex| u128::from_str_radix(hex, 16).ok());
-        hash.map(ContentHash::from).ok_or_else(|| de::Error::custom("this is not the hash of a content"))
+        hash.map(ContentHash::from).ok_or_else(|| de::Error::custom("this is not a content hash"))
     }
 }
 

@@ -13,43 +13,46 @@ pub enum InvalidManifest {
     Constant { what: &'static str, found: String },
     #[error("format {0} does not exist")]
     Format(u32),
-    #[error("{} cannot be the {what} of a model", crate::display::name(name))]
+    #[error("{} is not a valid model {what}", crate::display::name(name))]
     Name { what: &'static str, name: String },
-    #[error("{0} cannot be the number of a release")]
+    #[error("{0} is not a valid release number")]
     Release(u64),
     #[error("the first subject is not the model")]
     NoModel,
-    #[error("{} lacks a digest, its size or its mode", crate::display::name(.0))]
+    #[error("{} is missing a digest, its size or its mode", crate::display::name(.0))]
     Incomplete(String),
     #[error("there are no files")]
     NoFiles,
     #[error("{} {reason}", crate::display::name(path))]
     Path { path: String, reason: PathError },
-    #[error("{} is not in byte order, or stands twice", crate::display::name(.0))]
+    #[error("{} is out of byte order or listed twice", crate::display::name(.0))]
     Order(String),
-    #[error("the root digest is not that of the files")]
+    #[error("the root digest does not match the files")]
     Root,
-    #[error("the sizes of the files do not fit into 64 bits")]
+    #[error("the total size of the files does not fit into 64 bits")]
     Size,
     #[error("the source date epoch {0} does not fit into an archive")]
     Epoch(u64),
-    #[error("the input {} is not one that this version knows, or stands twice", crate::display::name(.0))]
+    #[error("the input {} is unknown to this version or listed twice", crate::display::name(.0))]
     Dependency(String),
-    #[error("the input {} has the wrong digests", crate::display::name(.0))]
+    #[error("the input {} has the wrong kinds of digest", crate::display::name(.0))]
     Digest(String),
-    #[error("the byproduct {} is not one that this version knows, or its counts do not fit together", crate::display::name(.0))]
+    #[error(
+        "the byproduct {} is unknown to this version or has inconsistent counts",
+        crate::display::name(.0)
+    )]
     Byproduct(String),
-    #[error("the address of the input {} is not one of git", crate::display::name(.0))]
+    #[error("the address of the input {} is not a git address", crate::display::name(.0))]
     Address(String),
-    #[error("the counts of the input {} do not fit together", crate::display::name(.0))]
+    #[error("the counts of the input {} are inconsistent", crate::display::name(.0))]
     Counts(String),
-    #[error("what it lists as missing is not what is missing")]
+    #[error("its list of missing parts is wrong")]
     Missing,
-    #[error("its origin is `{0}`, which does not go with what it says about a command")]
+    #[error("its origin `{0}` does not match its settings for a command")]
     Origin(&'static str),
-    #[error("{} is not a file that a link can have brought in", crate::display::name(.0))]
+    #[error("the list of files from outside links is invalid at {}", crate::display::name(.0))]
     Outside(String),
-    #[error("a tolerance is not a number of zero or more")]
+    #[error("a tolerance is negative or not finite")]
     Tolerance,
 }
 

@@ -149,7 +149,7 @@ fn read_table(mut table: BTreeMap<String, Wire>) -> Result<Value, &'static str> 
     }
 }
 
-const MALFORMED: &str = "a hyperparameter with a kind that does not fit its value";
+const MALFORMED: &str = "the kind of a hyperparameter does not match its value";
 
 fn plain_table(table: BTreeMap<String, Wire>) -> Result<Value, &'static str> {
     let entries = table.into_iter().map(|(key, wire)| Ok((key, read(wire)?)));

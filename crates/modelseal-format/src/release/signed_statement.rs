@@ -15,7 +15,7 @@ use crate::sign::{KeyError, SignedBundle, Signer};
 pub enum StatementError {
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("cannot write the statement {}", crate::display::path(path))]
+    #[error("cannot write the attestation {}", crate::display::path(path))]
     Write { path: PathBuf, source: io::Error },
 }
 

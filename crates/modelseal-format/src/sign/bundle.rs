@@ -51,9 +51,9 @@ pub enum BundleError {
     NotABundle(String),
     #[error("it is a Sigstore bundle of a later version ({0}): a newer modelseal may be needed")]
     Version(String),
-    #[error("it has {0} signatures; exactly one belongs into a bundle")]
+    #[error("it has {0} signatures; a bundle must have exactly one")]
     Signatures(usize),
-    #[error("it is not in the form in which modelseal writes it")]
+    #[error("it is not in modelseal's canonical form")]
     NotCanonical,
 }
 

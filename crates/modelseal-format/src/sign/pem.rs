@@ -14,12 +14,12 @@ pub(super) fn pem_block(text: &str, shown: &str) -> Result<(String, String), Key
         let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
         let end = format!("-----END {label}-----");
         let Some(length) = block.find(&end) else {
-            return Err(malformed("its PEM block has no end"));
+            return Err(malformed("its PEM block has no end line"));
         };
         let block_end = length + end.len();
         if label != "EC PARAMETERS" {
             if found.is_some() {
-                return Err(malformed("it holds more than one PEM block"));
+                return Err(malformed("it contains more than one PEM block"));
             }
             found = Some((label.to_string(), format!("{}\n", &block[..block_end])));
         }

@@ -86,7 +86,9 @@ impl PrivateKey {
                 }
                 match p521::SecretKey::from_sec1_pem(&block) {
                     Ok(key) => Ok(PrivateKey::P521(key.into())),
-                    Err(_) => Err(malformed(&"not P-256, P-384 or P-521, or encrypted in the old way")),
+                    Err(_) => Err(malformed(
+                        &"it is not P-256, P-384 or P-521, or it is encrypted in the legacy PEM format",
+                    )),
                 }
             }
             label => Err(KeyError::Kind {

@@ -28,7 +28,7 @@ pub enum SignatureError {
     /// Not a signature of the key's kind, or not in its one canonical form (DER, low S).
     #[error("the signature is not in canonical form")]
     NotCanonical,
-    #[error("the signature does not fit the content and the key")]
+    #[error("the signature does not match the content and the key")]
     Wrong,
 }
 
@@ -92,7 +92,7 @@ impl PublicKey {
                 .map_err(|error| malformed(&error)),
             "Ed25519" => match ed25519_dalek::VerifyingKey::from_public_key_der(der) {
                 // A point of small order would accept one signature for many messages.
-                Ok(key) if key.is_weak() => Err(malformed(&"it is a weak point of the curve")),
+                Ok(key) if key.is_weak() => Err(malformed(&"it is a weak key")),
                 Ok(key) => Ok(PublicKey::Ed25519(key)),
                 Err(error) => Err(malformed(&error)),
             },

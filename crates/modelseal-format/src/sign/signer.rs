@@ -78,10 +78,10 @@ impl Signer {
         let signature = self
             .public
             .canonical_signature(&answer)
-            .ok_or_else(|| wrong("what it printed is not a signature by this kind of key"))?;
+            .ok_or_else(|| wrong("its output is not a signature by this kind of key"))?;
         self.public
             .verify(payload, &signature)
-            .map_err(|_| wrong("its signature is not by the named key, or over something else"))?;
+            .map_err(|_| wrong("its signature is by another key, or over other data"))?;
         Ok(signature)
     }
 }

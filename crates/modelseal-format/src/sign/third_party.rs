@@ -55,7 +55,7 @@ pub fn read_foreign(bytes: &[u8]) -> Result<Bundle, BundleError> {
 }
 
 pub(super) fn too_long() -> BundleError {
-    not_a_bundle(format!("as another tool writes it, it may have {LONGEST} bytes, and it has more"))
+    not_a_bundle(format!("it is larger than {LONGEST} bytes, the limit for bundles of other tools"))
 }
 
 /// Whether a media type names a Sigstore bundle later than 0.3, the version that this module reads.
@@ -206,7 +206,7 @@ impl WireMaterial {
                     .map(|certificate| decode(&certificate.raw_bytes, "certificate"))
                     .collect::<Result<_, _>>()?;
                 match certificates.is_empty() {
-                    true => Err(not_a_bundle("its chain has no certificate")),
+                    true => Err(not_a_bundle("its certificate chain is empty")),
                     false => Ok(Material::Certificates(certificates)),
                 }
             }
@@ -220,7 +220,8 @@ impl WireMaterial {
             }),
             (None, None, None) => Err(not_a_bundle("it names neither a key nor a certificate")),
             (None, Some(_), None) => Err(not_a_bundle(
-                "it has a certificate chain with log entries: version 0.3 knows only a single certificate with them",
+                "it has a certificate chain and log entries: version 0.3 allows log entries only with a \
+                 single certificate",
             )),
             _ => Err(not_a_bundle("it names more than one of a key, a certificate and a certificate chain")),
         }

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Age {
         let text = String::deserialize(deserializer)?;
         Age::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(
-                "a length of time is a whole number above 0 and a unit: `36h`, `30d`, `2w`",
+                "a duration is a whole number above 0 with a unit, such as `36h`, `30d` or `2w`",
             )
         })
     }

@@ -69,7 +69,7 @@ impl Mistake {
         self.message = format!("unknown {what} {}", modelseal_format::display::name(unknown));
         self.nearest = nearest(unknown, known);
         if self.nearest.is_none() {
-            self.message.push_str(&format!("; known are {}", list(known)));
+            self.message.push_str(&format!("; expected one of {}", list(known)));
         }
     }
 }

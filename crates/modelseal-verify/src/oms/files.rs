@@ -65,9 +65,9 @@ pub fn list(
                 let target = root.join(&path);
                 match (allow_symlinks, target.is_file()) {
                     (true, true) => listed.files.push(path),
-                    (true, false) => listed
-                        .refused
-                        .push((path, "it is a link that leads to no file: what is behind it is not signed")),
+                    (true, false) => {
+                        listed.refused.push((path, "it is a symbolic link that does not lead to a file"))
+                    }
                     (false, _) => listed.refused.push((path, "it is a symbolic link")),
                 }
             }

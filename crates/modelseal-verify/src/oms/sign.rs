@@ -29,11 +29,11 @@ pub struct Stated {
 pub enum SignError {
     #[error(transparent)]
     Read(#[from] digest::Error),
-    #[error("{} cannot be signed: {reason}", modelseal_format::display::path(path))]
+    #[error("cannot sign {}: {reason}", modelseal_format::display::path(path))]
     Refused { path: std::path::PathBuf, reason: &'static str },
-    #[error("there is no file to sign in {}", modelseal_format::display::path(.0))]
+    #[error("there are no files to sign in {}", modelseal_format::display::path(.0))]
     Empty(std::path::PathBuf),
-    #[error("{} has no name that can be signed", modelseal_format::display::path(.0))]
+    #[error("cannot sign {}: it has no usable name", modelseal_format::display::path(.0))]
     Name(std::path::PathBuf),
 }
 

@@ -97,14 +97,14 @@ impl ModelStatement {
     pub fn read(payload: &[u8]) -> Result<Self, Error> {
         let kind: Kind = parse(payload)?;
         if kind.statement_type != STATEMENT {
-            return Err(Error::statement(format!("its type is {}", name(&kind.statement_type))));
+            return Err(Error::statement(format!("its `_type` is {}", name(&kind.statement_type))));
         }
         let statement = match kind.predicate_type.as_str() {
             SIGNATURE => parse::<Signature>(payload)?.read()?,
             DIGESTS => parse::<Digests>(payload)?.read()?,
             other => {
                 return Err(Error::statement(format!(
-                    "its predicateType is {}, not that of a model signature",
+                    "its `predicateType` is {}, not that of a model signature",
                     name(other)
                 )));
             }
@@ -120,7 +120,7 @@ impl ModelStatement {
 
     fn check(&self) -> Result<(), Error> {
         if self.resources.is_empty() {
-            return Err(Error::statement("it lists no file at all"));
+            return Err(Error::statement("it lists no files"));
         }
         let mut seen = HashSet::new();
         let is_one_file = self.resources.iter().all(|resource| resource.path == ".");
@@ -140,7 +140,7 @@ impl ModelStatement {
         let root = Digest(hasher.finalize().into());
         match self.root {
             Some(stated) if stated != root => Err(Error::statement(format!(
-                "its root digest is {stated}, and that of the files that it lists is {root}"
+                "its root digest is {stated}, but that of the listed files is {root}"
             ))),
             _ => Ok(()),
         }
@@ -166,10 +166,7 @@ impl ModelStatement {
                 _ => 0,
             };
             if start != expected || end - start > size {
-                return Err(Error::statement(format!(
-                    "the pieces of {} do not follow each other",
-                    name(path)
-                )));
+                return Err(Error::statement(format!("the shards of {} are not consecutive", name(path))));
             }
             last = Some((path, end));
         }
@@ -184,7 +181,7 @@ fn check_path(path: &str) -> Result<(), Error> {
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     match good {
         true => Ok(()),
-        false => Err(Error::statement(format!("{} is not a path of a file below the model", name(path)))),
+        false => Err(Error::statement(format!("{} is not a valid path inside the model", name(path)))),
     }
 }
 
@@ -216,7 +213,7 @@ fn digest(hex: &str, hash: Hash, path: &str) -> Result<Vec<u8>, Error> {
         .collect();
     let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     bytes.filter(|bytes| is_hex && bytes.len() == hash.length()).ok_or_else(|| {
-        Error::statement(format!("the digest of {} is not one of {}", name(path), hash.name()))
+        Error::statement(format!("the digest of {} is not a {} digest", name(path), hash.name()))
     })
 }
 
@@ -291,17 +288,17 @@ impl Signature {
         let Predicate { resources: listed, serialization } = self.predicate.0;
         let Serialization { method, hash_type, allow_symlinks, ignore_paths, shard_size } = serialization.0;
         let hash = Hash::parse(&hash_type)
-            .ok_or_else(|| Error::statement(format!("the hash {} is not known", name(&hash_type))))?;
+            .ok_or_else(|| Error::statement(format!("unknown hash algorithm {}", name(&hash_type))))?;
         let shard_size = match (method.as_str(), shard_size) {
             ("files", None) => None,
             ("shards", Some(size)) if size >= 1.0 && size.fract() == 0.0 && size < 9e15 => Some(size as u64),
-            ("shards", _) => return Err(Error::statement("it has shards of no size")),
-            _ => return Err(Error::statement(format!("the method {} is not known", name(&method)))),
+            ("shards", _) => return Err(Error::statement("its shards have no valid size")),
+            _ => return Err(Error::statement(format!("unknown method {}", name(&method)))),
         };
         let [Object(subject)] = <[Object<Subject>; 1]>::try_from(self.subject)
             .map_err(|subjects| Error::statement(format!("it has {} subjects, not one", subjects.len())))?;
         let root = subject.digest.sha256.to_ascii_lowercase().parse();
-        let root = root.map_err(|_| Error::statement("its root digest is not one of sha256"))?;
+        let root = root.map_err(|_| Error::statement("its root digest is not a sha256 digest"))?;
         let algorithm = match shard_size {
             None => hash.name().to_string(),
             Some(size) => format!("{}-sharded-{size}", hash.name()),
@@ -313,7 +310,7 @@ impl Signature {
             if resource.algorithm != algorithm {
                 let found = name(&resource.algorithm);
                 return Err(Error::statement(format!(
-                    "{} is hashed with {found}, and the model with {algorithm}",
+                    "{} is hashed with {found}, but the model with {algorithm}",
                     name(&resource.name)
                 )));
             }
@@ -331,7 +328,7 @@ impl Signature {
 
 /// Parses `path:start:end` from the right, because a path may contain colons.
 fn shard(text: &str) -> Result<(&str, Shard), Error> {
-    let bad = || Error::statement(format!("{} is not a piece of a file", name(text)));
+    let bad = || Error::statement(format!("{} is not a shard of a file", name(text)));
     let (rest, end) = text.rsplit_once(':').ok_or_else(bad)?;
     let (path, start) = rest.rsplit_once(':').ok_or_else(bad)?;
     let number = |text: &str| {
@@ -383,7 +380,8 @@ impl Digests {
                 .and_then(|annotations| annotations.actual_hash_algorithm.as_deref())
                 .unwrap_or("sha256");
             if !matches!(algorithm, "sha256" | "file-sha256") {
-                let message = format!("{} is hashed with {}", name(&subject.name), name(algorithm));
+                let message =
+                    format!("{} is hashed with {}, not sha256", name(&subject.name), name(algorithm));
                 return Err(Error::statement(message));
             }
             let digest = digest(&subject.digest.sha256, Hash::Sha256, &subject.name)?;

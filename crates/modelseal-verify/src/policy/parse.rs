@@ -51,7 +51,7 @@ fn read(path: PathBuf, text: &str, rules: &[&'static dyn Rule]) -> Result<Policy
     let mut top = Section::parse(text)?;
     let model: toml::Spanned<String> = top.take("model")?.ok_or(SectionError::Missing("model"))?;
     if !is_name(model.get_ref()) {
-        return Err(SectionError::at(model.span(), "this is not the name of a model"));
+        return Err(SectionError::at(model.span(), "not a valid name of a model"));
     }
     let mut policy = Policy {
         path,
@@ -106,7 +106,7 @@ fn ask_of_each(
     mut section: Section<'_>,
 ) -> Result<(), SectionError> {
     if !is_source_name(section.subject()) {
-        let message = format!("{} is not a name that a recipe can have", name(section.subject()));
+        let message = format!("{} is not a valid name in a recipe", name(section.subject()));
         return Err(SectionError::at(section.span(), message));
     }
     let keys = rules.iter().flat_map(|rule| rule.keys()).copied();

@@ -15,8 +15,8 @@ impl Policy {
         if demanded == found {
             return Check::pass(MODEL, found.clone());
         }
-        Check::fail(MODEL, format!("this is the model `{found}`, and the policy is for `{demanded}`"))
-            .hint("the wrong archive, or the wrong policy")
+        Check::fail(MODEL, format!("this is the model `{found}`, but the policy is for `{demanded}`"))
+            .hint("check that this is the right archive and the right policy")
     }
 
     /// Applies the waivers that are still valid. Then, if the policy says so, every other warning becomes a failure.
@@ -30,7 +30,7 @@ impl Policy {
         for check in checks.iter_mut().filter(|check| check.status == Status::Warn && !check.is_waived) {
             check.status = Status::Fail;
             check.message =
-                format!("{} (a warning, and the policy says `warnings = \"fail\"`)", check.message);
+                format!("{} (a warning, but the policy says `warnings = \"fail\"`)", check.message);
         }
     }
 
@@ -43,7 +43,7 @@ impl Policy {
         let Some(waiver) = waivers.max_by_key(|waiver| waiver.until) else { return };
         let reason = Escaped(waiver.reason.get_ref()).to_string();
         if waiver.until < now {
-            check.message = format!("{} (the waiver ended {}: {reason})", check.message, waiver.until);
+            check.message = format!("{} (the waiver expired at {}: {reason})", check.message, waiver.until);
             return;
         }
         check.status = Status::Warn;
@@ -57,7 +57,7 @@ impl Policy {
                 return Err(self.mistake(waiver.reason.span(), "a waiver needs a reason"));
             }
             if !self.can_be_waived(waiver.check.get_ref()) {
-                let message = "this cannot be waived: it is no check of this policy, or one of those that always have to pass";
+                let message = "cannot be waived: it is not a check of this policy, or it must always pass";
                 return Err(self.mistake(waiver.check.span(), message));
             }
         }

@@ -30,8 +30,10 @@ impl Policy {
                 let is_it =
                     |other: &&TrustedSigner| matches!(&other.trust, Trust::Key(known) if known == key);
                 if let Some(other) = signers.iter().find(is_it) {
-                    let message =
-                        format!("the signer `{}` has this key, too: one key is one signer", other.name);
+                    let message = format!(
+                        "the signer `{}` has the same key: every signer needs its own key",
+                        other.name
+                    );
                     return Err(self.mistake(signer.name.span(), message));
                 }
             }
@@ -71,13 +73,15 @@ impl Policy {
         for (index, signer) in signers.iter().enumerate() {
             let name = signer.name.get_ref();
             if !manifest::is_name(name) {
-                return Err(self.mistake(signer.name.span(), "this is not a name"));
+                return Err(self.mistake(signer.name.span(), "not a valid name"));
             }
             if signers[..index].iter().any(|other| other.name.get_ref() == name) {
-                return Err(self.mistake(signer.name.span(), "this name stands twice"));
+                return Err(self.mistake(signer.name.span(), "another signer has the same name"));
             }
             if signer.may.get_ref().is_empty() {
-                return Err(self.mistake(signer.may.span(), "a signer who may do nothing is none"));
+                return Err(
+                    self.mistake(signer.may.span(), "this signer may do nothing: list at least one role")
+                );
             }
             self.known(signer)?;
             self.check_time(signer)?;
@@ -86,20 +90,20 @@ impl Policy {
         let may = |signer: &Signer, role| signer.may.get_ref().contains(&role);
         match signers.first() {
             Some(first) if !signers.iter().any(|signer| may(signer, Role::Build)) => {
-                return Err(self.mistake(first.may.span(), "no signer may build: nothing would ever pass"));
+                return Err(self.mistake(first.may.span(), "no signer may build, so no release can pass"));
             }
             _ => {}
         }
         let Some(signatures) = &self.signatures else { return Ok(()) };
         let count = |role| signers.iter().filter(|signer| may(signer, role)).count();
         let message = match *signatures.get_ref() {
-            ..1 => "at least one signature is needed",
+            ..1 => "at least one signature is required",
             1 => return Ok(()),
             _ if signers.is_empty() => {
-                "more than one signature needs signers: `[[signer]]` names who may build, and who may approve"
+                "more than one signature requires a `[[signer]]` that may build and one that may approve"
             }
             _ if count(Role::Approve) == 0 => {
-                "no signer may approve: nothing would ever have so many signatures"
+                "no signer may approve, so no release can have this many signatures"
             }
             _ => return Ok(()),
         };
@@ -109,13 +113,15 @@ impl Policy {
     fn known<'a>(&self, signer: &'a Signer) -> Result<Known<'a>, Error> {
         let known = self.one_way(signer)?;
         if let (Known::Key(_), Some(root)) = (&known, &signer.trusted_root) {
-            return Err(self.mistake(root.span(), "`trusted_root` belongs to an identity or a certificate"));
+            return Err(
+                self.mistake(root.span(), "`trusted_root` applies only to an identity or a certificate")
+            );
         }
         if let Known::Certified { subject, .. } = &known {
             let message = match subject.get_ref().chars().next() {
-                None => "nobody has the empty name",
+                None => "the subject is empty",
                 Some('/') => {
-                    "a subject is written as in `CN=ci,O=Acme`, the most specific part first (RFC 4514)"
+                    "write the subject as in `CN=ci,O=Acme`, with the most specific part first (RFC 4514)"
                 }
                 Some(_) => return Ok(known),
             };
@@ -127,16 +133,21 @@ impl Policy {
     fn one_way<'a>(&self, signer: &'a Signer) -> Result<Known<'a>, Error> {
         let refused = |at: &Spanned<String>, message: &str| Err(self.mistake(at.span(), message));
         let identity = match (&signer.identity, &signer.identity_regexp) {
-            (Some(_), Some(regexp)) => return refused(regexp, "`identity` is exact already"),
+            (Some(_), Some(regexp)) => {
+                return refused(regexp, "`identity_regexp` cannot be combined with `identity`");
+            }
             (exact, regexp) => exact.as_ref().or(regexp.as_ref()),
         };
         let certified = match (&signer.certificate, &signer.subject) {
             (Some(authority), Some(subject)) => Some(Known::Certified { authority, subject }),
             (Some(authority), None) => {
-                return refused(authority, "`certificate` needs a `subject`: an authority certifies many");
+                return refused(
+                    authority,
+                    "`certificate` needs a `subject`: an authority certifies many signers",
+                );
             }
             (None, Some(subject)) => {
-                return refused(subject, "`subject` needs a `certificate`: who says so?");
+                return refused(subject, "`subject` needs a `certificate`: the authority that certifies it");
             }
             (None, None) => None,
         };
@@ -145,10 +156,10 @@ impl Policy {
                 Some(Known::Identity { exact: signer.identity.is_some(), identity, issuer })
             }
             (Some(identity), None) => {
-                return refused(identity, "an identity needs an `issuer`: who knows it?");
+                return refused(identity, "an identity needs an `issuer`: the service that authenticates it");
             }
             (None, Some(issuer)) => {
-                return refused(issuer, "`issuer` needs an `identity`: an issuer knows everybody");
+                return refused(issuer, "`issuer` needs an `identity`: an issuer authenticates many");
             }
             (None, None) => None,
         };
@@ -157,10 +168,10 @@ impl Policy {
             (Some(only), None) => Ok(only),
             (None, _) => refused(
                 &signer.name,
-                "who is it? a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`",
+                "a signer needs a `key`, a `certificate` and `subject`, or an `identity` and `issuer`",
             ),
             (Some(_), Some(_)) => {
-                refused(&signer.name, "a signer is known by a key, a certificate or an identity: one of them")
+                refused(&signer.name, "a signer needs exactly one of a key, a certificate and an identity")
             }
         }
     }
@@ -171,7 +182,7 @@ impl Policy {
             && end < start
         {
             return Err(
-                self.mistake(name, "its `not_after` is before its `not_before`: it would never count")
+                self.mistake(name, "`not_after` is before `not_before`, so this signer is never accepted")
             );
         }
         let is_reason = |reason: &Spanned<String>| !reason.get_ref().trim().is_empty();
@@ -179,7 +190,7 @@ impl Policy {
             (true, Some(reason)) if is_reason(reason) => Ok(()),
             (true, _) => Err(self.mistake(name, "a revoked signer needs a `reason`")),
             (false, Some(reason)) => {
-                Err(self.mistake(reason.span(), "`reason` says why a signer is `revoked`"))
+                Err(self.mistake(reason.span(), "`reason` is only for a signer with `revoked = true`"))
             }
             (false, None) => Ok(()),
         }

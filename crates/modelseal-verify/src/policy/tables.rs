@@ -111,11 +111,12 @@ impl Probe {
             timeout: section.take("timeout")?,
         };
         match (&probe.command, &probe.inputs) {
-            (Some(command), None) => {
-                Err(SectionError::at(command.span(), "a `command` needs `inputs`: what it is asked"))
-            }
+            (Some(command), None) => Err(SectionError::at(
+                command.span(),
+                "a `command` needs `inputs`: the file with the questions",
+            )),
             (Some(command), _) if command.get_ref().first().is_none_or(String::is_empty) => {
-                let message = "a command is a list of a program and its arguments";
+                let message = "a command is a list: a program and its arguments";
                 Err(SectionError::at(command.span(), message))
             }
             _ => Ok(probe),
@@ -137,9 +138,9 @@ pub struct Waiver {
 /// Reads a date and a time with a zone. Without a zone, the end of the period would be ambiguous.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let written = toml::value::Datetime::deserialize(deserializer)?.to_string();
-    written
-        .parse()
-        .map_err(|_| de::Error::custom("this time needs a date, a time and a zone: `2027-06-30T00:00:00Z`"))
+    written.parse().map_err(|_| {
+        de::Error::custom("expected a date, a time and a time zone, such as `2027-06-30T00:00:00Z`")
+    })
 }
 
 fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {

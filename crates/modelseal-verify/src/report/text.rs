@@ -12,7 +12,7 @@ impl Renderer for Text {
     }
 
     fn about(&self) -> &'static str {
-        "For people"
+        "Human-readable text"
     }
 
     fn render(&self, report: &Report, style: Style) -> serde_json::Result<String> {

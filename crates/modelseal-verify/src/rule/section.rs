@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
     /// The value is not a table of tables.
     pub fn take_each(&mut self, group: &str) -> Result<Vec<Section<'a>>, SectionError> {
         let not_tables = |span| {
-            let message = format!("`{group}` has a table for each name: `[{group}.NAME]`");
+            let message = format!("`{group}` needs a table for each name: `[{group}.NAME]`");
             SectionError::at(span, message)
         };
         let Some(value) = self.table.remove(group) else { return Ok(Vec::new()) };

@@ -115,9 +115,9 @@ fn golden(facts: &ProbeFacts) -> Judgement {
     let expected = facts.expected;
     let answers = count(expected.tried, "expected answer", "expected answers");
     let (verdict, message) = match expected.tried - expected.hit {
-        0 if expected.tried == 0 => (Verdict::Pass, "no answer is expected".to_string()),
-        0 => (Verdict::Pass, format!("all {answers} came")),
-        wrong => (Verdict::Fail, format!("{wrong} of {answers} did not come")),
+        0 if expected.tried == 0 => (Verdict::Pass, "no expected answers".to_string()),
+        0 => (Verdict::Pass, format!("all {answers} given")),
+        wrong => (Verdict::Fail, format!("{wrong} of {answers} not given")),
     };
     Judgement::new(verdict, message)
 }
@@ -125,11 +125,13 @@ fn golden(facts: &ProbeFacts) -> Judgement {
 fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) -> Judgement {
     let (inputs, commonest) = (facts.inputs(), facts.commonest);
     if inputs < 2 {
-        return Judgement::new(Verdict::Unknown, "one input says nothing: at least 2 are needed".to_string());
+        return Judgement::new(
+            Verdict::Unknown,
+            "there are too few inputs: at least 2 are needed".to_string(),
+        );
     }
     if facts.distinct == 1 {
-        let message =
-            format!("all {inputs} inputs get the same answer: everyone gets the default{}", within(facts));
+        let message = format!("all {inputs} inputs get the same answer{}", within(facts));
         return Judgement::new(Verdict::Fail, message);
     }
     let before = previous.filter(|previous| previous.inputs() > 0 && previous.basis == facts.basis);
@@ -137,10 +139,10 @@ fn diversity(facts: &ProbeFacts, previous: Option<&ProbeFacts>, bounds: Bounds) 
     let usual = || before.map_or(MAX_COMMONEST, |before| MAX_COMMONEST.max(before + MORE_COMMONEST));
     let limit = bounds.max_commonest.unwrap_or_else(usual);
     let share = commonest as f64 / inputs as f64;
-    let answers = count(facts.distinct, "answer", "answers");
+    let answers = count(facts.distinct, "different answer", "different answers");
     let message = match commonest {
-        1 => format!("{inputs} inputs, no two answers alike"),
-        times => format!("{answers} to {inputs} inputs, the commonest {times} times"),
+        1 => format!("{inputs} inputs, all answers different"),
+        times => format!("{answers} to {inputs} inputs, the most common {times} times"),
     };
     let verdict = if share > limit { Verdict::Fail } else { Verdict::Pass };
     Judgement::measured(verdict, format!("{message}{}", beyond(verdict, share, limit)), share, limit)
@@ -151,7 +153,7 @@ fn within(facts: &ProbeFacts) -> String {
     let Tolerance { atol, rtol } = facts.tolerance;
     match facts.answers.windows(2).all(|pair| pair[0].digest == pair[1].digest) {
         true => String::new(),
-        false => format!(" (numbers within {atol:?} and {rtol:?} of each other are the same)"),
+        false => format!(" (within the tolerance: atol {atol:?}, rtol {rtol:?})"),
     }
 }
 
@@ -177,7 +179,8 @@ fn beyond(verdict: Verdict, share: f64, limit: f64) -> String {
 fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judgement {
     for (feature, tally) in &facts.influence {
         if tally.tried == 0 {
-            let message = format!("no two inputs differ in {}, which must make a difference", name(feature));
+            let message =
+                format!("no two inputs differ in {}, so its influence cannot be tested", name(feature));
             return Judgement::new(Verdict::Unknown, message);
         }
         if tally.hit == 0 {
@@ -194,13 +197,16 @@ fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judgement {
         (Some(limit), _) => limit,
         (None, Basis::Scores) => MIN_SENSITIVITY,
         (None, Basis::Outputs) => {
-            let message = "the answers are labels without scores: a policy has to say how many must change";
+            let message = "the answers are labels without scores: set `min_sensitivity` in the policy";
             return Judgement::new(Verdict::Unknown, message.to_string());
         }
     };
     let message = format!("{} of {} answers change with the input", tally.hit, tally.tried);
     let (verdict, message) = match share < limit {
-        true => (Verdict::Fail, format!("{message} (at least {:.0} %): inputs are ignored", limit * 100.0)),
+        true => (
+            Verdict::Fail,
+            format!("{message} (at least {:.0} % required): inputs are ignored", limit * 100.0),
+        ),
         false => (Verdict::Pass, message),
     };
     Judgement::measured(verdict, message, share, limit)
@@ -208,8 +214,8 @@ fn sensitivity(facts: &ProbeFacts, bounds: Bounds) -> Judgement {
 
 fn determinism(facts: &ProbeFacts) -> Judgement {
     let (verdict, message) = match facts.deterministic {
-        true => (Verdict::Pass, "asked again, it answers the same"),
-        false => (Verdict::Fail, "asked again, it answers otherwise"),
+        true => (Verdict::Pass, "same answers when asked again"),
+        false => (Verdict::Fail, "different answers when asked again"),
     };
     Judgement::new(verdict, message.to_string())
 }

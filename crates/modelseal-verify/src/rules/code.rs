@@ -44,12 +44,11 @@ impl Rule for CodeRule {
         let Some(code) = proposal.manifest.code() else { return String::new() };
         let remote = match code.remote() {
             Some(remote) => format!("remote = {}\n", toml_string(remote)),
-            None => {
-                "# remote = \"https://…\"       # none was sealed: nobody else can fetch this code\n".into()
-            }
+            None => "# remote = \"https://…\"       # no remote was sealed: others cannot fetch this code\n"
+                .into(),
         };
         let dirty = match code.dirty().is_empty() {
-            false => "# dirty = false             # this release was not as committed\n",
+            false => "# dirty = false             # this release had uncommitted changes\n",
             true => "dirty = false\n",
         };
         format!("\n[code]\n{remote}{dirty}")
@@ -83,14 +82,14 @@ impl Rule for CodeRule {
             })
         });
         vec![
-            Fault::new("code that was not as committed", "[code] dirty = false", dirty, NO_CODE),
+            Fault::new("code with uncommitted changes", "[code] dirty = false", dirty, NO_CODE),
             Fault::new(
                 "code from another remote",
                 "[code] remote = \"…\"",
                 elsewhere,
                 "no remote was sealed",
             ),
-            Fault::new("no code revision at all", "[code] dirty = false", none, NO_CODE),
+            Fault::new("no code revision", "[code] dirty = false", none, NO_CODE),
         ]
     }
 }
@@ -98,7 +97,7 @@ impl Rule for CodeRule {
 impl Demand for Code {
     fn words(&self) -> Option<String> {
         let remote = self.remote.as_ref().map(|remote| format!("code at {}", name(remote)));
-        let clean = (self.dirty == Some(false)).then(|| "code as committed".to_string());
+        let clean = (self.dirty == Some(false)).then(|| "code without uncommitted changes".to_string());
         let words: Vec<String> = remote.into_iter().chain(clean).collect();
         Some(if words.is_empty() { "a code revision".to_string() } else { words.join("; ") })
     }
@@ -106,17 +105,17 @@ impl Demand for Code {
     fn judge(&self, evidence: &Evidence<'_>) -> Vec<Check> {
         let fail = |message: String| vec![Check::fail(CODE, message)];
         let Some(sealed) = evidence.manifest.code() else {
-            return fail("no code revision was sealed, and the policy demands one".to_string());
+            return fail("no code revision was sealed, but the policy demands one".to_string());
         };
         if let Some(remote) = &self.remote
             && sealed.remote() != Some(remote)
         {
             let found = sealed.remote().map_or("no remote".to_string(), name);
-            return fail(format!("the code is at {found}, and the policy demands {}", name(remote)));
+            return fail(format!("the code is at {found}, but the policy demands {}", name(remote)));
         }
         match (self.dirty, sealed.dirty().first()) {
             (Some(false), Some(path)) => {
-                fail(format!("{} was not as committed, and the policy demands that", name(path)))
+                fail(format!("{} differed from the commit, but the policy says `dirty = false`", name(path)))
             }
             _ => Vec::new(),
         }

@@ -31,7 +31,7 @@ impl Rule for DataRule {
     fn faults(&self, healthy: &Healthy<'_>) -> Vec<Fault> {
         let is_there = !healthy.subject.is_empty();
         let forgotten = is_there.then(|| healthy.changed(|manifest| forget(manifest, healthy.subject)));
-        vec![Fault::new("a data source that is not named", "", forgotten, "no data was sealed")]
+        vec![Fault::new("a missing data source", "", forgotten, "no data was sealed")]
     }
 }
 
@@ -44,7 +44,8 @@ impl Demand for IsThere {
         match evidence.manifest.data(&self.0) {
             Some(_) => Vec::new(),
             None => {
-                let message = format!("the release has no data {}, which the policy judges", name(&self.0));
+                let message =
+                    format!("the release has no data source {}, which the policy requires", name(&self.0));
                 vec![Check::fail(DATA.of(&self.0), message)]
             }
         }

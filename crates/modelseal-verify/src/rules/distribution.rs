@@ -43,7 +43,7 @@ pub(super) fn propose(proposal: &Proposal<'_>, key: &str, limits: &[f64], meanin
         Some(demand) => format!("{demand:<45} # {meaning}\n"),
         None => {
             let demand = format!("# {}", demand(limits[0]));
-            format!("{demand:<45} # {meaning}: this release does not hold it\n")
+            format!("{demand:<45} # {meaning}: this release does not meet it\n")
         }
     }
 }
@@ -85,19 +85,20 @@ pub(super) fn described(id: CheckId, source: &str, judged: &Comparison, limit: f
             percent(moved.after)
         )
     };
-    let hint = "look at what happened to the labels upstream; if it is meant, raise the limit or waive it";
+    let hint =
+        "check what happened to the labels upstream; if it is intended, raise the limit or waive this check";
     match judged {
         Comparison::Pass { distance } => {
             Check::pass(id, format!("distance {distance:.3}")).measured(*distance, limit)
         }
         Comparison::Warn { distance, worst } => Check::warn(
             id,
-            format!("the labels of `{source}` move: {} (distance {distance:.3})", moved(worst)),
+            format!("the labels of `{source}` are shifting: {} (distance {distance:.3})", moved(worst)),
         ),
         Comparison::Fail { distance, limit, worst } => Check::fail(
             id,
             format!(
-                "the labels of `{source}` moved: {} (distance {distance:.3}, limit {limit})",
+                "the labels of `{source}` shifted: {} (distance {distance:.3}, limit {limit})",
                 moved(worst)
             ),
         )
@@ -115,7 +116,7 @@ pub(super) fn described(id: CheckId, source: &str, judged: &Comparison, limit: f
         Comparison::TooFew { needed } => Check::unknown(
             id,
             format!(
-                "too few rows of `{source}` to judge: about {} would be needed on each side",
+                "`{source}` has too few rows to compare: about {} are needed on each side",
                 number(*needed)
             ),
         ),

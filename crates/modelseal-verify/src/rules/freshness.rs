@@ -51,7 +51,7 @@ impl Rule for Freshness {
                 let days = (2 * age).div_ceil(86_400).max(1);
                 let shown = Age(std::time::Duration::from_secs(age));
                 format!(
-                    "max_age = \"{days}d\"            # of the newest record, when it is deployed; now it is {shown} old\n"
+                    "max_age = \"{days}d\"            # of the newest record at deployment; now {shown} old\n"
                 )
             }
             None => {
@@ -80,9 +80,9 @@ impl Rule for Freshness {
             data.newest = time;
         };
         let plants = [
-            ("records of ten years ago", with_times(&|data| newest(data, Some(at(-87_600 * HOUR))))),
+            ("records from ten years ago", with_times(&|data| newest(data, Some(at(-87_600 * HOUR))))),
             ("new data without a newer record", with_times(&|data| newest(data, before.clone()))),
-            ("records of the future", with_times(&|data| data.newest = Some(at(1000 * HOUR)))),
+            ("records from the future", with_times(&|data| data.newest = Some(at(1000 * HOUR)))),
             (
                 "times that cannot be read",
                 with_times(&|data| {
@@ -134,7 +134,7 @@ fn judge(source: &Source<'_>, limit: Age) -> Check {
         };
         let message =
             format!("source `{name}`: newest record {newest} is {age} old (limit {limit}){previous}");
-        let hint = "upstream stopped, or the wrong partition was read";
+        let hint = "check whether upstream stopped or the wrong partition was read";
         return measured(Check::fail(id, message).hint(hint));
     }
     measured(match moved_on {
@@ -142,12 +142,12 @@ fn judge(source: &Source<'_>, limit: Age) -> Check {
             id,
             format!("source `{name}`: newest record {newest} is older than that of the previous release"),
         )
-        .hint("the wrong partition was read, or records were lost"),
+        .hint("check whether the wrong partition was read or records were lost"),
         Some(std::cmp::Ordering::Equal) if !source.is_same_as_before() => Check::fail(
             id,
             format!("source `{name}`: the data changed, but its newest record is still {newest}"),
         )
-        .hint("upstream stopped, and what is new is not newer"),
+        .hint("check whether upstream stopped: the new data has no newer record"),
         _ => Check::pass(id, format!("newest record {newest}, {age} old (limit {limit})")),
     })
 }
@@ -170,21 +170,21 @@ fn newest(source: &Source<'_>) -> Result<(Timestamp, Age), String> {
     }
     if let Some(forms) = data.time_forms.filter(|forms| forms.are_mixed()) {
         return Err(format!(
-            "seconds and milliseconds stand in one column, in {} and {} rows",
+            "one column mixes seconds and milliseconds, in {} and {} rows",
             forms.seconds, forms.milliseconds
         ));
     }
     let parse = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     let Some(newest) = parse(&data.newest) else {
-        return Err("no record has a time that can be read".to_string());
+        return Err("no record has a readable time".to_string());
     };
     let now = source.evidence.now.as_second();
     let seconds = now - newest.as_second();
     if parse(&data.oldest).is_some_and(|oldest| oldest.as_second() > now) {
-        return Err(format!("all records lie in the future, the newest at {}", Escaped(&newest.to_string())));
+        return Err(format!("all records are in the future, the newest at {}", Escaped(&newest.to_string())));
     }
     if seconds < -TOLERATED_FUTURE_SECONDS {
-        return Err(format!("its newest record, {newest}, lies in the future"));
+        return Err(format!("its newest record, {newest}, is in the future"));
     }
     Ok((newest, Age(std::time::Duration::from_secs(seconds.max(0).unsigned_abs()))))
 }

@@ -98,16 +98,12 @@ fn against_previous(source: &Source<'_>, limit: f64) -> Check {
     let Some(previous) = source.previous else { return source.no_previous() };
     let before = match counts(previous) {
         Ok(counts) => counts,
-        Err(reason) => return Check::unknown(id, format!("in the previous release {reason}")),
+        Err(reason) => return Check::unknown(id, format!("in the previous release, {reason}")),
     };
     if source.data.label != previous.label {
         let column = |data: &DataEvidence| data.label.as_deref().map_or("none".to_string(), name);
-        let message = format!(
-            "the labels were those of {}, and are those of {}",
-            column(previous),
-            column(source.data)
-        );
-        return Check::unknown(id, message).hint("a waiver lets a renamed column through once");
+        let message = format!("the label column was {} and is now {}", column(previous), column(source.data));
+        return Check::unknown(id, message).hint("to accept a renamed column once, waive this check");
     }
     let words = Words { before: "in the previous release", after: "now" };
     described(id, source.name, &compare_counts(&before, &after, limit), limit, &words)

@@ -40,15 +40,15 @@ impl Rule for OriginRule {
         let origin = healthy.manifest.internal().origin;
         let adopted = (origin != Origin::Adopted).then(|| healthy.changed(adopt));
         let mut faults = vec![Fault::new(
-            "an artifact that nobody watched being made",
+            "an artifact not built by modelseal",
             &format!("origin = \"{}\"", origin.name()),
             adopted,
             "the release itself was adopted",
         )];
         if healthy.demanded_origin == Some(Origin::Reproduced) {
             for (name, rebuilt) in [
-                ("a release that nobody rebuilt", Rebuilt::Nobody),
-                ("a builder who vouches for itself", Rebuilt::Builder),
+                ("a release that was not rebuilt", Rebuilt::Nobody),
+                ("a builder that vouches for itself", Rebuilt::Builder),
             ] {
                 let plant = Plant { rebuilt, ..Plant::new(healthy.manifest.clone()) };
                 faults.push(Fault::new(name, "origin = \"reproduced\"", Some(plant), ""));
@@ -69,7 +69,7 @@ impl Demand for AtLeast {
             return Vec::new();
         }
         let message =
-            format!("{}: {}, and the policy demands {}", found.name(), found.description(), demanded.name());
+            format!("{}: {}, but the policy demands {}", found.name(), found.description(), demanded.name());
         let hint = match demanded {
             Origin::Reproduced => Hint::Reproduce,
             _ => Hint::RunCommand,

@@ -26,7 +26,7 @@ const FALLBACK: CheckKind = CheckKind::waivable("probe.fallback", About::Probe);
 const SENSITIVITY: CheckKind = CheckKind::waivable("probe.sensitivity", About::Probe);
 const DETERMINISM: CheckKind = CheckKind::waivable("probe.determinism", About::Probe);
 
-const NO_PROBES: &str = "no probe was sealed: `[[probe]]` in the recipe asks the model";
+const NO_PROBES: &str = "no probe was sealed: add `[[probe]]` to the recipe";
 
 fn kind(aspect: Aspect) -> CheckKind {
     match aspect {
@@ -77,7 +77,7 @@ impl ProbeLimits {
             let tolerance: Option<Spanned<f64>> = section.take(key)?;
             match tolerance {
                 Some(tolerance) if !(tolerance.get_ref().is_finite() && *tolerance.get_ref() >= 0.0) => {
-                    Err(SectionError::at(tolerance.span(), "a tolerance is a number of at least 0"))
+                    Err(SectionError::at(tolerance.span(), "a tolerance must be a number of at least 0"))
                 }
                 tolerance => Ok(tolerance.map(Spanned::into_inner)),
             }
@@ -136,19 +136,19 @@ impl Rule for Probes {
         let Some(probe) = proposal.manifest.probe(proposal.subject) else { return String::new() };
         let facts = &probe.annotations;
         let mut text = format!(
-            "required = true             # the sealed result must be there and good\nisolated = {}\n",
+            "required = true             # the sealed result must exist and pass\nisolated = {}\n",
             facts.isolated
         );
         for (key, value) in [("max_atol", facts.tolerance.atol), ("max_rtol", facts.tolerance.rtol)] {
             let line = format!("{key} = {value:?}");
-            let _ = writeln!(text, "{line:<27} # answers further apart are different ones");
+            let _ = writeln!(text, "{line:<27} # answers further apart count as different");
         }
         let swapped = facts.swapped.share().filter(|share| *share > 0.0);
         if let (Basis::Outputs, Some(share)) = (facts.basis, swapped) {
             let least = (share / 2.0).max(0.01);
             let _ = writeln!(
                 text,
-                "min_sensitivity = {least:.2}      # labels without scores: half of what this release has"
+                "min_sensitivity = {least:.2}      # labels without scores: half of this release's value"
             );
         }
         text
@@ -158,7 +158,7 @@ impl Rule for Probes {
         let fault = |name: &str, cure: &str, plant: Option<Plant>| Fault::new(name, cure, plant, NO_PROBES);
         let changed = |change: &dyn Fn(&mut ProbeFacts)| healthy.changed_probe(change);
         let Some(probe) = healthy.manifest.probe(healthy.subject) else {
-            return vec![fault("a model that nobody asked", "", None)];
+            return vec![fault("a model without probe results", "", None)];
         };
         let unasked = healthy.changed(|manifest| {
             manifest.probes_mut().retain(|other| other.probe() != healthy.subject);
@@ -169,33 +169,33 @@ impl Rule for Probes {
             facts.influence.values_mut().for_each(|tally| *tally = ignored(tally));
         });
         vec![
-            fault("a model that nobody asked", "", Some(unasked)),
+            fault("a model without probe results", "", Some(unasked)),
             fault(
-                "one answer for everyone",
+                "the same answer to every input",
                 "",
                 changed(&|facts| (facts.distinct, facts.commonest) = (1, facts.inputs())),
             ),
-            fault("the fallback for everyone", "", changed(&|facts| facts.fallbacks = facts.inputs())),
+            fault("the fallback for every input", "", changed(&|facts| facts.fallbacks = facts.inputs())),
             fault("inputs ignored", "", changed(&|facts| facts.swapped.hit = 0)),
             Fault::new(
                 "one feature ignored",
                 "",
                 ignored.filter(|_| has_influence),
-                "the recipe says of no feature that it `must_influence`",
+                "the recipe lists no feature in `must_influence`",
             ),
-            fault("another answer each time", "", changed(&|facts| facts.deterministic = false)),
+            fault("a different answer each time", "", changed(&|facts| facts.deterministic = false)),
             fault(
-                "a fact answered wrongly",
+                "wrong answers where answers are expected",
                 "",
                 changed(&|facts| facts.expected = Tally { tried: facts.inputs(), hit: 0 }),
             ),
             fault(
-                "a model that was asked without isolation",
+                "a probe that ran without isolation",
                 "isolated = true",
                 changed(&|facts| facts.isolated = false),
             ),
             fault(
-                "any answer counted as the expected one",
+                "a tolerance that accepts any answer",
                 "max_atol = …",
                 changed(&|facts| facts.tolerance.atol = 1e9),
             ),
@@ -219,7 +219,7 @@ impl Demand for SealedAnswers {
             let message = format!("no results of the probe `{name}` were sealed");
             let status = if limits.required { Status::Fail } else { Status::Skip };
             let check = Check::new(PRESENT.of(name), status, message);
-            return vec![check.hint("`[[probe]]` in the recipe asks the model when it is built")];
+            return vec![check.hint("add `[[probe]]` to the recipe to ask the model when it is built")];
         };
         let previous = evidence.before().and_then(|previous| previous.probe(name));
         let mut checks = Vec::new();
@@ -243,24 +243,23 @@ fn questions(name: &str, sealed: &Byproduct, other: &Byproduct) -> Check {
     let less = lost("inputs", previous.inputs(), facts.inputs())
         .or_else(|| lost("expected answers", previous.expected.tried, facts.expected.tried))
         .or_else(|| {
-            feature.map(|feature| format!("{} need not make a difference any more", display::name(feature)))
+            feature.map(|feature| format!("{} no longer has to change the answer", display::name(feature)))
         });
     let other_questions = sealed.digest != other.digest;
     match less {
         None if other_questions || facts.command != previous.command => {
             let message = match other_questions {
-                true => "other questions than in the previous release: nothing is compared with that",
-                false => "another command answers than in the previous release",
+                true => "the questions differ from the previous release, so the answers are not compared",
+                false => "the command differs from the previous release",
             };
             Check::warn(id, message)
-                .hint("look at what changed in the inputs, the expected answers and the command")
+                .hint("check what changed in the inputs, the expected answers and the command")
         }
-        Some(less) => Check::fail(id, format!("it asks less than that of the previous release: {less}"))
-            .hint("a waiver lets a smaller probe through once"),
-        None => Check::pass(
-            id,
-            format!("the same as before: {}", display::count(facts.inputs(), "input", "inputs")),
-        ),
+        Some(less) => Check::fail(id, format!("the probe asks less than in the previous release: {less}"))
+            .hint("to accept a smaller probe once, waive this check"),
+        None => {
+            Check::pass(id, format!("same as before: {}", display::count(facts.inputs(), "input", "inputs")))
+        }
     }
 }
 
@@ -273,7 +272,7 @@ pub fn judge_probe(
 ) -> Vec<Check> {
     let mut checks = Vec::new();
     if limits.isolated && !facts.isolated {
-        let message = "it was not isolated: it could have read the expected answers, or asked the network";
+        let message = "not isolated: the model could have read the expected answers or used the network";
         checks.push(Check::fail(ISOLATION.of(name), message));
     }
     for (what, most, found) in [
@@ -281,8 +280,9 @@ pub fn judge_probe(
         ("max_rtol", limits.max_rtol, facts.tolerance.rtol),
     ] {
         if let Some(most) = most.filter(|most| found > *most) {
-            let message =
-                format!("answers were compared within {found:?}, and the policy says {what} = {most:?}");
+            let message = format!(
+                "answers were compared with a tolerance of {found:?}, but the policy says `{what} = {most:?}`"
+            );
             checks.push(Check::fail(TOLERANCE.of(name), message).measured(found, most));
         }
     }

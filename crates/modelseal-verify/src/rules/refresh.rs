@@ -47,7 +47,7 @@ impl Rule for RefreshRule {
 
     fn propose(&self, _: &Proposal<'_>) -> String {
         "\n[refresh]                   # against the previous release\n\
-         inert = \"fail\"            # inputs changed and the model did not, or the data has nothing new\n"
+         inert = \"fail\"            # inputs changed but the model did not, or the data has nothing new\n"
             .to_string()
     }
 
@@ -70,24 +70,19 @@ impl Rule for RefreshRule {
         let has_data = healthy.manifest.inputs("data").next().is_some();
         vec![
             Fault::new(
-                "the same rows, written again",
+                "the same rows written again",
                 cure,
                 is_sketched.then_some(same_rows),
                 "no rows were counted",
             ),
-            Fault::new(
-                "a training that had no effect",
-                cure,
-                has_data.then_some(inert),
-                "no data was sealed",
-            ),
+            Fault::new("training that had no effect", cure, has_data.then_some(inert), "no data was sealed"),
         ]
     }
 }
 
 impl Demand for Refresh {
     fn words(&self) -> Option<String> {
-        Some("something new in it".to_string())
+        Some("a change since the previous release".to_string())
     }
 
     fn judge(&self, evidence: &Evidence<'_>) -> Vec<Check> {
@@ -116,10 +111,10 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
     if !sources.is_empty() && stale.len() == sources.len() {
         let stale: Vec<&str> = stale.iter().map(String::as_str).collect();
         let message = match &stale[..] {
-            [one] => format!("nothing new in {one}: its bytes changed, and its rows are the same"),
+            [one] => format!("nothing new in {one}: its bytes changed, but its rows are the same"),
             several => {
                 format!(
-                    "nothing new in {}: their bytes changed, and their rows are the same",
+                    "nothing new in {}: their bytes changed, but their rows are the same",
                     enumerate(several)
                 )
             }
@@ -127,14 +122,14 @@ fn judge(evidence: &Evidence<'_>, inert: Inert) -> Check {
         return finding(message).hint("the same rows were written again, in another order or format");
     }
     match (&changes[..], is_same_model(previous, manifest)) {
-        ([], _) => Check::warn(ID, "nothing went in that was not in the previous release"),
+        ([], _) => Check::warn(ID, "no input changed since the previous release"),
         // A page of documentation changes the code but not the model.
-        ([only], true) if only == "code" => Check::warn(ID, "only the code changed, and the model did not"),
+        ([only], true) if only == "code" => Check::warn(ID, "only the code changed, not the model"),
         (changes, true) => {
             let names: Vec<String> = changes.iter().map(|change| name(change)).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            finding(format!("training had no effect: {} changed, and the model did not", enumerate(&names)))
-                .hint("the model that was sealed is not the one that was trained on this")
+            finding(format!("training had no effect: {} changed, but the model did not", enumerate(&names)))
+                .hint("the sealed model is not the model that was trained on these inputs")
         }
         (changes, false) => {
             let count =

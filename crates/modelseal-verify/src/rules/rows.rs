@@ -57,7 +57,7 @@ impl Rule for Rows {
         if let (Some(least), Some(most)) = (&ratio.min_ratio, &ratio.max_ratio)
             && least.get_ref() > most.get_ref()
         {
-            return Err(SectionError::at(least.span(), "`min_ratio` is more than `max_ratio`"));
+            return Err(SectionError::at(least.span(), "`min_ratio` is greater than `max_ratio`"));
         }
         Ok(Some(Box::new(AboutAsMany { source, ratio })))
     }
@@ -103,11 +103,11 @@ fn judge(source: &Source<'_>, ratio: &Ratio) -> Check {
     };
     let counts = format!("{} → {} rows", number(before), number(rows));
     if before == 0 {
-        return Check::unknown(id, format!("{counts}: there is no ratio to none"));
+        return Check::unknown(id, format!("{counts}: there is no ratio to 0 rows"));
     }
     let found = rows as f64 / before as f64;
     let limit = |limit: &Option<Spanned<f64>>| limit.as_ref().map(|limit| *limit.get_ref());
-    let hint = "look whether a partition is missing or was read twice";
+    let hint = "check whether a partition is missing or was read twice";
     match (limit(&ratio.min_ratio), limit(&ratio.max_ratio)) {
         (Some(least), _) if found < least => Check::fail(
             id,

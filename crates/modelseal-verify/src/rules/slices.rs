@@ -49,7 +49,7 @@ impl Rule for Slices {
     fn faults(&self, healthy: &Healthy<'_>) -> Vec<Fault> {
         let sorted = healthy.changed_data(|data| data.timeline.as_mut().is_some_and(sort_by_time));
         let cure = "slices = { max_js_distance = 0.2 }";
-        vec![Fault::new("labels that move over time", cure, sorted, "no labels were sealed by time")]
+        vec![Fault::new("labels that shift over time", cure, sorted, "no labels over time were sealed")]
     }
 }
 
@@ -76,7 +76,7 @@ fn over_time(source: &Source<'_>, limit: f64) -> Check {
     let Some((oldest, newest)) = quarters(timeline) else {
         return Check::unknown(
             id,
-            "the rows are not spread over time: there is no oldest and no newest quarter",
+            "the rows are not spread over time, so the oldest and newest quarter overlap",
         );
     };
     let words = Words { before: "in the oldest quarter of the rows", after: "in the newest" };

@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
     pub(super) fn no_previous(&self) -> Check {
         let message = match self.evidence.previous {
             None => "there is no previous release to compare with".to_string(),
-            Some(_) => format!("the previous release has no data {}", name(self.name)),
+            Some(_) => format!("the previous release has no data source {}", name(self.name)),
         };
         Check::unknown(self.id(), message).hint(Hint::NamePrevious)
     }
@@ -55,8 +55,8 @@ pub(super) fn check_within(limit: &Spanned<f64>, most: f64) -> Result<(), Sectio
         return Ok(());
     }
     let message = match most {
-        f64::MAX => "a limit is a number above 0".to_string(),
-        most => format!("a limit here is a number above 0 and at most {most}"),
+        f64::MAX => "a limit must be a number above 0".to_string(),
+        most => format!("this limit must be a number above 0 and at most {most}"),
     };
     Err(SectionError::at(limit.span(), message))
 }

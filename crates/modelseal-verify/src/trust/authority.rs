@@ -89,8 +89,8 @@ impl Authority {
             true => Err(TrustError::Certificate {
                 shown: texts.first().map(|(shown, _)| shown.clone()).unwrap_or_default(),
                 reason: format!(
-                    "there is no root among these certificates, one that an authority gave itself and signed \
-                     in a way that is accepted ({ACCEPTED}): add it"
+                    "there is no root among these certificates: add the self-signed certificate of the \
+                     authority, signed with an accepted algorithm ({ACCEPTED})"
                 ),
             }),
             false => Ok(authority),
@@ -107,7 +107,7 @@ impl Authority {
         }
         check_authority(&certificate).map_err(|reason| failed(&reason))?;
         let (not_before, not_after) =
-            validity(&certificate).ok_or_else(|| failed("its times cannot be read"))?;
+            validity(&certificate).ok_or_else(|| failed("cannot read its validity period"))?;
         let is_usable = webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
         if !is_usable {
             return Err(failed("it cannot be used as a root"));
@@ -181,10 +181,10 @@ impl Authority {
     fn certify_at(&self, chain: &[Vec<u8>], time: Timestamp) -> Result<Certified, String> {
         let (leaf, others) = chain.split_first().ok_or("there is no certificate")?;
         if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
-            return Err("its certificates are too many or too long".to_string());
+            return Err("it has too many certificates, or one that is too long".to_string());
         }
         let certificate =
-            Certificate::from_der(leaf).map_err(|_| "its certificate cannot be read".to_string())?;
+            Certificate::from_der(leaf).map_err(|_| "cannot read its certificate".to_string())?;
         let subject = subject_of(&certificate);
         // The root may be the last certificate, where the OMS reference tool puts it.
         let others = match others.split_last() {
@@ -265,8 +265,8 @@ impl Authority {
             Ok(found) => found,
             Err(webpki::Error::UnknownIssuer) if verify(None).is_ok() => {
                 return Err(
-                    "its certificates are not in order: each has to be followed by its issuer's, and \
-                            none may stand there that does not belong to the chain"
+                    "its certificates are not in order: each must be followed by its issuer's, and all \
+                            must belong to the chain"
                         .to_string(),
                 );
             }
@@ -276,7 +276,7 @@ impl Authority {
                 });
                 let root: Vec<String> = root.collect();
                 return Err(format!(
-                    "the chain of {} does not end in a root that is valid at {time}: {} is not",
+                    "the chain of {} does not end in a root that is valid at {time} (not valid then: {})",
                     name(subject),
                     root.join(", ")
                 ));
@@ -288,13 +288,12 @@ impl Authority {
                 && candidate.subject_public_key_info == anchor.subject_public_key_info
         };
         let root = roots.iter().zip(&anchors).find(|(_, candidate)| is_it(candidate)).map(|(root, _)| *root);
-        let root = root.ok_or_else(|| format!("the root of {} cannot be told", name(subject)))?;
+        let root = root.ok_or_else(|| format!("cannot determine the root of {}", name(subject)))?;
         let authorities = used.iter().chain([&root.der]).map(|der| Certificate::from_der(der));
         let authorities = authorities
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| format!("a certificate in the chain of {} cannot be read", name(subject)))?;
-        let signer =
-            Certificate::from_der(&leaf).map_err(|_| "its certificate cannot be read".to_string())?;
+            .map_err(|_| format!("cannot read a certificate in the chain of {}", name(subject)))?;
+        let signer = Certificate::from_der(&leaf).map_err(|_| "cannot read its certificate".to_string())?;
         Ok(CertificatePath { signer, authorities, root: root.subject.clone() })
     }
 }
@@ -314,36 +313,38 @@ fn reason(error: &webpki::Error, subject: &str) -> String {
     };
     match error {
         webpki::Error::CertExpired { not_after, .. } => {
-            format!("the certificate of {of}, or one above it, ended at {}", time(not_after))
+            format!("the certificate of {of}, or one above it, expired at {}", time(not_after))
         }
         webpki::Error::CertNotValidYet { not_before, .. } => {
-            format!("the certificate of {of}, or one above it, begins at {}", time(not_before))
+            format!("the certificate of {of}, or one above it, is not valid before {}", time(not_before))
         }
-        webpki::Error::UnknownIssuer => format!("the chain of {of} does not end in a root that is trusted"),
+        webpki::Error::UnknownIssuer => format!("the chain of {of} does not end in a trusted root"),
         webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
             format!("{of}: {}", not_for_code())
         }
         webpki::Error::NameConstraintViolation => {
             format!(
-                "{of} is not a name that the authorities above it may certify, or they limit names in a way that \
-                 is not supported (only those of DNS names and IP addresses are)"
+                "the authorities above {of} may not certify this name, or they limit names in a way that is \
+                 not supported (only limits on DNS names and IP addresses are)"
             )
         }
         webpki::Error::PathLenConstraintViolated | webpki::Error::MaximumPathDepthExceeded => {
-            format!("the chain of {of} is longer than one of its authorities allows, or than six of them")
+            format!(
+                "the chain of {of} is longer than one of its authorities allows, or has more than six \
+                 authorities"
+            )
         }
         webpki::Error::UnsupportedSignatureAlgorithmContext(_)
         | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            format!(
-                "a certificate in the chain of {of} was signed in a way that is not accepted: {ACCEPTED} are"
-            )
+            format!("a certificate in the chain of {of} has a signature that is not accepted: use {ACCEPTED}")
         }
         webpki::Error::EndEntityUsedAsCa => {
-            format!("a certificate in the chain of {of} is not an authority's")
+            format!("a certificate in the chain of {of} is not the certificate of an authority")
         }
         webpki::Error::InvalidSignatureForPublicKey => {
             format!(
-                "a certificate in the chain of {of} was not signed by its issuer, or by a key that is too weak"
+                "a certificate in the chain of {of} was not signed by its issuer, or the issuer's key is too \
+                 weak"
             )
         }
         other => {

@@ -41,7 +41,7 @@ const KNOWN: [ObjectIdentifier; 6] = [
 pub fn read_certificates(text: &str, shown: &str) -> Result<Vec<Vec<u8>>, TrustError> {
     let failed = |reason: String| TrustError::Certificate { shown: shown.to_string(), reason };
     if text.contains("PRIVATE KEY-----") {
-        return Err(failed("it holds a private key, where certificates are needed".to_string()));
+        return Err(failed("it contains a private key instead of certificates".to_string()));
     }
     let mut found = Vec::new();
     for block in text.split_inclusive("-----END CERTIFICATE-----") {
@@ -54,8 +54,8 @@ pub fn read_certificates(text: &str, shown: &str) -> Result<Vec<Vec<u8>>, TrustE
     }
     match (found.is_empty(), text.matches("-----BEGIN ").count() == found.len()) {
         (false, true) => Ok(found),
-        (true, _) => Err(failed("it holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_string())),
-        (false, false) => Err(failed("it holds something else beside certificates".to_string())),
+        (true, _) => Err(failed("it contains no certificate (`-----BEGIN CERTIFICATE-----`)".to_string())),
+        (false, false) => Err(failed("it contains something other than certificates".to_string())),
     }
 }
 
@@ -84,7 +84,7 @@ pub fn certified_subject(der: &[u8]) -> String {
 /// Why not, as a sentence.
 pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), String> {
     if chain.len() > MOST_CERTIFICATES || chain.iter().any(|der| der.len() > LONGEST_CERTIFICATE) {
-        return Err("its certificates are too many or too long".to_string());
+        return Err("it has too many certificates, or one that is too long".to_string());
     }
     let read = |der: &Vec<u8>| Certificate::from_der(der).map_err(|error| error.to_string());
     let certificates: Vec<Certificate> = chain.iter().map(read).collect::<Result<_, _>>()?;
@@ -92,10 +92,10 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
     check_signer(signer)?;
     authorities.iter().try_for_each(check_authority)?;
     for (certificate, at) in certificates.iter().zip(at.into_iter().cycle()) {
-        let (start, end) = validity(certificate).ok_or("its times cannot be read")?;
+        let (start, end) = validity(certificate).ok_or("cannot read its validity period")?;
         if at < start || end < at {
             return Err(format!(
-                "{} is valid from {start} to {end}",
+                "{} is valid only from {start} to {end}",
                 modelseal_format::display::name(&subject_of(certificate))
             ));
         }
@@ -105,9 +105,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
         Some(pair) => {
             let [certificate, next] =
                 [&pair[0], &pair[1]].map(|one| modelseal_format::display::name(&subject_of(one)));
-            Err(format!(
-                "its chain does not hold together: {certificate} was not issued by {next}, which follows"
-            ))
+            Err(format!("its chain is broken: {certificate} was not issued by {next}, which follows it"))
         }
     }
 }
@@ -115,8 +113,7 @@ pub fn check_chain(chain: &[Vec<u8>], at: Option<Timestamp>) -> Result<(), Strin
 /// The extension, or `None` if there is none. An extension that cannot be read is an error.
 fn extension<'a, T: Decode<'a> + AssociatedOid>(certificate: &'a Certificate) -> Result<Option<T>, String> {
     let found = certificate.tbs_certificate().get_extension::<T>();
-    let found =
-        found.map_err(|_| "one of its extensions cannot be read, or stands there twice".to_string())?;
+    let found = found.map_err(|_| "one of its extensions is unreadable or occurs twice".to_string())?;
     Ok(found.map(|(_, value)| value))
 }
 
@@ -174,7 +171,7 @@ pub(super) fn check_authority(certificate: &Certificate) -> Result<(), String> {
 /// Checks that a certificate is for signing, and for signing code.
 pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
     if extension::<BasicConstraints>(certificate)?.is_some_and(|constraints| constraints.ca) {
-        return Err("it is an authority, and signs nothing but certificates".to_string());
+        return Err("it is an authority, which may sign only certificates".to_string());
     }
     // Authorities need not state what the certificates that they issue are for. The signer's own certificate must.
     let purposes = extension::<ExtendedKeyUsage>(certificate)?.map(|usage| usage.0).unwrap_or_default();
@@ -185,9 +182,7 @@ pub(super) fn check_signer(certificate: &Certificate) -> Result<(), String> {
         return Err("its certificate is not for signing (key usage)".to_string());
     }
     if subject_of(certificate).is_empty() {
-        return Err(
-            "its certificate names nobody: it has neither a subject nor an alternative name".to_string()
-        );
+        return Err("its certificate has neither a subject nor an alternative name".to_string());
     }
     check_critical(certificate)
 }
@@ -207,9 +202,10 @@ pub(super) fn check_path(signer: &Certificate, authorities: &[Certificate]) -> R
     let names = signer.tbs_certificate().subject();
     let has_email = names.iter().any(|attribute| attribute.oid == EMAIL_ADDRESS);
     match constrained && has_email {
-        true => {
-            Err("its name has an email address, which the constraints above it are not held against".into())
-        }
+        true => Err(
+            "its subject has an email address, which cannot be checked against the name constraints above it"
+                .into(),
+        ),
         false => Ok(()),
     }
 }
@@ -220,7 +216,7 @@ fn check_critical(certificate: &Certificate) -> Result<(), String> {
         extensions.into_iter().find(|extension| extension.critical && !KNOWN.contains(&extension.extn_id));
     match unknown {
         Some(extension) => {
-            Err(format!("its certificate has a critical extension that is not known ({})", extension.extn_id))
+            Err(format!("its certificate has an unknown critical extension ({})", extension.extn_id))
         }
         None => Ok(()),
     }

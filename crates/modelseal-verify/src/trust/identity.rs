@@ -75,7 +75,7 @@ impl Pattern {
         // Compiled alone first: `a)|(b` is an expression only between the anchors.
         let alone = Regex::new(text).map_err(|error| failed(&error))?;
         if alone.is_match("") {
-            return Err(TrustError::Identity(format!("{} matches everybody or nobody", name(text))));
+            return Err(TrustError::Identity(format!("{} matches the empty string", name(text))));
         }
         let regexp = Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| failed(&error))?;
         Ok(Pattern::Regexp { text: text.to_string(), regexp })
@@ -91,7 +91,7 @@ impl Pattern {
     fn shown(&self) -> String {
         match self {
             Pattern::Exact(exact) => name(exact),
-            Pattern::Regexp { text, .. } => format!("an identity like {}", name(text)),
+            Pattern::Regexp { text, .. } => format!("an identity that matches {}", name(text)),
         }
     }
 }
@@ -107,7 +107,7 @@ impl IdentityTrust {
         if issuer.is_empty() {
             return Err(TrustError::Identity("its issuer is empty".to_string()));
         }
-        let (text, shown) = root.unwrap_or((SIGSTORE_PRODUCTION_TRUSTED_ROOT, "that came with modelseal"));
+        let (text, shown) = root.unwrap_or((SIGSTORE_PRODUCTION_TRUSTED_ROOT, "included in modelseal"));
         let failed = |error: &dyn std::fmt::Display| TrustError::Root {
             shown: shown.to_string(),
             reason: modelseal_format::display::message(error),
@@ -129,7 +129,7 @@ impl IdentityTrust {
 
     /// The accepted identities, for messages.
     pub fn shown(&self) -> String {
-        format!("{} by {}", self.identity.shown(), name(&self.issuer))
+        format!("{} (issuer {})", self.identity.shown(), name(&self.issuer))
     }
 }
 
@@ -169,7 +169,7 @@ impl TimeTrust {
             match tsa::verify_timestamp_for_authority(&token, &signature, authority) {
                 Ok(time) => {
                     let time = Timestamp::from_second(time.as_second());
-                    return time.map_err(|_| "its timestamp cannot be read".to_string());
+                    return time.map_err(|_| "cannot read its timestamp".to_string());
                 }
                 Err(error) => {
                     reason = format!("its timestamp is not accepted: {}", Escaped(&error.to_string()))
@@ -200,8 +200,11 @@ pub(super) fn accept<'a>(
     }
     accepted.ok_or_else(|| match reason {
         Some(reason) => Refusal::new(reason),
-        None => Refusal::new("it has one certificate with log entries or timestamps, as identities have, and no identity is trusted here")
-            .hint(Hint::NameIdentity),
+        None => Refusal::new(
+            "it has one certificate with log entries or timestamps, like a signature by an identity, but no \
+             identity is trusted",
+        )
+        .hint(Hint::NameIdentity),
     })
 }
 
@@ -214,7 +217,7 @@ struct Verified {
 
 impl IdentityTrust {
     fn verify(&self, bundle: &Bundle, whole: &[u8]) -> Result<Verified, String> {
-        let text = std::str::from_utf8(whole).map_err(|_| "the bundle is not text".to_string())?;
+        let text = std::str::from_utf8(whole).map_err(|_| "the bundle is not UTF-8 text".to_string())?;
         let wire = types::Bundle::from_json(text).map_err(|error| reason(&Error::Types(error)))?;
         // What is verified must be exactly what the rest of the program reads.
         let is_same = matches!(&wire.content, SignatureContent::DsseEnvelope(envelope)
@@ -239,7 +242,7 @@ impl IdentityTrust {
         }
         if issuer != self.issuer {
             return Err(format!(
-                "{} was vouched for by {}, not by {}",
+                "the issuer of {} is {}, not {}",
                 name(&identity),
                 name(&issuer),
                 name(&self.issuer)
@@ -247,7 +250,7 @@ impl IdentityTrust {
         }
         let times = result.verified_timestamps().iter().map(|time| time.as_second());
         let time = times.min().and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let time = time.ok_or("the bundle has no time that somebody vouches for")?;
+        let time = time.ok_or("the bundle has no trusted time")?;
         let key = result.certificate().ok_or("the bundle has no certificate")?;
         let key = PublicKey::from_der(key.public_key.as_bytes(), "of the certificate");
         let key = key.map_err(|error| error.to_string())?;
@@ -271,18 +274,20 @@ fn first_subject(payload: &[u8]) -> Result<Digest, String> {
     }
     let statement: Option<Statement> = serde_json::from_slice(payload).ok();
     let first = statement.and_then(|statement| statement.subject.into_iter().next());
-    first.map(|subject| subject.digest.sha256).ok_or_else(|| "what was signed is about nothing".to_string())
+    first
+        .map(|subject| subject.digest.sha256)
+        .ok_or_else(|| "the signed statement has no subject".to_string())
 }
 
 /// Describes the error for people.
 fn reason(error: &Error) -> String {
     match error {
         Error::Certificate(CertificateError::ChainInvalid(_)) => {
-            "its certificate was not given by an authority of the trusted root".to_string()
+            "its certificate was not issued by an authority of the trusted root".to_string()
         }
-        Error::SignatureInvalid(_) => "what was signed was changed afterwards".to_string(),
+        Error::SignatureInvalid(_) => "its content was changed after signing".to_string(),
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {
-            "no time that somebody vouches for says when it was signed".to_string()
+            "no trusted timestamp says when it was signed".to_string()
         }
         other => modelseal_format::display::message(&other),
     }

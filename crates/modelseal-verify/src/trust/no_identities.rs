@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Accepted, Refusal, TrustError, TrustedSigner};
 use modelseal_format::sign::Bundle;
 
-const UNSUPPORTED: &str = "this program is built without support for identities";
+const UNSUPPORTED: &str = "this program was built without support for identities";
 
 fn unsupported() -> TrustError {
     TrustError::Identity(UNSUPPORTED.to_string())
@@ -77,6 +77,7 @@ pub(super) fn accept<'a>(
     _whole: &[u8],
 ) -> Result<Accepted<'a>, Refusal> {
     Err(Refusal::new(format!(
-        "it has one certificate with log entries or timestamps, as identities have, and {UNSUPPORTED}"
+        "it has one certificate with log entries or timestamps, like a signature by an identity, but \
+         {UNSUPPORTED}"
     )))
 }

@@ -58,7 +58,7 @@ impl Rights {
         self.valid(at)?;
         match self.roles.contains(&role) {
             true => Ok(()),
-            false => Err(format!("the policy does not say that it may {}", role.name())),
+            false => Err(format!("its `may` in the policy does not list `{}`", role.name())),
         }
     }
 
@@ -71,8 +71,8 @@ impl Rights {
             (Some(reason), _, _) => {
                 Err(format!("it was revoked: {}", modelseal_format::display::Escaped(reason)))
             }
-            (None, Some(start), _) if at < start => Err(format!("its time begins at {start}")),
-            (None, _, Some(end)) if end < at => Err(format!("its time ended at {end}")),
+            (None, Some(start), _) if at < start => Err(format!("it is not valid before {start}")),
+            (None, _, Some(end)) if end < at => Err(format!("it is not valid after {end}")),
             _ => Ok(()),
         }
     }
@@ -98,9 +98,9 @@ mod tests {
             let reason = reason(rights, role, time).expect("is refused");
             assert!(reason.contains(word), "{reason}");
         };
-        refused(&rights, Role::Build, "2026-03-01T00:00:00Z", "may build");
-        refused(&rights, Role::Approve, "2025-12-31T23:59:59Z", "begins");
-        refused(&rights, Role::Approve, "2026-06-01T00:00:01Z", "ended");
+        refused(&rights, Role::Build, "2026-03-01T00:00:00Z", "does not list `build`");
+        refused(&rights, Role::Approve, "2025-12-31T23:59:59Z", "not valid before");
+        refused(&rights, Role::Approve, "2026-06-01T00:00:01Z", "not valid after");
         assert_eq!(reason(&rights.without_end(), Role::Approve, "2030-01-01T00:00:00Z"), None);
         let revoked = Rights { revoked: Some("stolen\nlaptop".to_string()), ..rights };
         refused(&revoked, Role::Approve, "2026-03-01T00:00:00Z", "it was revoked: stolen\\u{a}laptop");

@@ -26,7 +26,7 @@ pub(super) fn verify(
         Err(ReadError::Io(source)) => return Err(Error::io(verification.target.path(), source)),
         Err(error) => {
             verification.add(Check::fail(SEAL, error.to_string()));
-            verification.not_reached("anything: there is no seal to go by");
+            verification.not_reached("everything (there is no readable seal)");
             return Ok(());
         }
     };
@@ -73,7 +73,7 @@ fn contents(
     files::add(verification, reached, findings, |_| true);
     if reached < sealed.len() {
         let rest = count((sealed.len() - reached) as u64, "file", "files");
-        verification.not_reached(&format!("{rest} behind the place where the reading ended"));
+        verification.not_reached(&format!("{rest} after the point where reading stopped"));
         // Not all files matched, even if those that were reached did.
         verification.report.checks.retain(|check| check.id != FILES || check.status != Status::Pass);
         verification.add(Check::skip(FILES, format!("{rest} not reached")));
@@ -112,5 +112,5 @@ fn stopped(error: &ReadError) -> Check {
         }
         _ => check,
     }
-    .hint("fetch the archive again; if it stays so, do not deploy it")
+    .hint("fetch the archive again; if it still fails, do not deploy it")
 }

@@ -33,7 +33,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
     let beside = beside(verification.target);
     let more = beside.len().saturating_sub(MOST);
     if more > 0 {
-        verification.not_reached(&format!("{more} more statements beside the release"));
+        verification.not_reached(&format!("{more} more attestations next to the release"));
     }
     let beside = beside.into_iter().take(MOST).filter(|path| !named.contains(path)).map(|path| (path, false));
     let all: Vec<(PathBuf, bool)> = named.iter().map(|path| (path.clone(), true)).chain(beside).collect();
@@ -48,7 +48,7 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal) -> Result<
                 add(verification, effect);
             }
             Err(reason) => {
-                let message = format!("{} does not count: {reason}", name(&file_name(&path)));
+                let message = format!("{} is not accepted: {reason}", name(&file_name(&path)));
                 let status = if is_named { Status::Warn } else { Status::Skip };
                 verification.add(Check::new(ATTESTATION, status, message).path(shown));
             }
@@ -84,17 +84,18 @@ fn judge<'a>(
     let signer =
         signer.acting(role, options.context.now).map_err(|reason| format!("it was signed by {reason}"))?;
     if statement.release() != seal.release {
-        return Err("it is about another release".to_string());
+        return Err("it is for another release".to_string());
     }
     let (message, effect) = match statement.claim().clone() {
         Claim::Reproduced(level) => judge_reproduction(verification, seal, &signer, level)?,
         Claim::Approved => judge_approval(verification, signer)?,
         Claim::RolledBack(rollback) if rollback.until < options.context.now => {
-            return Err(format!("going back was meant until {}, which is over", rollback.until));
+            return Err(format!("its approval of a rollback expired at {}", rollback.until));
         }
         Claim::RolledBack(rollback) => {
             let (shown, reason) = (signer.shown(), Escaped(&rollback.reason).to_string());
-            let message = format!("going back to it is meant until {}: {reason} ({shown})", rollback.until);
+            let message =
+                format!("rollback to this release approved until {}: {reason} ({shown})", rollback.until);
             (message, Effect::RolledBack(ApprovedRollback { rollback, signer: shown }))
         }
     };
@@ -108,17 +109,17 @@ fn judge_reproduction<'a>(
     level: Rung,
 ) -> Result<(String, Effect<'a>), String> {
     if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(signer)) {
-        return Err("the builder signed it, and cannot vouch for itself".to_string());
+        return Err("it was signed by the builder, which cannot vouch for itself".to_string());
     }
     let sealed = seal.manifest.internal().origin;
     if sealed == Origin::Adopted {
-        return Err("the artifact was adopted: there is nothing to rebuild it with".to_string());
+        return Err("the artifact was adopted, so it cannot be rebuilt".to_string());
     }
     if let Some(policy) = verification.options.policy {
         let weakest = policy.reproduced_level.unwrap_or(Rung::R2);
         if level > weakest {
             let (found, weakest) = (level.name(), weakest.name());
-            return Err(format!("it was rebuilt as {found}, and the policy demands {weakest}"));
+            return Err(format!("it was rebuilt as {found}, but the policy demands {weakest}"));
         }
     }
     let (level, shown) = (level.name(), signer.shown());
@@ -132,10 +133,10 @@ fn judge_approval<'a>(
     signer: Accepted<'a>,
 ) -> Result<(String, Effect<'a>), String> {
     if verification.accepted.as_ref().is_some_and(|builder| builder.is_same_as(&signer)) {
-        return Err("the builder signed it, and has signed already".to_string());
+        return Err("it was signed by the builder, whose signature already counts".to_string());
     }
     if verification.approvals.iter().any(|other| other.is_same_as(&signer)) {
-        return Err(format!("{} has approved already", signer.shown()));
+        return Err(format!("{} has already approved", signer.shown()));
     }
     Ok((format!("approved by {}", signer.shown()), Effect::Approved(Box::new(signer))))
 }

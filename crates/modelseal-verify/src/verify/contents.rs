@@ -47,7 +47,9 @@ pub fn read_whole(path: &Path, context: &Context) -> Result<Result<Seal, String>
         return Ok(Err(check.message));
     }
     Ok(match contents.model_signature {
-        Some(ModelSignature::Other { .. }) => Err("its `model.sig` is not of this release".to_string()),
+        Some(ModelSignature::Other { .. }) => {
+            Err("its `model.sig` does not belong to this release".to_string())
+        }
         Some(ModelSignature::Own { .. }) | None => Ok(seal),
     })
 }

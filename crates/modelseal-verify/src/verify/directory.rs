@@ -64,7 +64,7 @@ fn read_seal(verification: &mut Verification<'_>, root: &Path) -> Result<Option<
                 check = check.hint(Hint::VerifyModelSignature(signature));
             }
             verification.add(check);
-            verification.not_reached("anything: there is no seal to go by");
+            verification.not_reached("everything (there is no readable seal)");
             Ok(None)
         }
         read => Ok(verification.seal_and_signature(read)),
@@ -144,7 +144,7 @@ fn compare_mode(file: &Subject, mode: u32) -> Option<Check> {
     }
     let expected = if file.executable() { "mode 0755" } else { "mode 0644" };
     Some(
-        Check::fail(FILES, format!("{} has another mode than was sealed", name(&file.name)))
+        Check::fail(FILES, format!("the mode of {} differs from the sealed mode", name(&file.name)))
             .path(&file.name)
             .differs(expected, format!("mode {:04o}", mode & 0o7777)),
     )

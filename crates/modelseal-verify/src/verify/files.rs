@@ -10,7 +10,7 @@ use modelseal_format::display::{count, name, number};
 use modelseal_format::manifest::Subject;
 
 /// What to do if a file differs from the sealed one.
-pub(super) const HINT: &str = "fetch the archive again; if it stays so, do not deploy it";
+pub(super) const HINT: &str = "fetch the archive again; if it still fails, do not deploy it";
 
 /// Adds the summary and the findings, one per file. Entries that are not among the `total` sealed files are counted
 /// separately.
@@ -60,7 +60,7 @@ pub(super) fn compare(file: &Subject, found: &FileDigests) -> Option<Check> {
         None => return None,
     };
     Some(
-        Check::fail(FILES, format!("{} is not the file that was sealed", name(&file.name)))
+        Check::fail(FILES, format!("{} differs from the sealed file", name(&file.name)))
             .path(&file.name)
             .differs(expected, actual)
             .hint(HINT),

@@ -34,7 +34,7 @@ pub(super) fn checks(manifest: &Manifest) -> Vec<Check> {
     }
     let environment: Vec<String> = manifest.inputs("environment").map(|(path, _)| name(path)).collect();
     checks.push(if environment.is_empty() {
-        Check::skip(ENVIRONMENT, "nothing was sealed about the environment")
+        Check::skip(ENVIRONMENT, "the environment was not sealed")
     } else {
         Check::pass(ENVIRONMENT, environment.join(", "))
     });
@@ -49,13 +49,13 @@ fn check_code(code: &Code<'_>) -> Check {
             let address = remote.split_once("://").map_or(remote, |(_, address)| address);
             format!("at {}", modelseal_format::display::Escaped(address))
         }
-        None => "at no remote".to_string(),
+        None => "without a remote".to_string(),
     };
     match code.dirty().len() {
         0 => Check::pass(CODE, format!("git {commit} {place}")),
         changed => {
-            let files = count(changed as u64, "path was", "paths were");
-            Check::warn(CODE, format!("git {commit} {place}; {files} not as committed"))
+            let files = count(changed as u64, "path", "paths");
+            Check::warn(CODE, format!("git {commit} {place}; {files} differed from the commit"))
         }
     }
 }

@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let (file, metadata) = match open_regular(path, Symlinks::Follow) {
         Ok(opened) => opened,
         Err(digest::Error::NotRegular { kind, .. }) => {
-            return Err(failed(io::Error::other(format!("it is {kind}, where a signature is needed"))));
+            return Err(failed(io::Error::other(format!("it is {kind}, not a signature file"))));
         }
         Err(digest::Error::Io { source, .. }) => return Err(failed(source)),
         Err(other) => return Err(other.into()),
@@ -91,17 +91,17 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
     let bundle = match read_foreign(content) {
         Ok(bundle) => bundle,
         Err(error) => {
-            verification.add(Check::fail(SEAL, format!("the signature cannot be read: {error}")));
-            verification.not_reached("anything: there is no signature to go by");
+            verification.add(Check::fail(SEAL, format!("cannot read the signature: {error}")));
+            verification.not_reached("everything (there is no readable signature)");
             return None;
         }
     };
     verification.accepted = signature::check_by(verification, &bundle, &|key| oms::verify(&bundle, key));
     // The check of the signed content comes first in the report, although the content is read last.
     let Some(accepted) = &verification.accepted else {
-        let skipped = Check::skip(SEAL, "what it says was not read: nobody who is trusted signed it");
+        let skipped = Check::skip(SEAL, "not read: no trusted signer signed it");
         verification.report.checks.insert(0, skipped);
-        verification.not_reached("the files: the signature was not accepted");
+        verification.not_reached("the files (the signature was not accepted)");
         return None;
     };
     let signer = signer(accepted);
@@ -118,7 +118,7 @@ fn check_signature(verification: &mut Verification<'_>, content: &[u8]) -> Optio
             report.files = Some(statement.files().len() as u64);
             report.model_digest = statement.root;
         }
-        None => verification.not_reached("the files: what was signed is not a model"),
+        None => verification.not_reached("the files (the signed content is not a model)"),
     }
     statement
 }
@@ -127,13 +127,13 @@ fn describe(statement: &ModelStatement) -> String {
     let model = statement.model.as_ref().map(|model| format!(" of {}", name(model))).unwrap_or_default();
     let files = count(statement.files().len() as u64, "file", "files");
     let pieces = match statement.shard_size {
-        Some(size) => format!(" in pieces of {}", count(size, "byte", "bytes")),
+        Some(size) => format!(" in shards of {}", count(size, "byte", "bytes")),
         None => String::new(),
     };
     let order = match statement.order {
         Order::Specification => "",
-        Order::Reference => "; listed in the order of the reference tool, not that of the specification",
-        Order::Other => "; listed in no order that the specification knows",
+        Order::Reference => "; listed in the order of the reference tool, not of the specification",
+        Order::Other => "; listed in an order that the specification does not define",
     };
     format!("model signature{model} over {files}{pieces}, {}{order}", statement.hash.name())
 }
@@ -161,12 +161,12 @@ fn check_files(
             .extract_if(.., |_, difference| is_unsigned(difference))
             .map(|(path, _)| path)
             .collect();
-        note(verification, "that nobody signed", &unsigned);
+        note(verification, "unsigned files", &unsigned);
     }
     let left_out: Vec<String> =
         compared.ignored.iter().filter(|path| Some(*path) != own.as_ref()).cloned().collect();
-    note(verification, "and is left out", &left_out);
-    note(verification, "and is empty, which a signature over pieces does not cover", &compared.empty);
+    note(verification, "ignored paths", &left_out);
+    note(verification, "empty files that a sharded signature does not cover", &compared.empty);
     let findings = findings(&compared);
     // Files that exist but were not signed are included in the count.
     let total = compared.differences.len() + usize::try_from(compared.same).unwrap_or(usize::MAX);
@@ -180,17 +180,17 @@ fn note(verification: &mut Verification<'_>, what: &str, paths: &[String]) {
     }
     let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| name(path)).collect();
     let more = if paths.len() > SHOWN { ", …" } else { "" };
-    verification.not_reached(&format!("what lies there {what}: {}{more}", shown.join(", ")));
+    verification.not_reached(&format!("{what} ({}{more})", shown.join(", ")));
 }
 
 fn findings(compared: &Compared) -> Vec<Check> {
-    let hint = "fetch the model again; if it stays so, do not deploy it";
+    let hint = "fetch the model again; if it still fails, do not deploy it";
     let differences = compared.differences.iter();
     let findings = differences.map(|(path, difference)| {
         let message = match difference {
             Difference::Missing => format!("{} is missing", name(path)),
-            Difference::Unsigned => format!("{} is there, and nobody signed it", name(path)),
-            Difference::Content { .. } => format!("{} is not the file that was signed", name(path)),
+            Difference::Unsigned => format!("{} is not signed", name(path)),
+            Difference::Content { .. } => format!("{} differs from the signed file", name(path)),
             Difference::Refused(reason) => format!("{}: {reason}", name(path)),
         };
         let check = Check::fail(FILES, message).path(path);
@@ -212,8 +212,7 @@ fn relative(model: &Path, path: &Path) -> Option<String> {
 
 /// Step 7: checks the name of the model, and fails every demand of the policy that a model signature cannot meet.
 fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement) {
-    verification
-        .add(Check::skip(LINEAGE, "none: a model signature names files, and nothing that they are made of"));
+    verification.add(Check::skip(LINEAGE, "none: a model signature covers only files"));
     let Some(policy) = verification.options.policy else {
         verification.not_reached("policy (none given)");
         return;
@@ -221,13 +220,13 @@ fn check_policy(verification: &mut Verification<'_>, statement: &ModelStatement)
     verification.add(model_name(policy, statement));
     for (id, what) in needs(policy) {
         let message = match id == SIGNATURES {
-            true => format!("the policy demands {what}, and a model signature has one"),
-            false => format!("the policy demands {what}, and a model signature has no lineage"),
+            true => format!("the policy demands {what}, but a model signature has only one"),
+            false => format!("the policy demands {what}, but a model signature has no lineage"),
         };
-        verification
-            .add(Check::fail(id, message).hint(
-                "a release that `modelseal build` sealed can show it, or another policy asks for less",
-            ));
+        verification.add(
+            Check::fail(id, message)
+                .hint("use a release sealed by `modelseal build`, or a policy that demands less"),
+        );
     }
     policy.settle(&mut verification.report.checks, verification.options.context.now);
 }
@@ -238,10 +237,12 @@ fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
         Some(found) if found == demanded => Check::pass(MODEL, found.clone()),
         Some(found) => {
             let found = name(found);
-            Check::fail(MODEL, format!("this is the model {found}, and the policy is for `{demanded}`"))
-                .hint("the wrong model, or the wrong policy")
+            Check::fail(MODEL, format!("this is the model {found}, but the policy is for `{demanded}`"))
+                .hint("check that this is the right model and the right policy")
         }
-        None => Check::fail(MODEL, format!("it names no model, and the policy is for `{demanded}`")),
+        None => {
+            Check::fail(MODEL, format!("the signature names no model, but the policy is for `{demanded}`"))
+        }
     }
 }
 
@@ -249,7 +250,7 @@ fn model_name(policy: &Policy, statement: &ModelStatement) -> Check {
 fn needs(policy: &Policy) -> Vec<(CheckId, String)> {
     let mut needs = policy.needs();
     if policy.previous == Some(Previous::Required) {
-        needs.push((PREVIOUS.into(), "the previous release".to_string()));
+        needs.push((PREVIOUS.into(), "a comparison with the previous release".to_string()));
     }
     if policy.min_release.is_some() {
         needs.push((ROLLBACK.into(), "a release number".to_string()));

@@ -13,17 +13,16 @@ pub(super) fn check(verification: &mut Verification<'_>, seal: &Seal, found: Opt
         (false, None) => Check::pass(MODEL_SIGNATURE, "none, as sealed"),
         (false, Some(_)) => Check::fail(
             MODEL_SIGNATURE,
-            format!("`{MODEL_SIGNATURE_PATH}` is there although none was sealed"),
+            format!("`{MODEL_SIGNATURE_PATH}` exists, but no model signature was sealed"),
         ),
         (true, None) => Check::fail(MODEL_SIGNATURE, format!("`{MODEL_SIGNATURE_PATH}` is missing")),
         (true, Some(ModelSignature::Own { signature, payload })) => {
             verify(verification, seal, *payload, signature)
         }
         (true, Some(ModelSignature::Other { text: Some(text) })) => explain(seal, text),
-        (true, Some(ModelSignature::Other { text: None })) => Check::fail(
-            MODEL_SIGNATURE,
-            "it lists other files than the manifest, or was signed by another key",
-        ),
+        (true, Some(ModelSignature::Other { text: None })) => {
+            Check::fail(MODEL_SIGNATURE, "its file list or its key differs from that of the seal")
+        }
     };
     verification.add(check);
 }
@@ -43,11 +42,11 @@ fn explain(seal: &Seal, text: &[u8]) -> Check {
     let bundle = match read_bundle(text) {
         Ok(bundle) => bundle,
         Err(error) => {
-            return Check::fail(MODEL_SIGNATURE, format!("`{MODEL_SIGNATURE_PATH}` cannot be read: {error}"));
+            return Check::fail(MODEL_SIGNATURE, format!("cannot read `{MODEL_SIGNATURE_PATH}`: {error}"));
         }
     };
     if seal.bundle.material != bundle.material {
-        let check = Check::fail(MODEL_SIGNATURE, "it was signed by another key than the seal");
+        let check = Check::fail(MODEL_SIGNATURE, "its key differs from the key of the seal");
         return match (&seal.bundle.material, &bundle.material) {
             (Material::Key { hint: Some(expected) }, Material::Key { hint: Some(found) }) => {
                 check.differs(format!("sha256:{expected}"), format!("sha256:{found}"))
@@ -58,6 +57,6 @@ fn explain(seal: &Seal, text: &[u8]) -> Check {
     match sealed_release(bundle.payload()) {
         Some(other) if other != seal.release => Check::fail(MODEL_SIGNATURE, "it belongs to another release")
             .differs(format!("sha256:{}", seal.release), format!("sha256:{other}")),
-        _ => Check::fail(MODEL_SIGNATURE, "it lists other files than the manifest"),
+        _ => Check::fail(MODEL_SIGNATURE, "its file list differs from the manifest"),
     }
 }

@@ -40,9 +40,12 @@ pub(super) fn check(
     };
     let model = previous.manifest.model();
     verification.add(if model.name != seal.manifest.model().name {
-        Check::fail(PREVIOUS, format!("the previous release {shown} is of the model `{}`", model.name))
+        Check::fail(
+            PREVIOUS,
+            format!("the previous release {shown} belongs to another model, `{}`", model.name),
+        )
     } else if previous.release == seal.release {
-        Check::warn(PREVIOUS, format!("{} {}: the very same release", model.name, model.version))
+        Check::warn(PREVIOUS, format!("{} {}: the same release as this one", model.name, model.version))
     } else {
         let digest = modelseal_format::display::short(&previous.release.to_string());
         Check::pass(PREVIOUS, format!("{} {}, release sha256:{digest}", model.name, model.version))
@@ -77,7 +80,7 @@ fn accept(target: &Target, options: &Options<'_>) -> Result<Result<Seal, String>
     Ok(match (seal, failed) {
         (Some(seal), None) => Ok(seal),
         (_, Some(check)) => Err(check.message.clone()),
-        (None, None) => Err("it could not be read to its end".to_string()),
+        (None, None) => Err("it cannot be read to the end".to_string()),
     })
 }
 

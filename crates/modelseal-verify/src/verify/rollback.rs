@@ -30,12 +30,12 @@ pub(super) fn check(
     {
         let digest = |seal: &Seal| format!("sha256:{}", short(&seal.release.to_string()));
         let message = format!(
-            "two releases are called {}: the previous one, {}, and this one, {}",
+            "two releases are called {}: the previous release ({}) and this one ({})",
             model.directory(),
             digest(previous),
             digest(seal)
         );
-        verification.add(Check::fail(VERSION, message).hint("give every release a version of its own"));
+        verification.add(Check::fail(VERSION, message).hint("give every release its own version"));
     }
     let before = previous.map(|previous| previous.manifest.model());
     if let Some(check) = compare(policy.min_release, model, before) {
@@ -52,29 +52,29 @@ enum Order {
 fn compare(least: Option<u64>, model: &Model, before: Option<&Model>) -> Option<Order> {
     let number = model.release;
     let unknown = |message: String| {
-        let hint = "`release = N` under `[model]` of the recipe, rising with every release";
+        let hint = "set `release = N` under `[model]` in the recipe, and raise it for every release";
         Some(Order::Check(Check::unknown(ROLLBACK, message).hint(hint)))
     };
     match (number, least) {
         (None, Some(least)) => {
-            return unknown(format!("it has no `release` number, and the policy demands at least {least}"));
+            return unknown(format!("it has no `release` number, but the policy demands at least {least}"));
         }
         (Some(number), Some(least)) if number < least => {
             return Some(Order::Older(format!(
-                "release {number} is older than {least}, the least that the policy accepts"
+                "release {number} is older than {least}, the oldest that the policy accepts"
             )));
         }
         _ => {}
     }
     match (number, before.map(|before| before.release)) {
         (None, Some(Some(before))) => unknown(format!(
-            "the previous release has the number {before}, and this one has none: which is newer cannot be said"
+            "the previous release has the number {before}, but this one has none: cannot tell which is newer"
         )),
         (Some(number), Some(Some(before))) if number < before => {
-            Some(Order::Older(format!("release {number} is older than {before}, the previous one")))
+            Some(Order::Older(format!("release {number} is older than {before}, the previous release")))
         }
         (Some(number), Some(Some(before))) if number == before => {
-            let message = format!("two releases have the number {number}: the previous one and this one");
+            let message = format!("the previous release and this one both have the number {number}");
             Some(Order::Check(
                 Check::fail(ROLLBACK, message).hint("give every release a higher number than the last"),
             ))
@@ -99,12 +99,9 @@ fn excuse(order: Order, verification: &Verification<'_>) -> Check {
         Some(ApprovedRollback { rollback, signer }) => {
             let reason = Escaped(&rollback.reason);
             let until = rollback.until;
-            Check::pass(
-                ROLLBACK,
-                format!("{message}; going back is meant until {until}: {reason} ({signer})"),
-            )
+            Check::pass(ROLLBACK, format!("{message}; rollback approved until {until}: {reason} ({signer})"))
         }
         None => Check::fail(ROLLBACK, message)
-            .hint("`modelseal rollback` makes a signed statement that going back is meant"),
+            .hint("if the rollback is intended, approve it with `modelseal rollback`"),
     }
 }

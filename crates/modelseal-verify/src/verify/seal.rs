@@ -69,7 +69,7 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
         Ok(seal) => seal,
         Err(error) => {
             verification.add(Check::fail(SEAL, error.to_string()));
-            verification.not_reached("anything behind the seal: the seal cannot be read");
+            verification.not_reached("everything after the seal (the seal cannot be read)");
             return None;
         }
     };
@@ -84,11 +84,11 @@ pub(super) fn check(verification: &mut Verification<'_>, read: Result<Seal, Seal
     verification.add(Check::pass(SEAL, release));
     if let Some(demanded) = verification.options.release {
         verification.add(if demanded == seal.release {
-            Check::pass(RELEASE, "the one that is demanded")
+            Check::pass(RELEASE, "as demanded")
         } else {
-            Check::fail(RELEASE, "this is not the release that is demanded")
+            Check::fail(RELEASE, "this is not the demanded release")
                 .differs(format!("sha256:{demanded}"), format!("sha256:{}", seal.release))
-                .hint("another build of this model arrived: fetch the right one")
+                .hint("this is another build of the model: fetch the right one")
         });
     }
     Some(seal)

@@ -33,7 +33,8 @@ pub(super) fn check_by<'a>(
         Ok(accepted) => accepted,
         Err(reason) => {
             let check = Check::fail(SIGNATURE, format!("signed by {reason}"));
-            verification.add(check.hint("the policy says who may build; do not deploy what others built"));
+            verification
+                .add(check.hint("do not deploy it unless the policy should allow this signer to build"));
             return None;
         }
     };

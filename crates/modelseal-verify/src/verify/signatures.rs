@@ -16,8 +16,8 @@ pub(super) fn check(verification: &mut Verification<'_>, policy: &Policy) {
     let who = names.join(", ");
     let check = match names.len() {
         count if count >= demanded => Check::pass(SIGNATURES, format!("{count} of {demanded}: {who}")),
-        count => Check::fail(SIGNATURES, format!("{count} of {demanded} that the policy demands: {who}"))
-            .hint("`modelseal countersign` is how somebody who may approve signs"),
+        count => Check::fail(SIGNATURES, format!("{count} of {demanded} required signatures: {who}"))
+            .hint("a signer that may approve adds a signature with `modelseal countersign`"),
     };
     verification.add(check.measured(names.len() as f64, demanded as f64));
 }

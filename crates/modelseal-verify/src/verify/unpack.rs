@@ -24,9 +24,7 @@ pub fn unpack(target: &Target, destination: &Path, options: &Options<'_>) -> Res
     check_destination(destination)?;
     match seal::open(target)? {
         seal::Opened::Archive(source) => extract(verification, source, destination, Purpose::Deploy),
-        seal::Opened::Directory(path) => {
-            Err(Error::Kind { path, kind: "a directory, which is unpacked already" })
-        }
+        seal::Opened::Directory(path) => Err(Error::NotAnArchive(path)),
     }
 }
 

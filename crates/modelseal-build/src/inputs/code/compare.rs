@@ -236,7 +236,7 @@ impl Comparer<'_> {
             self.context.check().map_err(|_| digest::Error::Interrupted)?;
             let found = found.map_err(|error| {
                 let path = error.path().unwrap_or(self.root).to_path_buf();
-                let failed = || io::Error::other("the walk failed");
+                let failed = || io::Error::other("the directory cannot be listed");
                 digest::Error::io(&path, error.into_io_error().unwrap_or_else(failed))
             })?;
             let is_directory = found.file_type().is_dir();

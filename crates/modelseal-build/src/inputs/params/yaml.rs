@@ -17,13 +17,13 @@ pub(super) fn parse(text: &str) -> Result<Value, ParamsError> {
             Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
             Event::StreamEnd => return Ok(document.unwrap_or(Value::Null)),
             Event::DocumentStart(_) if document.is_some() => {
-                return Err(ParamsError::Syntax("it holds more than one document".into()));
+                return Err(ParamsError::Syntax("it contains more than one document".into()));
             }
             Event::DocumentStart(_) => {
                 let event = reader.next()?;
                 document = Some(reader.value(event, 0)?);
             }
-            _ => return Err(ParamsError::Syntax("it is not one YAML document".into())),
+            _ => return Err(ParamsError::Syntax("it is not a single YAML document".into())),
         }
     }
 }
@@ -52,9 +52,11 @@ impl<'a> Reader<'a> {
         self.count(1)?;
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
-                let (value, size) = self.anchors.get(&anchor).cloned().ok_or_else(|| {
-                    ParamsError::Syntax("an alias inside of what its anchor stands for".into())
-                })?;
+                let (value, size) = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| ParamsError::Syntax("an alias is inside its own anchor".into()))?;
                 self.count(size)?;
                 return Ok(value);
             }
@@ -101,7 +103,7 @@ impl<'a> Reader<'a> {
     fn count(&mut self, values: usize) -> Result<(), ParamsError> {
         self.values += values;
         if self.values > MOST_VALUES {
-            return Err(ParamsError::Syntax("its anchors multiply to too much".into()));
+            return Err(ParamsError::Syntax("its anchors expand to too many values".into()));
         }
         Ok(())
     }
