@@ -10,6 +10,7 @@ a command ends.
     python3 benches/compare.py --quick                small files: tries the script, demands nothing
     python3 benches/compare.py --only small_files     one part of it
     python3 benches/compare.py --modelseal PATH       measures another binary than the one built here
+    python3 benches/compare.py --before PATH          measures an earlier binary of modelseal instead of the peers
 
 The first run installs the peers below `target/bench-peers`: model-signing, DVC and pyarrow in virtual environments,
 filepack through cargo. Linux only.
@@ -89,6 +90,16 @@ def page(bench, machine_rows):
     ])
 
 
+def changes(bench):
+    """What the works take now, compared with an earlier binary."""
+    return "\n\n".join([
+        f"Both binaries in turns, warm cache, two cores: medians of {bench.rounds} rounds after one to warm up; in "
+        "brackets the fastest and the slowest. A work is worse if it takes more than 1.05 times the time, and its "
+        "fastest round took longer than the slowest one before.",
+        table("work|now|before|ratio|verdict", bench.changes),
+    ])
+
+
 def measure(arguments):
     sizes = works.QUICK if arguments.quick else works.FULL
     parent = arguments.scratch or REPOSITORY / "target"
@@ -100,19 +111,21 @@ def measure(arguments):
         # First, so that nothing is missing after the measurements.
         machine_rows = machine(modelseal)
         bench = Bench(modelseal, Path(scratch), arguments.rounds, sizes, demanding=not arguments.quick)
+        bench.before = arguments.before and arguments.before.resolve()
         # Do not use the user's own keys and caches.
         os.environ |= {"XDG_CACHE_HOME": f"{scratch}/cache", "XDG_CONFIG_HOME": f"{scratch}/config", "DVC_SITE_CACHE_DIR": f"{scratch}/dvc"}
         run(Command([modelseal, "keygen", "-q", "-o", bench.scratch / "key"]))
         for work in works.ALL:
             if arguments.only is None or work.__name__ == f"measure_{arguments.only}":
                 work(bench)
-    print(page(bench, machine_rows))
+    print(changes(bench) if bench.before else page(bench, machine_rows))
     return 0 if bench.all_met else 1
 
 
 def main():
     parser = argparse.ArgumentParser(description="Measure modelseal side by side with its peers.")
     parser.add_argument("--modelseal", type=Path, metavar="PATH", help="this binary instead of building one")
+    parser.add_argument("--before", type=Path, metavar="PATH", help="an earlier binary, instead of the peers")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side runs (at least 5 to publish)")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where files are made (default: target/)")
     parser.add_argument("--quick", action="store_true", help="small files: only tries the script")

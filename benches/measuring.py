@@ -88,6 +88,9 @@ class Bench:
     limits: list = field(default_factory=list)
     alone: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+    # An earlier binary, which is measured instead of the peers.
+    before: Path = None
+    changes: list = field(default_factory=list)
 
     def key(self, suffix):
         return self.scratch / f"key.{suffix}"
@@ -105,6 +108,8 @@ class Bench:
 
     def alternate(self, *commands):
         """Runs all commands in alternation, so that other load on the machine affects each of them."""
+        if self.before is not None:
+            return [self.compare_with_before(commands[0])] * len(commands)
         for command in commands:
             run(command)
         # Pending writes of the input files must end before the measurement starts.
@@ -114,6 +119,26 @@ class Bench:
             for command, found in zip(commands, samples):
                 run(command, found)
         return samples
+
+    def compare_with_before(self, command):
+        """Adds a row for a command and the same command of the earlier binary, in alternation."""
+        earlier = [self.before if argument == self.modelseal else argument for argument in command.arguments]
+        shown = " ".join(str(argument) for argument in command.arguments[command.arguments.index(self.modelseal) + 1 :])
+        work = f"`{shown.replace(f'{self.scratch}/', '')}`"
+        now, before = Samples(), Samples()
+        for number in range(self.rounds + 1):
+            # The first round warms up.
+            for arguments, samples in ((command.arguments, now), (earlier, before)):
+                run(Command(arguments, command.makes), samples if number > 0 else None)
+        self.add_change(work, now, before)
+        return now
+
+    def add_change(self, work, now, before):
+        ratio = now.median() / before.median()
+        is_apart = min(now.seconds) > max(before.seconds)
+        verdict = "**worse**" if ratio > 1.05 and is_apart else "no worse"
+        self.all_met = self.all_met and verdict == "no worse"
+        self.changes.append([work, now.shown(), before.shown(), f"{ratio:.2f}x the time", verdict])
 
     def compare(self, work, ours, peer, theirs, demand=None):
         """Adds a row. Without a demand, the row only reports."""

@@ -72,11 +72,15 @@ def measure_start(bench):
     # The two commands run directly one after the other. Starting an interpreter in between would take ten times as long
     # as both.
     for _ in range(STARTS):
-        for command, samples in (([str(bench.modelseal), "--version"], start), (["true"], nothing)):
+        peer = [str(bench.before), "--version"] if bench.before else ["true"]
+        for command, samples in (([str(bench.modelseal), "--version"], start), (peer, nothing)):
             succeeded, seconds, _ = launch(command)
             if not succeeded:
                 raise CannotMeasure(f"this failed: {' '.join(command)}")
             samples.seconds.append(seconds)
+    if bench.before:
+        bench.add_change(f"`--version` ({STARTS} rounds)", start, nothing)
+        return
     row = [f"`--version` ({STARTS} rounds)", start.shown(), f"`true`: {nothing.shown()}", ""]
     bench.works.append(row + bench.judge(within(3, 1), start.median() * 1000))
     for peer in (PEERS / "venv/bin/model_signing", DVC):
