@@ -98,6 +98,11 @@ pub(super) fn spell(hint: &Hint) -> Option<String> {
             "the command can write only to the work tree, TMPDIR and its own new HOME, but not to files that \
              you or git run later, or that have a hard link elsewhere: `--allow-write DIR` adds a directory"
         }
+        Hint::AllowOuter(path) => {
+            return Some(format!(
+                "if the commands may read and change that work tree, use `--allow-write {path}`"
+            ));
+        }
         Hint::AllowHome(path) => {
             return Some(format!(
                 "build in a clone with `--clean`, or let commands read and write the whole \

@@ -24,7 +24,7 @@ fn twice(project: &Project, arguments: &[&str]) -> [Outcome; 2] {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_artifact_behind_a_link_is_neither_moved_nor_removed_elsewhere() {
+fn build_does_not_move_or_remove_an_artifact_behind_a_link() {
     for (symlinks, path, target) in [
         ("follow", "out/link/.ssh", "../../home"),
         ("follow", "out/link/hooks", "../.git"),
@@ -47,7 +47,7 @@ fn an_artifact_behind_a_link_is_neither_moved_nor_removed_elsewhere() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_on_the_way_to_a_key_is_put_back_after_a_failure() {
+fn failed_build_restores_a_link_on_the_path_of_the_key() {
     let script = "if [ -h keys ]; then rm keys; cp -r stash keys; chmod 600 keys/ci.key; exit 1; fi\nmkdir -p model; echo a > model/w\n";
     let project = project(RUN, script);
     let (other, _) = project.other_key("other");
@@ -69,7 +69,7 @@ fn a_link_on_the_way_to_a_key_is_put_back_after_a_failure() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_cache_directory_that_a_command_could_make_is_made_first() {
+fn build_creates_the_cache_directory_before_commands_can() {
     let script = "mkdir -p model; echo a > model/w; mkdir -p .cache/modelseal/projects && ln -s \"$REAL\" .cache/modelseal/projects/planted; true\n";
     let project = project(&format!("{RUN}pass_env = [\"REAL\"]\n"), script);
     project.write(".gitignore", ".cache\nmodel\ndist\n");
@@ -85,7 +85,7 @@ fn a_cache_directory_that_a_command_could_make_is_made_first() {
 /// git requires less of a repository directory than its layout suggests, and one repository can contain others.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn repositories_are_found_in_every_form_and_in_each_other() {
+fn build_finds_minimal_nested_and_bare_repositories_that_a_command_made() {
     let whole = "mkdir -p $d/objects $d/refs; echo ref: refs/heads/x > $d/HEAD";
     for (script, places) in [
         (
@@ -114,7 +114,7 @@ fn repositories_are_found_in_every_form_and_in_each_other() {
 /// Allowing a path in a guarded directory does not allow the rest of it, but the allowed path itself is writable.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_allowed_directory_opens_itself_alone() {
+fn allow_write_opens_only_the_named_directory() {
     let script = "mkdir -p model; echo 1 > model/w; echo ../x > .git/commondir; echo evil > .git/hooks/pre-push; echo x > .git/lfs/x || exit 9; true\n";
     let within = project(RUN, script);
     fs::create_dir(within.at(".git/lfs")).expect("creates");
@@ -149,7 +149,7 @@ fn an_allowed_directory_opens_itself_alone() {
 /// With `[code] path`, the work tree is not the one that contains the recipe's directory.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_signer_is_kept_from_the_work_tree_that_the_recipe_names() {
+fn signer_command_runs_nothing_of_the_work_tree_that_code_path_names() {
     let outer = project(RUN, "");
     let inner = outer.at("sub");
     fs::create_dir(&inner).expect("creates");
@@ -172,7 +172,8 @@ fn a_signer_is_kept_from_the_work_tree_that_the_recipe_names() {
     for line in [format!("sh '{}'", script.display()), format!("sh {}/s*.sh", outer.at("ignored").display())]
     {
         let line = format!("{line}; openssl dgst -sha256 -sign '{key}'");
-        let arguments = ["build", "--force", "--allow-dirty", "--key", &public, "--signer", &line];
+        let arguments =
+            ["build", "--force", "--allow-dirty", "--allow-write", "..", "--key", &public, "--signer", &line];
         let outcome = outer.modelseal(&arguments).current_dir(&inner).env("RAN", &ran).run();
         assert!(!ran.exists(), "{}", outcome.all());
     }
@@ -180,7 +181,7 @@ fn a_signer_is_kept_from_the_work_tree_that_the_recipe_names() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn hooks_of_a_repository_around_are_guarded() {
+fn sandbox_guards_hooks_of_an_outer_repository() {
     let outer = project(RUN, "");
     git_in(&outer.at(""), &outer.home(), &["config", "core.hooksPath", "sub/hooks"]);
     let inner = outer.at("sub");
@@ -203,7 +204,7 @@ fn hooks_of_a_repository_around_are_guarded() {
 /// A refused build restores the old artifact, even if something else is in its place.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_is_not_lost_by_a_link_to_it_nor_by_a_closed_directory() {
+fn failed_build_keeps_the_old_artifact_despite_a_link_or_a_closed_directory() {
     let recipe = RUN.replace("path = \"model\"\n", "path = \"model\"\nsymlinks = \"follow\"\n");
     let script = "h=$(printf %s \"$PWD/model\" | sha256sum | cut -c1-16); mkdir -p model; ln -s ../.git/modelseal-aside-$h/w model/w\n";
     let linked = project(&recipe, script);
@@ -220,7 +221,7 @@ fn the_old_artifact_is_not_lost_by_a_link_to_it_nor_by_a_closed_directory() {
 /// This also applies with `[code] none`.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_probe_does_not_read_its_questions_from_a_repository_around() {
+fn probe_sees_no_git_directory_if_the_recipe_sets_code_none() {
     let script = "import os\nassert not os.path.exists('.git') or os.listdir('.git') == []\n";
     let recipe = "[code]\nnone = true\n[artifact]\npath = \"model\"\n[[probe]]\nname = \"a\"\ncommand = [\"python3\", \"look.py\"]\ninputs = \"q.jsonl\"\n";
     let project = project(recipe, "");
@@ -235,7 +236,7 @@ fn a_probe_does_not_read_its_questions_from_a_repository_around() {
 /// Settings in each form that git or its shell accepts.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn settings_in_every_form_are_guarded() {
+fn sandbox_guards_files_in_every_form_of_git_setting() {
     let names = ["a", "b", "c", "d", "e", "f", "g"].map(|name| format!("{name}/x.sh"));
     let script = format!(
         "mkdir -p model; echo 1 > model/w; for f in {} xdg/git/config; do mkdir -p $(dirname $f); echo evil > $f; done 2>/dev/null; true\n",
@@ -270,7 +271,7 @@ fn settings_in_every_form_are_guarded() {
 /// If a command leaves a link as its artifact, or above it, modelseal does not follow it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_is_kept_of_an_artifact_is_not_what_it_only_leads_to() {
+fn rejected_artifact_copy_does_not_follow_links() {
     for (path, script) in [
         ("model", "rm -rf model; ln -s \"$REAL/work\" model; echo x >> run.sh"),
         ("out/work", "rm -rf out; ln -s \"$REAL\" out"),
@@ -305,7 +306,7 @@ fn what_is_kept_of_an_artifact_is_not_what_it_only_leads_to() {
 /// Runs as an unprivileged user, who cannot look into a directory without permissions.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_closed_directory_hides_nothing_that_is_to_be_guarded() {
+fn sandbox_guards_hooks_in_a_directory_that_a_command_closed() {
     peers::program("setpriv");
     let recipe = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"chmod\", \"000\", \"tools\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let script = "chmod 755 tools; mkdir -p model tools/hooks; echo 1 > model/w; echo evil > tools/hooks/pre-commit; true\n";
@@ -334,7 +335,7 @@ fn a_closed_directory_hides_nothing_that_is_to_be_guarded() {
 /// A word in a setting can match the name of something in the project by chance.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn words_of_settings_that_are_no_paths_guard_nothing() {
+fn sandbox_keeps_files_writable_that_match_a_word_of_a_git_setting() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo 2 > ignored/cache/x; echo 3 > log\n");
     fs::create_dir_all(project.at("ignored/cache")).expect("creates");
     fs::create_dir_all(project.at("cache")).expect("creates");

@@ -9,7 +9,7 @@ use crate::support::project::{Project, git_in};
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_does_not_choose_its_work_tree() {
+fn build_refuses_a_repository_with_another_core_worktree() {
     let recipe =
         "[code]\npath = \"repo\"\n[artifact]\npath = \"model\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let project = project(recipe, "mkdir -p model; echo 1 > model/w; echo evil > ../out/file\n");
@@ -25,9 +25,39 @@ fn a_repository_does_not_choose_its_work_tree() {
     assert_eq!(fs::read_to_string(project.out("file")).expect("reads"), "mine");
 }
 
+/// A third-party repository inside another one could otherwise read and change that one.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn links_to_hooks_and_environments_are_put_back() {
+fn build_refuses_a_code_path_around_the_own_repository_unless_allowed() {
+    let outer = project(RUN, "");
+    outer.write(".env", "PASSWORD");
+    outer.write(".gitignore", ".env\nvendor\n");
+    outer.commit();
+    let inner = outer.at("vendor");
+    fs::create_dir(&inner).expect("creates");
+    let recipe = format!("[model]\nname = \"m\"\nversion = \"1\"\n[code]\npath = \"..\"\n{RUN}");
+    fs::write(inner.join("modelseal.toml"), recipe).expect("writes");
+    fs::write(inner.join("run.sh"), "mkdir -p model; cat ../.env > model/w\n").expect("writes");
+    git_in(&inner, &outer.home(), &["init", "-q"]);
+    git_in(&inner, &outer.home(), &["add", "-A"]);
+    git_in(&inner, &outer.home(), &["commit", "-q", "-m", "x"]);
+    let build = |arguments: &[&str]| {
+        let key = outer.key();
+        outer.modelseal(&[&["build", "--key", &key], arguments].concat()).current_dir(&inner).run()
+    };
+    for arguments in [&[][..], &["--clean"], &["--adopt"], &["--allow-dirty"]] {
+        let outcome = build(arguments);
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {}", outcome.all());
+        outcome.says("`path` under `[code]` selects the work tree").says("hint: if the commands may read");
+        assert!(!inner.join("model").exists());
+    }
+    let allowed = build(&["--allow-write", "..", "--allow-dirty"]);
+    assert_eq!(allowed.code, Some(0), "{}", allowed.all());
+}
+
+#[test]
+#[ignore = "needs bubblewrap"]
+fn build_restores_links_to_hooks_and_environments_that_a_command_changed() {
     let project = project(
         RUN,
         "mkdir -p model evil; echo 1 > model/w; rm -f venv hk; ln -s evil venv; mkdir hk; echo evil > hk/pre-commit\n",
@@ -58,7 +88,7 @@ fn links_to_hooks_and_environments_are_put_back() {
 /// Repositories that do not exist yet: that of a submodule that is not checked out, and one at the root.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_makes_no_repository_where_git_would_look() {
+fn sandbox_stops_a_command_from_initializing_a_repository_at_git_paths() {
     let source = Project::empty();
     source.write("code", "x");
     source.commit();
@@ -78,7 +108,7 @@ fn a_command_makes_no_repository_where_git_would_look() {
 /// git runs what a repository configures as soon as any git command runs there.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
+fn build_sets_aside_a_repository_that_a_command_made_anywhere() {
     let configured = "printf '[core]\\nrepositoryformatversion = 0\\nfsmonitor = touch ran\\n'";
     let whole =
         format!("mkdir -p $d/objects $d/refs; echo ref: refs/heads/x > $d/HEAD; {configured} > $d/config");
@@ -117,7 +147,7 @@ fn a_repository_that_a_command_makes_anywhere_is_set_aside() {
 /// Existing repositories belong to the user, and nothing moves or removes them.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_that_was_there_stays() {
+fn build_keeps_repositories_that_existed_before() {
     for (directory, code) in [("ignored/other", 0), ("model", 1), ("model/deep", 1)] {
         let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
         fs::create_dir_all(project.at(directory)).expect("creates");
@@ -140,7 +170,7 @@ fn a_repository_that_was_there_stays() {
 /// git ignores an included file that does not exist, until it exists.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_the_configuration_names_is_not_made_by_a_command() {
+fn sandbox_stops_a_command_from_creating_missing_files_in_git_settings() {
     let script = "mkdir -p model tools; echo 1 > model/w\n\
         for f in .local.config tools/later.sh elsewhere/dangling ignored/x.config; do\n\
         mkdir -p $(dirname $f); printf '[core]\\nfsmonitor = touch ran\\n' > $f; done 2>/dev/null; true\n";
@@ -166,7 +196,7 @@ fn what_the_configuration_names_is_not_made_by_a_command() {
 /// The attack takes the name, or closes the directory.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn setting_aside_and_putting_back_cannot_be_prevented() {
+fn build_sets_aside_and_restores_despite_taken_names_and_closed_directories() {
     let configured = "mkdir -p objects refs; echo ref: refs/heads/x > HEAD; printf '[core]\nfsmonitor = touch ran\n' > config";
     for (what, script, place) in [
         (
@@ -210,7 +240,7 @@ fn setting_aside_and_putting_back_cannot_be_prevented() {
 /// A directory above a restored link could lead to the user's files.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn nothing_is_put_back_elsewhere() {
+fn build_does_not_restore_a_link_through_a_swapped_directory() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; mv tools t; ln -s ../victim tools; true\n");
     let victim = project.root().join("victim");
     fs::create_dir(&victim).expect("creates");
@@ -226,7 +256,7 @@ fn nothing_is_put_back_elsewhere() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
+fn build_refuses_an_artifact_or_an_archive_in_the_place_of_hooks() {
     let recipe = "[artifact]\npath = \".husky\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let script = "mkdir -p .husky; printf '#!/bin/sh\\ntouch ran\\n' > .husky/pre-commit; chmod 755 .husky/pre-commit\n";
     let project = project(recipe, script);
@@ -250,7 +280,7 @@ fn an_artifact_does_not_take_the_place_of_hooks_or_environments() {
 /// In words that are in no list of settings, in parts of a line, and where libgit2 reads nothing.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn programs_that_git_runs_are_guarded_however_they_are_named() {
+fn sandbox_guards_programs_in_unknown_and_compound_git_settings() {
     let scripts =
         ["ignored/a", "ignored/b", "ignored/c", "ignored/d", "quoted/e"].map(|name| format!("{name}.sh"));
     let script = format!(
@@ -298,7 +328,7 @@ fn project_of_another_format(script: &str) -> Project {
 /// A project that was unpacked from an archive declares which other repository it shares data with.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_does_not_choose_which_other_one_is_shown() {
+fn sandbox_hides_a_repository_named_in_commondir_or_alternates() {
     for (file, entry) in [("commondir", ""), ("objects/info/alternates", "/objects")] {
         let project = project(&format!("[code]\nnone = true\n{RUN}"), "");
         let private = project.home().join("private");
@@ -320,7 +350,7 @@ fn a_repository_does_not_choose_which_other_one_is_shown() {
 /// Reading the pipe would block, as it does in git.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_pipe_that_git_would_read_is_refused() {
+fn build_refuses_a_pipe_in_place_of_a_file_that_git_reads() {
     let left = project(RUN, "mkdir -p model sub; echo 1 > model/w; mkfifo sub/.gitignore; touch sub/f\n");
     let outcome = build(&left, &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -337,7 +367,7 @@ fn a_pipe_that_git_would_read_is_refused() {
 /// In place, the borrowed objects are not shown. A clone contains them all.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
+fn clean_build_clones_all_objects_of_a_repository_that_borrows_some() {
     let source = project(RUN, "mkdir -p model; git cat-file -p HEAD > model/w\n");
     let place = source.home().join("source");
     git_in(&source.at(""), &source.home(), &["clone", "-q", ".", &place.to_string_lossy()]);
@@ -358,7 +388,7 @@ fn a_clone_of_a_repository_that_borrows_objects_is_complete() {
 /// This also applies outside the work tree.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_is_kept_of_a_failure_holds_no_repository() {
+fn rejected_artifact_copy_contains_no_repository() {
     let script =
         "mkdir -p model/deep/.git; echo 1 > model/w; echo ref: x > model/deep/.git/HEAD; echo >> run.sh\n";
     let project = project(RUN, script);

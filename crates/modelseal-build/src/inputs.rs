@@ -54,6 +54,13 @@ pub enum Error {
         list_changes(changes)
     )]
     Dirty { commit: String, changes: Vec<Change> },
+    /// The recipe selects the work tree around its own repository.
+    #[error(
+        "`path` under `[code]` selects the work tree {}, which contains the recipe's own repository, {}",
+        modelseal_format::display::path(outer),
+        modelseal_format::display::path(own)
+    )]
+    OuterWorkTree { own: PathBuf, outer: PathBuf },
     /// A secret that a repository has, which commands see.
     #[error(
         "git stores the content of {name}: commands can read it in {}, and so can everyone with a clone",
@@ -148,6 +155,9 @@ impl Error {
                     .collect();
                 let more = if changes.len() > 5 { " …" } else { "" };
                 Some(Hint::Commit(paths.join(" ") + more))
+            }
+            Error::OuterWorkTree { outer, .. } => {
+                Some(Hint::AllowOuter(modelseal_format::display::shell_word(&outer.to_string_lossy())))
             }
             Error::Committed { .. } => Some(
                 "do not use it again: create another key outside of the repository with `modelseal keygen`, \

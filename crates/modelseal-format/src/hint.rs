@@ -43,6 +43,8 @@ pub enum Hint {
     AllowWrite,
     /// The work tree is this home directory, quoted for a shell.
     AllowHome(String),
+    /// The recipe selects this work tree around its repository, quoted for a shell.
+    AllowOuter(String),
     ShowDirectory,
 
     // Where a checkout comes from.
@@ -115,6 +117,7 @@ impl fmt::Display for Hint {
                 "the command can write only to the work tree, TMPDIR and a new HOME, but not to files that \
                  you or git run later, or that have a hard link elsewhere; to permit more, allow a directory"
             }
+            Hint::AllowOuter(_) => "if the commands may read and change that work tree, allow the directory",
             Hint::AllowHome(_) => {
                 "build in a clone, or let the commands read and write the whole home directory"
             }

@@ -14,7 +14,7 @@ use super::reach::check_private;
 use super::replaced::{check_alone, check_repositories};
 use super::{Error, Options};
 use crate::checkout::declared;
-use crate::inputs::{self, Artifact, Contents, Inputs, WorkTree};
+use crate::inputs::{self, Artifact, Contents, Inputs, WorkTree, work_tree};
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
 use modelseal_format::context::Context;
@@ -46,6 +46,7 @@ pub(super) struct Plan {
 
 /// Reads the inputs and produces the artifact.
 pub(super) fn plan(recipe: &Recipe, options: &Options<'_>, output: &Path) -> Result<Plan, Error> {
+    check_code_path(recipe, options.confinement)?;
     check_private(options.confinement, recipe, &declared(recipe, recipe.directory(), &options.data))?;
     let written = written(recipe, output, &options.writes);
     let mut inputs = inputs::gather(
@@ -159,6 +160,24 @@ fn check_links(
         () if confinement.hides(leads, &root) => Some("a link to a path that commands cannot see"),
         () => None,
     })
+}
+
+/// Refuses a recipe that selects the work tree around its own repository: commands could read and change what belongs to
+/// somebody else's project.
+fn check_code_path(recipe: &Recipe, confinement: &Confinement) -> Result<(), inputs::Error> {
+    if recipe.tables.code.path.is_none() {
+        return Ok(());
+    }
+    let Some(selected) = work_tree(recipe)? else { return Ok(()) };
+    let own = WorkTree::discover(recipe.directory())?;
+    let is_allowed = confinement.allowed().iter().any(|allowed| selected.root().starts_with(allowed.end()));
+    match own.root() == selected.root() || is_allowed {
+        true => Ok(()),
+        false => Err(inputs::Error::OuterWorkTree {
+            own: own.root().to_path_buf(),
+            outer: selected.root().to_path_buf(),
+        }),
+    }
 }
 
 /// Refuses an adopted artifact if its links lead to private files of the caller.
