@@ -173,14 +173,14 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_arguments_do_not_contradict_each_other() {
+    fn cli_definition_passes_the_debug_assertions_of_clap() {
         super::Cli::command().debug_assert();
     }
 
     /// A doc comment on the argument struct of a subcommand would replace this description, and the help would begin
     /// with the wrong text.
     #[test]
-    fn a_verb_is_described_where_it_is_listed() {
+    fn help_of_a_subcommand_has_the_same_description_as_the_list() {
         let listed = super::Cli::command();
         let mut built = listed.clone();
         built.build();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrap_leaves_lines_that_fit_and_commands_as_they_are() {
+    fn wrap_keeps_commands_and_lines_that_fit() {
         for line in ["", "short", "  a  b", "  modelseal verify dist/wine-1.0.0.tar --key ../keys/ci.pub"] {
             assert_eq!(wrap(line, 40), line);
         }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn wrap_continues_below_the_last_column() {
+    fn wrap_indents_continued_lines_to_the_last_column() {
         let row = "gate.labels.train         fail     the labels of train have moved by 0.41";
         let below = " ".repeat(35);
         let expected = "gate.labels.train         fail     the labels of train have\n";
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn wrap_does_not_break_what_is_quoted() {
+    fn wrap_keeps_quoted_text_on_one_line() {
         let hint = "hint: commit the file with `git commit -m data data.csv`, or pass `--allow-dirty`";
         let expected =
             "hint: commit the file with\n  `git commit -m data data.csv`, or pass\n  `--allow-dirty`";

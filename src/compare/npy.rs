@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn type_strings_of_numpy_are_understood() {
+    fn npy_reader_understands_numpy_type_strings() {
         let little = |number| Some(Kind { number, big_endian: false });
         assert_eq!(kind("<f4"), little(Number::F32));
         assert_eq!(kind("|b1"), little(Number::Unsigned(1)));

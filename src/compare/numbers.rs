@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_measured_in_every_kind_of_number() {
+    fn comparison_measures_distances_in_every_kind_of_number() {
         let next = |value: f32| f32::from_bits(value.to_bits() + 1);
         let found = distance(&1f32.to_le_bytes(), &next(1.0).to_le_bytes(), Number::F32, false);
         assert_eq!((found.differing, found.beyond, found.ulp), (1, 0, 1));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_never_close_to_one() {
+    fn comparison_finds_nan_and_infinity_close_to_no_number() {
         for (left, right, beyond) in [
             (f64::NAN, 1.0, 1),
             (1.0, f64::NAN, 1),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn small_numbers_are_close_only_within_the_absolute_tolerance() {
+    fn comparison_applies_the_absolute_tolerance_to_small_numbers() {
         let tolerance = Demand { level: Rung::R2, atol: 1e-9, rtol: 0.0 };
         let kind = Kind { number: Number::F64, big_endian: false };
         let found = |left: f64, right: f64| {

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_seen_in_the_values() {
+    fn comparison_names_the_cause_of_a_difference_from_its_values() {
         for (key, left, right, expected) in [
             ("_stop_words_id", "140213455", "140213456", None),
             ("_stop_words_id", "139764423512000", "140322212364224", Some(Cause::Address)),

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lock_files_give_names_and_versions() {
+    fn diff_reads_package_names_and_versions_from_lock_files() {
         let text = "# made by hand\nNumPy==2.4.6\nscikit_learn[all]==1.9.1 ; python_version > '3' \\\n  --hash=sha256:abc\n-r other.txt\nscipy>=1.0  # why\ntorch @ https://x/y.whl\n";
         let found = packages("requirements.txt", text).expect("is known");
         let shown: Vec<String> = found.iter().map(|(name, version)| format!("{name} {version}")).collect();

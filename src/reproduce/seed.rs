@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_replaced_in_every_format_and_only_where_it_is_one() {
+    fn reproduce_replaces_an_unambiguous_seed_in_every_format() {
         for (content, expected) in [
             ("a = 42\nseed = 42\n", Some("a = 42\nseed = 43\n")),
             ("{\"seed\": 42, \"b\": 42}", Some("{\"seed\": 43, \"b\": 42}")),

@@ -46,7 +46,7 @@ fn ends(outcome: Outcome, code: i32) -> Outcome {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_release_that_passed_is_the_release_that_answers() {
+fn probe_accepts_a_service_that_gives_the_sealed_answers() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     ends(probe(&project, &archive, &[]), 0)
         .says("running probe golden: `python3 serve.py`")
@@ -59,7 +59,7 @@ fn the_release_that_passed_is_the_release_that_answers() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
+fn probe_hides_the_sealed_answers_and_rejects_missing_isolation() {
     let looks = "assert not os.listdir(os.path.join(os.environ['MODELSEAL_ARTIFACT'], '.modelseal'))\n";
     let (project, archive) = deployment(&format!("{HEALTHY}{looks}{LOOP}"));
     ends(probe(&project, &archive, &[]), 0);
@@ -73,7 +73,7 @@ fn the_service_does_not_see_the_sealed_answers_and_isolation_is_judged() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_answers_otherwise_is_refused() {
+fn probe_rejects_a_service_whose_answers_differ_from_the_sealed_ones() {
     let wired_wrongly =
         format!("{HEALTHY}\nanswer = lambda x: {{\"class\": \"no\", \"score\": 0.5}}\n{LOOP}");
     let (project, archive) = deployment(&wired_wrongly);
@@ -100,7 +100,7 @@ fn what_answers_otherwise_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_cannot_be_asked_is_inconclusive() {
+fn probe_is_inconclusive_if_the_service_does_not_start_or_answer_in_time() {
     let (project, archive) = deployment("import time\ntime.sleep(1000)\n");
     let policy = project.root().join("gate.toml");
     let set = |from: &str, to: &str| fs::write(&policy, POLICY.replace(from, to)).expect("writes");
@@ -118,7 +118,7 @@ fn what_cannot_be_asked_is_inconclusive() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_is_not_accepted_is_not_asked() {
+fn probe_does_not_start_the_service_for_a_rejected_release() {
     let (project, archive) = deployment("import pathlib\npathlib.Path('canary').write_text('x')\n");
     let mut bytes = fs::read(&archive).expect("reads");
     let last = bytes.len() - 2000;
@@ -138,7 +138,7 @@ fn what_is_not_accepted_is_not_asked() {
 /// The whole policy applies: probes that it rejects are not asked, and findings that it waives are waived.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_whole_policy_is_applied() {
+fn probe_applies_every_rule_and_waiver_of_the_policy() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     let policy = |head: &str, tail: &str| {
         fs::write(project.root().join("gate.toml"), format!("{head}{POLICY}{tail}")).expect("writes");
@@ -164,7 +164,7 @@ fn the_whole_policy_is_applied() {
 /// The archive and the previous release also contain the sealed answers.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_service_sees_no_archive_and_a_command_that_is_not_there_is_named() {
+fn probe_hides_the_archive_from_the_service_and_names_a_missing_command() {
     let (project, archive) = deployment(&format!("{HEALTHY}{LOOP}"));
     let unpacked = project.unpack(Path::new(&archive));
     let looks = format!(

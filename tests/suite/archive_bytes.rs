@@ -41,7 +41,7 @@ fn digest(path: &PathBuf) -> String {
 }
 
 #[test]
-fn the_bytes_of_an_archive_are_these() {
+fn archive_bytes_match_the_recorded_digests() {
     let project = project();
     let found = COMPRESSIONS.map(|compression| digest(&project.build_with(&["--compression", compression])));
     assert_eq!(found, LITERAL);
@@ -75,18 +75,18 @@ fn behind(project: &Project, program: &[&str], arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn one_thread_or_many() {
+fn archive_bytes_are_independent_of_the_number_of_threads() {
     same_bytes(|project, arguments| behind(project, &["taskset", "-c", "0"], arguments));
 }
 
 #[test]
-fn another_umask() {
+fn archive_bytes_are_independent_of_the_umask() {
     let umask = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
     same_bytes(|project, arguments| behind(project, &umask, arguments));
 }
 
 #[test]
-fn another_time_zone_and_locale() {
+fn archive_bytes_are_independent_of_time_zone_and_locale() {
     same_bytes(|project, arguments| {
         let mut command = project.modelseal(arguments).into_command();
         command.env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "C");
@@ -95,7 +95,7 @@ fn another_time_zone_and_locale() {
 }
 
 #[test]
-fn another_working_directory() {
+fn archive_bytes_are_independent_of_the_working_directory() {
     same_bytes(|project, arguments| {
         let mut arguments = arguments.to_vec();
         let place = project.at("").to_string_lossy().into_owned();
@@ -107,7 +107,7 @@ fn another_working_directory() {
 }
 
 #[test]
-fn another_order_of_creation_and_other_times() {
+fn archive_bytes_are_independent_of_file_times_and_order_of_creation() {
     same_bytes(|project, arguments| {
         let model = project.at("model");
         let moved = project.out("moved");
@@ -130,7 +130,7 @@ fn another_order_of_creation_and_other_times() {
 }
 
 #[test]
-fn another_user() {
+fn archive_bytes_are_independent_of_the_user() {
     if !rustix::process::geteuid().is_root() {
         // Only root can switch to another user. Without root, the test runs as the ordinary user that it already is.
         return same_bytes(|project, arguments| project.modelseal(arguments).into_command());
@@ -144,7 +144,7 @@ fn another_user() {
 }
 
 #[test]
-fn another_name_for_the_same_key() {
+fn archive_bytes_are_independent_of_the_source_of_the_key() {
     same_bytes(|project, arguments| {
         let arguments: Vec<&str> = arguments
             .iter()
@@ -157,7 +157,7 @@ fn another_name_for_the_same_key() {
 }
 
 #[test]
-fn a_second_build_is_a_success_and_changes_nothing() {
+fn build_keeps_the_existing_archive_if_nothing_has_changed() {
     let project = project();
     let archive = project.build();
     let before = fs::metadata(&archive).expect("is there").modified().expect("a time");
@@ -167,7 +167,7 @@ fn a_second_build_is_a_success_and_changes_nothing() {
 }
 
 #[test]
-fn the_source_date_epoch_is_the_time_of_every_entry() {
+fn build_gives_every_archive_entry_the_time_in_source_date_epoch() {
     let project = project();
     let key = project.key();
     let output = project.out("a.tar");
@@ -188,7 +188,7 @@ fn the_source_date_epoch_is_the_time_of_every_entry() {
 
 /// GNU tar is what most people will use to list and extract archives.
 #[test]
-fn gnu_tar_extracts_what_was_sealed() {
+fn verify_accepts_an_archive_that_gnu_tar_extracted() {
     let project = project();
     let archive = project.build();
     let status = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(project.out("")).status();

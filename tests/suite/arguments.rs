@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::{Project, modelseal};
 
 #[test]
-fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
+fn help_shows_examples_exit_codes_and_only_existing_subcommands() {
     let help = modelseal(["--help"]).expect(0);
     help.says("Examples:").says("Only 0 means yes");
     for verb in [
@@ -33,7 +33,7 @@ fn help_shows_examples_and_exit_codes_and_does_not_offer_what_does_not_exist() {
 }
 
 #[test]
-fn help_and_version_are_verbs_as_well() {
+fn help_and_version_also_work_as_subcommands() {
     for verb in ["--version", "version"] {
         let outcome = modelseal([verb]).expect(0);
         assert_eq!(outcome.stdout, concat!("modelseal ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -58,7 +58,7 @@ fn build_refuses_to_write_an_archive_to_standard_output() {
 }
 
 #[test]
-fn build_finds_the_recipe_in_a_directory_above_within_the_work_tree() {
+fn build_finds_the_recipe_in_a_parent_directory_only_within_the_work_tree() {
     let project = Project::new();
     let inner = project.at("data/deep");
     std::fs::create_dir_all(&inner).expect("creates");
@@ -75,7 +75,7 @@ fn build_finds_the_recipe_in_a_directory_above_within_the_work_tree() {
 }
 
 #[test]
-fn usage_errors_are_2() {
+fn usage_error_exits_with_2() {
     for arguments in
         [&[][..], &["nonsense"], &["verify"], &["build", "--nonsense"], &["verify", "x", "--hash", "md5"]]
     {
@@ -84,7 +84,7 @@ fn usage_errors_are_2() {
 }
 
 #[test]
-fn completions_are_scripts_that_their_shell_accepts() {
+fn completions_prints_scripts_and_bash_accepts_its_own() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(modelseal(["completions", shell]).expect(0).stdout.contains("modelseal"));
     }
@@ -94,7 +94,7 @@ fn completions_are_scripts_that_their_shell_accepts() {
 }
 
 #[test]
-fn a_reader_that_stops_reading_is_no_error() {
+fn show_exits_with_0_if_the_reader_closes_the_pipe() {
     let project = Project::new();
     let archive = project.build();
     let binary = env!("CARGO_BIN_EXE_modelseal");
@@ -107,7 +107,7 @@ fn a_reader_that_stops_reading_is_no_error() {
 
 /// A verdict that nobody can read is not a verdict.
 #[test]
-fn a_full_disk_behind_standard_output_is_2() {
+fn verify_exits_with_2_if_standard_output_cannot_be_written() {
     let project = Project::new();
     let archive = project.build();
     let key = project.public_key();
@@ -125,7 +125,7 @@ fn a_full_disk_behind_standard_output_is_2() {
 }
 
 #[test]
-fn init_writes_a_recipe_that_builds_and_overwrites_nothing() {
+fn init_writes_a_recipe_that_builds_and_never_overwrites_one() {
     let project = Project::new();
     std::fs::remove_file(project.at("modelseal.toml")).expect("removes");
     let outcome = project.modelseal(&["init"]).expect(0);
@@ -139,7 +139,7 @@ fn init_writes_a_recipe_that_builds_and_overwrites_nothing() {
 }
 
 #[test]
-fn init_in_a_directory_without_git_says_so_in_the_recipe() {
+fn init_without_git_writes_a_recipe_that_builds_without_a_code_revision() {
     let project = Project::empty();
     project.write("model.onnx", "x");
     let place = project.at("").to_string_lossy().into_owned();
@@ -150,7 +150,7 @@ fn init_in_a_directory_without_git_says_so_in_the_recipe() {
 }
 
 #[test]
-fn data_paths_on_the_command_line() {
+fn build_accepts_data_paths_as_arguments_and_does_not_seal_them() {
     let project = Project::new();
     let key = project.key();
     let build = |data: &[&str]| {
@@ -174,7 +174,7 @@ fn data_paths_on_the_command_line() {
 
 /// Shells, Docker, Kubernetes and OpenTelemetry read this output without changes.
 #[test]
-fn the_names_of_a_release_as_an_environment() {
+fn show_prints_a_release_as_environment_variables() {
     let project = Project::new();
     let archive = project.build();
     let archive = archive.to_string_lossy();

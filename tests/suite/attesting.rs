@@ -31,7 +31,7 @@ fn statements(archive: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
+fn verify_reports_reproduced_if_another_trusted_signer_attests_a_rebuild() {
     let (project, archive, private, public) = release();
     attest(&project, &archive, &private, 0).says("wrote the attestation `");
     let [statement] = statements(&archive).try_into().expect("one statement");
@@ -63,7 +63,7 @@ fn a_trusted_signer_who_is_not_the_builder_makes_a_release_reproduced() {
 }
 
 #[test]
-fn a_builder_cannot_vouch_for_itself() {
+fn verify_ignores_an_attestation_signed_by_the_builder() {
     let (project, archive, _, _) = release();
     attest(&project, &archive, &project.key(), 0);
     let json = project.verify(&archive, &["--format", "json"]).json();
@@ -72,7 +72,7 @@ fn a_builder_cannot_vouch_for_itself() {
 }
 
 #[test]
-fn a_statement_about_another_release_does_not_count() {
+fn verify_ignores_an_attestation_for_another_release() {
     let (project, archive, private, public) = release();
     attest(&project, &archive, &private, 0);
     let [statement] = statements(&archive).try_into().expect("one statement");
@@ -102,7 +102,7 @@ fn a_statement_about_another_release_does_not_count() {
 }
 
 #[test]
-fn a_statement_that_is_named_need_not_lie_beside_the_release() {
+fn verify_accepts_an_attestation_given_by_path() {
     let (project, archive, private, public) = release();
     attest(&project, &archive, &private, 0);
     let [statement] = statements(&archive).try_into().expect("one statement");
@@ -119,7 +119,7 @@ fn a_statement_that_is_named_need_not_lie_beside_the_release() {
 }
 
 #[test]
-fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
+fn verify_ignores_attestations_that_are_damaged_or_tampered_with() {
     let (project, archive, private, public) = release();
     let key = read_private_key(&KeySource::from(private.as_str()), &mut |_| Ok(None)).expect("reads").into();
     let shown = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
@@ -170,7 +170,7 @@ fn statements_that_were_tampered_with_do_not_count_and_do_no_harm() {
 }
 
 #[test]
-fn nothing_is_attested_that_was_not_reached() {
+fn reproduce_writes_no_attestation_if_the_rebuild_fails() {
     let project = project(&format!("{MAKE}date +%s%N > model/when\n"));
     let archive = project.build();
     let (private, _) = project.other_key("rebuilder");
@@ -186,7 +186,7 @@ fn nothing_is_attested_that_was_not_reached() {
 
 /// Equal answers prove little about the bytes, so a policy must say that they are enough.
 #[test]
-fn a_rebuild_of_the_answers_alone_counts_where_the_policy_says_so() {
+fn verify_accepts_a_reproduction_as_r3_only_if_the_policy_allows_it() {
     let (project, archive, private, _) = release();
     let show = project.modelseal(&["show", &archive.to_string_lossy(), "--format", "json"]).expect(0).json();
     let digest = show["release"].as_str().expect("text").strip_prefix("sha256:").expect("a digest");

@@ -58,7 +58,7 @@ impl Built {
 
 #[test]
 #[ignore = "needs faketime"]
-fn a_build_says_what_it_did_not_read_and_seals_the_same() {
+fn build_with_a_cache_reports_files_not_read_and_seals_the_same_release() {
     let built = Built::new();
     let (first, cached) = built.release(&[]);
     assert_eq!(cached, None);
@@ -87,7 +87,7 @@ fn a_build_says_what_it_did_not_read_and_seals_the_same() {
 /// A page that was written through a mapping, but not yet to disk, can be changed again without a new time.
 #[test]
 #[ignore = "needs faketime"]
-fn what_is_written_through_a_memory_mapping_is_noticed() {
+fn build_with_a_cache_detects_a_write_through_a_memory_mapping() {
     let built = Built::new();
     let script = "import mmap, sys\n\
                   file = open(sys.argv[1], 'r+b')\n\
@@ -117,7 +117,7 @@ fn what_is_written_through_a_memory_mapping_is_noticed() {
 /// A holder of the secret can forge the cache for this user's builds, and for nothing else.
 #[test]
 #[ignore = "needs faketime"]
-fn what_a_cache_says_matters_to_nobody_but_build() {
+fn verify_and_reproduce_ignore_a_forged_cache() {
     let built = Built::new();
     let (truth, _) = built.release(&[]);
     let home = built.project.home();

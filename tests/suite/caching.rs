@@ -121,7 +121,7 @@ pub const FILES: [(&str, &[u8]); 4] =
 const BYTES: u64 = 19;
 
 #[test]
-fn a_file_that_nobody_touched_is_not_read_again() {
+fn cache_skips_unchanged_files_and_reads_new_ones() {
     let scene = Scene::new(&FILES);
     let first = scene.hash_in(SETTLED);
     assert_eq!((first.read, first.found), (BYTES, 0));
@@ -141,7 +141,7 @@ fn a_file_that_nobody_touched_is_not_read_again() {
 }
 
 #[test]
-fn a_file_that_was_just_written_is_not_remembered() {
+fn cache_does_not_record_a_file_that_was_just_written() {
     let scene = Scene::new(&FILES);
     for _ in 0..2 {
         let seen = scene.hash_in(Duration::ZERO);
@@ -154,7 +154,7 @@ fn a_file_that_was_just_written_is_not_remembered() {
 }
 
 #[test]
-fn an_edit_of_the_same_size_with_its_time_put_back_is_seen() {
+fn cache_detects_an_edit_that_keeps_size_and_modification_time() {
     let scene = Scene::new(&FILES);
     scene.hash_in(SETTLED);
     overwrite(&scene.data("a"), b"FIRST");
@@ -163,7 +163,7 @@ fn an_edit_of_the_same_size_with_its_time_put_back_is_seen() {
 }
 
 #[test]
-fn files_that_change_places_are_told_apart() {
+fn cache_detects_files_that_exchange_their_names() {
     let scene = Scene::new(&FILES);
     let before = scene.hash_in(SETTLED).facts.digest;
     let (a, b, aside) = (scene.data("a"), scene.data("b"), scene.data("aside"));
@@ -185,7 +185,7 @@ fn files_that_change_places_are_told_apart() {
 }
 
 #[test]
-fn a_cache_that_somebody_touched_costs_a_read_and_never_the_truth() {
+fn cache_ignores_records_that_were_changed() {
     let scene = Scene::new(&FILES);
     scene.hash_in(SETTLED);
     let records = scene.records();
@@ -216,7 +216,7 @@ fn a_cache_that_somebody_touched_costs_a_read_and_never_the_truth() {
 }
 
 #[test]
-fn what_stands_in_the_place_of_records_is_not_waited_for_nor_followed() {
+fn cache_ignores_a_fifo_link_or_directory_in_place_of_its_records() {
     let scene = Scene::new(&FILES);
     scene.hash_in(SETTLED);
     let records = scene.records();
@@ -236,7 +236,7 @@ fn what_stands_in_the_place_of_records_is_not_waited_for_nor_followed() {
 }
 
 #[test]
-fn nothing_is_believed_that_another_secret_vouches_for() {
+fn cache_ignores_records_made_with_another_secret() {
     let scene = Scene::new(&FILES);
     scene.hash_in(SETTLED);
     let mode = fs::metadata(scene.secret()).expect("is there").permissions().mode() & 0o777;
@@ -250,7 +250,7 @@ fn nothing_is_believed_that_another_secret_vouches_for() {
 }
 
 #[test]
-fn a_place_that_others_can_write_to_is_refused() {
+fn cache_refuses_a_directory_or_secret_that_other_users_can_access() {
     let refused = |scene: &Scene| {
         let outcome = Cache::open(&scene.cache_directory(), &scene.secret(), SystemTime::now());
         outcome.err().expect("is refused").to_string()
@@ -279,7 +279,7 @@ fn a_place_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn records_of_counted_data_are_read_every_time() {
+fn cache_never_skips_a_file_whose_rows_are_counted() {
     let scene = Scene::new(&[("rows.csv", b"class\nyes\n"), ("picture", b"pixels")]);
     let columns = Columns { label: Some("class".into()), timestamp: None };
     for (columns, read, found) in
@@ -293,7 +293,7 @@ fn records_of_counted_data_are_read_every_time() {
 }
 
 #[test]
-fn what_was_not_used_for_long_is_forgotten() {
+fn cache_removes_old_leftovers_and_keeps_records_in_use() {
     let scene = Scene::new(&FILES);
     scene.hash_in(SETTLED);
     let age = |path: &Path, days: u64| {

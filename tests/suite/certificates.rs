@@ -52,7 +52,7 @@ fn certificate(name: &str) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn whom_a_trusted_authority_certifies_is_accepted() {
+fn verify_accepts_a_signer_certified_by_a_trusted_authority() {
     let root = path("root.pem");
     let trusted = ["--certificate-chain", root.as_str()];
     for (name, chain) in [
@@ -90,7 +90,7 @@ fn whom_a_trusted_authority_certifies_is_accepted() {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn everybody_else_is_refused_and_the_reason_is_one_line() {
+fn verify_rejects_invalid_certificates_and_gives_the_reason_in_one_line() {
     let root = path("root.pem");
     let ended_root = path("ended-root.pem");
     let short = path("short-root.pem");
@@ -150,7 +150,7 @@ fn everybody_else_is_refused_and_the_reason_is_one_line() {
 /// Trust in a key does not apply to a certificate, and trust in a certificate does not apply to a key.
 #[test]
 #[ignore = "needs cryptography"]
-fn one_kind_of_trust_is_not_the_other() {
+fn verify_does_not_apply_trust_in_a_key_to_a_certificate_or_vice_versa() {
     let public = path("leaf-p256.pub");
     let outcome = judge("leaf-p256", &["intermediate"], &["--key", &public]);
     assert_eq!(outcome.code, Some(1));
@@ -172,7 +172,7 @@ fn one_kind_of_trust_is_not_the_other() {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn certificates_that_have_ended_count_only_as_of_a_time_that_the_caller_names() {
+fn verify_accepts_an_expired_certificate_only_at_a_time_given_by_the_caller() {
     let root = path("root.pem");
     let ten_days_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(240);
     let then = jiff::Timestamp::from_second(ten_days_ago.as_second()).expect("a time").to_string();
@@ -190,7 +190,7 @@ fn certificates_that_have_ended_count_only_as_of_a_time_that_the_caller_names() 
 
 #[test]
 #[ignore = "needs cryptography"]
-fn files_that_hold_no_authority_are_2() {
+fn verify_exits_with_2_for_a_chain_file_without_a_usable_root() {
     let (project, _) = model();
     let junk = project.root().join("junk.pem").to_string_lossy().into_owned();
     let pem = fs::read_to_string(path("root.pem")).expect("reads");
@@ -218,7 +218,7 @@ fn files_that_hold_no_authority_are_2() {
 /// A certificate that no verifier could accept is refused before anything else is done.
 #[test]
 #[ignore = "needs cryptography"]
-fn a_certificate_has_to_be_one_that_could_be_accepted() {
+fn sign_refuses_a_certificate_that_verify_could_not_accept() {
     let (project, model) = model();
     let model = model.to_string_lossy();
     let sign = |key: &str, leaf: &str, chain: &[&str]| {
@@ -268,7 +268,7 @@ fn a_certificate_has_to_be_one_that_could_be_accepted() {
 /// Releases can be signed with certificates as well as keys. This includes their `model.sig`.
 #[test]
 #[ignore = "needs cryptography"]
-fn a_release_is_sealed_and_verified_with_a_certificate() {
+fn build_and_verify_accept_a_certificate_instead_of_a_key() {
     let project = Project::new();
     let archive = project.out("wine.tar").to_string_lossy().into_owned();
     let (key, leaf) = (path("leaf-p384.key"), path("leaf-p384.pem"));
@@ -346,7 +346,7 @@ fn a_release_is_sealed_and_verified_with_a_certificate() {
 /// the timestamps, on a past date set by `faketime`.
 #[test]
 #[ignore = "needs openssl"]
-fn a_signed_time_counts_instead_of_now() {
+fn verify_judges_a_certificate_at_the_time_in_a_trusted_timestamp() {
     peers::program("openssl");
     peers::program("faketime");
     let (project, model) = model();

@@ -34,7 +34,7 @@ fn documented(kind: CheckKind) -> String {
 }
 
 #[test]
-fn the_schema_of_the_report_knows_every_check_id_and_no_other() {
+fn report_schema_lists_exactly_the_known_check_ids() {
     let schema: Value = serde_json::from_str(&read("docs/schema/report.v1.json")).expect("is JSON");
     let check = &schema["properties"]["checks"]["items"]["properties"];
     let ids: Vec<String> = check_kinds().map(pattern).collect();
@@ -44,7 +44,7 @@ fn the_schema_of_the_report_knows_every_check_id_and_no_other() {
 }
 
 #[test]
-fn the_documentation_describes_every_check_id() {
+fn documentation_describes_every_check_id() {
     let pages = ["verification", "policy", "trust"].map(|page| read(&format!("docs/{page}.md"))).concat();
     let missing: Vec<String> =
         check_kinds().map(documented).filter(|id| !pages.contains(id.as_str())).collect();

@@ -32,7 +32,7 @@ fn build_command(project: &Project) -> Command {
 }
 
 #[test]
-fn killed_at_any_moment_there_is_all_or_nothing() {
+fn build_killed_at_any_moment_leaves_a_complete_archive_or_none() {
     let project = large();
     let mut complete = 0;
     for attempt in 0..24u64 {
@@ -52,7 +52,7 @@ fn killed_at_any_moment_there_is_all_or_nothing() {
 }
 
 #[test]
-fn unpack_killed_at_any_moment_there_is_all_or_nothing() {
+fn unpack_killed_at_any_moment_leaves_a_complete_directory_or_none() {
     let project = large();
     let archive = project.build();
     let (from, key) = (archive.to_string_lossy().into_owned(), project.public_key());
@@ -85,7 +85,7 @@ fn interrupt(mut command: Command, signal: Signal, after: Duration) -> Outcome {
 }
 
 #[test]
-fn signals_end_the_work_tidily() {
+fn build_interrupted_by_a_signal_leaves_no_files() {
     let project = Project::with_artifact(&[]);
     project.write("model/weights.bin", vec![7u8; 400 << 20]);
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
@@ -99,7 +99,7 @@ fn signals_end_the_work_tidily() {
 /// A signal that arrives while standard input is awaited is not noticed between two chunks. No files may remain in this
 /// case either.
 #[test]
-fn a_signal_while_waiting_for_standard_input() {
+fn unpack_interrupted_while_waiting_for_standard_input_leaves_no_files() {
     let project = Project::new();
     let bytes = fs::read(project.build()).expect("reads");
     let to = project.out("u").to_string_lossy().into_owned();
@@ -149,7 +149,7 @@ const EIO: &str = "5";
 const ENOSPC: &str = "28";
 
 #[test]
-fn a_disk_that_fails_or_is_full_while_building() {
+fn build_keygen_and_init_leave_no_files_after_a_disk_error() {
     let project = large();
     for (fault, expected) in [
         (format!("fsync:{EIO}"), "Input/output error"),
@@ -177,7 +177,7 @@ fn a_disk_that_fails_or_is_full_while_building() {
 }
 
 #[test]
-fn a_disk_that_fails_or_is_full_while_unpacking() {
+fn unpack_leaves_no_partial_directory_after_a_disk_error() {
     let project = large();
     let archive = project.build();
     let (from, key) = (archive.to_string_lossy().into_owned(), project.public_key());
@@ -205,7 +205,7 @@ fn a_disk_that_fails_or_is_full_while_unpacking() {
 /// A file system that is too small is reported before a byte of the model is written. Because nothing was written, no
 /// write fails.
 #[test]
-fn a_disk_that_is_too_small_is_found_out_before_it_is_full() {
+fn build_and_unpack_report_a_too_small_disk_before_writing_the_model() {
     let project = large();
     let archive = project.build();
     let (from, key, public) = (archive.to_string_lossy().into_owned(), project.key(), project.public_key());
@@ -234,7 +234,7 @@ fn a_disk_that_is_too_small_is_found_out_before_it_is_full() {
 }
 
 #[test]
-fn a_read_error_while_verifying_is_2() {
+fn verify_exits_with_2_on_a_read_error() {
     let project = large();
     let archive = project.build();
     let directory = project.unpack(&archive);
@@ -260,7 +260,7 @@ fn limited(project: &Project, limit: &str) -> Command {
 }
 
 #[test]
-fn limits_on_files() {
+fn build_reports_limits_on_file_size_and_open_files_and_leaves_no_files() {
     let project = large();
     let outcome = finish(limited(&project, "-f 2048"), Vec::new());
     assert_eq!(outcome.code, Some(2), "{}", outcome.all());
@@ -279,7 +279,7 @@ fn limits_on_files() {
 }
 
 #[test]
-fn a_directory_without_permission_to_write() {
+fn build_reports_an_output_directory_without_write_permission() {
     let project = Project::with_artifact(&[("a", b"a")]);
     let mut command = build_command(&project);
     fs::set_permissions(project.out(""), std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("sets");
@@ -294,7 +294,7 @@ fn a_directory_without_permission_to_write() {
 }
 
 #[test]
-fn what_has_the_archives_name_is_not_touched_without_force() {
+fn build_replaces_an_existing_file_only_with_force() {
     let project = Project::with_artifact(&[("a", b"a")]);
     let output = project.out("m.tar");
     fs::write(&output, "something else").expect("writes");
@@ -319,7 +319,7 @@ fn what_has_the_archives_name_is_not_touched_without_force() {
 }
 
 #[test]
-fn two_builds_onto_one_output_leave_one_whole_result() {
+fn concurrent_builds_to_one_output_leave_one_valid_archive() {
     let project = large();
     for _ in 0..4 {
         let mut children: Vec<_> = (0..3)
@@ -338,7 +338,7 @@ fn two_builds_onto_one_output_leave_one_whole_result() {
 
 /// Two archives are swapped continuously. The unpacked directory always verifies, or nothing is unpacked.
 #[test]
-fn an_archive_swapped_while_it_is_unpacked() {
+fn unpack_of_an_archive_swapped_meanwhile_writes_only_a_valid_directory() {
     let project = large();
     let good = project.build();
     let evil = project.out("evil.tar");

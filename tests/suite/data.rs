@@ -34,7 +34,7 @@ fn with_data(path: &str, content: impl AsRef<[u8]>, keys: &str) -> Project {
 }
 
 #[test]
-fn a_file_and_a_directory_have_the_digests_of_sha256sum() {
+fn data_digests_of_a_file_and_a_directory_match_sha256sum() {
     let project = with_data("data/x.csv", "a,b\n1,2\n", "");
     let file = input(&project, "data/d");
     let expected = modelseal_format::digest::Digest::sha256(b"a,b\n1,2\n").to_string();
@@ -53,7 +53,7 @@ fn a_file_and_a_directory_have_the_digests_of_sha256sum() {
 }
 
 #[test]
-fn labels_and_times_are_counted() {
+fn build_counts_the_labels_and_times_of_data() {
     let text = "when,class\n2026-11-01,yes\n2026-11-20T10:00:00+01:00,no\n1793500000,yes\nsoon,\n";
     let keys = "label = \"class\"\ntimestamp = \"when\"";
     let project = with_data("d.csv", text, keys);
@@ -90,7 +90,7 @@ fn labels_and_times_are_counted() {
 }
 
 #[test]
-fn old_data_is_refused() {
+fn build_refuses_data_older_than_max_age() {
     let now = jiff::Timestamp::now().as_second();
     let of_age = |days: i64| format!("when\n{}\n{}\n", now - days * 86_400, now - 400 * 86_400);
     let keys = "timestamp = \"when\"\nmax_age = \"30d\"";
@@ -110,7 +110,7 @@ fn old_data_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_counted_is_refused_with_its_line() {
+fn build_refuses_data_that_it_cannot_count_and_names_the_problem() {
     for (path, content, expected) in [
         ("d.csv", "class\na\na,b\n", "line 3 has 2 fields, the header has 1"),
         ("d.csv", "other\na\n", "there is no column `class`; the columns are `other`"),
@@ -124,7 +124,7 @@ fn what_cannot_be_counted_is_refused_with_its_line() {
 }
 
 #[test]
-fn findings_about_labels_are_warnings() {
+fn build_warns_about_suspicious_labels_and_missing_rows() {
     let key_and_text = |text: &str| {
         let project = with_data("d.csv", text, "label = \"class\"");
         let key = project.key();
@@ -137,7 +137,7 @@ fn findings_about_labels_are_warnings() {
 }
 
 #[test]
-fn pointers_in_the_place_of_data_are_named() {
+fn build_refuses_pointer_files_and_error_pages_in_place_of_data() {
     let lfs = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n", "0".repeat(64));
     let dvc = "outs:\n- md5: 22a1a2931c8370d3aeedd7183606fd7f\n  size: 3\n  hash: md5\n  path: d.csv\n";
     for (content, expected, hint) in [
@@ -167,7 +167,7 @@ fn pointers_in_the_place_of_data_are_named() {
 }
 
 #[test]
-fn data_may_be_reached_through_links_on_request() {
+fn build_follows_links_to_data_only_with_symlinks_follow() {
     let project = with_data("parts/1.csv", "x\n1\n", "");
     project.edit_recipe("parts/1.csv", "parts");
     symlink("1.csv", project.at("parts/2.csv")).expect("links");
@@ -182,7 +182,7 @@ fn data_may_be_reached_through_links_on_request() {
 }
 
 #[test]
-fn a_new_modification_time_changes_nothing_and_one_byte_changes_the_digest() {
+fn data_digest_changes_with_the_content_and_not_with_the_modification_time() {
     let project = with_data("d.csv", "x\n1\n", "");
     let before = input(&project, "data/d");
     let file = fs::File::options().write(true).open(project.at("d.csv")).expect("opens");
@@ -194,7 +194,7 @@ fn a_new_modification_time_changes_nothing_and_one_byte_changes_the_digest() {
 }
 
 #[test]
-fn hyperparameters_keep_their_kinds_and_names_are_given_once() {
+fn hyperparameters_keep_their_types_and_duplicate_names_are_refused() {
     let project = Project::with_artifact(&[("a", b"a")]);
     project.write("p.json", "{\"b\": 1.0, \"c\": \"1\", \"d\": 9007199254740993}");
     project.write("p.yaml", "e: true\nf: {g: [1e-3, null]}\n");
@@ -227,7 +227,7 @@ fn hyperparameters_keep_their_kinds_and_names_are_given_once() {
 }
 
 #[test]
-fn lock_files_are_sealed_by_digest() {
+fn build_seals_lock_files_by_digest() {
     let project = Project::with_artifact(&[("a", b"a")]);
     project.write("requirements.lock", "numpy==2.3.1\n");
     project.append_recipe("[environment]\nfiles = [\"requirements.lock\"]\n");
@@ -239,7 +239,7 @@ fn lock_files_are_sealed_by_digest() {
 }
 
 #[test]
-fn a_base_model_is_sealed_by_its_release_or_its_digest() {
+fn build_seals_a_base_model_by_its_release_or_its_digest() {
     let backbone = Project::with_artifact(&[("weights", b"backbone")]);
     let archive = backbone.build_with(&["--compression", "zstd"]);
     let report = backbone.verify(&archive, &["--format", "json"]).json();
@@ -272,7 +272,7 @@ fn a_base_model_is_sealed_by_its_release_or_its_digest() {
 }
 
 #[test]
-fn records_that_nobody_asked_for_do_not_stop_a_build() {
+fn build_warns_if_it_cannot_count_the_rows_of_data_without_a_label() {
     let project = with_data("d.csv", "a,b\n1\n", "");
     let key = project.key();
     project

@@ -44,7 +44,7 @@ const KUBERNETES: [&str; 4] = ["kubernetes-validate", "--strict", "-k", "1.37"];
 
 #[test]
 #[ignore = "needs kubernetes-validate and check-jsonschema"]
-fn the_files_are_valid() {
+fn deployment_examples_match_the_schemas_of_their_tools() {
     let github = ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"];
     check(&file("github-actions.yml"), "runs-on:", "run-on:", &github);
     let gitlab =
@@ -162,7 +162,7 @@ fn shifted() -> Vec<Row> {
 
 #[test]
 #[ignore = "needs curl"]
-fn a_job_in_ci_lets_a_good_release_through_and_stops_a_bad_one() {
+fn ci_examples_accept_a_good_release_and_stop_a_bad_one() {
     let github = read("github-actions.yml");
     let steps = github["jobs"]["gate"]["steps"].as_array().expect("steps").iter();
     let github: Vec<String> = steps.filter_map(|step| step["run"].as_str()).map(str::to_string).collect();
@@ -193,7 +193,7 @@ fn a_job_in_ci_lets_a_good_release_through_and_stops_a_bad_one() {
 
 #[test]
 #[ignore = "needs bubblewrap and curl"]
-fn a_pod_starts_with_the_release_that_was_let_through_and_no_other() {
+fn kubernetes_example_unpacks_only_the_accepted_release() {
     let deployment = Deployment::new();
     let manifest = read("kubernetes.yml");
     let containers = &manifest["spec"]["template"]["spec"]["initContainers"];
@@ -228,7 +228,7 @@ fn a_pod_starts_with_the_release_that_was_let_through_and_no_other() {
 
 #[test]
 #[ignore = "needs bubblewrap and curl"]
-fn the_analysis_of_a_canary_fails_where_the_release_does() {
+fn argo_rollouts_example_fails_for_a_release_that_the_policy_refuses() {
     let deployment = Deployment::new();
     deployment.release("2", &even(410));
     deployment.release("3", &shifted());

@@ -29,7 +29,7 @@ fn headline(project: &Project, old: &Path, new: &Path, expected: &str) {
 }
 
 #[test]
-fn the_single_factor_is_the_first_line() {
+fn diff_names_the_only_change_in_the_first_line() {
     let project = Project::new();
     let first = release(&project, "first");
     headline(&project, &first, &first, "nothing changed");
@@ -94,7 +94,7 @@ fn the_single_factor_is_the_first_line() {
 }
 
 #[test]
-fn commits_and_packages_are_shown_where_a_clone_is_at_hand() {
+fn diff_lists_commits_if_the_repository_contains_them() {
     let project = Project::new();
     let first = release(&project, "first");
     project.write("train.py", "print('other')\n");
@@ -110,7 +110,7 @@ fn commits_and_packages_are_shown_where_a_clone_is_at_hand() {
 }
 
 #[test]
-fn archives_directories_and_bare_seals_are_compared() {
+fn diff_accepts_archives_directories_and_bare_seals() {
     let project = Project::new();
     let first = release(&project, "first");
     let unpacked = project.unpack(&first);
@@ -127,7 +127,7 @@ fn archives_directories_and_bare_seals_are_compared() {
 }
 
 #[test]
-fn exit_codes_are_those_of_git() {
+fn diff_exits_1_on_a_difference_only_with_exit_code() {
     let project = Project::new();
     let first = release(&project, "first");
     project.write("train.py", "print('other')\n");
@@ -143,7 +143,7 @@ fn exit_codes_are_those_of_git() {
 }
 
 #[test]
-fn how_the_artifact_came_to_be_is_part_of_the_code() {
+fn diff_counts_the_run_command_as_code() {
     let project = Project::new();
     let first = release(&project, "first");
     project.append_recipe("[run]\ncommand = [\"sh\", \"-c\", \"mkdir model; cp data/train.csv model/weights.safetensors\"]\nenv = { A = \"1\" }\n");
@@ -156,7 +156,7 @@ fn how_the_artifact_came_to_be_is_part_of_the_code() {
 }
 
 #[test]
-fn markdown_cannot_be_forged() {
+fn diff_escapes_sealed_text_in_markdown() {
     let project = Project::new();
     let first = release(&project, "first");
     project.write("params.toml", "learning_rate = \"<script>|[x](y) @everyone\"\nseed = 42\n");

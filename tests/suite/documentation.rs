@@ -234,7 +234,7 @@ fn documents() -> Vec<PathBuf> {
 
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
+fn documentation_shell_blocks_run_and_show_the_real_output() {
     peers::program("openssl");
     let update = std::env::var_os("UPDATE_DOCS").is_some();
     for path in documents() {
@@ -247,7 +247,7 @@ fn every_shell_block_of_the_documentation_runs_and_shows_what_comes_out() {
 /// A reader may read the pages in any order, in one checkout.
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn the_pages_can_be_followed_one_after_the_other_in_two_orders() {
+fn documentation_pages_run_in_one_checkout_forwards_and_backwards() {
     peers::program("openssl");
     let mut pages = documents();
     for _ in 0..2 {
@@ -260,7 +260,7 @@ fn the_pages_can_be_followed_one_after_the_other_in_two_orders() {
 }
 
 #[test]
-fn every_link_to_a_file_leads_somewhere() {
+fn documentation_links_to_existing_files() {
     for path in documents() {
         let text = fs::read_to_string(&path).expect("reads");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -51,7 +51,7 @@ fn caught_by(json: &Value, fault: &str, check: &str) {
 /// If the policy requires several signers, the copies are signed by several signers.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_policy_that_demands_approvals_is_drilled_with_them() {
+fn drill_signs_with_several_signers_if_the_policy_requires_them() {
     let (project, archive, policy) = good();
     project.other_key("boss");
     let text = fs::read_to_string(&policy).expect("reads");
@@ -66,7 +66,7 @@ fn a_policy_that_demands_approvals_is_drilled_with_them() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_strict_policy_lets_nothing_through() {
+fn drill_finds_that_a_strict_policy_catches_every_fault() {
     let (project, archive, policy) = good();
     let before = fs::read(&archive).expect("reads");
     let json = drill(&project, &archive, &policy, &["--format", "json"]).json();
@@ -131,7 +131,7 @@ fn the_strict_policy_lets_nothing_through() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
+fn drill_names_the_missing_rule_for_each_fault_that_gets_through() {
     let (project, archive, policy) = good();
     let text = fs::read_to_string(&policy).expect("reads");
     for (line, fault, cure) in [
@@ -165,7 +165,7 @@ fn what_a_loose_policy_lets_through_is_named_with_its_cure() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_drill_needs_a_good_release_and_a_policy_that_accepts_its_successor() {
+fn drill_refuses_a_broken_release_and_a_policy_that_fails_a_healthy_one() {
     let (project, archive, policy) = good();
     let mut bytes = fs::read(&archive).expect("reads");
     let last = bytes.len() - 1100;
@@ -190,7 +190,7 @@ fn a_drill_needs_a_good_release_and_a_policy_that_accepts_its_successor() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_policy_that_demands_a_rebuild_is_drilled_with_one() {
+fn drill_tries_unproven_rebuilds_if_the_policy_requires_a_rebuild() {
     let (project, archive, policy) = good();
     let text = fs::read_to_string(&policy).expect("reads");
     fs::write(&policy, text.replace("origin = \"clean\"", "origin = \"reproduced\"")).expect("writes");
@@ -205,7 +205,7 @@ fn a_policy_that_demands_a_rebuild_is_drilled_with_one() {
 /// Each source and each probe is broken separately, so a policy that omits one is noticed.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn each_source_and_each_probe_is_drilled() {
+fn drill_breaks_each_data_source_and_each_probe_separately() {
     let (project, _, policy) = good();
     let rows: Vec<_> = even(2000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
     project.write("data/more.csv", csv(&rows));
@@ -235,7 +235,7 @@ fn each_source_and_each_probe_is_drilled() {
 /// Entries that need more than one header are not mistaken for other entries.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn files_with_long_names_are_drilled_as_what_they_are() {
+fn drill_applies_its_faults_to_files_with_long_names() {
     let (project, _, policy) = good();
     let long = format!("{}/{}.bin", "d".repeat(60), "f".repeat(60));
     let longer = format!("z{}/{}.bin", "d".repeat(120), "f".repeat(120));

@@ -16,7 +16,7 @@ fn build(project: &Project, command: &str, public: &str, more: &[&str]) -> Outco
 
 #[test]
 #[ignore = "needs openssl"]
-fn a_command_signs_and_nothing_else_of_the_build_differs() {
+fn signer_command_makes_signatures_that_verify_accepts_in_each_encoding() {
     peers::program("openssl");
     let project = Project::new();
     for (name, hash) in [("p256", "sha256"), ("p384", "sha384"), ("p521", "sha512")] {
@@ -58,7 +58,7 @@ fn a_command_signs_and_nothing_else_of_the_build_differs() {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
+fn build_exits_2_and_writes_no_archive_if_the_signer_command_fails() {
     let project = Project::new();
     let public = authority::path("leaf-p256.pub");
     let other = authority::path("direct.key");
@@ -94,7 +94,7 @@ fn a_command_that_does_not_sign_is_2_and_leaves_nothing_behind() {
 /// A real token: SoftHSM2, through the tool of OpenSC.
 #[test]
 #[ignore = "needs SoftHSM"]
-fn a_key_on_a_token_signs() {
+fn signer_command_signs_with_a_key_on_a_pkcs11_token() {
     peers::program("softhsm2-util");
     peers::program("pkcs11-tool");
     peers::program("openssl");
@@ -154,7 +154,7 @@ fn a_key_on_a_token_signs() {
 /// Key services keep a log, and some ask a person to confirm. Therefore an approval makes one signature.
 #[test]
 #[ignore = "needs cryptography"]
-fn an_approval_asks_the_signer_once() {
+fn countersign_runs_the_signer_command_once() {
     let project = Project::new();
     let archive = project.out("wine.tar").to_string_lossy().into_owned();
     project.modelseal(&["build", "--key", &project.key(), "-o", &archive]).expect(0);

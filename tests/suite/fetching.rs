@@ -101,7 +101,7 @@ fn build(command: &[&str], variables: &[(&str, &str)], caches: &str, asked: &str
 
 #[test]
 #[ignore = "needs bubblewrap, uv and huggingface_hub"]
-fn uv_run_keeps_its_cache_between_builds() {
+fn uv_cache_is_kept_between_clean_builds() {
     let command = ["uv", "run", "--no-project", "--with", "tinymodel==1.0", "train.py"];
     let variables = [("UV_DEFAULT_INDEX", "HUB/simple/"), ("UV_PYTHON_DOWNLOADS", "never")];
     let [first, second, rebuilt] = build(&command, &variables, "\"uv\"", "GET /files/");
@@ -118,7 +118,7 @@ fn pip_download_works_in_a_clone() {
 
 #[test]
 #[ignore = "needs bubblewrap, uv and huggingface_hub"]
-fn a_download_from_hugging_face_is_kept_between_builds() {
+fn hugging_face_cache_is_kept_between_clean_builds() {
     let variables = [("HF_ENDPOINT", "HUB"), ("HF_HUB_DISABLE_XET", "1")];
     let asked = "GET /acme/tiny/resolve/";
     assert_eq!(build(&["python3", "download.py"], &variables, "\"huggingface\"", asked), [1, 1, 2]);

@@ -92,7 +92,7 @@ impl Outcome {
 }
 
 #[test]
-fn stale_data_is_refused_when_it_is_deployed() {
+fn policy_refuses_stale_data_by_its_newest_record() {
     let project = project();
     let policy = "[data.train]\nmax_age = \"2d\"\n";
     let shifted =
@@ -148,7 +148,7 @@ fn stale_data_is_refused_when_it_is_deployed() {
 }
 
 #[test]
-fn labels_that_move_are_refused_and_noise_is_not() {
+fn policy_refuses_shifted_labels_and_accepts_noise() {
     let project = project();
     let policy = "[data.train]\nlabels = {}\n";
     let share = |yes: i64, no: i64| -> Vec<Row> {
@@ -194,7 +194,7 @@ fn labels_that_move_are_refused_and_noise_is_not() {
 }
 
 #[test]
-fn data_that_is_not_stable_over_time_is_refused() {
+fn policy_refuses_labels_that_shift_over_time_within_a_release() {
     let project = project();
     let policy = "[data.train]\nslices = { max_js_distance = 0.2 }\n";
     let stable = release(&project, "stable", &csv(&even(2000)), "1");
@@ -215,7 +215,7 @@ fn data_that_is_not_stable_over_time_is_refused() {
 }
 
 #[test]
-fn rows_that_vanish_or_multiply_are_refused() {
+fn policy_refuses_a_row_count_outside_of_its_limits() {
     let project = project();
     let policy = "[data.train]\nrows = { min_ratio = 0.5, max_ratio = 2.0 }\n";
     let before = release(&project, "before", &csv(&even(1000)), "1");
@@ -231,7 +231,7 @@ fn rows_that_vanish_or_multiply_are_refused() {
 }
 
 #[test]
-fn a_refresh_that_is_none_is_refused() {
+fn refresh_check_fails_without_new_rows_or_a_changed_model() {
     let project = project();
     let policy = "[refresh]\ninert = \"fail\"\n";
     let data = csv(&even(300));
@@ -263,7 +263,7 @@ fn a_refresh_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_few_new_rows_among_many_are_not_called_none() {
+fn refresh_check_accepts_a_single_new_row_among_many() {
     let project = project();
     let policy = "[refresh]\ninert = \"fail\"\n";
     let many = csv(&even(20_000));
@@ -277,7 +277,7 @@ fn a_few_new_rows_among_many_are_not_called_none() {
 }
 
 #[test]
-fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signed() {
+fn verify_refuses_signed_evidence_with_inconsistent_counts_or_bad_names() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(40)), "1");
     let bytes = fs::read(&archive).expect("reads");
@@ -321,7 +321,7 @@ fn evidence_whose_counts_do_not_fit_together_is_refused_however_well_it_is_signe
 /// Rewriting a container does not change its content. Its timestamps, member order and metadata do not count as an
 /// effect of training.
 #[test]
-fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
+fn refresh_check_ignores_the_metadata_of_model_containers() {
     let project = project();
     let policy = "[refresh]\ninert = \"fail\"\n";
     let write = "import sys, zipfile, gzip, json, struct\n\
@@ -358,7 +358,7 @@ fn a_training_that_changed_nothing_but_the_container_had_no_effect() {
 
 /// A rewritten but unchanged source is no fault if another source has new data. A documentation page trains no model.
 #[test]
-fn a_refresh_of_one_source_among_several_is_one() {
+fn refresh_check_accepts_new_rows_in_one_of_several_sources() {
     let project = project();
     project.append_recipe("[[data]]\nname = \"table\"\npath = \"table.csv\"\n");
     let policy = "[refresh]\ninert = \"fail\"\n";
@@ -385,7 +385,7 @@ fn a_refresh_of_one_source_among_several_is_one() {
 
 /// If the writer of an archive computed no checksums, the archive says nothing about its members.
 #[test]
-fn an_archive_without_checksums_is_its_bytes() {
+fn refresh_check_compares_the_bytes_of_a_zip_without_checksums() {
     let project = project();
     let policy = "[refresh]\ninert = \"fail\"\n";
     let write = "import sys, zipfile\narchive = zipfile.ZipFile('w.pt', 'w')\n\

@@ -25,7 +25,7 @@ pub fn dirty(project: &Project, expected: &str) -> Outcome {
 }
 
 #[test]
-fn a_clean_tree_is_sealed_with_commit_tree_and_hash() {
+fn build_seals_the_commit_the_tree_and_the_hash_of_clean_code() {
     let project = Project::new();
     let code = code_of(&project, &[]);
     assert_eq!(code["digest"]["gitCommit"], project.git(&["rev-parse", "HEAD"]).trim());
@@ -42,7 +42,7 @@ fn a_clean_tree_is_sealed_with_commit_tree_and_hash() {
 }
 
 #[test]
-fn modified_staged_deleted_and_untracked_files_are_named() {
+fn build_names_modified_staged_deleted_and_untracked_files() {
     let project = Project::new();
     project.write("train.py", "print('other')\n");
     dirty(&project, "modified:  `train.py`").says("`git add -- train.py` and commit");
@@ -72,7 +72,7 @@ fn modified_staged_deleted_and_untracked_files_are_named() {
 }
 
 #[test]
-fn ignored_files_do_not_count_unless_they_were_added() {
+fn build_ignores_git_ignored_files_unless_they_are_staged() {
     let project = Project::new();
     project.write(".gitignore", "*.log\n/cache/\n");
     project.commit();
@@ -85,7 +85,7 @@ fn ignored_files_do_not_count_unless_they_were_added() {
 }
 
 #[test]
-fn declared_inputs_artifact_and_output_do_not_make_a_tree_dirty_but_the_recipe_does() {
+fn build_counts_an_edit_of_the_recipe_as_dirty_but_not_of_inputs_or_outputs() {
     let project = Project::new();
     let before = code_of(&project, &[]);
     project.write("params.toml", "learning_rate = 0.2\nseed = 42\n");
@@ -102,7 +102,7 @@ fn declared_inputs_artifact_and_output_do_not_make_a_tree_dirty_but_the_recipe_d
 }
 
 #[test]
-fn allow_dirty_builds_and_seals_what_differs() {
+fn allow_dirty_seals_the_edited_files_and_their_hash() {
     let project = Project::new();
     let clean = code_of(&project, &[]);
     project.write("train.py", "print('one')\n");
@@ -120,7 +120,7 @@ fn allow_dirty_builds_and_seals_what_differs() {
 }
 
 #[test]
-fn no_index_flag_hides_an_edit() {
+fn build_finds_an_edit_behind_each_git_index_flag() {
     for flag in ["--assume-unchanged", "--skip-worktree"] {
         let project = Project::new();
         project.git(&["update-index", flag, "train.py"]);
@@ -130,7 +130,7 @@ fn no_index_flag_hides_an_edit() {
 }
 
 #[test]
-fn no_configuration_or_cached_time_hides_an_edit() {
+fn build_finds_an_edit_despite_git_configuration_and_an_unchanged_mtime() {
     let project = Project::new();
     for (key, value) in [
         ("core.fileMode", "false"),
@@ -156,7 +156,7 @@ fn no_configuration_or_cached_time_hides_an_edit() {
 
 /// Each way in which git can run a program while it inspects a work tree would leave a mark.
 #[test]
-fn nothing_configured_in_the_repository_is_executed() {
+fn build_runs_no_program_that_the_git_configuration_or_a_hook_names() {
     let project = Project::new();
     let mark = project.out("executed");
     let script = format!("#!/bin/sh\necho \"$0\" >> {}\ncat\n", mark.display());
@@ -197,7 +197,7 @@ fn nothing_configured_in_the_repository_is_executed() {
 }
 
 #[test]
-fn replace_refs_do_not_change_what_the_commit_holds() {
+fn build_ignores_git_replace_refs() {
     let project = Project::new();
     let before = code_of(&project, &[]);
     let blob = project.git(&["rev-parse", "HEAD:train.py"]).trim().to_string();
@@ -216,7 +216,7 @@ pub fn dirty_despite_dist(project: &Project, expected: &str) {
 }
 
 #[test]
-fn export_attributes_do_not_change_the_source() {
+fn code_hash_ignores_git_export_attributes() {
     let project = Project::new();
     project.write(".gitattributes", "train.py export-ignore\nversion.py export-subst ident\n");
     project.write("version.py", "commit = '$Format:%H$' # $Id$\n");
@@ -231,7 +231,7 @@ fn export_attributes_do_not_change_the_source() {
 }
 
 #[test]
-fn a_checkout_with_other_line_ends_is_clean_and_has_the_same_hash() {
+fn code_hash_is_the_same_for_a_checkout_with_crlf_line_ends() {
     let project = Project::new();
     let before = code_of(&project, &[]);
     project.git(&["config", "core.autocrlf", "true"]);
@@ -244,7 +244,7 @@ fn a_checkout_with_other_line_ends_is_clean_and_has_the_same_hash() {
 }
 
 #[test]
-fn a_git_lfs_file_is_clean_as_pointer_and_as_content() {
+fn build_accepts_a_git_lfs_file_as_a_pointer_and_as_content() {
     let project = Project::new();
     let content = "large".repeat(1000);
     let digest = modelseal_format::digest::Digest::sha256(content.as_bytes());
@@ -260,7 +260,7 @@ fn a_git_lfs_file_is_clean_as_pointer_and_as_content() {
 }
 
 #[test]
-fn symbolic_links_are_compared_by_their_target() {
+fn build_compares_symbolic_links_in_the_work_tree_by_their_target() {
     let project = Project::new();
     std::os::unix::fs::symlink("train.py", project.at("link.py")).expect("links");
     project.commit();

@@ -29,7 +29,7 @@ fn numbered(numbers: &[u64]) -> (Stage, Vec<String>) {
 }
 
 #[test]
-fn an_older_release_is_refused_unless_going_back_is_meant() {
+fn policy_refuses_an_older_release_without_an_approved_rollback() {
     let (stage, archives) = numbered(&[7, 12]);
     let (older, newer) = (archives[0].clone(), archives[1].clone());
     let (private, _) = stage.project.other_key("oncall");
@@ -134,7 +134,7 @@ fn an_older_release_is_refused_unless_going_back_is_meant() {
 }
 
 #[test]
-fn a_release_number_is_one() {
+fn build_refuses_a_recipe_with_an_invalid_release_number() {
     for number in ["0", "-1", "9007199254740992", "1.5", "\"1\""] {
         let project = Project::new();
         project.edit_recipe("version = \"1.0.0\"", &format!("version = \"1.0.0\"\nrelease = {number}"));

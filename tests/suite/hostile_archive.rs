@@ -46,13 +46,13 @@ fn entries() -> Vec<Entry> {
 }
 
 #[test]
-fn taking_apart_and_putting_together_changes_nothing() {
+fn archive_test_helpers_restore_the_same_bytes() {
     assert!(join(&entries()) == sample().bytes);
     assert_eq!(sample().verify_bytes(&sample().bytes, &[]).code, Some(0));
 }
 
 #[test]
-fn a_name_that_leads_elsewhere() {
+fn verify_refuses_an_archive_entry_with_another_name() {
     for name in [
         "../x",
         "/abs",
@@ -72,7 +72,7 @@ fn a_name_that_leads_elsewhere() {
 }
 
 #[test]
-fn an_entry_that_is_not_a_regular_file() {
+fn verify_refuses_an_archive_entry_that_is_not_a_regular_file() {
     for kind in [b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'x', b'g', b'L', b'K', b'S', 0] {
         let mut damaged = entries();
         damaged[3].header[156] = kind;
@@ -83,7 +83,7 @@ fn an_entry_that_is_not_a_regular_file() {
 }
 
 #[test]
-fn any_header_field_that_is_not_ours() {
+fn verify_refuses_any_changed_field_of_an_archive_header() {
     for (start, field) in [
         (100, &b"0004755\0"[..]),
         (100, b"0000777\0"),
@@ -108,7 +108,7 @@ fn any_header_field_that_is_not_ours() {
 }
 
 #[test]
-fn a_directory_link_and_then_a_file_through_it() {
+fn verify_refuses_an_archive_with_a_link_entry_and_a_file_below_it() {
     let mut damaged = entries();
     let mut link = header("wine-1.0.0/sub", 0, b'2');
     link[157..161].copy_from_slice(b"/tmp");
@@ -120,7 +120,7 @@ fn a_directory_link_and_then_a_file_through_it() {
 }
 
 #[test]
-fn an_entry_twice_or_another_order() {
+fn verify_refuses_duplicate_and_reordered_archive_entries() {
     let mut twice = entries();
     twice.insert(3, twice[2].clone());
     refused(&join(&twice), "archive");
@@ -136,7 +136,7 @@ fn an_entry_twice_or_another_order() {
 }
 
 #[test]
-fn pax_records_that_nobody_needs() {
+fn verify_refuses_unneeded_pax_and_gnu_records() {
     let records = b"20 path=../../evil\n\n".to_vec();
     let size = b"18 size=4294967296".to_vec();
     for content in [records, size] {
@@ -154,7 +154,7 @@ fn pax_records_that_nobody_needs() {
 }
 
 #[test]
-fn something_missing_or_too_much() {
+fn verify_refuses_missing_and_extra_archive_entries() {
     for index in 1..4 {
         let mut damaged = entries();
         damaged.remove(index);
@@ -169,7 +169,7 @@ fn something_missing_or_too_much() {
 }
 
 #[test]
-fn every_wrong_body_is_listed() {
+fn verify_lists_every_file_with_changed_content() {
     let mut damaged = entries();
     damaged[2].content[0] ^= 1;
     damaged[3].content[4095] ^= 1;
@@ -181,7 +181,7 @@ fn every_wrong_body_is_listed() {
 }
 
 #[test]
-fn cut_off_anywhere() {
+fn verify_refuses_an_archive_truncated_at_any_length() {
     let bytes = &sample().bytes;
     for length in (0..bytes.len()).step_by(512).chain([1, 700, bytes.len() - 1, bytes.len() - 700]) {
         let check = if length < 5120 { "seal" } else { "archive" };
@@ -195,7 +195,7 @@ fn cut_off_anywhere() {
 }
 
 #[test]
-fn anything_behind_the_end() {
+fn verify_refuses_data_after_the_end_of_the_archive() {
     for tail in [&b"\0"[..], &[0; 512], b"x", &sample().bytes] {
         let bytes = [&sample().bytes, tail].concat();
         refused(&bytes, "archive").says("there is data after the end of the archive");
@@ -207,7 +207,7 @@ fn anything_behind_the_end() {
 }
 
 #[test]
-fn padding_that_is_not_zero() {
+fn verify_refuses_archive_padding_that_is_not_zero() {
     let mut damaged = sample().bytes.clone();
     let seal = entries()[0].content.len();
     damaged[512 + seal] = b'x';
@@ -217,7 +217,7 @@ fn padding_that_is_not_zero() {
 }
 
 #[test]
-fn what_is_not_an_archive_is_1_and_what_is_not_there_is_2() {
+fn verify_exits_1_for_a_file_that_is_no_archive_and_2_for_a_missing_one() {
     for bytes in [&b""[..], b"x", &[0; 10_000], b"PK\x03\x04", &[0xff; 600]] {
         refused(bytes, "seal").says("it is not a tar archive");
     }
@@ -238,7 +238,7 @@ fn compressed(compression: &str) -> Vec<u8> {
 }
 
 #[test]
-fn gzip_that_is_not_ours() {
+fn verify_refuses_gzip_with_another_header_trailing_data_or_damage() {
     let good = compressed("gzip");
     assert_eq!(sample().verify_bytes(&good, &[]).code, Some(0));
     let member = filter("gzip", &["-c"], b"more");
@@ -270,7 +270,7 @@ fn gzip_that_is_not_ours() {
 }
 
 #[test]
-fn zstd_that_is_not_ours() {
+fn verify_refuses_zstd_with_extra_frames_trailing_data_or_damage() {
     let good = compressed("zstd");
     assert_eq!(sample().verify_bytes(&good, &[]).code, Some(0));
     let skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd";
@@ -292,7 +292,7 @@ fn zstd_that_is_not_ours() {
 
 /// A stream that decodes to the same tar is valid, whichever program compressed it.
 #[test]
-fn another_compressor_with_our_header_is_as_good() {
+fn verify_accepts_the_same_content_from_other_compressors() {
     let mut bytes = filter("gzip", &["-n", "-1", "-c"], &sample().bytes);
     bytes[8] = 0;
     bytes[9] = 255;
@@ -303,7 +303,7 @@ fn another_compressor_with_our_header_is_as_good() {
 
 /// Reading stops at the first byte that was not signed, so a decompression bomb costs nothing.
 #[test]
-fn bombs() {
+fn verify_refuses_decompression_bombs() {
     let mut damaged = entries();
     damaged[3].header = header("wine-1.0.0/weights.safetensors", 0o77777777777, b'0');
     damaged.truncate(4);
@@ -324,7 +324,7 @@ fn bombs() {
 }
 
 #[test]
-fn a_zstd_window_beyond_the_cap() {
+fn verify_refuses_a_zstd_window_above_the_limit() {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("begins");
     encoder.window_log(27).expect("sets the window");
     std::io::Write::write_all(&mut encoder, &sample().bytes).expect("writes");
@@ -335,7 +335,7 @@ fn a_zstd_window_beyond_the_cap() {
 }
 
 #[test]
-fn a_seal_that_claims_to_be_endless() {
+fn verify_refuses_a_seal_entry_that_claims_a_huge_size() {
     let mut damaged = entries();
     damaged[0].header[124..136].copy_from_slice(b"77777777777\0");
     checksum(&mut damaged[0].header);
@@ -346,7 +346,7 @@ fn a_seal_that_claims_to_be_endless() {
 }
 
 #[test]
-fn a_million_empty_entries() {
+fn verify_refuses_a_million_extra_empty_archive_entries() {
     let mut bytes = join(&entries()[..1]);
     bytes.truncate(bytes.len() - 1024);
     let empty = header("wine-1.0.0/x", 0, b'0');
@@ -355,7 +355,7 @@ fn a_million_empty_entries() {
 }
 
 #[test]
-fn a_tar_inside_the_tar_is_just_bytes() {
+fn verify_accepts_a_tar_file_inside_the_archive() {
     let project = Project::new();
     project.write("model/inner.tar", &sample().bytes);
     project.commit();

@@ -299,7 +299,7 @@ const USERS: [Option<u32>; 2] = [None, Some(4217)];
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn two_commands_neither_read_nor_replace_a_key_wherever_it_lies() {
+fn sandbox_stops_two_commands_from_reading_or_replacing_a_key() {
     for user in USERS {
         for key in [Key::InWorkTree, Key::BesideWorkTree, Key::InHome, Key::Variable, Key::Own] {
             attack(Pair::EnvironmentAndRun, key, user, None, &[]);
@@ -309,7 +309,7 @@ fn two_commands_neither_read_nor_replace_a_key_wherever_it_lies() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_and_a_probe_and_two_probes_neither() {
+fn sandbox_stops_a_command_and_a_probe_or_two_probes_from_reaching_a_key() {
     for user in USERS {
         for pair in [Pair::RunAndProbe, Pair::TwoProbes] {
             attack(pair, Key::InWorkTree, user, None, &[]);
@@ -320,7 +320,7 @@ fn a_command_and_a_probe_and_two_probes_neither() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn two_commands_plant_nothing_in_an_active_environment() {
+fn sandbox_stops_two_commands_from_planting_in_an_active_environment() {
     for user in USERS {
         for environment in ["project/venv", "venv", "home/venv"] {
             attack(Pair::EnvironmentAndRun, Key::BesideWorkTree, user, Some(environment), &[]);
@@ -331,7 +331,7 @@ fn two_commands_plant_nothing_in_an_active_environment() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn two_commands_in_a_clone_neither() {
+fn sandbox_stops_two_commands_in_a_clone_from_reaching_keys_or_planting() {
     for user in USERS {
         attack(Pair::EnvironmentAndRun, Key::InWorkTree, user, Some("project/venv"), &["--clean"]);
         attack(Pair::RunAndProbe, Key::Own, user, None, &["--clean"]);

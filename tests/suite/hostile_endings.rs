@@ -35,7 +35,7 @@ fn holds(path: &Path, text: &str) -> bool {
 /// A quit, as with Ctrl-\. Without handling it, the command would continue, and its output would not be checked.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_quit_ends_the_command_and_puts_everything_away() {
+fn build_stops_the_command_and_restores_the_artifact_on_a_quit_signal() {
     let project = project(RUN, "mkdir -p model; echo new > model/w; sleep 3; mkdir late\n");
     project.git(&["config", "core.hooksPath", ".hooks"]);
     project.write("model/w", "old\n");
@@ -54,7 +54,7 @@ fn a_quit_ends_the_command_and_puts_everything_away() {
 /// Copying this artifact takes a while.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_artifact_that_comes_from_a_clone_is_there_as_a_whole_or_not_at_all() {
+fn clean_build_installs_the_artifact_completely_or_not_at_all() {
     let script = "mkdir -p model; truncate -s 1G model/weights; echo new > model/w\n";
     let project = project(RUN, script);
     let arguments = ["build", "--clean", "--statement", "../m.json"];
@@ -109,7 +109,7 @@ fn with_few_files(project: &Project, arguments: &[&str]) -> Command {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_is_back_after_a_failure_however_deep_the_new_one_is() {
+fn failed_build_restores_the_old_artifact_after_a_very_deep_new_one() {
     let recipe = "[artifact]\npath = \"model\"\n[run]\ncommand = [\"python3\", \"run.py\"]\n";
     let project = project(recipe, "");
     project.write(
@@ -129,7 +129,7 @@ fn the_old_artifact_is_back_after_a_failure_however_deep_the_new_one_is() {
 /// The first run could tell the second one what it answered.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_home_of_a_probe_is_empty_in_its_second_run_however_deep_it_was() {
+fn probe_starts_its_second_run_with_an_empty_home_after_a_very_deep_one() {
     let recipe = "[artifact]\npath = \"model\"\n[[probe]]\nname = \"p\"\ncommand = [\"python3\", \"ask.py\"]\ninputs = \"q.jsonl\"\n";
     let project = project(recipe, "");
     project.write(".gitignore", "dist\n");
@@ -156,7 +156,7 @@ fn the_home_of_a_probe_is_empty_in_its_second_run_however_deep_it_was() {
 /// They would seal or exchange an incomplete artifact.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn whatever_touches_the_artifact_waits_for_a_build_in_the_same_work_tree() {
+fn build_waits_for_another_build_that_uses_the_same_artifact() {
     let script = "mkdir -p model; echo \"made in $PWD\" > model/a\n\
         case $PWD in */project) touch dist/begun; for i in $(seq 600); do [ -e dist/go ] && break; sleep 0.1; done;; esac\n\
         echo last > model/b\n";
@@ -189,7 +189,7 @@ fn whatever_touches_the_artifact_waits_for_a_build_in_the_same_work_tree() {
 /// the directories that all users share, because nothing in those is shown.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_model_that_lies_in_the_source_is_not_there_to_be_copied() {
+fn reproduce_hides_the_old_model_in_the_source_from_the_command() {
     let project = project(RUN, "");
     let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
     let place = elsewhere.path().canonicalize().expect("is there");
@@ -224,7 +224,7 @@ fn a_model_that_lies_in_the_source_is_not_there_to_be_copied() {
 /// Otherwise, each copy would be copied too.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_refused_artifact_in_the_place_of_the_archives_is_not_copied_into_itself() {
+fn refused_artifact_at_the_archive_directory_is_not_copied_into_itself() {
     for end in ["true", "echo >> run.sh"] {
         for arguments in [&[][..], &["--clean"]] {
             let recipe = "[artifact]\npath = \"dist\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
@@ -249,7 +249,7 @@ fn a_refused_artifact_in_the_place_of_the_archives_is_not_copied_into_itself() {
 /// A mounted directory, such as a cache on another disk, would be emptied.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_artifact_in_which_something_is_mounted_is_refused_and_kept() {
+fn build_refuses_and_keeps_an_artifact_that_contains_a_mount() {
     peers::program("unshare");
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let disk = project.root().join("disk");
@@ -277,7 +277,7 @@ fn an_artifact_in_which_something_is_mounted_is_refused_and_kept() {
 /// A pasted hint does exactly what it says.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn hints_are_commands_in_which_names_are_only_names() {
+fn hints_quote_names_so_that_a_pasted_command_runs_nothing_else() {
     let option = project(RUN, "mkdir -p model; echo 1 > model/w; echo > ./-A\n");
     build(&option, &[]);
     let outcome = build(&option, &["--force"]);
@@ -315,7 +315,7 @@ fn hints_are_commands_in_which_names_are_only_names() {
 /// A pipe has no name, so it cannot be opened a second time.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_password_is_read_from_a_pipe() {
+fn build_reads_a_password_from_a_pipe() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let prefix = project.out("k").to_string_lossy().into_owned();
     let password = project.out("password");

@@ -14,7 +14,7 @@ fn own_key(project: &crate::support::Project) -> String {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_declared_input_that_is_in_or_holds_a_key_is_refused() {
+fn build_refuses_an_input_that_is_or_contains_a_key() {
     let script = "mkdir -p model; cat ../home/.config/modelseal/* > model/w; true\n";
     for path in
         ["../home/.config/modelseal/local.key", "../home/.config/modelseal", "../home/.config", "data.csv"]
@@ -41,7 +41,7 @@ fn a_declared_input_that_is_in_or_holds_a_key_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_file_with_a_guarded_name_cannot_be_written_to_by_another_one() {
+fn sandbox_protects_a_guarded_file_from_writes_through_a_hard_link() {
     let script =
         "mkdir -p model; echo 1 > model/w; echo evil > ignored/h; echo evil > ignored/own || exit 9; true\n";
     let project = project(RUN, script);
@@ -57,7 +57,7 @@ fn a_file_with_a_guarded_name_cannot_be_written_to_by_another_one() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_file_with_another_name_elsewhere_is_opened_by_name() {
+fn sandbox_opens_a_file_hard_linked_elsewhere_only_with_allow_write() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; echo new > ignored/x || exit 9\n");
     let store = project.root().join("store");
     fs::write(&store, "old\n").expect("writes");
@@ -77,7 +77,7 @@ fn a_file_with_another_name_elsewhere_is_opened_by_name() {
 /// The commands that describe the environment run before the old artifact is moved aside.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_is_no_way_to_a_file_elsewhere() {
+fn environment_command_cannot_write_through_a_hard_link_in_the_old_artifact() {
     let recipe = "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"sh\", \"-c\", \"echo evil > model/w; true\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let project = project(recipe, "mkdir -p model; echo new > model/w\n");
     let store = project.root().join("store");
@@ -91,7 +91,7 @@ fn the_old_artifact_is_no_way_to_a_file_elsewhere() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_the_place_of_the_artifact_hides_no_repository() {
+fn build_finds_a_repository_behind_a_link_at_the_artifact_path() {
     let plant = "mkdir -p ignored/sub/.git/objects ignored/sub/.git/refs; echo ref: refs/heads/x > ignored/sub/.git/HEAD; rm -rf model; ln -s $PWD/ignored model";
     let recipe = format!(
         "[artifact]\npath = \"model\"\n[environment]\ncommands = [[\"sh\", \"-c\", \"{plant}\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n"
@@ -104,7 +104,7 @@ fn a_link_in_the_place_of_the_artifact_hides_no_repository() {
 
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn a_signer_runs_nothing_of_a_work_tree_whatever_the_recipe_says() {
+fn signer_command_runs_no_module_of_the_work_tree_without_a_run_command() {
     let project = project("[artifact]\npath = \"model\"\n", "");
     project.write("model/w", "1");
     let ran = project.root().join("ran");
@@ -122,7 +122,7 @@ fn a_signer_runs_nothing_of_a_work_tree_whatever_the_recipe_says() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_submodule_that_is_not_checked_out_breaks_nothing_and_cannot_be_filled() {
+fn sandbox_keeps_an_uninitialized_submodule_empty_and_git_working() {
     let script = "mkdir -p model; git status --short > model/status && git describe --always --dirty > model/w || exit 9; mkdir -p sub/.git; echo x > sub/x; true\n";
     let project = project(RUN, script);
     let other = project.root().join("other");
@@ -140,7 +140,7 @@ fn a_submodule_that_is_not_checked_out_breaks_nothing_and_cannot_be_filled() {
 /// The sealed data is the data that the command read.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
+fn build_refuses_a_data_path_that_the_command_does_not_read() {
     let recipe = format!("{RUN}[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
     let project = project(&recipe, "mkdir -p model; cp data.csv model/w\n");
     project.write("data.csv", "a\n1\n");
@@ -159,7 +159,7 @@ fn data_elsewhere_is_refused_where_the_command_reads_other_data() {
 /// As in a container or a service.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_root_directory_as_the_working_directory_changes_nothing() {
+fn sandbox_isolates_a_build_that_starts_in_the_root_directory() {
     // Without a sandbox, the first line succeeds.
     let script = "if echo x > 'ESCAPED'; then exit 9; fi\nmkdir -p model; echo 1 > model/w\n";
     let project = project(RUN, "");
@@ -176,7 +176,7 @@ fn the_root_directory_as_the_working_directory_changes_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_environment_with_endless_settings_does_not_hang() {
+fn build_does_not_hang_on_an_endless_pyvenv_cfg() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     symlink("/dev/zero", project.at("pyvenv.cfg")).expect("links");
     fs::create_dir(project.at("bin")).expect("creates");

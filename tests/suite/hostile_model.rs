@@ -13,7 +13,7 @@ use crate::support::run::modelseal;
 
 /// A trusted key that signs invalid content.
 #[test]
-fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
+fn verify_refuses_an_invalid_statement_signed_by_a_trusted_key() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     let signer: Signer =
@@ -68,7 +68,7 @@ fn what_is_rightly_signed_and_means_nothing_good_is_refused() {
 }
 
 #[test]
-fn bundles_that_are_none_or_say_too_much_are_refused() {
+fn verify_refuses_malformed_bundles_and_accepts_other_json_layouts() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     modelseal(["sign", &text(&model), "--key", &key]).expect(0);
@@ -153,7 +153,7 @@ fn bundles_that_are_none_or_say_too_much_are_refused() {
 
 /// Data that no trusted signer signed costs almost nothing, however long it is.
 #[test]
-fn long_lists_of_strangers_are_not_read() {
+fn verify_does_not_read_a_long_statement_by_an_untrusted_signer() {
     let (project, model) = model();
     let (stranger, _) = project.other_key("stranger");
     let signer: Signer =

@@ -28,7 +28,7 @@ pub fn key_in(project: &Project) -> PathBuf {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_that_is_named_by_a_descriptor_is_out_of_reach() {
+fn sandbox_hides_a_key_given_by_descriptor_or_proc_path() {
     let reads = "mkdir model; echo a > model/w; cat ignored/ci.key > model/key 2>/dev/null\n";
     let changes = "cat evil > ignored/ci.key 2>/dev/null; true\n";
     let project = project(RUN, &format!("{reads}{changes}"));
@@ -47,7 +47,7 @@ fn a_key_that_is_named_by_a_descriptor_is_out_of_reach() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
+fn build_refuses_to_ship_or_measure_a_key_given_on_standard_input() {
     let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
     let project = project(follow, "");
     fs::create_dir(project.at("model")).expect("creates");
@@ -67,7 +67,7 @@ fn a_key_on_standard_input_is_neither_shipped_nor_measured() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
+fn allow_write_refuses_a_path_through_a_link_of_an_earlier_build() {
     for target in [".git/hooks", "../home"] {
         let project = project(RUN, "mkdir model; echo a > model/w; echo evil > ignored/post-commit; true\n");
         symlink(target, project.at("ignored")).expect("links");
@@ -81,7 +81,7 @@ fn a_link_that_an_earlier_build_left_opens_no_directory_to_commands() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
+fn output_option_refuses_a_link_out_of_the_project() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     symlink("../home/.local/bin", project.at("ignored")).expect("links");
     for arguments in [["-o", "ignored/x.tar"], ["--statement", "ignored/x.json"]] {
@@ -102,7 +102,7 @@ fn a_link_that_an_earlier_build_left_leads_no_archive_out_of_the_project() {
 
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn a_signer_away_from_the_project_is_kept_apart_from_it_as_well() {
+fn signer_command_outside_of_the_project_runs_no_program_of_the_project() {
     let project = project(
         RUN,
         "mkdir -p model bin; echo a > model/w; printf '#!/bin/sh\\necho evil >&2\\n' > bin/openssl; chmod +x bin/openssl\n",
@@ -132,7 +132,7 @@ fn a_signer_away_from_the_project_is_kept_apart_from_it_as_well() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn files_that_links_bring_in_from_outside_are_named() {
+fn build_reports_artifact_files_that_links_bring_from_outside() {
     let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
     let project = project(follow, "");
     let shared = project.root().join("shared");
@@ -175,7 +175,7 @@ fn replacing(files: &str) -> String {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn files_that_options_of_git_aliases_name_are_guarded() {
+fn sandbox_guards_files_in_options_of_git_aliases() {
     let named = ["x", "o", "c", "b", "r", "f", "e/git-hi"];
     let project = project(RUN, &replacing(&named.map(|name| format!("ignored/{name}")).join(" ")));
     fs::create_dir_all(project.at("ignored/e")).expect("creates");
@@ -218,7 +218,7 @@ const GUARDED: [&str; 8] = [
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
+fn sandbox_guards_work_tree_files_that_programs_on_path_link_to() {
     let project = project(RUN, &replacing(&GUARDED.join(" ")));
     for path in GUARDED {
         fs::create_dir_all(project.at(path).parent().expect("a parent")).expect("creates");
@@ -252,7 +252,7 @@ fn programs_on_path_that_are_links_to_the_work_tree_are_guarded() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
+fn sandbox_guards_a_path_directory_behind_a_missing_one_or_a_tilde() {
     let makes = "mkdir -p model; echo a > model/w; mkdir ignored; mkdir quoted; (echo evil > quoted/git) || echo GUARDED\n";
     let project = project(RUN, makes);
     let system = std::env::var("PATH").expect("a path");
@@ -268,7 +268,7 @@ fn a_directory_on_path_that_a_missing_one_or_a_tilde_leads_to_is_covered() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
+fn output_option_refuses_a_link_into_the_git_directory_in_each_subcommand() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     project.modelseal(&["build", "--key", &project.key()]).expect(0);
     symlink(".git", project.at("ignored")).expect("links");
@@ -297,7 +297,7 @@ fn nothing_is_written_into_a_repository_by_a_link_that_an_earlier_build_left() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn nobody_is_told_to_commit_a_key() {
+fn build_refuses_an_unignored_key_and_says_to_ignore_it() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     project.modelseal(&["keygen", "-o", "keys/ci", "--quiet"]).expect(0);
     let outcome = project.modelseal(&["build", "--key", "keys/ci.key"]).run();
@@ -312,7 +312,7 @@ fn nobody_is_told_to_commit_a_key() {
 /// A version manager puts programs on PATH that start others, as files of the current directory say.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_stands_in_for_git_finds_no_settings_of_the_project() {
+fn git_shim_on_path_does_not_read_settings_of_the_project() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     let shims = project.root().join("shims");
     fs::create_dir(&shims).expect("creates");

@@ -45,7 +45,7 @@ fn build(project: &Project, variables: &[(&str, String)], arguments: &[&str]) ->
 /// Commands can write to the directory of their home if they can write to the caller's temporary directory.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_home_of_a_command_is_not_exchanged() {
+fn sandbox_stops_a_command_from_swapping_the_home_of_the_next_one() {
     let steal = "cat $HOME/.ssh/id $HOME/ci.key > model/w; echo evil >> $HOME/.bashrc; true";
     for moves in [
         "S=$(dirname $HOME); cd $(dirname $S) && mv $(basename $S) moved && mkdir -p $S/tmp && ln -s ../../../home $S/home",
@@ -66,7 +66,7 @@ fn the_home_of_a_command_is_not_exchanged() {
 /// A directory above the work tree can be allowed, and then moved.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_directory_above_the_work_tree_is_not_exchanged() {
+fn sandbox_stops_a_command_from_swapping_a_directory_above_the_work_tree() {
     let allowed = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("makes");
     let project = prepared(TWICE, "", "cat .ssh/id ../p/.ssh/id > model/w; true");
     let moves = "cd ../..; mv x moved && mkdir x && ln -s \"$REAL\" x/p";
@@ -91,7 +91,7 @@ fn a_directory_above_the_work_tree_is_not_exchanged() {
 /// A declared input is shown wherever it is, so a command could redirect it to another place.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_input_is_not_exchanged() {
+fn sandbox_stops_a_command_from_redirecting_an_input() {
     let recipe = format!("[[data]]\nname = \"train\"\npath = \"data\"\n{TWICE}");
     let second = "cat data/id > model/w; rm -f data; mv .d data; true";
     for target in ["../home/.ssh", "$REAL/.ssh"] {
@@ -109,7 +109,7 @@ fn an_input_is_not_exchanged() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_kept_cache_is_not_exchanged() {
+fn sandbox_stops_a_command_from_redirecting_a_kept_cache() {
     let recipe = format!("{TWICE}caches = [\"uv\"]\n");
     let first = "K=$(ls -d .cache/modelseal/projects/*/*); rmdir $K && ln -s ../../../../../victim $K";
     let project = prepared(&recipe, first, "echo PLANTED > $HOME/.cache/uv/planted");
@@ -125,7 +125,7 @@ fn a_kept_cache_is_not_exchanged() {
 /// bubblewrap creates missing mount points, and it sees more of the machine than the command does.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn nothing_is_made_outside_for_a_kept_cache() {
+fn sandbox_creates_no_mount_point_outside_for_a_kept_cache() {
     let recipe = format!("{TWICE}caches = [\"~/.cache/pre-commit\"]\n");
     let project = prepared(&recipe, "", "true");
     let outside = project.root().join("outside");
@@ -141,7 +141,7 @@ fn nothing_is_made_outside_for_a_kept_cache() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_statement_is_not_written_through_a_link() {
+fn build_refuses_to_write_a_statement_through_a_link_of_a_command() {
     let project = prepared(TWICE, "", "rm -rf out; ln -s ../victim out");
     let victim = project.root().join("victim");
     fs::create_dir(&victim).expect("creates");
@@ -156,7 +156,7 @@ fn a_statement_is_not_written_through_a_link() {
 /// With any command line, a signer reads nothing from places where commands could write.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_signer_does_not_reach_what_commands_could_change() {
+fn signer_command_cannot_read_files_that_commands_could_change() {
     let project = prepared(TWICE, "", "echo 'echo ran > \"$RAN\"' > ignored/sign.sh; true");
     project.write("ignored/sign.sh", "true\n");
     let (key, public) = (project.key(), project.public_key());
@@ -185,7 +185,7 @@ fn a_signer_does_not_reach_what_commands_could_change() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_home_is_not_shown_by_path_nor_shipped_by_a_link() {
+fn sandbox_hides_a_home_on_path_and_build_ships_no_link_into_it() {
     let project = prepared(TWICE, "", "cat \"$REAL\"/.ssh/id > model/w; true");
     project.append_recipe("pass_env = [\"REAL\"]\n");
     project.commit();
@@ -210,7 +210,7 @@ fn a_home_is_not_shown_by_path_nor_shipped_by_a_link() {
 /// A parse error would quote the line that is not a recipe.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_recipe_that_a_command_exchanges_is_not_quoted() {
+fn build_does_not_quote_a_recipe_that_a_command_replaced() {
     let project = prepared(TWICE, "", "rm modelseal.toml; ln -s ../home/.ssh/id modelseal.toml");
     let outcome = build(&project, &[], &[]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.all());
@@ -220,7 +220,7 @@ fn a_recipe_that_a_command_exchanges_is_not_quoted() {
 /// A command can print any error text, but it cannot forge whether it was started.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_that_talks_like_the_sandbox_has_failed_like_any_other() {
+fn build_runs_a_command_only_once_if_it_imitates_a_sandbox_error() {
     let forged =
         "echo x >> ignored/count; echo \"bwrap: Can't create file at /nonexistent/x: gone\" >&2; exit 1";
     let project = prepared(TWICE, "", forged);
@@ -234,7 +234,7 @@ fn a_command_that_talks_like_the_sandbox_has_failed_like_any_other() {
 /// The kernel does not list a socket in another network namespace, such as that of a container.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_agent_that_a_variable_names_does_not_answer() {
+fn sandbox_refuses_connections_to_an_agent_socket_that_a_variable_names() {
     peers::program("unshare");
     let project = prepared(TWICE, "", "python3 connect.py > model/w");
     let connect = "import os, socket\nfor name in ('AGENT', 'SECOND'):\n    try:\n        socket.socket(socket.AF_UNIX).connect(os.environ[name])\n        print('REACHED')\n    except OSError as error:\n        print(error.strerror)\n";

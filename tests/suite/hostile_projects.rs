@@ -67,7 +67,7 @@ pub fn unharmed(project: &Project, outcome: &Outcome) {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
+fn environment_command_cannot_redirect_the_artifact_path_to_user_files() {
     let recipe = "[artifact]\npath = \"out/.ssh\"\n[environment]\ncommands = [[\"ln\", \"-sfn\", \"../home\", \"out\"]]\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let project =
         project(recipe, "cat .git/modelseal-aside-*/*; rm out; mkdir -p out/.ssh; echo 1 > out/.ssh/w\n");
@@ -78,7 +78,7 @@ fn a_link_made_by_the_first_command_does_not_move_the_users_files_aside() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
+fn build_refuses_a_link_out_of_the_project_at_dist_or_the_artifact() {
     let first = project(RUN, "mkdir -p model/start; echo 1 > model/start/w; echo >> run.sh\n");
     fs::create_dir_all(first.home().join(".vim/pack")).expect("creates");
     symlink("../home/.vim/pack", first.at("dist")).expect("links");
@@ -99,7 +99,7 @@ fn a_link_in_the_place_of_dist_or_of_the_artifact_leads_nowhere() {
 /// A cache is kept for the next build, including the links in it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_a_kept_cache_leads_to_no_other_place() {
+fn kept_cache_does_not_follow_links_that_a_command_left_in_it() {
     let first = project(&format!("{RUN}caches = [\"a\"]\n"), "");
     let home = first.home();
     first.write(
@@ -133,7 +133,7 @@ fn a_link_in_a_kept_cache_leads_to_no_other_place() {
 /// With a variable of the dynamic loader, code of the project would run in the program that isolates the command.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
+fn sandbox_program_loads_no_library_from_a_passed_loader_variable() {
     let project =
         project(&format!("{RUN}pass_env = [\"LD_LIBRARY_PATH\"]\n"), "mkdir -p model; echo 1 > model/w\n");
     let library = "#include <stdio.h>\n#include <stdlib.h>\n__attribute__((constructor)) static void run(void) { FILE *f = fopen(\"../ran\", \"w\"); if (f) fclose(f); }\n";
@@ -152,7 +152,7 @@ fn variables_that_are_passed_on_do_not_reach_what_isolates_the_command() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_variable_that_holds_the_key_is_withheld_from_a_rebuild() {
+fn reproduce_withholds_the_variable_that_holds_the_signing_key() {
     let project = project(
         &format!("{RUN}pass_env = [\"THE_KEY\"]\n"),
         "mkdir -p model; echo 1 > model/w; echo \"$THE_KEY\" >&2\n",
@@ -167,7 +167,7 @@ fn the_variable_that_holds_the_key_is_withheld_from_a_rebuild() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
+fn build_does_not_run_unisolated_if_the_project_overloads_the_sandbox() {
     let project = project(RUN, "mkdir -p model; cat \"$REAL\" >&2; echo 1 > model/w\n");
     fs::create_dir(project.at("bin")).expect("creates");
     let tools = project.home().join("tools/bin");
@@ -185,7 +185,7 @@ fn a_project_that_makes_the_sandbox_fail_is_not_run_without_one() {
 /// A signer runs outside the sandbox, after the commands.
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn a_signer_runs_nothing_that_a_command_could_change() {
+fn signer_command_runs_nothing_that_commands_could_change() {
     let project = project(
         RUN,
         "mkdir -p model; echo 1 > model/w; mkdir -p bin ignored; for n in openssl sh cat; do printf '#!/bin/sh\\ntouch ../ran\\n' > bin/$n; chmod 755 bin/$n; done; true\n",
@@ -221,7 +221,7 @@ fn a_signer_runs_nothing_that_a_command_could_change() {
 /// A mount can give a directory above the key a second name. The key is still the same key.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
+fn sandbox_hides_homes_and_keys_under_each_mounted_name() {
     peers::program("unshare");
     let project = project(RUN, "");
     let other =
@@ -262,7 +262,7 @@ fn homes_and_keys_are_hidden_under_every_name_that_a_mount_gives() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
+fn build_refuses_a_work_tree_that_is_the_home_and_names_the_options() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let key = project.key();
     let build = |arguments: &[&str]| {
@@ -288,7 +288,7 @@ fn a_home_that_is_the_work_tree_is_refused_with_a_way_out() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
+fn build_warns_of_a_work_tree_on_path_and_uses_a_default_without_path() {
     let project = project(RUN, "mkdir -p model; echo $PATH > model/w\n");
     let key = project.key();
     let path = std::env::var("PATH").expect("a PATH");
@@ -307,7 +307,7 @@ fn a_path_that_names_the_work_tree_is_warned_of_and_none_is_the_usual_one() {
 /// This is how a service without a home runs, also as root.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_home_that_is_not_there_is_not_made() {
+fn build_creates_no_missing_home() {
     let recipe = format!("[[data]]\nname = \"d\"\npath = \"run.sh\"\n{RUN}caches = [\"uv\"]\n");
     let project = project(&recipe, "mkdir -p model; echo 1 > model/w\n");
     let nowhere = std::path::PathBuf::from(format!("/modelseal-nowhere-{}", std::process::id()));
@@ -326,7 +326,7 @@ fn a_home_that_is_not_there_is_not_made() {
 /// Anything that a command wrote there would disappear without a message.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn beside_a_project_in_shared_memory_nothing_can_be_written() {
+fn sandbox_keeps_the_surroundings_of_a_project_in_shared_memory_read_only() {
     let script = "mkdir -p model; echo 1 > model/w; echo lost > ../beside; echo here > here\n";
     let project = project(RUN, script);
     let shared = tempfile::Builder::new().prefix("project").tempdir_in("/dev/shm").expect("makes");

@@ -52,7 +52,7 @@ fn resealed(from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_payload_or_signature_byte_flipped() {
+fn verify_refuses_a_changed_payload_or_signature_byte() {
     let seal = seal_text();
     let text = String::from_utf8(payload(seal.as_bytes())).expect("is text");
     let changed = text.replace("\"seed\":42", "\"seed\":43");
@@ -68,7 +68,7 @@ fn a_payload_or_signature_byte_flipped() {
 }
 
 #[test]
-fn a_seal_that_is_ours_but_not_canonical() {
+fn verify_refuses_a_seal_that_is_not_canonical() {
     let seal = seal_text();
     for other in [
         format!(" {seal}"),
@@ -92,7 +92,7 @@ fn a_seal_that_is_ours_but_not_canonical() {
 
 /// Every ECDSA signature has two forms, (r, s) and (r, n - s). modelseal writes only the one with the low s.
 #[test]
-fn a_signature_with_high_s() {
+fn verify_refuses_a_signature_with_high_s() {
     let seal = seal_text();
     let payload = payload(seal.as_bytes());
     let PrivateKey::P256(key) = private_key() else { panic!("another key") };
@@ -117,7 +117,7 @@ fn replace_signature(seal: &str, signature: &[u8]) -> String {
 }
 
 #[test]
-fn no_signature_or_several() {
+fn verify_refuses_a_seal_without_a_signature_or_with_several() {
     let seal = seal_text();
     let start = seal.find("\"signatures\":[").expect("signatures") + "\"signatures\":[".len();
     let end = seal.find("]}}").expect("an end");
@@ -127,7 +127,7 @@ fn no_signature_or_several() {
 }
 
 #[test]
-fn a_hint_or_keyid_of_another_key() {
+fn verify_refuses_a_seal_with_the_hint_or_keyid_of_another_key() {
     let seal = seal_text();
     let hint = private_key().public_key().hint().to_string();
     let other = Digest::sha256(b"other").to_string();
@@ -136,7 +136,7 @@ fn a_hint_or_keyid_of_another_key() {
 }
 
 #[test]
-fn base64_in_any_other_spelling() {
+fn verify_refuses_a_payload_in_base64_that_is_not_canonical() {
     let seal = seal_text();
     let payload = payload(seal.as_bytes());
     let encoded = STANDARD.encode(&payload);
@@ -158,13 +158,13 @@ fn base64_in_any_other_spelling() {
 }
 
 #[test]
-fn a_second_document_behind_the_envelope() {
+fn verify_refuses_a_second_document_after_the_seal() {
     let seal = seal_text();
     refused(&with_seal(format!("{}{{}}", seal.trim_end())), "seal").says("not valid JSON");
 }
 
 #[test]
-fn what_is_no_seal_at_all() {
+fn verify_refuses_a_seal_entry_that_is_no_bundle() {
     for seal in [
         String::new(),
         "null".into(),
@@ -182,7 +182,7 @@ fn what_is_no_seal_at_all() {
 }
 
 #[test]
-fn a_trusted_key_over_another_predicate() {
+fn verify_refuses_another_predicate_signed_by_a_trusted_key() {
     for (from, to) in [
         ("https://slsa.dev/provenance/v1", "https://model_signing/signature/v1.0"),
         ("https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom"),
@@ -196,7 +196,7 @@ fn a_trusted_key_over_another_predicate() {
 }
 
 #[test]
-fn a_newer_manifest_says_which_version_is_needed() {
+fn verify_names_the_newer_version_that_made_an_unknown_manifest() {
     let newer = resealed("\"modelseal\":\"0.1.0\"", "\"modelseal\":\"7.3.0\"");
     assert_eq!(sample().verify_bytes(&newer, &[]).code, Some(1));
     let text = String::from_utf8(payload(&entries()[0].content)).expect("is text");
@@ -215,7 +215,7 @@ fn a_newer_manifest_says_which_version_is_needed() {
 }
 
 #[test]
-fn a_manifest_that_contradicts_itself() {
+fn verify_refuses_a_manifest_with_invalid_or_contradictory_content() {
     let config = "\"name\":\"config.json\"";
     for (from, to) in [
         (config, "\"name\":\"../x\""),
@@ -259,7 +259,7 @@ fn a_manifest_that_contradicts_itself() {
 
 /// Every few bytes of this text would take hundreds of bytes of memory, before the signer is known.
 #[test]
-fn what_would_be_huge_in_memory() {
+fn verify_refuses_a_manifest_that_would_be_huge_in_memory() {
     let list = |element: &str, count: usize| format!("\"seed\":[{}", vec![element; count].join(","));
     let inputs = |input: &str| format!("\"resolvedDependencies\":[{}", input.repeat(600_000));
     let nested = "{\"\":".repeat(100) + "0" + &"}".repeat(100);
@@ -279,7 +279,7 @@ fn what_would_be_huge_in_memory() {
 
 /// The right key signed the manifest of other files, so the file digests do not match.
 #[test]
-fn manifest_a_with_artifact_b() {
+fn verify_refuses_the_manifest_of_another_artifact() {
     let other = Project::new();
     other.write("model/config.json", "{\"classes\": 3}\n");
     other.commit();
@@ -294,7 +294,7 @@ fn manifest_a_with_artifact_b() {
 }
 
 #[test]
-fn model_sig_stripped_foreign_or_of_another_release() {
+fn verify_refuses_a_missing_or_foreign_or_mismatched_model_sig() {
     let signature = |payload: &[u8], key: PrivateKey| {
         let mut damaged = entries();
         damaged[1].content = bundle(payload, &key.into());
@@ -324,7 +324,7 @@ fn model_sig_stripped_foreign_or_of_another_release() {
 
 /// A seal by another trusted signer and the `model.sig` of the first. Each is trusted, but they do not belong together.
 #[test]
-fn model_sig_by_another_trusted_key() {
+fn verify_refuses_a_model_sig_by_another_trusted_key() {
     let project = &sample().project;
     let (other_key, other_public) = project.other_key("second");
     let output = project.out("second.tar");

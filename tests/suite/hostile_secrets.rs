@@ -26,7 +26,7 @@ fn give_to_git(project: &Project, path: &str, how: &str) {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_that_git_has_signs_nothing() {
+fn build_refuses_a_key_that_git_stores() {
     for how in ["staged", "committed", "removed"] {
         let project = project(RUN, "mkdir model; git show HEAD:ignored/ci.key > model/w; true\n");
         let key = key_in(&project);
@@ -48,7 +48,7 @@ fn a_key_that_git_has_signs_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_in_a_submodule_signs_nothing() {
+fn build_refuses_a_key_that_a_submodule_stores() {
     let project = project(RUN, "mkdir model; echo a > model/w\n");
     let inner = project.at("sub");
     fs::create_dir(&inner).expect("creates");
@@ -65,7 +65,7 @@ fn a_key_in_a_submodule_signs_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_password_that_git_has_opens_no_key() {
+fn build_refuses_a_password_file_that_git_stores() {
     let project = project(RUN, "mkdir model; cat ignored/password > model/w\n");
     fs::create_dir(project.at("ignored")).expect("creates");
     project.write("ignored/password", "open sesame\n");
@@ -105,7 +105,7 @@ fn refused(project: &Project, arguments: &[&str], name: &str) {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_in_a_repository_inside_or_around_or_of_its_own_signs_nothing() {
+fn build_refuses_a_key_stored_in_an_inner_or_outer_or_its_own_repository() {
     let inside = project(RUN, MAKE);
     let key = key_copied_to(&inside, &inside.at("ignored"));
     commit_and_remove(&inside.at("ignored"), &inside.home(), "k.key");
@@ -127,7 +127,7 @@ fn a_key_in_a_repository_inside_or_around_or_of_its_own_signs_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_of_a_linked_work_tree_signs_nothing() {
+fn build_refuses_a_key_that_git_stores_in_a_linked_work_tree() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
     give_to_git(&project, "ignored/ci.key", "removed");
@@ -141,7 +141,7 @@ fn a_key_of_a_linked_work_tree_signs_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_in_the_store_of_large_files_signs_nothing() {
+fn build_refuses_a_key_in_the_git_lfs_store() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
     let digest = Digest::sha256(&fs::read(&key).expect("reads")).to_string();
@@ -157,7 +157,7 @@ fn a_key_in_the_store_of_large_files_signs_nothing() {
 /// What the questions of a probe say reaches its command, and an error in a recipe shows a line of it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_password_is_neither_a_question_nor_a_recipe() {
+fn build_refuses_a_password_file_as_probe_input_or_recipe() {
     let probe = "[[probe]]\nname = \"p\"\ncommand = [\"cat\"]\ninputs = \"ignored/password\"\n";
     let project = project(&format!("{RUN}{probe}"), MAKE);
     fs::create_dir(project.at("ignored")).expect("creates");
@@ -175,7 +175,7 @@ fn a_password_is_neither_a_question_nor_a_recipe() {
 /// Git can convert the ends of lines of what it has.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_key_with_other_ends_of_lines_signs_nothing() {
+fn build_refuses_a_key_that_git_stores_with_other_line_ends() {
     let project = project(RUN, MAKE);
     let key = key_in(&project);
     give_to_git(&project, "ignored/ci.key", "committed");
@@ -187,7 +187,7 @@ fn a_key_with_other_ends_of_lines_signs_nothing() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_password_variable_that_git_has_opens_no_key() {
+fn build_refuses_a_password_variable_that_git_stores() {
     let project = project(RUN, MAKE);
     project.write("password", "open sesame\n");
     project.commit();

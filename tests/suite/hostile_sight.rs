@@ -24,7 +24,7 @@ const STEAL: &str =
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_the_place_of_a_directory_of_programs_shows_nothing_of_the_home() {
+fn sandbox_hides_the_home_behind_a_link_at_a_program_directory() {
     let project = project(RUN, STEAL);
     symlink("../home/.ssh", project.at("bin")).expect("links");
     symlink("../home/.ssh", project.at(".venv")).expect("links");
@@ -42,7 +42,7 @@ fn a_link_in_the_place_of_a_directory_of_programs_shows_nothing_of_the_home() {
 /// The environment is not active in the first build, but it is in the second.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_environment_that_a_command_rewrites_shows_nothing_of_the_home() {
+fn sandbox_hides_the_home_from_an_environment_that_a_command_rewrote() {
     let plant = "[ -e .venv/x ] || { mkdir .venv/x; ln -s \"$PWD/../home/.ssh\" .venv/x/bin; echo \"home = $PWD/.venv/x/bin\" > .venv/pyvenv.cfg; }; true\n";
     let project = project(RUN, &format!("{STEAL}{plant}"));
     project.write(".venv/pyvenv.cfg", "home = /usr/bin\n");
@@ -59,7 +59,7 @@ fn an_environment_that_a_command_rewrites_shows_nothing_of_the_home() {
 /// The user installed the project once. Since then, its `src` became a link.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_editable_install_of_the_project_shows_nothing_of_the_home() {
+fn sandbox_hides_the_home_behind_an_editable_install_of_the_project() {
     let project = project(RUN, STEAL);
     let environment = project.home().join("envs/main");
     write_home(&project, "envs/main/pyvenv.cfg", "home = /usr/bin\n");
@@ -75,7 +75,7 @@ fn an_editable_install_of_the_project_shows_nothing_of_the_home() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_program_of_the_project_that_became_a_link_shows_nothing_of_the_home() {
+fn sandbox_hides_the_home_behind_a_project_program_that_became_a_link() {
     let project = project(RUN, STEAL);
     fs::create_dir(project.home().join("tools")).expect("creates");
     symlink(project.at("tool"), project.home().join("tools/tool")).expect("links");
@@ -88,7 +88,7 @@ fn a_program_of_the_project_that_became_a_link_shows_nothing_of_the_home() {
 /// An input is shown wherever it leads, except where a command has redirected it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_the_place_of_an_input_is_gone_for_the_next_build() {
+fn build_leaves_no_link_at_an_input_for_the_next_build() {
     let recipe = format!("[[data]]\nname = \"d\"\npath = \"data/keys\"\n{RUN}");
     let exchange = "mv data .data; ln -s ../home/store data";
     for (what, script) in [
@@ -128,7 +128,7 @@ fn build_there(project: &Project, place: &Path) -> Outcome {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_does_not_name_a_directory_above_as_its_own() {
+fn sandbox_hides_a_directory_above_that_commondir_names() {
     let outer = project(RUN, "");
     let script =
         "mkdir -p model; { cat ../private/.env; ls -a ../private; echo made; } > model/w 2>&1; true\n";
@@ -147,7 +147,7 @@ fn a_repository_does_not_name_a_directory_above_as_its_own() {
 /// Some users keep their settings in a repository in their home.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_of_the_home_is_not_shown_to_a_project_without_one() {
+fn sandbox_hides_the_home_repository_from_a_project_without_one() {
     let outer = project(RUN, "");
     let script = "mkdir -p model; { cat ../../.ssh/token; git --git-dir=../../.git show HEAD:.ssh/token; cat ../../.git/HEAD; echo made; } > model/w 2>&1; true\n";
     let place = project_in_the_home(&outer, RUN, script);
@@ -163,7 +163,7 @@ fn a_repository_of_the_home_is_not_shown_to_a_project_without_one() {
 /// Two files make a directory look like a repository. It is searched in any case.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn sockets_of_a_work_tree_that_looks_like_a_repository_do_not_answer() {
+fn sandbox_blocks_sockets_in_a_work_tree_that_looks_like_a_repository() {
     let recipe =
         "[artifact]\npath = \"model\"\n[run]\nnetwork = false\ncommand = [\"python3\", \"connect.py\"]\n";
     let project = project(recipe, "");
@@ -202,7 +202,7 @@ fn asked(recipe: &str, names: &str) -> Project {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_adopted_artifact_neither_ships_nor_shows_what_its_links_lead_to() {
+fn build_refuses_an_adopted_artifact_with_links_into_the_home() {
     let follow = "[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n";
     for inner in [None, Some("t"), Some("deep/t")] {
         for recipe in [follow.to_string(), format!("{follow}{ASK}")] {
@@ -225,7 +225,7 @@ fn an_adopted_artifact_neither_ships_nor_shows_what_its_links_lead_to() {
 /// This includes the key that would sign it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_adopted_artifact_does_not_ship_keys() {
+fn build_refuses_an_adopted_artifact_that_links_to_a_key() {
     let plain = "[artifact]\npath = \"model\"\n";
     let project = project(plain, "");
     project.write(".gitignore", "dist\nfirst\n");
@@ -261,7 +261,7 @@ fn an_adopted_artifact_does_not_ship_keys() {
 /// A parse error would quote the line that is not a recipe.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_recipe_that_is_a_link_out_of_the_project_is_refused_and_not_quoted() {
+fn build_refuses_a_recipe_that_links_out_of_the_project_without_quoting_it() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     write_home(&project, ".netrc", "machine example.com password SECRET\n");
     for target in ["../home/.netrc".to_string(), project.home().join(".netrc").to_string_lossy().into_owned()]
@@ -278,7 +278,7 @@ fn a_recipe_that_is_a_link_out_of_the_project_is_refused_and_not_quoted() {
 /// The signer's command line itself shows which variables it reads.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_variable_of_the_signers_line_is_not_for_commands() {
+fn build_refuses_to_pass_a_variable_of_the_signer_command_to_commands() {
     let recipe = format!("{RUN}pass_env = [\"SIGN_KEY\"]\n");
     let project = project(&recipe, "mkdir -p model; echo \"$SIGN_KEY\" > model/w; echo \"$SIGN_KEY\" >&2\n");
     let (key, public) = (project.key(), project.public_key());
@@ -294,7 +294,7 @@ fn a_variable_of_the_signers_line_is_not_for_commands() {
 /// The directory holds clones and copies of private data while a build runs.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_temporary_directory_of_a_build_is_for_this_user_alone() {
+fn build_creates_its_temporary_directory_for_the_user_only() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w; sleep 0.3\n");
     let temporary = project.root().join("tmp");
     fs::create_dir(&temporary).expect("creates");

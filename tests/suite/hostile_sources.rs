@@ -15,7 +15,7 @@ use crate::support::project::{Project, git_in};
 /// After a link, `..` means one place by name and another one to the system.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_path_that_goes_up_behind_a_name_is_refused() {
+fn build_refuses_a_recipe_path_with_dot_dot_after_a_name() {
     let plain = "[artifact]\npath = \"model\"\n";
     for recipe in [
         "[artifact]\npath = \"link/../keys\"\n".to_string(),
@@ -46,7 +46,7 @@ fn a_path_that_goes_up_behind_a_name_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_upward_path_does_not_take_code_out_of_the_comparison() {
+fn build_refuses_a_dot_dot_path_that_would_exclude_edited_code() {
     let recipe = format!("[environment]\nfiles = [\"link/../run.sh\"]\n{RUN}");
     let project = project(&recipe, "mkdir -p model; echo 1 > model/w\n");
     project.write("sub/run.sh", "decoy\n");
@@ -83,7 +83,7 @@ fn is_not_sealed_as_clean(project: &Project, made: &Path) {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn code_in_a_place_that_is_left_out_of_the_comparison_is_not_sealed_as_clean() {
+fn build_does_not_seal_changed_code_in_excluded_directories_as_clean() {
     let recipe =
         "[artifact]\npath = \"link/../src\"\n[run]\nnetwork = false\ncommand = [\"sh\", \"src/train.sh\"]\n";
     let linked = project(recipe, "");
@@ -108,7 +108,7 @@ fn code_in_a_place_that_is_left_out_of_the_comparison_is_not_sealed_as_clean() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn code_in_the_directory_of_a_submodule_is_not_sealed_as_clean() {
+fn build_does_not_seal_new_code_in_an_empty_submodule_as_clean() {
     let script = "mkdir -p model\nif [ -f sub/lib.sh ]; then . sub/lib.sh > model/w; else echo committed > model/w; fi\necho 'echo other' > sub/lib.sh\n";
     let project = project(RUN, script);
     project.write(".gitmodules", "[submodule \"sub\"]\n\tpath = sub\n\turl = https://example.invalid/sub\n");
@@ -143,7 +143,7 @@ fn sign_refused(project: &Project, statement: &str) {
 /// The job that signs checks for itself whether its work tree matches the commit.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_statement_of_a_modified_work_tree_is_not_signed_as_clean() {
+fn build_does_not_sign_a_dirty_statement_changed_to_clean() {
     let (project, text) = stated(&["--allow-dirty"], |project| {
         project.write("run.sh", "mkdir -p model; echo other > model/w\n");
     });
@@ -154,7 +154,7 @@ fn a_statement_of_a_modified_work_tree_is_not_signed_as_clean() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_statement_with_inputs_that_the_recipe_does_not_name_is_not_signed() {
+fn build_does_not_sign_a_statement_with_inputs_missing_in_the_recipe() {
     let (project, text) = stated(&[], |_| {});
     let at = text.find(",{\"name\":\"recipe\"").expect("has a recipe");
     let end = at + text[at..].find("}}").expect("ends") + 2;
@@ -205,7 +205,7 @@ fn build_everywhere(project: &Project) {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_clone_holds_nothing_of_another_repository_of_the_user() {
+fn clone_excludes_objects_of_a_repository_behind_alternates_or_ref_links() {
     let recipe = format!("{RUN}pass_env = [\"REAL\"]\n");
     for branch in ["main", "secret"] {
         let borrowing = project(&recipe, PRINT_ALL);
@@ -221,7 +221,7 @@ fn a_clone_holds_nothing_of_another_repository_of_the_user() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_clone_holds_nothing_that_a_submodule_borrows() {
+fn clone_excludes_objects_that_a_submodule_borrows() {
     let recipe = format!("{RUN}pass_env = [\"REAL\"]\nenv = {{ SUB = \"s\" }}\n");
     let borrowing = project(&recipe, PRINT_ALL);
     let git = private(&borrowing).join(".git");
@@ -260,7 +260,7 @@ fn a_clone_holds_nothing_that_a_submodule_borrows() {
 /// The project's repository says that its missing objects are in another one.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_clone_holds_nothing_of_a_repository_that_is_shared() {
+fn clone_excludes_private_commits_of_a_fork_that_commondir_names() {
     let project = project(&format!("{RUN}pass_env = [\"REAL\"]\n"), PRINT_ALL);
     // A private fork, whose public part is the project.
     let fork = project.home().join("private");
@@ -298,7 +298,7 @@ fn limited(mut command: Command) -> Option<i32> {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_pipe_in_the_repository_of_a_submodule_is_refused() {
+fn build_refuses_a_pipe_in_the_repository_of_a_submodule() {
     let project = project(RUN, "mkdir -p model; echo 1 > model/w\n");
     let inner = project.at("sub");
     fs::create_dir(&inner).expect("creates");

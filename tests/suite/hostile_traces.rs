@@ -16,7 +16,7 @@ fn text(project: &Project, path: &str) -> String {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_on_the_way_to_the_cache_or_to_temporary_files_is_refused() {
+fn build_refuses_a_project_link_as_cache_or_temporary_directory() {
     let recipe = format!("{RUN}caches = [\"a\"]\n");
     let project = project(&recipe, &format!("{MAKE}echo evil > ~/.cache/a/evil\n"));
     symlink(project.home().join(".ssh"), project.at("ignored")).expect("links");
@@ -30,7 +30,7 @@ fn a_link_on_the_way_to_the_cache_or_to_temporary_files_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_from_one_projects_cache_to_that_of_another_is_refused() {
+fn build_refuses_a_link_in_place_of_its_kept_cache() {
     let recipe = format!("{RUN}caches = [\"a\"]\n");
     let project = project(&recipe, &format!("{MAKE}cat ~/.cache/a/* > model/seen 2>/dev/null; true\n"));
     let caches = project.at("ignored/modelseal/projects");
@@ -50,7 +50,7 @@ fn a_link_from_one_projects_cache_to_that_of_another_is_refused() {
 /// A command of an earlier build can have made the key. `keygen` and a key that is named are not concerned.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_own_key_is_not_taken_from_the_work_tree() {
+fn build_refuses_a_default_key_in_the_work_tree() {
     let project = project(RUN, MAKE);
     let build = |arguments: &[&str]| {
         let run = project.modelseal(&[&["build"], arguments].concat());
@@ -76,7 +76,7 @@ fn the_own_key_is_not_taken_from_the_work_tree() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_below_a_directory_that_commands_could_write_to_is_refused() {
+fn allow_write_refuses_a_link_in_a_directory_that_commands_can_change() {
     let project = project(RUN, &format!("{MAKE}cat shared/sub/id >&2; echo x > shared/sub/id\n"));
     let shared = project.root().join("shared");
     fs::create_dir(&shared).expect("creates");
@@ -90,7 +90,7 @@ fn a_link_below_a_directory_that_commands_could_write_to_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn git_configuration_that_leads_to_a_missing_file_of_the_project_is_not_made() {
+fn sandbox_stops_a_command_from_creating_linked_git_configuration() {
     for (link, target, file) in
         [(".gitconfig", "ignored", "ignored"), (".config/git", "settings", "settings/config")]
     {
@@ -108,7 +108,7 @@ fn git_configuration_that_leads_to_a_missing_file_of_the_project_is_not_made() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_program_of_git_with_an_escaped_space_in_its_path_is_read_only() {
+fn sandbox_guards_a_git_program_with_an_escaped_space_in_its_path() {
     let project = project(RUN, &format!("{MAKE}echo evil >> 'ignored/my tools/fsm'; true\n"));
     let program = project.at("ignored/my tools/fsm");
     fs::create_dir_all(program.parent().expect("a parent")).expect("creates");
@@ -122,7 +122,7 @@ fn a_program_of_git_with_an_escaped_space_in_its_path_is_read_only() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_relative_directory_on_path_is_warned_of() {
+fn build_warns_of_a_relative_directory_on_path() {
     let project = project(RUN, MAKE);
     let path = |first: &str| vec![("PATH", format!("{first}:{}", std::env::var("PATH").expect("a path")))];
     let said = "PATH names the relative path";
@@ -133,7 +133,7 @@ fn a_relative_directory_on_path_is_warned_of() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_archive_of_a_statement_does_not_follow_a_link_that_was_left() {
+fn build_from_statement_refuses_a_link_in_place_of_dist() {
     let project = project(RUN, MAKE);
     let statement = project.out("s.json").to_string_lossy().into_owned();
     project.modelseal(&["build", "--statement", &statement]).expect(0);
@@ -148,7 +148,7 @@ fn the_archive_of_a_statement_does_not_follow_a_link_that_was_left() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_adopted_artifact_does_not_lead_into_a_repository() {
+fn build_refuses_an_adopted_artifact_with_a_link_into_a_repository() {
     let project = project("[artifact]\npath = \"model\"\nsymlinks = \"follow\"\n", "");
     fs::create_dir(project.at("model")).expect("creates");
     symlink("../.git/config", project.at("model/vocab.txt")).expect("links");

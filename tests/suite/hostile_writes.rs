@@ -14,7 +14,7 @@ const PLANT: &str = "mkdir -p $d/objects $d/refs/heads; echo ref: refs/heads/x >
 /// Otherwise, commands could write to any repository of the user.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_recipe_outside_of_the_work_tree_that_it_names_is_refused() {
+fn build_refuses_a_recipe_outside_of_the_work_tree_that_it_names() {
     let recipe = "[artifact]\npath = \"../home/.shell/cache/model\"\n[code]\npath = \"../home/.shell\"\n[[data]]\nname = \"d\"\npath = \".\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     let script = "S=../home/.shell; mkdir -p $S/cache/model; echo 1 > $S/cache/model/w; cat $S/custom/mine; echo evil > $S/custom/evil\n";
     let project = project(recipe, script);
@@ -41,7 +41,7 @@ fn a_recipe_outside_of_the_work_tree_that_it_names_is_refused() {
 /// In any directory, and in any order in which the directories are searched.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_is_found_in_a_work_tree_that_looks_like_one() {
+fn build_finds_repositories_in_a_work_tree_that_looks_like_a_repository() {
     let script = format!(
         "mkdir -p model; echo 1 > model/w; for i in $(seq 20); do d=zz$i/sub/.git; {PLANT}; done; for i in $(seq 20); do d=zy$i; {PLANT}; done\n"
     );
@@ -66,7 +66,7 @@ fn a_repository_is_found_in_a_work_tree_that_looks_like_one() {
 /// The second build would write its archive, and what is kept of a failure, to the target of the link.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_in_the_place_of_the_directory_of_the_archive_is_gone_for_the_next_build() {
+fn build_leaves_no_link_at_the_archive_directory_for_the_next_build() {
     let exchange = "[ -h out ] || { mv out .gone; ln -s ../home/.shell.d out; }; echo 'echo planted'\n";
     for (rest, file) in [
         ("mkdir -p model; echo 1 > model/w\n", "out/m.tar"),
@@ -103,7 +103,7 @@ fn a_link_in_the_place_of_the_directory_of_the_archive_is_gone_for_the_next_buil
 /// A directory link in the artifact leads to the repository.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn no_repository_comes_into_the_work_tree_with_an_artifact() {
+fn clean_build_copies_no_repository_into_the_work_tree_with_the_artifact() {
     let recipe = RUN.replace("path = \"model\"\n", "path = \"model\"\nsymlinks = \"follow\"\n");
     for (directory, link) in
         [("other/.git", "../other"), ("other/deep/.git", "../other"), ("other", "../other")]
@@ -145,7 +145,7 @@ fn leaving_a_module(end: &str) -> Project {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_signer_in_another_job_runs_nothing_that_a_command_left() {
+fn signer_command_in_another_job_runs_nothing_that_a_command_left() {
     let project = leaving_a_module("true");
     let (line, public) = (sign_with_python(&project.key()), project.public_key());
     project.modelseal(&["build", "--statement", "../m.json"]).expect(0);
@@ -163,7 +163,7 @@ fn a_signer_in_another_job_runs_nothing_that_a_command_left() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_signer_of_a_build_in_a_clone_runs_nothing_that_a_command_left_in_the_work_tree() {
+fn signer_command_of_a_clean_build_runs_nothing_left_in_the_work_tree() {
     let project = leaving_a_module("case $PWD in */project) exit 1;; esac");
     let (line, public) = (sign_with_python(&project.key()), project.public_key());
     let ran = project.root().join("ran");
@@ -178,7 +178,7 @@ fn a_signer_of_a_build_in_a_clone_runs_nothing_that_a_command_left_in_the_work_t
 /// uv, pnpm and conda link such files from their caches.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_file_with_a_second_name_outside_of_the_work_tree_cannot_be_written_to() {
+fn sandbox_protects_files_hard_linked_outside_of_the_work_tree() {
     let script = "mkdir -p model; echo 1 > model/w\n\
         for f in .venv/lib/pkg.py ignored/pkg.py; do echo evil > $f; echo evil >> $f; cp run.sh $f; ln $f $f.second && echo evil > $f.second; done\n\
         mv ignored i; echo evil > i/pkg.py; echo new > .venv/lib/other.py || exit 9; true\n";
@@ -205,7 +205,7 @@ fn a_file_with_a_second_name_outside_of_the_work_tree_cannot_be_written_to() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_that_waits_for_a_program_of_the_work_tree_is_named() {
+fn build_warns_of_a_link_on_path_to_a_file_that_commands_can_create() {
     let script = "mkdir -p model; echo 1 > model/w; mkdir -p target/release; echo evil > target/release/tool; chmod 755 target/release/tool; true\n";
     let project = project(RUN, script);
     project.write(".gitignore", "model\ndist\ntarget\n");
@@ -221,7 +221,7 @@ fn a_link_that_waits_for_a_program_of_the_work_tree_is_named() {
 /// The user would run its programs from a directory other than the one in which the build was started.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_relative_directory_of_programs_is_guarded_in_the_project_as_well() {
+fn sandbox_guards_a_relative_path_directory_in_the_project() {
     let script = "mkdir -p model; echo 1 > model/w; mkdir -p node_modules/.bin; echo evil > node_modules/.bin/ls; chmod 755 node_modules/.bin/ls; true\n";
     let project = project(RUN, script);
     project.write(".gitignore", "model\ndist\nnode_modules\n");
@@ -238,7 +238,7 @@ fn a_relative_directory_of_programs_is_guarded_in_the_project_as_well() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn files_that_a_line_of_gits_settings_names_in_quotes_or_behind_an_option_are_guarded() {
+fn sandbox_guards_files_in_git_settings_in_quotes_or_after_an_option() {
     let names = ["tools/a.sh", "tools/b.sh", ".ssh_config"];
     let script = format!(
         "mkdir -p model; echo 1 > model/w; for f in {}; do mkdir -p $(dirname $f); echo evil > $f; done; true\n",
@@ -267,7 +267,7 @@ fn files_that_a_line_of_gits_settings_names_in_quotes_or_behind_an_option_are_gu
 /// The user's own work is where the recipe declares the artifact.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_in_the_place_of_the_artifact_is_not_removed() {
+fn build_keeps_a_repository_in_the_place_of_the_artifact() {
     let recipe = "[artifact]\npath = \"notes\"\n[run]\ncommand = [\"sh\", \"run.sh\"]\n";
     for inner in ["notes", "notes/deep"] {
         for arguments in [&[][..], &["--clean"], &["--clean", "--statement", "../m.json"]] {
@@ -311,7 +311,7 @@ fn as_user(project: &Project, arguments: &[&str]) -> Command {
 /// Such a directory can come from an archive. It could not be listed before the command ran.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_repository_in_a_directory_that_nobody_lists_is_not_accepted() {
+fn build_does_not_accept_a_repository_made_in_an_unlistable_directory() {
     let script =
         format!("mkdir -p model; echo 1 > model/w; chmod 755 z; d=z/sub/.git; {PLANT}; chmod 311 z; true\n");
     let project = project(RUN, &script);
@@ -327,7 +327,7 @@ fn a_repository_in_a_directory_that_nobody_lists_is_not_accepted() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_artifact_that_can_only_be_read_is_made_anew() {
+fn build_replaces_a_read_only_artifact() {
     let project = project(RUN, "mkdir -p model/deep; echo 1 > model/deep/w; chmod 555 model/deep model\n");
     let key = project.key();
     for _ in 0..3 {

@@ -83,7 +83,7 @@ fn trusting<'a>(identity: &'a str, issuer: &'a str) -> [&'a str; 4] {
 
 #[test]
 #[ignore = "needs sigstore-js"]
-fn what_an_identity_signed_is_packed_and_verified() {
+fn identity_signature_is_packed_and_accepted_by_each_subcommand() {
     let stage = Stage::new();
     let outcome = stage.verify(&trusting(IDENTITY, ISSUER));
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
@@ -138,7 +138,7 @@ fn what_an_identity_signed_is_packed_and_verified() {
 
 #[test]
 #[ignore = "needs sigstore-js"]
-fn anybody_else_is_refused() {
+fn verify_refuses_another_identity_or_issuer_or_trusted_root() {
     let stage = Stage::new();
     for (trusting, code, reason) in [
         (
@@ -192,7 +192,7 @@ fn anybody_else_is_refused() {
 /// Every piece of evidence is checked. Removed, changed and foreign evidence is noticed.
 #[test]
 #[ignore = "needs sigstore-js"]
-fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
+fn verify_refuses_missing_changed_or_foreign_signing_evidence() {
     let stage = Stage::new();
     let good: Value = serde_json::from_slice(&fs::read(&stage.bundle).expect("reads")).expect("is JSON");
     let other = fs::read(stage.signed.path().join("other.sigstore.json")).expect("reads");
@@ -250,7 +250,7 @@ fn evidence_that_is_missing_changed_or_of_something_else_is_refused() {
 
 #[test]
 #[ignore = "needs sigstore-js"]
-fn only_the_bundle_of_this_statement_is_packed() {
+fn build_packs_only_a_valid_bundle_of_the_same_statement() {
     let stage = Stage::new();
     fs::remove_file(&stage.archive).expect("removes");
     let good = fs::read_to_string(&stage.bundle).expect("reads");
@@ -298,7 +298,7 @@ fn only_the_bundle_of_this_statement_is_packed() {
 
 /// A bundle that was made with a key elsewhere is packed like a bundle of modelseal.
 #[test]
-fn a_bundle_by_a_key_is_packed_in_our_spelling() {
+fn build_packs_a_bundle_made_with_a_key_in_canonical_form() {
     let project = Project::new();
     let statement = project.root().join("wine.json").to_string_lossy().into_owned();
     project.modelseal(&["build", "--statement", &statement, "--no-model-signature"]).expect(0);
@@ -354,7 +354,7 @@ fn a_bundle_by_a_key_is_packed_in_our_spelling() {
 /// Model signatures by identities, as the reference tool makes them by default.
 #[test]
 #[ignore = "needs sigstore-js"]
-fn a_model_that_an_identity_signed() {
+fn model_verify_accepts_an_identity_signature_and_reports_a_changed_file() {
     let (project, model) = model();
     let directory = model.to_string_lossy();
     modelseal(["sign", &directory, "--key", &project.key()]).expect(0);
@@ -386,7 +386,7 @@ fn accept_now<'a>(signers: &'a [TrustedSigner], bundle: &Bundle) -> Result<Accep
 }
 
 #[test]
-fn real_instances_vouch_for_whom_they_knew() {
+fn public_sigstore_bundles_verify_only_for_their_identity_and_issuer() {
     let now = jiff::Timestamp::now();
     for (name, identity, issuer) in [
         (

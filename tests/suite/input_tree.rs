@@ -14,7 +14,7 @@ fn project() -> Project {
 }
 
 #[test]
-fn links_are_refused_by_default_and_followed_on_request() {
+fn build_refuses_symbolic_links_by_default_and_follows_them_on_request() {
     for target in ["a", "/etc/hostname", "nowhere", "loop", "."] {
         let project = project();
         symlink(target, project.at("model/loop")).expect("links");
@@ -33,7 +33,7 @@ fn links_are_refused_by_default_and_followed_on_request() {
 }
 
 #[test]
-fn links_that_lead_nowhere_or_in_a_circle_are_named_even_where_links_are_followed() {
+fn build_that_follows_links_reports_broken_and_circular_links() {
     for (target, expected) in [
         ("nowhere", "is a broken symbolic link"),
         (".", "a directory that contains it"),
@@ -49,7 +49,7 @@ fn links_that_lead_nowhere_or_in_a_circle_are_named_even_where_links_are_followe
 }
 
 #[test]
-fn special_files_are_named_and_nothing_hangs() {
+fn build_reports_a_fifo_or_a_socket_in_the_artifact_without_hanging() {
     let fifo = project();
     rustix::fs::mkfifoat(rustix::fs::CWD, fifo.at("model/x"), rustix::fs::Mode::RWXU).expect("makes");
     fifo.build_refused(&[], 1).says("model/x` is a FIFO");
@@ -59,7 +59,7 @@ fn special_files_are_named_and_nothing_hangs() {
 }
 
 #[test]
-fn names_that_cannot_travel_are_refused_and_shown_escaped() {
+fn build_refuses_unportable_file_names_and_prints_them_escaped() {
     for (name, expected) in [
         (&b"caf\xe9"[..], "is not valid UTF-8"),
         (b"a\nb", "`model/a\\u{a}b` cannot be sealed: it contains a control character"),
@@ -83,7 +83,7 @@ fn names_that_cannot_travel_are_refused_and_shown_escaped() {
 }
 
 #[test]
-fn odd_names_that_are_harmless_are_sealed() {
+fn build_seals_unusual_but_harmless_file_names() {
     let longest = "x".repeat(255);
     let project = Project::with_artifact(&[
         ("-rf", b"1"),
@@ -104,7 +104,7 @@ fn odd_names_that_are_harmless_are_sealed() {
 }
 
 #[test]
-fn another_tools_signature_or_an_earlier_seal_is_refused_with_a_way_out() {
+fn build_refuses_an_existing_signature_or_seal_until_it_is_excluded() {
     for name in ["model.sig", ".modelseal/manifest.sigstore.json"] {
         let project = project();
         project.write(&format!("model/{name}"), "{}");
@@ -117,7 +117,7 @@ fn another_tools_signature_or_an_earlier_seal_is_refused_with_a_way_out() {
 }
 
 #[test]
-fn gits_own_files_never_ship_and_that_is_sealed() {
+fn build_leaves_out_the_files_of_git_and_seals_the_exclusions() {
     let project = project();
     for name in [".gitattributes", ".gitignore", ".git/config", ".github/workflows/x.yml", "sub/.gitignore"] {
         project.write(&format!("model/{name}"), "x");
@@ -141,7 +141,7 @@ fn gits_own_files_never_ship_and_that_is_sealed() {
 }
 
 #[test]
-fn globs_are_those_of_gitignore_and_are_sealed() {
+fn artifact_exclude_uses_gitignore_globs_and_rejects_invalid_ones() {
     let project = Project::with_artifact(&[
         ("keep.bin", b""),
         ("x.tmp", b""),
@@ -175,7 +175,7 @@ fn globs_are_those_of_gitignore_and_are_sealed() {
 }
 
 #[test]
-fn empty_trees_directories_and_files() {
+fn build_refuses_an_empty_artifact_and_leaves_out_empty_directories() {
     let empty = Project::with_artifact(&[]);
     empty.build_refused(&[], 1).says("contains no files");
     let project = Project::with_artifact(&[("empty", b"")]);
@@ -191,7 +191,7 @@ fn empty_trees_directories_and_files() {
 }
 
 #[test]
-fn a_single_file_is_a_directory_of_one() {
+fn build_seals_a_single_file_as_a_directory_with_one_file() {
     let project = project();
     project.edit_recipe("path = \"model\"", "path = \"model/a\"");
     let directory = project.unpack(&project.build());
@@ -200,7 +200,7 @@ fn a_single_file_is_a_directory_of_one() {
 }
 
 #[test]
-fn the_output_may_lie_inside_the_artifact() {
+fn build_leaves_its_own_output_inside_the_artifact_out_of_the_archive() {
     let project = project();
     let output = project.at("model/result.tar").to_string_lossy().into_owned();
     let first = fs::read(project.build_with(&["-o", &output])).expect("reads");
@@ -215,7 +215,7 @@ fn the_output_may_lie_inside_the_artifact() {
 }
 
 #[test]
-fn pointers_and_error_pages_in_the_artifact_are_named() {
+fn build_refuses_lfs_pointers_and_error_pages_in_place_of_weights() {
     let lfs = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n", "0".repeat(64));
     for (name, content, expected) in [
         ("w.safetensors", lfs.as_str(), "is a Git LFS pointer"),
@@ -230,7 +230,7 @@ fn pointers_and_error_pages_in_the_artifact_are_named() {
 }
 
 #[test]
-fn paths_that_leave_the_work_tree_are_shown_in_the_recipe() {
+fn recipe_rejects_paths_outside_the_work_tree_and_shows_the_line() {
     for (from, to) in [
         ("path = \"model\"", "path = \"../out\""),
         ("path = \"model\"", "path = \"/etc\""),
@@ -251,7 +251,7 @@ fn paths_that_leave_the_work_tree_are_shown_in_the_recipe() {
 }
 
 #[test]
-fn an_unreadable_file_is_2() {
+fn build_exits_2_and_names_an_unreadable_file() {
     let project = project();
     fs::set_permissions(project.at("model/a"), fs::Permissions::from_mode(0o000)).expect("sets");
     let key = project.key();
@@ -272,7 +272,7 @@ fn an_unreadable_file_is_2() {
 /// A file that is written to during the build. Either the build names it, or the archive contains one complete state of
 /// it and verifies.
 #[test]
-fn a_file_rewritten_while_it_is_read() {
+fn build_reports_a_file_that_changes_while_it_is_read() {
     let project = project();
     let path = project.at("model/hot.bin");
     fs::write(&path, vec![0u8; 8 << 20]).expect("writes");

@@ -44,7 +44,7 @@ fn unpacked(project: &Project, key: &str, public: &str, name: &str) -> PathBuf {
 
 #[test]
 #[ignore = "needs model-signing and sigstore"]
-fn model_signing_verifies_what_we_sealed_and_notices_what_was_changed() {
+fn model_signing_verifies_an_unpacked_release_and_detects_a_changed_file() {
     let project = project();
     for algorithm in ["p256", "p384", "p521"] {
         let prefix = project.root().join(algorithm).to_string_lossy().into_owned();
@@ -66,7 +66,7 @@ fn model_signing_verifies_what_we_sealed_and_notices_what_was_changed() {
 /// `docs/format.md` shows the same steps in a shell.
 #[test]
 #[ignore = "needs openssl"]
-fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
+fn openssl_verifies_both_seal_signatures_over_the_dsse_encoding() {
     peers::program("openssl");
     let project = project();
     let key = project.key();
@@ -99,7 +99,7 @@ fn openssl_verifies_the_manifest_over_the_pre_authentication_encoding() {
 
 /// The key's identity is what `sha256sum KEY.pub` prints.
 #[test]
-fn the_hint_is_the_digest_of_the_public_key_file() {
+fn seal_key_hint_equals_the_sha256_of_the_public_key_file() {
     let project = project();
     let directory = unpacked(&project, &project.key(), &project.public_key(), "hint");
     let seal = fs::read_to_string(directory.join(".modelseal/manifest.sigstore.json")).expect("reads");
@@ -143,7 +143,7 @@ impl Scene {
 /// Every curve, by key and by certificate, with an excluded path. Then the same with a changed byte.
 #[test]
 #[ignore = "needs model-signing and sigstore"]
-fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
+fn model_signing_verifies_key_and_certificate_signatures_by_modelseal() {
     for curve in ["p256", "p384", "p521"] {
         let scene = Scene::new(curve);
         let Scene { root, model, key, public, certificate, .. } = &scene;
@@ -176,7 +176,7 @@ fn the_reference_tool_verifies_every_kind_of_signature_that_we_make() {
 /// The opposite direction, with the options of the reference tool.
 #[test]
 #[ignore = "needs model-signing and sigstore"]
-fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
+fn verify_accepts_key_and_certificate_signatures_by_model_signing() {
     for curve in ["p256", "p384", "p521"] {
         let scene = Scene::new(curve);
         let Scene { root, model, key, public, certificate, .. } = &scene;
@@ -218,7 +218,7 @@ fn we_verify_every_kind_of_signature_that_the_reference_tool_makes() {
 /// Either tool signs one file, and either tool verifies it.
 #[test]
 #[ignore = "needs model-signing and sigstore"]
-fn a_model_of_one_file_goes_both_ways() {
+fn sign_and_verify_of_one_file_interoperate_with_model_signing() {
     let (_project, model) = model();
     let (key, public) = (authority::path("leaf-p256.key"), authority::path("leaf-p256.pub"));
     let ours = ["sign", "config.json", "--key", &key, "--signature", "../ours.sig"];
@@ -236,7 +236,7 @@ fn a_model_of_one_file_goes_both_ways() {
 /// The seal follows DSSE, in-toto and Sigstore.
 #[test]
 #[ignore = "needs model-signing and sigstore"]
-fn other_peoples_verifiers_accept_the_seal_and_notice_what_was_changed() {
+fn sigstore_and_dsse_clients_verify_the_seal_and_reject_a_changed_payload() {
     let project = project();
     let python = peers::python_environment("requirements").join("bin/python");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/verify.py");

@@ -36,7 +36,7 @@ pub fn programs_without_bubblewrap(project: &Project) -> String {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {
+fn sandbox_hides_keys_passwords_and_the_environment_of_the_caller() {
     let script = "{ env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat \"$HOME\"/.config/modelseal/* ../ci.key ../password; } > found 2>/dev/null\n";
     let project = project(&format!("{script}{MAKE}cp found model/found; rm found\n"));
     let (key, _) = (project.key(), project.modelseal(&["keygen", "-o", "x"]).expect(0));
@@ -60,7 +60,7 @@ fn a_command_that_looks_for_keys_and_the_callers_environment_finds_none() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
+fn sandbox_without_network_has_no_interface_and_blocks_outside_writes() {
     let script = format!(
         "{MAKE}cat /proc/net/dev | grep -v lo: | tail -n +3 > model/network\necho x > ../escaped && exit 9\necho x > \"$TMPDIR/fine\" && echo x > \"$HOME/fine\" || exit 8\ntrue\n"
     );
@@ -84,7 +84,7 @@ fn without_the_network_there_is_none_and_only_the_project_can_be_written_to() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
+fn build_requires_bubblewrap_without_network_unless_isolation_is_disabled() {
     let project = project_with(MAKE, "network = false\n");
     let key = project.key();
     let path = programs_without_bubblewrap(&project);
@@ -99,7 +99,7 @@ fn isolation_that_cannot_be_had_is_an_error_unless_the_caller_gives_it_up() {
 /// Nothing is removed or written through a link that a commit contains.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_out_of_the_clone_leads_nowhere() {
+fn clean_build_refuses_an_artifact_path_that_a_link_leads_out_of_the_clone() {
     let project = project("mkdir -p store/model; echo w > store/model/w\n");
     let outside = project.root().join("precious/model");
     fs::create_dir_all(&outside).expect("creates");
@@ -117,7 +117,7 @@ fn a_link_out_of_the_clone_leads_nowhere() {
 /// The recipe's variables reach the command, but not the program that isolates it.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_recipe_cannot_choose_what_isolates_its_command() {
+fn sandbox_program_ignores_path_and_preload_variables_of_the_recipe() {
     let script = format!("{MAKE}cat ../ci.key > model/key 2>/dev/null; ls /proc > model/processes; true\n");
     for environment in [
         "PATH = \"bin:/usr/local/bin:/usr/bin:/bin\"",
@@ -143,7 +143,7 @@ fn a_recipe_cannot_choose_what_isolates_its_command() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_link_does_not_ship_what_the_command_could_not_see() {
+fn build_refuses_a_link_to_the_key_that_the_command_made() {
     let project = project("mkdir -p model; ln -s \"$KEY\" model/w\n");
     let key = project.key();
     project.edit_recipe("path = \"model\"", "path = \"model\"\nsymlinks = \"follow\"");
@@ -163,7 +163,7 @@ fn a_link_does_not_ship_what_the_command_could_not_see() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn links_in_the_place_of_an_artifact_or_a_log_are_not_written_through() {
+fn build_does_not_write_through_links_in_place_of_the_artifact_or_log() {
     let victim = "precious";
     for (script, path) in [
         ("rm -rf a; ln -s ../victim a; exit 1\n", "a/model"),
@@ -188,7 +188,7 @@ fn links_in_the_place_of_an_artifact_or_a_log_are_not_written_through() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_survives_a_command_that_cleans_the_work_tree() {
+fn build_restores_the_old_artifact_after_the_command_cleans_the_work_tree() {
     let project = project("git clean -fdxq; exit 1\n");
     project.write(".gitignore", "*.log\nmodel\n.model*\ndist\n");
     project.git(&["rm", "-rq", "--cached", "model"]);
@@ -200,7 +200,7 @@ fn the_old_artifact_survives_a_command_that_cleans_the_work_tree() {
 /// The release that a rebuild is compared with cannot be copied.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_rebuild_cannot_see_the_release() {
+fn reproduce_hides_the_release_from_the_rebuild_command() {
     let script = "mkdir -p model; f=$(find \"$PWD/../../..\" -path '*sealed/w' 2>/dev/null | head -1); if [ -s \"$f\" ]; then cp \"$f\" model/w; else head -c 64 /dev/urandom > model/w; fi\n";
     let project = project(script);
     let archive = project.build();
@@ -211,7 +211,7 @@ fn a_rebuild_cannot_see_the_release() {
 /// The clone that `--source` names often contains the model that was built there.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
+fn reproduce_hides_the_model_in_the_source_clone_from_the_command() {
     let source = tempfile::Builder::new().prefix("source").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     let source = source.expect("makes");
     let place = source.path().join("p");
@@ -232,7 +232,7 @@ fn a_rebuild_cannot_copy_the_model_that_lies_in_its_source() {
 /// This also applies with the network. The home is new and is removed afterwards.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
+fn sandbox_blocks_writes_outside_the_project_unless_allow_write_lists_them() {
     let script = format!("{MAKE}echo x > \"$HOME/cache\"\necho x > ../escaped\n");
     let project = project(&format!("set -e\n{script}"));
     let (key, beside) = (project.key(), project.root().to_string_lossy().into_owned());
@@ -249,7 +249,7 @@ fn a_command_that_writes_outside_leaves_nothing_and_is_told_where_it_may() {
 /// In a clone, `..` is another directory, but the allowed directory is the same.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_a_clones_command_may_write_is_allowed_by_name() {
+fn allow_write_applies_to_clean_builds_and_to_reproduce() {
     let project = project(MAKE);
     let beside = project.root().join("beside");
     fs::create_dir(&beside).expect("creates");
@@ -271,7 +271,7 @@ fn what_a_clones_command_may_write_is_allowed_by_name() {
 /// If there is no sandbox and none is required, the output says so.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_command_without_isolation_is_named() {
+fn build_warns_if_the_command_runs_without_isolation() {
     let project = project(MAKE);
     let key = project.key();
     let path = programs_without_bubblewrap(&project);
@@ -282,7 +282,7 @@ fn a_command_without_isolation_is_named() {
 /// A refused command may change the parent directories. The old artifact is still restored, or its location is named.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
+fn build_restores_the_old_artifact_or_names_its_place_after_a_failure() {
     for (script, is_back) in [
         ("rm -rf out; exit 1\n", true),
         ("rm -rf out; true\n", true),
@@ -315,7 +315,7 @@ fn the_old_artifact_comes_back_where_the_command_removed_its_directory() {
 /// Without a repository, the old artifact is kept next to its place while the command runs.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
+fn sandbox_protects_the_old_artifact_kept_beside_its_place() {
     let project = project("rm -rf .model.modelseal-aside; mv .model.modelseal-aside x; exit 1\n");
     project.append_recipe("[code]\nnone = true\n");
     fs::remove_dir_all(project.at(".git")).expect("removes");
@@ -326,7 +326,7 @@ fn the_old_artifact_cannot_be_removed_where_it_waits_beside_its_place() {
 /// Each build moves the artifact aside and restores one.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn two_builds_in_one_work_tree_wait_for_each_other() {
+fn build_waits_for_another_build_in_the_same_work_tree() {
     let wait = "for i in $(seq 600); do [ -e dist/go ] && break; sleep 0.1; done\n";
     let project = project(&format!("{MAKE}{wait}"));
     let key = project.key();
@@ -355,7 +355,7 @@ fn two_builds_in_one_work_tree_wait_for_each_other() {
 /// modelseal does not follow a link in place of the archive directory.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn nothing_is_written_through_a_link_that_the_command_made() {
+fn build_does_not_write_through_a_link_in_place_of_the_archive_directory() {
     for ending in ["exit 1\n", "echo >> make.sh\n", "true\n"] {
         let project = project(&format!("{MAKE}rm -rf dist; ln -s \"$PWD/../victim\" dist\n{ending}"));
         let victim = project.root().join("victim");
@@ -374,7 +374,7 @@ fn nothing_is_written_through_a_link_that_the_command_made() {
 /// The user's next `git status` would run what is configured there.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_repository_can_only_be_read() {
+fn sandbox_makes_the_git_repository_read_only() {
     let project = project(&format!(
         "{MAKE}git rev-parse HEAD > model/commit\ngit config core.fsmonitor 'touch ../ran' && exit 9\n\
          echo x > .git/hooks/pre-commit && exit 9\nmv .git elsewhere && exit 9\ntrue\n"

@@ -23,7 +23,7 @@ fn write_private(path: &Path, text: &str) {
 
 #[test]
 #[ignore = "needs openssl"]
-fn every_kind_of_key_seals_and_verifies() {
+fn keygen_keys_of_every_algorithm_build_and_verify() {
     let project = Project::new();
     for algorithm in ["p256", "p384", "p521", "ed25519"] {
         let prefix = project.out(algorithm).to_string_lossy().into_owned();
@@ -43,7 +43,7 @@ fn every_kind_of_key_seals_and_verifies() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn keys_made_by_openssl_work() {
+fn build_accepts_plain_and_encrypted_keys_made_by_openssl() {
     let project = Project::new();
     let at = |name: &str| project.out(name).to_string_lossy().into_owned();
     let make: [(&str, &[&str]); 7] = [
@@ -75,7 +75,7 @@ fn keys_made_by_openssl_work() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn openssl_opens_our_encrypted_keys() {
+fn openssl_reads_an_encrypted_key_made_by_keygen() {
     let project = Project::new();
     let prefix = project.out("k").to_string_lossy().into_owned();
     fs::write(project.out("password"), "correct horse\n").expect("writes");
@@ -88,7 +88,7 @@ fn openssl_opens_our_encrypted_keys() {
 }
 
 #[test]
-fn keygen_overwrites_nothing() {
+fn keygen_refuses_to_overwrite_a_key_file() {
     let project = Project::new();
     let prefix = project.out("k").to_string_lossy().into_owned();
     project.modelseal(&["keygen", "-o", &prefix]).expect(0);
@@ -101,7 +101,7 @@ fn keygen_overwrites_nothing() {
 }
 
 #[test]
-fn no_key_is_2_and_never_a_success() {
+fn verify_and_unpack_exit_2_without_a_trusted_signer() {
     let sample = sample();
     let file = sample.project.out("no-key.tar");
     fs::write(&file, &sample.bytes).expect("writes");
@@ -118,7 +118,7 @@ fn no_key_is_2_and_never_a_success() {
 }
 
 #[test]
-fn another_key_fails_and_one_of_several_is_enough() {
+fn verify_rejects_another_key_and_accepts_one_match_among_several() {
     let sample = sample();
     let (_, other) = sample.project.other_key("stranger");
     let right = sample.project.public_key();
@@ -133,7 +133,7 @@ fn another_key_fails_and_one_of_several_is_enough() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn what_is_not_a_usable_public_key_is_named() {
+fn verify_exits_2_with_the_reason_for_an_unusable_public_key() {
     let sample = sample();
     let project = &sample.project;
     let at = |name: &str| project.out(&format!("bad-{name}")).to_string_lossy().into_owned();
@@ -184,7 +184,7 @@ fn what_is_not_a_usable_public_key_is_named() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
+fn build_exits_2_with_the_reason_for_an_unusable_private_key() {
     let project = Project::new();
     let at = |name: &str| project.out(name).to_string_lossy().into_owned();
     write_private(
@@ -215,7 +215,7 @@ fn what_is_not_a_usable_private_key_is_named_and_nothing_is_built() {
 }
 
 #[test]
-fn keys_from_the_environment_and_from_standard_input() {
+fn build_and_verify_read_keys_from_environment_and_standard_input() {
     let project = Project::new();
     let (private, public) = (include_str!("keys/p256.pem"), include_str!("keys/p256.pub"));
     let archive = project.build();
@@ -230,7 +230,7 @@ fn keys_from_the_environment_and_from_standard_input() {
 }
 
 #[test]
-fn the_local_key_is_made_once_and_announced() {
+fn build_creates_the_local_key_once_and_warns_in_ci() {
     let project = Project::new();
     let first = project.modelseal(&["build"]).expect(0);
     first.says("created your own key: `").says("modelseal verify dist/wine-1.0.0.tar --key local");

@@ -44,7 +44,7 @@ fn builds_verifies_and_unpacks_within_the_limit(project: &Project, options: &[&s
 }
 
 #[test]
-fn a_hundred_thousand_files() {
+fn build_verify_and_unpack_of_100000_files_stay_within_the_memory_limit() {
     let project = Project::with_artifact(&[]);
     for directory in 0..1000 {
         let directory = project.at(&format!("model/part-{directory:04}"));
@@ -78,7 +78,7 @@ fn a_hundred_thousand_files() {
 
 /// Larger than the size field of a ustar header.
 #[test]
-fn a_sparse_file_of_9_gib() {
+fn build_and_verify_of_a_9_gib_file_stay_within_the_memory_limit() {
     let project = Project::with_artifact(&[]);
     let file = File::create(project.at("model/weights.bin")).expect("creates");
     file.set_len(9 << 30).expect("has holes");
@@ -92,7 +92,7 @@ fn a_sparse_file_of_9_gib() {
 }
 
 #[test]
-fn what_no_verify_would_read_is_not_built() {
+fn build_refuses_a_seal_too_large_for_verify_to_read() {
     let project = Project::new();
     project.write("more.json", format!("{{\"list\":[0{}]}}", ",0".repeat(5_000_000)));
     project.edit_recipe("files = [\"params.toml\"", "files = [\"more.json\", \"params.toml\"");
@@ -116,7 +116,7 @@ fn build_behind(project: &Project, shell: &str) -> (Outcome, PathBuf) {
 }
 
 #[test]
-fn what_a_command_nests_deeper_than_files_may_be_open_goes_away() {
+fn build_removes_temporary_directories_nested_deeper_than_open_file_limit() {
     let deep = "import os\nos.chdir(os.environ['TMPDIR'])\nfor _ in range(1500):\n    os.mkdir('deep'); os.chdir('deep')\n";
     let project = project(&format!("python3 deep.py || exit 9\n{MAKE}"));
     project.write("deep.py", deep);
@@ -127,7 +127,7 @@ fn what_a_command_nests_deeper_than_files_may_be_open_goes_away() {
 }
 
 #[test]
-fn a_command_that_fills_the_disk_is_named_and_leaves_nothing() {
+fn build_names_a_command_that_fills_the_disk_and_leaves_no_files() {
     let project = project(&format!("cat /dev/zero > \"$TMPDIR/fill\" || exit 9\n{MAKE}"));
     // The disk is a small separate one. Its remaining files are listed before it disappears.
     let shell = "mount -t tmpfs -o size=4m none \"$0\" && { \"$@\"; code=$?; ls -A \"$0\"; exit $code; }";

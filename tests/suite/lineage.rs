@@ -21,7 +21,7 @@ fn against(project: &Project, archive: &std::path::Path) -> Outcome {
 }
 
 #[test]
-fn the_checkout_that_was_built_from_agrees() {
+fn verify_against_accepts_the_checkout_that_was_built_from() {
     let (project, archive) = project();
     let outcome = against(&project, &archive);
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
@@ -34,7 +34,7 @@ fn the_checkout_that_was_built_from_agrees() {
 }
 
 #[test]
-fn each_input_that_differs_is_named() {
+fn verify_against_names_each_input_that_differs() {
     for (path, content, check, message) in [
         ("train.py", "print('other')\n", "lineage.code", "changed since the commit: `train.py`"),
         (
@@ -69,7 +69,7 @@ fn each_input_that_differs_is_named() {
 }
 
 #[test]
-fn what_is_not_there_is_listed_as_not_checked() {
+fn verify_against_lists_missing_data_as_not_checked() {
     let (project, archive) = project();
     fs::remove_dir_all(project.at("data")).expect("removes");
     let outcome = against(&project, &archive);
@@ -89,7 +89,7 @@ fn what_is_not_there_is_listed_as_not_checked() {
 }
 
 #[test]
-fn a_directory_without_a_recipe_cannot_be_compared_with() {
+fn verify_against_exits_2_for_a_directory_without_a_recipe() {
     let (project, archive) = project();
     let outcome = project.verify(&archive, &["--against", "model"]);
     assert_eq!(outcome.code, Some(2));

@@ -36,7 +36,7 @@ fn git_paths() -> BTreeSet<String> {
 }
 
 #[test]
-fn signatures_of_released_tools_verify_and_no_changed_byte_does() {
+fn model_signature_by_released_tools_verifies_and_rejects_a_changed_payload() {
     for curve in ["p256", "p521"] {
         for release in ["0.2.0", "1.1.1"] {
             let name = format!("{release}-{curve}.sig");
@@ -54,7 +54,7 @@ fn signatures_of_released_tools_verify_and_no_changed_byte_does() {
 }
 
 #[test]
-fn a_model_is_compared_with_what_was_signed() {
+fn model_comparison_reports_changed_missing_and_unsigned_files() {
     let directory = model();
     let root = directory.path();
     for release in ["0.2.0", "1.1.1"] {
@@ -90,7 +90,7 @@ fn a_model_is_compared_with_what_was_signed() {
 
 /// Invalid content that the reference tool accepts, but should not.
 #[test]
-fn what_means_nothing_good_is_refused() {
+fn model_signature_reader_rejects_invalid_statements_and_bundles() {
     let bundle = read("1.1.1-p256.sig");
     let payload = String::from_utf8(bundle.payload().to_vec()).expect("is text");
     for (from, to, reason) in [

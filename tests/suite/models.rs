@@ -55,7 +55,7 @@ pub fn verify(model: &Path, signature: &str, more: &[&str]) -> Outcome {
 /// Signatures by every release of the reference tool: keys with and without a hint, certificates, the form of release
 /// 0.2, files in pieces, and every hash that it supports.
 #[test]
-fn signatures_of_every_release_of_the_reference_tool_verify() {
+fn verify_accepts_signatures_by_every_release_of_model_signing() {
     let (_project, model) = model();
     let signer = vector("signer.pub");
     let root = vector("root.pem");
@@ -90,7 +90,7 @@ fn signatures_of_every_release_of_the_reference_tool_verify() {
 }
 
 #[test]
-fn what_we_sign_is_reproducible_in_the_order_of_the_specification() {
+fn sign_writes_reproducible_bytes_in_the_order_of_the_specification() {
     let (project, model) = model();
     let key = project.key();
     let sign = |more: &[&str]| {
@@ -129,7 +129,7 @@ fn what_we_sign_is_reproducible_in_the_order_of_the_specification() {
 }
 
 #[test]
-fn what_is_missing_extra_or_left_out_is_named() {
+fn verify_of_a_signed_model_names_missing_extra_and_ignored_files() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     let directory = text(&model);
@@ -180,7 +180,7 @@ fn what_is_missing_extra_or_left_out_is_named() {
 }
 
 #[test]
-fn one_file_is_a_model_too() {
+fn sign_and_verify_accept_a_single_file_as_a_model() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     let file = text(&model.join("config.json"));
@@ -195,7 +195,7 @@ fn one_file_is_a_model_too() {
 }
 
 #[test]
-fn a_policy_that_demands_lineage_fails() {
+fn verify_fails_a_model_signature_if_the_policy_demands_lineage() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     modelseal(["sign", &text(&model), "--key", &key]).expect(0);
@@ -227,7 +227,7 @@ fn a_policy_that_demands_lineage_fails() {
 }
 
 #[test]
-fn what_is_not_there_or_cannot_sign_is_2() {
+fn sign_and_verify_report_missing_files_and_unusable_keys() {
     let (project, model) = model();
     let public = project.public_key();
     let directory = text(&model);
@@ -254,7 +254,7 @@ fn what_is_not_there_or_cannot_sign_is_2() {
 
 /// A received model may contain anything in place of its signature.
 #[test]
-fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
+fn sign_refuses_a_fifo_or_a_link_in_place_of_the_signature() {
     let (project, model) = model();
     let (key, directory) = (project.key(), text(&model));
     let place = model.join("model.sig");
@@ -275,7 +275,7 @@ fn what_lies_in_the_place_of_a_signature_is_not_waited_for_nor_replaced() {
 
 /// A link may name the model, but its contents may not be links.
 #[test]
-fn a_model_that_is_named_by_a_link() {
+fn sign_and_verify_accept_a_link_that_names_the_model() {
     let (project, model) = model();
     let (key, public) = (project.key(), project.public_key());
     let link = project.root().join("link");

@@ -200,7 +200,7 @@ fn sources() -> [PathBuf; 4] {
 }
 
 #[test]
-fn a_module_uses_only_the_modules_above_it() {
+fn modules_use_only_the_modules_above_them() {
     let libraries = sources().map(|source| fs::read_to_string(source.join("lib.rs")).expect("reads"));
     let library = libraries.concat();
     for module in ORDER {
@@ -221,13 +221,13 @@ fn a_module_uses_only_the_modules_above_it() {
 }
 
 #[test]
-fn no_two_files_use_each_other() {
+fn source_files_do_not_use_each_other_in_a_circle() {
     let circles: Vec<String> = sources().iter().flat_map(|source| Crate::read(source).circles()).collect();
     assert!(circles.is_empty(), "files use each other:\n{}", circles.join("\n"));
 }
 
 #[test]
-fn a_circle_of_files_is_found() {
+fn circle_search_finds_files_that_use_each_other_through_a_reexport() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -248,7 +248,7 @@ fn a_circle_of_files_is_found() {
 
 /// A library and the parts of the program that others can call know no command line.
 #[test]
-fn options_are_spelled_only_in_the_command_line() {
+fn command_line_options_are_spelled_only_in_the_cli_module() {
     let sources = sources();
     let own = |path: &Path| !path.starts_with(sources[3].join("cli")) && path != sources[3].join("cli.rs");
     let files = sources.iter().flat_map(|source| walkdir::WalkDir::new(source).into_iter());
@@ -318,7 +318,7 @@ impl<'ast> Visit<'ast> for Options {
 }
 
 #[test]
-fn no_file_is_too_long_to_take_in_at_one_sitting() {
+fn source_files_have_at_most_450_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for directory in ["src", "crates", "tests"] {
         for entry in walkdir::WalkDir::new(root.join(directory)) {

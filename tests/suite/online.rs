@@ -59,7 +59,7 @@ impl Remote {
 }
 
 #[test]
-fn a_commit_that_was_pushed_can_be_reached() {
+fn verify_online_accepts_a_commit_that_was_pushed() {
     let remote = Remote::new();
     remote.project.write("data.csv", "a,b\n1,2\n");
     remote.project.append_recipe("[[data]]\nname = \"d\"\npath = \"data.csv\"\n");
@@ -80,7 +80,7 @@ fn a_commit_that_was_pushed_can_be_reached() {
 }
 
 #[test]
-fn what_git_does_not_hold_is_named() {
+fn verify_online_names_data_that_git_does_not_contain() {
     let remote = Remote::new();
     remote.project.write(".gitignore", "/data.csv\n/dist\n");
     remote.project.write("data.csv", "a,b\n1,2\n");
@@ -92,7 +92,7 @@ fn what_git_does_not_hold_is_named() {
 }
 
 #[test]
-fn a_commit_of_one_machine_only_fails() {
+fn verify_online_fails_a_commit_that_is_on_no_branch_of_the_remote() {
     let remote = Remote::new();
     remote.push();
     remote.project.write("more.txt", "more");
@@ -110,7 +110,7 @@ fn a_commit_of_one_machine_only_fails() {
 }
 
 #[test]
-fn code_that_was_not_as_committed_cannot_be_reached() {
+fn verify_online_fails_code_that_differs_from_its_commit() {
     let remote = Remote::new();
     remote.push();
     remote.project.write("make.sh", format!("{MAKE}# edited\n"));
@@ -122,7 +122,7 @@ fn code_that_was_not_as_committed_cannot_be_reached() {
 }
 
 #[test]
-fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive() {
+fn verify_online_fails_without_a_remote_and_is_inconclusive_without_an_answer() {
     let remote = Remote::new();
     remote.push();
     let archive = remote.project.build();
@@ -137,7 +137,7 @@ fn a_release_without_a_remote_fails_and_one_that_does_not_answer_is_inconclusive
 /// A commit that only a detached `HEAD` of the server leads to is on no branch. A submodule on this machine is not
 /// available to anyone else.
 #[test]
-fn what_lies_on_this_machine_only_is_not_reachable() {
+fn verify_online_does_not_count_a_detached_head_or_a_local_submodule() {
     let remote = Remote::new();
     remote.push();
     let bare = |arguments: &[&str]| git_in(&remote.origin, &remote.project.home(), arguments);

@@ -137,7 +137,7 @@ fn serve(socket: &Path, program: &str, arguments: &[&str]) -> Server {
 
 #[test]
 #[ignore = "needs bubblewrap, ssh-agent, gpg-agent and dbus-daemon"]
-fn sockets_of_agents_and_services_do_not_answer() {
+fn sandbox_blocks_sockets_of_agents_and_services() {
     peers::program("ssh-agent");
     peers::program("gpg-agent");
     peers::program("dbus-daemon");
@@ -203,7 +203,7 @@ time.sleep(300)
 /// The kernel does not report where these sockets really are.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn sockets_with_other_names_do_not_answer() {
+fn sandbox_blocks_sockets_with_relative_or_changed_names() {
     let command = "mkdir model; python3 connect.py $SOCKETS > model/w; rm stale && echo removed >> model/w";
     let project = project(&["sh", "-c", command], "pass_env = [\"SOCKETS\"]\n");
     project.write(".gitignore", "model/\ndist/\nstale\nown\nmoved\n");
@@ -242,7 +242,7 @@ fn sockets_with_other_names_do_not_answer() {
 /// The documentation says that the network makes them reachable.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn abstract_sockets_answer_only_with_the_network() {
+fn sandbox_allows_abstract_sockets_only_with_the_network() {
     use std::os::linux::net::SocketAddrExt;
     let name = format!("modelseal-test-{}", std::process::id());
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
@@ -258,7 +258,7 @@ fn abstract_sockets_answer_only_with_the_network() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn system_calls_that_lead_out_are_denied() {
+fn sandbox_denies_system_calls_that_lead_out() {
     for (network, sockets) in [("true", "done"), ("false", "EAFNOSUPPORT")] {
         let command = "mkdir model; python3 calls.py > model/w";
         let project = project(&["sh", "-c", command], &format!("network = {network}\n"));
@@ -286,7 +286,7 @@ fn system_calls_that_lead_out_are_denied() {
 /// Descriptors that are open in the process that starts modelseal reach neither commands nor signers.
 #[test]
 #[ignore = "needs bubblewrap and openssl"]
-fn descriptors_are_not_inherited() {
+fn build_closes_inherited_descriptors_for_commands_and_signers() {
     let list = "ls -l /proc/self/fd | tail -n +2 | grep -v /proc/; cat <&9";
     let command = format!("mkdir model; ({list}) > model/w 2> /dev/null; true");
     let project = project(&["sh", "-c", &command], "");

@@ -45,7 +45,7 @@ fn counts(profile: &Profile) -> String {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn the_same_counts_as_of_csv() {
+fn parquet_reader_counts_the_same_as_the_csv_reader() {
     let csv = profile("table.csv");
     assert_eq!((csv.rows, csv.nulls, csv.unparsed), (3000, 97, 31));
     assert_eq!(counts(&profile("plain.parquet")), counts(&csv));
@@ -53,7 +53,7 @@ fn the_same_counts_as_of_csv() {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn the_same_evidence_however_the_rows_are_written() {
+fn parquet_profile_is_the_same_for_every_encoding_of_the_same_rows() {
     let plain = profile("plain.parquet");
     let others = [
         "snappy",
@@ -85,7 +85,7 @@ fn the_same_evidence_however_the_rows_are_written() {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn other_rows_are_other_rows() {
+fn parquet_sketch_differs_if_one_cell_or_row_differs() {
     let plain = profile("plain.parquet").sketch();
     for name in ["one-cell", "less"] {
         let other = profile(&format!("{name}.parquet")).sketch();
@@ -105,7 +105,7 @@ fn kinds(label: Option<&str>, timestamp: Option<&str>) -> Result<Profile, String
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn labels_of_every_kind_are_counted_or_refused_by_name() {
+fn parquet_reader_counts_labels_or_rejects_their_column_type() {
     for (column, expected, nulls) in [
         ("text", "a 2, b 1", 1),
         ("bytes", "a 2, b 1", 1),
@@ -140,7 +140,7 @@ fn labels_of_every_kind_are_counted_or_refused_by_name() {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn times_of_every_kind_are_read_or_refused_by_name() {
+fn parquet_reader_reads_times_or_rejects_their_column_type() {
     for (column, oldest, newest, unparsed) in [
         ("date", "1970-01-01T00:00:00Z", "2024-10-05T00:00:00Z", 1),
         ("nanoseconds", "1970-01-01T00:00:00Z", "2023-11-14T22:13:20.000000001Z", 1),
@@ -162,7 +162,7 @@ fn times_of_every_kind_are_read_or_refused_by_name() {
 /// A panic of the library is an error like any other. Damage that the file does not reveal is not detected.
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn a_damaged_file_is_refused_wherever_it_is_damaged() {
+fn parquet_reader_reports_damage_at_any_place_without_a_panic() {
     let path = files().join("kinds.parquet");
     let whole = fs::read(&path).expect("reads");
     let scratch = tempfile::tempdir().expect("a directory");
@@ -201,7 +201,7 @@ fn a_damaged_file_is_refused_wherever_it_is_damaged() {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn a_build_seals_the_records_of_parquet_and_refuses_a_damaged_file() {
+fn build_seals_parquet_row_counts_and_refuses_a_damaged_file() {
     let project = Project::with_artifact(&[("a", b"a")]);
     let bytes = fs::read(files().join("snappy.parquet")).expect("reads");
     project.append_recipe(
@@ -231,7 +231,7 @@ fn sketch(name: &str) -> Result<u64, String> {
 /// The meaning of the values counts. Whether a value could have been absent does not.
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
+fn parquet_sketch_differs_for_equal_numbers_of_another_logical_type() {
     for (one, other) in
         [("cents", "euros"), ("unsigned", "negative"), ("micros", "nanos"), ("absent", "split")]
     {
@@ -242,7 +242,7 @@ fn the_same_stored_numbers_with_another_meaning_are_other_rows() {
 
 #[test]
 #[ignore = "needs pyarrow and fastparquet"]
-fn what_would_take_all_memory_or_the_stack_is_refused() {
+fn parquet_reader_rejects_brotli_long_lists_and_deep_schemas() {
     assert!(
         sketch("brotli")
             .expect_err("Brotli")

@@ -8,7 +8,7 @@ use crate::probing::healthy;
 use crate::support::Project;
 
 #[test]
-fn a_policy_is_read_strictly() {
+fn policy_reader_rejects_unknown_keys_and_invalid_values() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(10)), "1");
     for (policy, reason) in [
@@ -89,7 +89,7 @@ fn a_policy_is_read_strictly() {
 }
 
 #[test]
-fn the_policy_says_whose_signature_counts() {
+fn policy_accepts_only_its_listed_signers_in_their_time_and_role() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(10)), "1");
     judge(&project, &archive, None, "").ends(0).says("policy `").says("gate.toml`: origin adopted accepted");
@@ -131,7 +131,7 @@ fn the_policy_says_whose_signature_counts() {
 }
 
 #[test]
-fn origin_and_code_are_held_to_the_policy() {
+fn policy_checks_origin_and_code_unless_an_unexpired_waiver_applies() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(10)), "1");
     let origin = "origin = \"clean\"\n";
@@ -174,7 +174,7 @@ fn origin_and_code_are_held_to_the_policy() {
 }
 
 #[test]
-fn the_previous_release_has_to_be_one() {
+fn policy_accepts_only_a_valid_previous_release_of_the_same_model() {
     let project = project();
     let policy = "previous = \"required\"\n[refresh]\ninert = \"fail\"\n";
     let before = release(&project, "before", &csv(&even(100)), "1");
@@ -211,7 +211,7 @@ fn the_previous_release_has_to_be_one() {
 }
 
 #[test]
-fn what_the_policy_refuses_is_not_unpacked() {
+fn unpack_writes_no_files_if_the_policy_refuses_the_release() {
     let project = project();
     let archive = release(&project, "a", &csv(&even(10)), "1");
     judge(&project, &archive, None, "origin = \"clean\"\n").ends(1);
@@ -226,7 +226,7 @@ fn what_the_policy_refuses_is_not_unpacked() {
 }
 
 #[test]
-fn a_strict_policy_is_written_from_a_good_release() {
+fn policy_init_writes_a_strict_policy_from_a_verified_release() {
     let project = project();
     let earlier: Vec<_> = even(1000).into_iter().map(|(hours, class)| (hours + 2, class)).collect();
     let before = release(&project, "before", &csv(&earlier), "1");
@@ -283,7 +283,7 @@ fn a_strict_policy_is_written_from_a_good_release() {
 /// A signer whose validity has ended built the current release. The next release, by the next signer, is still compared
 /// with it.
 #[test]
-fn a_signer_is_succeeded_by_another() {
+fn policy_accepts_a_previous_release_by_a_signer_whose_time_has_ended() {
     let project = project();
     let before = release(&project, "before", &csv(&even(300)), "1");
     let (private, _) = project.other_key("next");
@@ -302,7 +302,7 @@ fn a_signer_is_succeeded_by_another() {
 
 /// Labels of another column are different labels.
 #[test]
-fn a_label_that_is_another_column_is_not_compared() {
+fn policy_does_not_compare_labels_of_different_columns() {
     let project = project();
     let policy = "[data.train]\nlabels = {}\n";
     let before = release(&project, "before", &csv(&even(300)), "1");
@@ -317,7 +317,7 @@ fn a_label_that_is_another_column_is_not_compared() {
 /// A release must be asked at least as much as the previous one.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_probe_that_asks_less_than_before_is_refused() {
+fn policy_rejects_a_probe_that_asks_less_than_the_previous_release() {
     let project = healthy();
     let expected =
         "{\"id\":\"known\",\"input\":{\"a\":5,\"b\":1},\"expected\":{\"class\":\"yes\",\"score\":10.5}}\n";

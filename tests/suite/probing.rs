@@ -63,7 +63,7 @@ fn sealed(project: &Project) -> Value {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_a_model_answers_is_sealed_without_the_answers_text() {
+fn probe_seals_scores_and_counts_without_the_text_of_answers() {
     let project = healthy();
     let probe = sealed(&project);
     assert_eq!(probe["name"], "probe/golden");
@@ -100,7 +100,7 @@ fn what_a_model_answers_is_sealed_without_the_answers_text() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn expected_answers_must_come_within_the_tolerance() {
+fn probe_fails_an_expected_answer_outside_the_tolerance() {
     let project = healthy();
     let golden = |expected: &str| {
         let line = |id: &str, a: u32, expected: &str| {
@@ -126,7 +126,7 @@ fn expected_answers_must_come_within_the_tolerance() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_model_that_does_not_look_at_its_input_is_refused() {
+fn probe_fails_a_model_that_ignores_its_input_or_is_random() {
     for (lines, reason) in [
         ("answer = lambda x: {\"score\": 0.5}\n", "diversity: all 12 inputs get the same answer"),
         (
@@ -165,7 +165,7 @@ fn a_model_that_does_not_look_at_its_input_is_refused() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_cannot_be_told_is_a_warning() {
+fn probe_warns_about_properties_that_it_cannot_judge() {
     let labels = with("answer = lambda x: [\"low\", \"middle\", \"high\"][x[\"a\"] % 3]\n");
     let key = labels.key();
     labels
@@ -181,7 +181,7 @@ fn what_cannot_be_told_is_a_warning() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_protocol_is_kept_to_or_the_offending_start_is_shown() {
+fn probe_rejects_invalid_answers_and_shows_the_start_of_the_line() {
     let loop_with =
         |body: &str| project(&format!("{HEALTHY}\nfor line in sys.stdin:\n    r = json.loads(line)\n{body}"));
     for (body, reason) in [
@@ -210,7 +210,7 @@ fn the_protocol_is_kept_to_or_the_offending_start_is_shown() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_probe_that_hangs_or_leaves_something_behind_is_ended() {
+fn probe_stops_a_command_that_hangs_or_leaves_processes_running() {
     let hangs = with("import time\ntime.sleep(1000)\n");
     hangs.edit_recipe("20s", "1s");
     hangs.commit();
@@ -229,7 +229,7 @@ fn a_probe_that_hangs_or_leaves_something_behind_is_ended() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
+fn probe_sandbox_hides_questions_and_keys_and_protects_the_artifact() {
     let opens = |path: &str| {
         format!("try:\n    sys.exit(open({path:?}).read() and 'I see it')\nexcept OSError: pass\n")
     };
@@ -268,7 +268,7 @@ fn a_probe_cannot_see_what_is_expected_nor_write_into_the_artifact() {
 /// The repository is elsewhere, and it also contains the questions.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_probe_cannot_read_the_repository_of_a_linked_work_tree() {
+fn probe_sandbox_hides_the_repository_of_a_linked_work_tree() {
     let elsewhere = tempfile::Builder::new().prefix("linked").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     let elsewhere = elsewhere.expect("makes");
     let (main, linked) = (elsewhere.path().join("main"), elsewhere.path().join("linked"));
@@ -286,7 +286,7 @@ fn a_probe_cannot_read_the_repository_of_a_linked_work_tree() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn without_isolation_it_is_said_and_sealed() {
+fn probe_without_isolation_warns_and_seals_the_fact() {
     let project = healthy();
     let key = project.key();
     let path = project.out("open.tar");
@@ -303,7 +303,7 @@ fn without_isolation_it_is_said_and_sealed() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn what_a_command_made_is_kept_when_a_probe_refuses_it() {
+fn build_keeps_the_rejected_artifact_if_a_probe_fails() {
     let project = with("answer = lambda x: {\"score\": 0.5}\n");
     project.append_recipe("[run]\ncommand = [\"sh\", \"-c\", \"mkdir model; echo '{\\\"weight\\\": 7}' > model/config.json\"]\n");
     project.commit();
@@ -323,7 +323,7 @@ fn what_a_command_made_is_kept_when_a_probe_refuses_it() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn the_policys_limit_on_the_commonest_answer_holds_whatever_came_before() {
+fn policy_limits_the_most_common_answer_regardless_of_the_previous_release() {
     let project = with("answer = lambda x: {\"score\": x[\"a\"] if x[\"a\"] < 4 else 0.5}\n");
     let archive = project.build().to_string_lossy().into_owned();
     let gate = project.root().join("gate.toml").to_string_lossy().into_owned();
@@ -338,7 +338,7 @@ fn the_policys_limit_on_the_commonest_answer_holds_whatever_came_before() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn questions_that_cannot_be_asked_are_named_with_their_line() {
+fn probe_names_the_line_of_an_invalid_question() {
     let project = healthy();
     for (golden, code, reason) in [
         ("", 1, "contains no questions"),
@@ -369,7 +369,7 @@ fn questions_that_cannot_be_asked_are_named_with_their_line() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_model_of_one_file_is_asked_as_a_directory_of_one_file() {
+fn probe_passes_a_single_file_model_as_a_directory() {
     let project = healthy();
     project.edit_recipe("path = \"model\"", "path = \"model/config.json\"");
     std::fs::remove_file(project.at("model/weights.safetensors")).expect("removes");
@@ -379,7 +379,7 @@ fn a_model_of_one_file_is_asked_as_a_directory_of_one_file() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
+fn reproduce_reaches_r3_if_the_rebuilt_model_gives_the_same_answers() {
     let project = healthy();
     project.append_recipe("[run]\ncommand = [\"python3\", \"train.py\"]\n");
     // A different model each time, which gives the same answers as long as the work tree says so.
@@ -421,7 +421,7 @@ fn a_rebuilt_model_that_answers_the_same_reaches_r3() {
 /// A model that answers every question with the default and adds noise.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn noise_below_the_tolerance_makes_no_answer_another_one() {
+fn probe_counts_answers_within_the_tolerance_as_the_same() {
     let noisy = "answer = lambda x: {\"class\": \"no\", \"score\": 0.5 + x['a'] * 1e-9}\n";
     let noisy = with(noisy);
     noisy
@@ -439,7 +439,7 @@ fn noise_below_the_tolerance_makes_no_answer_another_one() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_fallback_is_the_fallback_however_its_numbers_are_written() {
+fn probe_recognizes_a_fallback_regardless_of_its_number_format() {
     let project = with("answer = lambda x: {\"class\": \"no\", \"score\": x['a'] if x['a'] > 6 else 0.0}\n");
     project.edit_recipe("fallback = [\"unknown\"]", "fallback = [{ score = 0, class = \"no\" }]");
     project.commit();

@@ -30,7 +30,7 @@ fn verdict(bytes: &[u8], keys: &[TrustedSigner], hash: Algorithms) -> Option<Ver
 
 /// Checks every byte of a small archive, not a sample.
 #[test]
-fn no_byte_of_an_archive_can_change_unnoticed() {
+fn verify_fails_if_one_byte_of_an_archive_changes() {
     let keys = trusted();
     let bytes = sample().bytes.clone();
     assert_eq!(verdict(&bytes, &keys, Algorithms::BLAKE3), Some(Verdict::Pass));
@@ -46,7 +46,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_edit_of_an_archive_goes_unnoticed(
+    fn verify_fails_if_any_range_of_an_archive_is_replaced(
         at in any::<prop::sample::Index>(),
         length in 0usize..600,
         replacement in prop::collection::vec(any::<u8>(), 0..600),
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn a_compressed_archive_passes_only_if_it_decodes_to_the_same_tar(
+    fn verify_passes_a_changed_compressed_archive_only_if_the_tar_is_the_same(
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
         gzip in any::<bool>(),
@@ -78,7 +78,7 @@ proptest! {
 
     /// A changed key file verifies nothing, unless it still contains the same key.
     #[test]
-    fn a_changed_key_file_accepts_only_if_it_is_the_same_key(at in any::<prop::sample::Index>(), bit in 0u8..7) {
+    fn verify_passes_with_a_changed_key_file_only_if_the_key_is_the_same(at in any::<prop::sample::Index>(), bit in 0u8..7) {
         let mut text = include_bytes!("keys/p256.pub").to_vec();
         let index = at.index(text.len());
         text[index] ^= 1 << bit;

@@ -16,7 +16,7 @@ fn answers(expression: &str) -> Project {
 /// Text, whole numbers and scores all count. A rare label is no fault.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn healthy_answers_of_every_kind_are_sealed() {
+fn probe_accepts_varied_answers_of_every_type() {
     for expression in [
         "{'label': 'a' if x['a'] % 2 else 'b', 'version': 3}",
         "{'text': 'answer %d' % x['a'], 'tokens': 2}",
@@ -32,7 +32,7 @@ fn healthy_answers_of_every_kind_are_sealed() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn everyone_gets_the_default_in_every_kind_of_answer() {
+fn probe_fails_a_constant_answer_of_every_type() {
     for expression in
         ["{'label': 'a', 'version': 3}", "7", "[0.5, 'a']", "{'score': 0.5 + 1e-9 * x['a']}", "None"]
     {
@@ -43,7 +43,7 @@ fn everyone_gets_the_default_in_every_kind_of_answer() {
 /// Classes, items and tokens with different numbers are different, however large the numbers are.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn whole_numbers_are_exact() {
+fn probe_compares_whole_numbers_exactly() {
     for (expression, expected) in [
         ("1000001 + x['a']", "1000000"),
         ("[128001, x['a'] / 7]", "[128000, 0.0]"),
@@ -60,7 +60,7 @@ fn whole_numbers_are_exact() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn an_input_stands_there_once_and_a_feature_is_one_of_them() {
+fn probe_rejects_a_repeated_input_and_an_unknown_must_influence_member() {
     let project = answers("x['a']");
     let golden = fs::read_to_string(project.at("probes/golden.jsonl")).expect("reads");
     project.write(

@@ -14,7 +14,7 @@ fn mistake(from: &str, to: &str, expected: &str) {
 }
 
 #[test]
-fn an_unknown_key_names_the_nearest_one() {
+fn recipe_error_for_an_unknown_key_suggests_the_nearest_key() {
     mistake(
         "label = \"class\"",
         "lable = \"class\"",
@@ -53,7 +53,7 @@ error: unknown key `moon`; expected one of `name`, `path`, `label`, `timestamp`,
 }
 
 #[test]
-fn a_wrong_type_or_value() {
+fn recipe_error_shows_the_place_of_a_wrong_type_or_value() {
     mistake(
         "version = \"1.0.0\"",
         "version = 1.0",
@@ -113,7 +113,7 @@ error: a name must be 1 to 64 lower-case letters, digits, `_` or `-`, and begin 
 }
 
 #[test]
-fn a_missing_table_or_key() {
+fn recipe_error_names_a_missing_table_or_key() {
     mistake(
         "[model]\nname = \"wine\"\nversion = \"1.0.0\"\n",
         "",
@@ -135,7 +135,7 @@ error: missing field `version`
 }
 
 #[test]
-fn what_is_not_toml() {
+fn recipe_error_shows_the_place_of_a_toml_syntax_error() {
     mistake(
         "name = \"wine\"",
         "name = \"wine",
@@ -161,7 +161,7 @@ error: duplicate key
 }
 
 #[test]
-fn a_probe_has_a_name_a_command_and_inputs() {
+fn recipe_rejects_a_probe_without_a_valid_name_command_or_inputs() {
     for (text, reason) in [
         ("[[probe]]\nname = \"golden\"\ncommand = [\"x\"]\n", "missing field `inputs`"),
         ("[[probe]]\nname = \"a.b\"\ncommand = [\"x\"]\ninputs = \"i\"\n", "a name must be 1 to 64"),
@@ -180,7 +180,7 @@ fn a_probe_has_a_name_a_command_and_inputs() {
 }
 
 #[test]
-fn a_mistake_cannot_forge_output() {
+fn recipe_error_escapes_control_characters_and_stays_short() {
     let project = Project::new();
     project.edit_recipe("label", "\"\u{202e}\\u001B[2J\" = 1\nlabel");
     let outcome = project.modelseal(&["build"]).expect(2);
@@ -191,7 +191,7 @@ fn a_mistake_cannot_forge_output() {
 }
 
 #[test]
-fn what_is_no_recipe_at_all() {
+fn build_rejects_a_recipe_that_is_missing_binary_too_long_or_a_fifo() {
     let project = Project::new();
     let build = || project.modelseal(&["build"]);
     project.write("modelseal.toml", b"\xff\xfe");

@@ -10,7 +10,7 @@ use crate::support::Project;
 use crate::support::project::git_in;
 
 #[test]
-fn submodules_are_looked_into() {
+fn build_reports_changes_inside_a_submodule() {
     let project = Project::new();
     let library = project.root().join("library");
     fs::create_dir(&library).expect("creates");
@@ -45,7 +45,7 @@ fn submodules_are_looked_into() {
 }
 
 #[test]
-fn a_repository_inside_that_is_no_submodule_is_untracked() {
+fn build_reports_a_nested_repository_as_untracked() {
     let project = Project::new();
     fs::create_dir(project.at("inner")).expect("creates");
     git_in(&project.at("inner"), &project.home(), &["init", "-q"]);
@@ -54,7 +54,7 @@ fn a_repository_inside_that_is_no_submodule_is_untracked() {
 }
 
 #[test]
-fn shallow_clones_and_linked_work_trees_give_the_same_bytes() {
+fn build_writes_the_same_bytes_in_shallow_clones_and_linked_work_trees() {
     let project = Project::new();
     project.write("train.py", "print('second')\n");
     project.commit();
@@ -75,7 +75,7 @@ fn shallow_clones_and_linked_work_trees_give_the_same_bytes() {
 }
 
 #[test]
-fn the_remote_is_sealed_without_credentials() {
+fn build_seals_the_remote_without_credentials_or_local_paths() {
     let project = Project::new();
     project.git(&["remote", "add", "origin", "https://user:secret@GitHub.com/acme/wine.git"]);
     let code = code_of(&project, &[]);
@@ -90,7 +90,7 @@ fn the_remote_is_sealed_without_credentials() {
 }
 
 #[test]
-fn each_kind_of_repository_that_cannot_be_read_has_its_own_message() {
+fn build_reports_why_a_repository_cannot_be_read() {
     let project = Project::empty();
     project.write("modelseal.toml", crate::support::project::RECIPE);
     project.write("params.toml", "a = 1\n");
@@ -119,7 +119,7 @@ fn each_kind_of_repository_that_cannot_be_read_has_its_own_message() {
 }
 
 #[test]
-fn a_repository_of_another_user_is_not_believed() {
+fn build_refuses_a_repository_that_belongs_to_another_user() {
     if !rustix::process::geteuid().is_root() {
         // Only root can give files to another user. git's own check is the same for every user.
         return;
@@ -131,7 +131,7 @@ fn a_repository_of_another_user_is_not_believed() {
 }
 
 #[test]
-fn none_is_sealed_as_none_and_contradictions_are_refused() {
+fn recipe_accepts_code_none_and_rejects_it_together_with_a_path() {
     let project = Project::new();
     project.append_recipe("[code]\nnone = true\n");
     project.modelseal(&["build"]).expect(0).says("missing  the code revision");
@@ -140,7 +140,7 @@ fn none_is_sealed_as_none_and_contradictions_are_refused() {
 }
 
 #[test]
-fn a_project_in_a_directory_of_a_larger_repository() {
+fn build_in_a_subdirectory_checks_the_whole_repository() {
     let project = Project::new();
     project.write(
         "sub/modelseal.toml",

@@ -24,7 +24,7 @@ fn archive(project: &Project) -> PathBuf {
 }
 
 #[test]
-fn a_deterministic_command_gives_the_same_bytes() {
+fn reproduce_reaches_r0_with_a_deterministic_command() {
     let project = project(MAKE);
     let archive = archive(&project);
     let outcome = reproduce(&project, &archive, &[], 0);
@@ -43,7 +43,7 @@ fn a_deterministic_command_gives_the_same_bytes() {
 
 /// Another clone, another path, another home.
 #[test]
-fn another_clone_is_enough() {
+fn reproduce_accepts_another_clone_as_source_and_rejects_unsafe_addresses() {
     let project = project(MAKE);
     let archive = archive(&project);
     let elsewhere = project.root().join("elsewhere");
@@ -78,7 +78,7 @@ fn another_clone_is_enough() {
 }
 
 #[test]
-fn data_that_is_not_there_or_not_the_sealed_one_is_inconclusive() {
+fn reproduce_is_inconclusive_if_data_is_missing_or_differs() {
     let script = "mkdir -p model && cat ../data.csv > model/weights.safetensors\n";
     let project = project(script);
     project.append_recipe("[[data]]\nname = \"far\"\npath = \"../data.csv\"\n");
@@ -98,7 +98,7 @@ fn data_that_is_not_there_or_not_the_sealed_one_is_inconclusive() {
 }
 
 #[test]
-fn what_was_not_made_by_a_command_or_from_a_commit_is_not_tried() {
+fn reproduce_is_inconclusive_for_an_adopted_artifact_or_uncommitted_code() {
     let project = project(MAKE);
     let adopted = project.build_with(&["--adopt"]);
     reproduce(&project, &adopted, &[], 3).says("inconclusive: the artifact was adopted");
@@ -110,7 +110,7 @@ fn what_was_not_made_by_a_command_or_from_a_commit_is_not_tried() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn a_release_that_is_not_accepted_is_not_rebuilt() {
+fn reproduce_runs_no_command_of_a_release_that_verify_rejects() {
     let project = project(MAKE);
     let ran = project.root().join("notes/ran");
     fs::create_dir(project.root().join("notes")).expect("creates");
@@ -142,7 +142,7 @@ fn a_release_that_is_not_accepted_is_not_rebuilt() {
 
 /// A manifest that misstates its commit is a breach, not a reproducibility bug.
 #[test]
-fn a_provenance_that_is_not_true_is_named_as_that() {
+fn reproduce_fails_if_an_input_in_the_commit_differs_from_the_seal() {
     let project = project(MAKE);
     let archive = archive(&project);
     let bytes = fs::read(&archive).expect("reads");
@@ -169,7 +169,7 @@ fn a_provenance_that_is_not_true_is_named_as_that() {
 }
 
 #[test]
-fn bytes_that_differ_are_explained_and_fail() {
+fn reproduce_fails_and_explains_bytes_that_differ() {
     let project = project(&format!("{MAKE}date +%s%N > model/when.txt\n"));
     let archive = archive(&project);
     let outcome = reproduce(&project, &archive, &["--vary", "nothing"], 1);
@@ -181,7 +181,7 @@ fn bytes_that_differ_are_explained_and_fail() {
 }
 
 #[test]
-fn files_that_come_and_go_and_their_modes_are_differences() {
+fn reproduce_reports_missing_files_extra_files_and_changed_modes() {
     let script = "mkdir -p model && echo same > model/same\nif [ -e /tmp/never ]; then :; fi\ncase \"$HOME\" in */place/home) echo x > model/new; touch model/mode ;; *) echo x > model/gone; touch model/mode; chmod +x model/mode ;; esac\n";
     let project = project(script);
     let archive = archive(&project);
@@ -193,7 +193,7 @@ fn files_that_come_and_go_and_their_modes_are_differences() {
 }
 
 #[test]
-fn the_level_comes_from_the_recipe_or_the_caller() {
+fn reproduce_takes_the_demanded_level_from_the_recipe_or_the_option() {
     let script = "mkdir -p model; case \"$HOME\" in */place/home) echo '{\"b\":1,\"a\":0.30000000001}' ;; *) echo '{\"a\":0.3,\"b\":1}' ;; esac > model/c.json\n";
     let project = project(script);
     project.append_recipe("[reproduce]\nlevel = \"R2\"\natol = 1e-6\n");
@@ -207,7 +207,7 @@ fn the_level_comes_from_the_recipe_or_the_caller() {
 }
 
 #[test]
-fn a_command_that_fails_or_is_not_there_is_inconclusive() {
+fn reproduce_is_inconclusive_if_the_command_fails() {
     for (script, said) in [
         ("case \"$HOME\" in */place/home) exit 4 ;; esac\n", "failed: exit code 4"),
         (
@@ -226,7 +226,7 @@ fn a_command_that_fails_or_is_not_there_is_inconclusive() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
+fn reproduce_is_inconclusive_if_required_isolation_is_unavailable() {
     let project = project_with(MAKE, "network = false\n");
     let archive = archive(&project);
     let (key, target) = (project.public_key(), archive.to_string_lossy().into_owned());
@@ -240,7 +240,7 @@ fn isolation_that_is_demanded_and_cannot_be_had_is_inconclusive() {
 
 /// Each variation changes what the command sees, and nothing else changes it.
 #[test]
-fn everything_that_is_varied_is_found_and_attributed() {
+fn reproduce_attributes_each_difference_to_its_variation() {
     let see = "import json, os, sys, time, random, pathlib\n\
                here = pathlib.Path('.')\n\
                os.makedirs('model')\n\
@@ -296,7 +296,7 @@ fn everything_that_is_varied_is_found_and_attributed() {
 }
 
 #[test]
-fn a_seed_that_changes_nothing_shows_that_nothing_is_compared() {
+fn reproduce_is_inconclusive_if_another_seed_gives_the_same_model() {
     let project = project("mkdir -p model; echo constant > model/weights.safetensors\n");
     let archive = archive(&project);
     let outcome = reproduce(&project, &archive, &["--vary", "seed"], 3);
@@ -312,7 +312,7 @@ fn a_seed_that_changes_nothing_shows_that_nothing_is_compared() {
 }
 
 #[test]
-fn what_the_environment_said_is_compared() {
+fn reproduce_compares_the_output_of_environment_commands() {
     let project = project(MAKE);
     project
         .append_recipe("[environment]\ncommands = [[\"sh\", \"-c\", \"echo $HOME\"], [\"echo\", \"1.0\"]]\n");
@@ -323,7 +323,7 @@ fn what_the_environment_said_is_compared() {
 }
 
 #[test]
-fn what_a_format_does_not_cover_is_compared_as_bytes() {
+fn reproduce_compares_bytes_after_the_end_of_a_known_format() {
     for (name, write) in [
         ("m.pkl", "import pickle\nf.write(pickle.dumps(1) + noise)"),
         ("w.safetensors", "import struct\nf.write(struct.pack('<Q', 2) + b'{}' + noise)"),
@@ -343,7 +343,7 @@ fn what_a_format_does_not_cover_is_compared_as_bytes() {
 }
 
 #[test]
-fn hostile_files_are_compared_without_harm() {
+fn reproduce_reports_malformed_and_huge_files_as_different() {
     let files = [
         ("deep.pkl", "b'\\x80\\x04)' + b'\\x85' * 500000 + tail"),
         ("marks.pkl", "b'\\x80\\x04' + b'(' * 500000 + tail"),
@@ -370,7 +370,7 @@ fn hostile_files_are_compared_without_harm() {
 }
 
 #[test]
-fn links_are_followed_as_the_build_followed_them() {
+fn reproduce_follows_links_if_the_build_followed_them() {
     let script = "mkdir -p store model; echo w > store/w; ln -s ../store/w model/w\n";
     let project = project(script);
     project.edit_recipe("path = \"model\"", "path = \"model\"\nsymlinks = \"follow\"");
@@ -381,13 +381,13 @@ fn links_are_followed_as_the_build_followed_them() {
 }
 
 #[test]
-fn what_a_build_would_refuse_is_no_rebuild() {
+fn reproduce_is_inconclusive_if_the_rebuild_contains_a_fifo() {
     let project = project(&format!("{MAKE}case \"$HOME\" in */place/home) mkfifo model/pipe ;; esac\n"));
     reproduce(&project, &archive(&project), &[], 3).says("is a FIFO");
 }
 
 #[test]
-fn a_variation_that_is_named_twice_is_made_once() {
+fn reproduce_runs_a_repeated_variation_once_and_rejects_unknown_data() {
     let project = project(MAKE);
     let archive = archive(&project);
     let json = reproduce(&project, &archive, &["--vary", "path,path,nothing", "--format", "json"], 0).json();
@@ -406,7 +406,7 @@ fn a_variation_that_is_named_twice_is_made_once() {
 }
 
 #[test]
-fn data_at_an_absolute_path_is_where_the_recipe_says_or_nowhere() {
+fn reproduce_accepts_absolute_data_only_at_the_path_of_the_recipe() {
     let project = project("");
     let data = project.root().join("absolute.csv");
     fs::write(&data, "1\n").expect("writes");

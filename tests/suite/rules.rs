@@ -60,7 +60,7 @@ fn policy(text: &str) -> Result<Policy, String> {
 }
 
 #[test]
-fn a_rule_of_somebody_else_is_read_judged_and_waived_like_ours() {
+fn policy_supports_a_custom_rule_with_strict_reading_and_waivers() {
     let project = Project::new();
     let archive = project.build();
     let key = read_public_key(&KeySource::from(project.public_key().as_str())).expect("reads");

@@ -51,7 +51,7 @@ fn origin(project: &Project, archive: &Path) -> String {
 }
 
 #[test]
-fn the_command_makes_the_artifact_anew() {
+fn build_runs_the_command_without_the_old_artifact() {
     let project = project(&format!("test -e model && exit 9\n{MAKE}echo made; echo talk >&2\n"));
     let key = project.key();
     let outcome = project.modelseal(&["build", "--key", &key]).expect(0);
@@ -65,7 +65,7 @@ fn the_command_makes_the_artifact_anew() {
 }
 
 #[test]
-fn what_was_run_is_sealed_and_values_that_are_passed_are_not() {
+fn build_seals_the_command_without_the_values_of_passed_variables() {
     let script = format!("{MAKE}echo \"$GIVEN $PASSED ${{ABSENT-absent}}\" > model/said\n");
     let project = project_with(&script, "env = { GIVEN = \"x\" }\npass_env = [\"PASSED\", \"ABSENT\"]\n");
     project.append_recipe("[environment]\ncommands = [[\"sh\", \"-c\", \"echo out; echo err >&2\"]]\n");
@@ -86,7 +86,7 @@ fn what_was_run_is_sealed_and_values_that_are_passed_are_not() {
 }
 
 #[test]
-fn adopting_is_allowed_and_never_disguised() {
+fn build_adopt_reports_the_origin_and_seals_no_command() {
     let project = project("exit 1\n");
     let outcome = project.modelseal(&["build", "--adopt", "--key", &project.key()]).expect(0);
     outcome.says("origin   adopted: not built by modelseal");
@@ -96,7 +96,7 @@ fn adopting_is_allowed_and_never_disguised() {
 }
 
 #[test]
-fn the_environment_is_the_same_everywhere() {
+fn build_gives_the_command_a_fixed_environment() {
     let project = project(&format!("{MAKE}env | sort > model/environment\n"));
     let key = project.key();
     let build = |extra: &[&str]| {
@@ -131,7 +131,7 @@ fn the_environment_is_the_same_everywhere() {
 }
 
 #[test]
-fn a_clean_build_runs_in_a_clone_and_leaves_the_work_tree_alone() {
+fn clean_build_runs_in_a_clone_and_keeps_the_work_tree_unchanged() {
     let project = project(&format!(
         "pwd > model.log\ngit rev-parse HEAD >> model.log\n{MAKE}cp model.log model/where\ntest -e ignored && exit 9\nls\n"
     ));
@@ -151,7 +151,7 @@ fn a_clean_build_runs_in_a_clone_and_leaves_the_work_tree_alone() {
 }
 
 #[test]
-fn a_clean_build_agrees_with_one_in_the_work_tree() {
+fn clean_build_seals_the_same_files_and_inputs_as_a_work_tree_build() {
     let project = project(MAKE);
     let archive = project.build();
     let executed =
@@ -166,7 +166,7 @@ fn a_clean_build_agrees_with_one_in_the_work_tree() {
 }
 
 #[test]
-fn data_that_git_does_not_hold_is_placed_read_only_where_the_recipe_expects_it() {
+fn clean_build_places_data_outside_git_read_only_at_the_recipe_path() {
     let script = "mkdir -p model && cat ../data/far/a.csv ../data/b.csv > model/weights.safetensors\nls -ld ../data/far/a.csv | cut -c1-10 > model/mode\n";
     let project = project(script);
     project.append_recipe("[[data]]\nname = \"far\"\npath = \"../data/far\"\n[[data]]\nname = \"file\"\npath = \"../data/b.csv\"\n");
@@ -183,7 +183,7 @@ fn data_that_git_does_not_hold_is_placed_read_only_where_the_recipe_expects_it()
 }
 
 #[test]
-fn submodules_and_the_content_of_git_lfs_come_along() {
+fn clean_build_includes_submodules_and_git_lfs_content() {
     let project = project("mkdir -p model && cat module/code big.bin > model/weights.safetensors\n");
     let module = project.root().join("module");
     fs::create_dir(&module).expect("creates");
@@ -209,7 +209,7 @@ fn submodules_and_the_content_of_git_lfs_come_along() {
 }
 
 #[test]
-fn a_command_that_fails_is_refused_and_its_output_kept() {
+fn build_refuses_a_command_that_fails_and_keeps_its_output() {
     for arguments in [&[][..], &["--clean"]] {
         let project =
             project("mkdir model; echo half > model/weights.safetensors\necho the reason >&2\nexit 3\n");
@@ -225,7 +225,7 @@ fn a_command_that_fails_is_refused_and_its_output_kept() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_named() {
+fn build_names_a_command_that_does_not_exist() {
     let project = project("");
     project.edit_recipe("[\"sh\", \"make.sh\"]", "[\"no-such-program\"]");
     project.commit();
@@ -237,7 +237,7 @@ fn a_command_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn an_artifact_that_is_not_made_is_refused() {
+fn build_refuses_a_command_that_does_not_make_the_artifact() {
     for arguments in [&[][..], &["--clean"]] {
         refused(&project("true\n"), arguments).says("error: the command did not make the artifact");
     }
@@ -245,7 +245,7 @@ fn an_artifact_that_is_not_made_is_refused() {
 }
 
 #[test]
-fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
+fn build_names_an_input_the_command_changed_and_keeps_the_rejected_artifact() {
     for (script, named) in [
         ("echo 4,a >> data/train.csv", "`data/train`"),
         ("echo x = 1 >> params.toml", "`params/params.toml`"),
@@ -273,14 +273,14 @@ fn an_input_that_the_command_changes_is_named_and_what_it_made_is_kept() {
 }
 
 #[test]
-fn files_that_the_command_leaves_are_named_and_do_not_matter_otherwise() {
+fn build_warns_about_untracked_files_that_the_command_leaves() {
     let project = project(&format!("{MAKE}echo x > metrics.json\n"));
     let outcome = project.modelseal(&["build", "--key", &project.key()]).expect(0);
     outcome.says("warning: the command left files that git neither tracks nor ignores: `metrics.json`");
 }
 
 #[test]
-fn limits_end_a_command_that_hangs_or_floods() {
+fn build_stops_a_command_that_exceeds_the_timeout_or_output_limit() {
     let project = project_with("trap '' TERM\nwhile :; do sleep 0.1; done\n", "timeout = \"1s\"\n");
     refused(&project, &[]).says("error: the command `sh make.sh` did not end within 1 second");
     let project = project_with("yes\n", "max_output = \"100kB\"\n");
@@ -291,7 +291,7 @@ fn limits_end_a_command_that_hangs_or_floods() {
 /// A process cannot hide in a process group, in a session of its own, or behind a parent that has ended.
 #[test]
 #[ignore = "needs pgrep"]
-fn processes_that_a_command_leaves_running_are_ended_and_named() {
+fn build_stops_and_names_processes_that_the_command_leaves_running() {
     for isolation in [&[][..], &["--insecure-no-isolation"]] {
         for daemon in ["sleep 4217 &", "setsid sleep 4217 &", "(setsid sh -c 'sleep 4217 &' &)"] {
             let project = project(&format!("{MAKE}{daemon}\n"));
@@ -306,7 +306,7 @@ fn processes_that_a_command_leaves_running_are_ended_and_named() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_an_error_before_the_command_runs() {
+fn build_rejects_an_unusable_key_before_the_command_runs() {
     let project = project("echo ran > ran.log\n");
     let outcome = project.modelseal(&["build", "--key", "nothing.key"]).expect(2);
     outcome.says("does not exist");
@@ -322,7 +322,7 @@ fn a_key_that_cannot_be_used_is_an_error_before_the_command_runs() {
 }
 
 #[test]
-fn a_clean_build_needs_a_commit_and_a_command() {
+fn clean_build_requires_a_commit_and_a_command() {
     let project = Project::new();
     let key = project.key();
     project.modelseal(&["build", "--clean", "--key", &key]).expect(2).says("there is nothing to run");
@@ -336,7 +336,7 @@ fn a_clean_build_needs_a_commit_and_a_command() {
 }
 
 #[test]
-fn an_artifact_that_holds_inputs_cannot_be_made_anew() {
+fn build_refuses_to_run_a_command_if_the_artifact_contains_inputs() {
     let project = project(MAKE);
     project.edit_recipe("path = \"model\"", "path = \".\"");
     project.commit();
@@ -346,7 +346,7 @@ fn an_artifact_that_holds_inputs_cannot_be_made_anew() {
 
 #[test]
 #[ignore = "needs pgrep"]
-fn signals_end_the_command_and_put_the_tree_back() {
+fn build_stops_the_command_and_restores_the_artifact_on_a_signal() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         for isolation in [&[][..], &["--insecure-no-isolation"]] {
             let project = project(
@@ -374,7 +374,7 @@ fn signals_end_the_command_and_put_the_tree_back() {
 }
 
 #[test]
-fn what_a_killed_build_left_aside_is_put_back_by_the_next() {
+fn build_restores_the_artifact_that_a_killed_build_moved_aside() {
     let project = project("exit 1\n");
     let place = project.at("").canonicalize().expect("is there").join("model");
     let name = modelseal_format::digest::Digest::sha256(place.as_os_str().as_encoded_bytes()).to_string();

@@ -72,7 +72,7 @@ pub fn model() -> Model {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn signers_are_described_strictly() {
+fn policy_rejects_incomplete_contradictory_or_repeated_signers() {
     let stage = Stage::new();
     let root = path("root.pem");
     // The same key with its point compressed.
@@ -127,7 +127,7 @@ fn signers_are_described_strictly() {
 }
 
 #[test]
-fn a_signer_outside_its_time_or_revoked_does_not_count() {
+fn policy_rejects_a_signer_outside_its_time_or_role_or_revoked() {
     let stage = Stage::new();
     assert_eq!(stage.judge(CI, &[]).code, Some(0));
     for (more, reason) in [
@@ -153,7 +153,7 @@ fn a_signer_outside_its_time_or_revoked_does_not_count() {
 
 /// A previous release counts if its signer's validity has ended since, but not if its signer was revoked.
 #[test]
-fn what_a_revoked_signer_built_is_no_previous_release() {
+fn policy_rejects_a_previous_release_by_a_revoked_signer() {
     let stage = Stage::new();
     let (next, _) = stage.project.other_key("next");
     stage.project.set_version("1.1.0");
@@ -177,7 +177,7 @@ fn what_a_revoked_signer_built_is_no_previous_release() {
 
 #[test]
 #[ignore = "needs cryptography"]
-fn two_signatures_are_two_signers() {
+fn policy_counts_each_signer_once_among_required_signatures() {
     let stage = Stage::new();
     let (private, _) = stage.project.other_key("boss");
     let root = path("root.pem");
@@ -252,7 +252,7 @@ fn two_signatures_are_two_signers() {
 /// A signer that is described once is one signer, with any number of certificates.
 #[test]
 #[ignore = "needs cryptography"]
-fn one_table_is_one_signer() {
+fn policy_counts_one_signer_with_several_certificates_or_keys_once() {
     let project = Project::new();
     let (root, intermediate) = (path("root.pem"), path("intermediate.pem"));
     let archive = project.out("wine.tar").to_string_lossy().into_owned();
@@ -342,7 +342,7 @@ fn one_table_is_one_signer() {
 
 /// An approval names its release, and no other attestation counts.
 #[test]
-fn an_approval_of_another_release_or_another_statement_does_not_count() {
+fn policy_rejects_an_approval_of_another_release_or_with_another_statement() {
     let stage = Stage::new();
     let (private, _) = stage.project.other_key("boss");
     let people =
@@ -379,7 +379,7 @@ fn an_approval_of_another_release_or_another_statement_does_not_count() {
 }
 
 #[test]
-fn only_a_whole_release_that_the_policy_accepts_is_countersigned() {
+fn countersign_signs_only_an_intact_release_that_the_policy_accepts() {
     let stage = Stage::new();
     let (private, _) = stage.project.other_key("boss");
     let people =

@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
 }
 
 #[test]
-fn help_of_each_subcommand() {
+fn help_of_each_subcommand_matches_the_snapshot() {
     let names = [
         "build",
         "completions",
@@ -90,7 +90,7 @@ fn help_of_each_subcommand() {
 }
 
 #[test]
-fn sealing_and_verifying() {
+fn build_and_verify_session_matches_the_snapshot() {
     let project = Project::new();
     let mut session = Session::new("sealing", &project);
     session
@@ -113,7 +113,7 @@ fn sealing_and_verifying() {
 }
 
 #[test]
-fn policies_and_later_releases() {
+fn policy_and_release_session_matches_the_snapshot() {
     let project = Project::new();
     let mut session = Session::new("policies", &project);
     session
@@ -139,7 +139,7 @@ fn policies_and_later_releases() {
 }
 
 #[test]
-fn models_without_a_recipe() {
+fn sign_and_verify_session_matches_the_snapshot() {
     let project = Project::new();
     let mut session = Session::new("signing", &project);
     session
@@ -151,7 +151,7 @@ fn models_without_a_recipe() {
 }
 
 #[test]
-fn new_projects() {
+fn init_session_matches_the_snapshot() {
     let project = Project::empty();
     project.write("data/train.csv", "x,y\n1,2\n");
     project.write("model/weights.bin", "w");
@@ -164,7 +164,7 @@ fn new_projects() {
 }
 
 #[test]
-fn mistakes_and_their_hints() {
+fn error_and_hint_session_matches_the_snapshot() {
     let project = Project::new();
     let mut session = Session::new("mistakes", &project);
     session
@@ -227,7 +227,7 @@ fn with_a_command() -> Project {
 
 #[test]
 #[ignore = "needs bubblewrap"]
-fn building_and_rebuilding() {
+fn clean_build_and_reproduce_session_matches_the_snapshot() {
     let project = with_a_command();
     let mut session = Session::new("building", &project);
     session

@@ -6,7 +6,7 @@ use crate::running::{MAKE, project};
 use crate::support::project::Project;
 
 #[test]
-fn a_statement_is_signed_in_another_job() {
+fn build_from_statement_signs_only_a_matching_recipe_commit_and_artifact() {
     let project = project(MAKE);
     let stated =
         project.modelseal(&["build", "--statement", "../wine.json", "--format", "json"]).expect(0).json();
@@ -60,7 +60,7 @@ fn a_statement_is_signed_in_another_job() {
 
 /// The same files from another repository, or with a tree that is not the commit's, have another lineage.
 #[test]
-fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
+fn build_from_statement_refuses_another_remote_commit_or_tree() {
     let project = Project::new();
     project.git(&["remote", "add", "origin", "https://github.com/acme/wine"]);
     project.modelseal(&["build", "--statement", "../wine.json"]).expect(0);
@@ -87,7 +87,7 @@ fn a_statement_is_signed_only_with_its_own_remote_commit_and_tree() {
 }
 
 #[test]
-fn an_archive_of_a_statement_has_the_bytes_that_building_at_once_gives() {
+fn build_from_statement_writes_the_same_bytes_as_a_direct_build() {
     let project = Project::new();
     for compression in ["none", "gzip", "zstd"] {
         let at_once = fs::read(project.build_with(&["--compression", compression])).expect("reads");
@@ -101,7 +101,7 @@ fn an_archive_of_a_statement_has_the_bytes_that_building_at_once_gives() {
 }
 
 #[test]
-fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
+fn build_from_statement_signs_the_artifact_of_a_clean_statement() {
     let project = project(MAKE);
     project
         .modelseal(&["build", "--clean", "--statement", "../wine.json"])
@@ -127,7 +127,7 @@ fn a_clean_statement_leaves_the_artifact_that_it_is_about() {
 
 /// A pipe without a writer is refused at once.
 #[test]
-fn a_statement_and_its_bundle_are_files() {
+fn build_from_statement_refuses_a_fifo_as_statement_or_bundle() {
     let project = project(MAKE);
     let pipe = project.root().join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("makes");
@@ -146,7 +146,7 @@ fn a_statement_and_its_bundle_are_files() {
 /// not ask.
 #[test]
 #[ignore = "needs bubblewrap"]
-fn probes_of_a_statement_are_judged_and_are_those_of_the_recipe() {
+fn build_from_statement_refuses_failed_or_altered_probe_results() {
     let project = crate::probing::healthy();
     let key = project.key();
     project.modelseal(&["build", "--statement", "s.json"]).expect(0);

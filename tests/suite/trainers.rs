@@ -51,7 +51,7 @@ const IRIS: &str = "from sklearn.datasets import load_iris\nX, y = load_iris(ret
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn an_address_in_a_pickle() {
+fn reproduce_finds_a_memory_address_in_a_pickle() {
     let result = rebuild(
         "import pickle\nfrom sklearn.feature_extraction.text import TfidfVectorizer\nv = TfidfVectorizer(stop_words=['the']).fit(['the red wine', 'white wine here'])\npickle.dump(v, open('model/tfidf.pkl', 'wb'))\n",
         "nothing",
@@ -65,7 +65,7 @@ fn an_address_in_a_pickle() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn the_order_of_a_set() {
+fn reproduce_finds_set_order_that_depends_on_the_hash_seed() {
     let result = rebuild(
         "import pickle\npickle.dump({'classes': {'alpha', 'beta', 'gamma', 'delta'}}, open('model/classes.pkl', 'wb'))\n",
         "hashseed",
@@ -79,7 +79,7 @@ fn the_order_of_a_set() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn the_order_of_metadata_in_safetensors() {
+fn reproduce_reaches_r1_if_safetensors_metadata_changes_order() {
     let script = "import numpy as np\nfrom safetensors.numpy import save_file\nmetadata = {str(i): str(i) for i in range(12)}\nsave_file({'w': np.arange(6, dtype=np.float32)}, 'model/w.safetensors', metadata=metadata)\n";
     let result = rebuild(script, "nothing");
     assert_eq!((&result["verdict"], &result["reached"]), (&"fail".into(), &"R1".into()));
@@ -91,7 +91,7 @@ fn the_order_of_metadata_in_safetensors() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn a_time_stamp() {
+fn reproduce_finds_a_time_stamp_in_json() {
     let result = rebuild(
         "import json, time\njson.dump({'created': time.time(), 'w': [1, 2]}, open('model/card.json', 'w'))\n",
         "nothing",
@@ -104,7 +104,7 @@ fn a_time_stamp() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn a_path() {
+fn reproduce_finds_an_absolute_path_in_json() {
     let result = rebuild(
         "import json\njson.dump({'data': os.path.abspath('data')}, open('model/card.json', 'w'))\n",
         "path",
@@ -121,7 +121,7 @@ fn a_path() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn a_number_of_threads_in_lightgbm() {
+fn reproduce_finds_the_number_of_threads_in_a_lightgbm_model() {
     let script = format!(
         "{IRIS}import lightgbm as lgb\nparams = {{'objective': 'multiclass', 'num_class': 3, 'num_threads': int(os.environ.get('OMP_NUM_THREADS', 2)), 'deterministic': True, 'verbose': -1}}\nlgb.train(params, lgb.Dataset(X, y), 3).save_model('model/m.txt')\n"
     );
@@ -135,7 +135,7 @@ fn a_number_of_threads_in_lightgbm() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn numbers_that_move_within_the_tolerance() {
+fn reproduce_reaches_r2_if_numbers_differ_within_the_tolerance() {
     let script = format!(
         "{IRIS}import joblib, time\nfrom sklearn.linear_model import LogisticRegression\nm = LogisticRegression(max_iter=200).fit(X, y)\nm.coef_ = m.coef_ * (1 + 1e-12 * (1 + time.time() % 7))\njoblib.dump({{'model': m}}, 'model/m.joblib')\njoblib.dump({{'model': m}}, 'model/m.joblib.gz', compress=('gzip', 3))\n"
     );
@@ -151,7 +151,7 @@ fn numbers_that_move_within_the_tolerance() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn archives_of_arrays_and_addresses() {
+fn reproduce_explains_differences_inside_npz_and_skops_archives() {
     let script = format!(
         "{IRIS}import numpy as np, time, skops.io\nfrom sklearn.linear_model import LogisticRegression\nnp.savez('model/a.npz', w=np.arange(10.0) + time.time() % 1, b=np.ones(3))\nskops.io.dump(LogisticRegression(max_iter=200).fit(X, y), 'model/m.skops')\n"
     );
@@ -168,7 +168,7 @@ fn archives_of_arrays_and_addresses() {
 /// Trainers that the field considers reproducible are reproducible.
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn models_that_come_out_the_same() {
+fn reproduce_reaches_r0_with_seeded_trainers() {
     let script = format!(
         "{IRIS}import joblib, pickle, numpy as np, xgboost as xgb\nfrom sklearn.linear_model import LogisticRegression\nfrom sklearn.neural_network import MLPClassifier\nm = LogisticRegression(max_iter=200).fit(X, y)\njoblib.dump(m, 'model/m.joblib.gz', compress=('gzip', 3))\nnp.savez('model/m.npz', w=m.coef_)\nn = MLPClassifier(random_state=1, max_iter=20).fit(X, y)\npickle.dump(n, open('model/n.pkl', 'wb'))\nb = xgb.train({{'objective': 'multi:softprob', 'num_class': 3, 'seed': 1, 'nthread': 2}}, xgb.DMatrix(X, y), 3)\nb.save_model('model/b.json')\nb.save_model('model/b.ubj')\n"
     );
@@ -179,7 +179,7 @@ fn models_that_come_out_the_same() {
 
 #[test]
 #[ignore = "needs scikit-learn, LightGBM and XGBoost"]
-fn an_unseeded_forest() {
+fn reproduce_names_the_random_state_of_an_unseeded_forest() {
     let script = format!(
         "{IRIS}import pickle\nfrom sklearn.ensemble import RandomForestClassifier\npickle.dump(RandomForestClassifier(n_estimators=3).fit(X, y), open('model/m.pkl', 'wb'))\n"
     );

@@ -21,7 +21,7 @@ fn tree(arguments: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn verifier_tree_is_small_and_has_no_git_data_readers_or_processes() {
+fn verifier_dependencies_are_few_and_exclude_git_and_data_readers() {
     for (arguments, most) in [(&[][..], 135), (&["--no-default-features"], 105)] {
         let crates = tree(arguments);
         assert!(crates.len() <= most, "{} crates: {crates:?}", crates.len());

@@ -28,7 +28,7 @@ fn shape(outcome: &Outcome, project: &Project) -> String {
 }
 
 #[test]
-fn a_good_archive() {
+fn verify_passes_a_good_archive_and_prints_every_check() {
     let project = Project::new();
     let archive = project.build();
     let outcome = project.verify(&archive, &[]);
@@ -67,7 +67,7 @@ pass: 2 files match release sha256:HEX… signed by ci; no policy: origin adopte
 }
 
 #[test]
-fn a_changed_file() {
+fn verify_reports_a_changed_file_with_both_digests() {
     let project = Project::new();
     let archive = project.build();
     let directory = project.unpack(&archive);
@@ -89,7 +89,7 @@ fail: `weights.safetensors` differs from the sealed file";
 }
 
 #[test]
-fn everything_that_can_be_wrong_with_a_directory() {
+fn verify_reports_changed_modes_and_missing_and_extra_entries() {
     let project = Project::new();
     project.write("model/run.sh", "#!/bin/sh\n");
     project.write("model/sub/a", "a");
@@ -129,7 +129,7 @@ fn verify_counts_an_extra_file_apart_from_sealed_files_that_differ() {
 }
 
 #[test]
-fn special_permission_bits_are_not_what_was_sealed() {
+fn verify_reports_special_permission_bits() {
     let project = Project::new();
     let directory = project.unpack(&project.build());
     fs::set_permissions(directory.join("config.json"), fs::Permissions::from_mode(0o4644)).expect("sets");
@@ -139,7 +139,7 @@ fn special_permission_bits_are_not_what_was_sealed() {
 }
 
 #[test]
-fn a_directory_without_a_seal() {
+fn verify_rejects_a_directory_without_a_seal() {
     let project = Project::new();
     let outcome = project.verify(&project.at("model"), &[]);
     assert_eq!(outcome.code, Some(1));
@@ -147,7 +147,7 @@ fn a_directory_without_a_seal() {
 }
 
 #[test]
-fn a_directory_with_a_fifo_in_the_place_of_a_file_does_not_hang() {
+fn verify_reports_a_fifo_in_place_of_a_file_without_hanging() {
     let project = Project::new();
     let directory = project.unpack(&project.build());
     fs::remove_file(directory.join("config.json")).expect("removes");
@@ -165,7 +165,7 @@ fn a_directory_with_a_fifo_in_the_place_of_a_file_does_not_hang() {
 }
 
 #[test]
-fn an_archive_on_standard_input() {
+fn verify_reads_an_archive_from_standard_input() {
     let sample = sample();
     let key = sample.project.public_key();
     let run = || sample.project.modelseal(&["verify", "-", "--key", &key]);
@@ -180,7 +180,7 @@ fn an_archive_on_standard_input() {
 }
 
 #[test]
-fn the_report_as_json() {
+fn verify_report_as_json_lists_verdict_signers_and_checks() {
     let project = Project::new();
     let archive = project.build();
     let report = project.verify(&archive, &["--format", "json", "--hash", "all"]).json();
@@ -214,7 +214,7 @@ fn the_report_as_json() {
 }
 
 #[test]
-fn the_demanded_release() {
+fn verify_accepts_only_the_release_that_the_option_demands() {
     let project = Project::new();
     let archive = project.build();
     let report = project.verify(&archive, &["--format", "json"]).json();
@@ -233,7 +233,7 @@ fn the_demanded_release() {
 }
 
 #[test]
-fn nothing_sealed_at_all_is_inconclusive() {
+fn verify_is_inconclusive_if_no_lineage_was_sealed() {
     let project = Project::with_artifact(&[("a", b"a")]);
     project.edit_recipe("[params]\nvalues = { a = 1 }\n", "");
     let key = project.key();
@@ -265,7 +265,7 @@ fn nothing_sealed_at_all_is_inconclusive() {
 }
 
 #[test]
-fn unpack_makes_what_verify_accepts() {
+fn unpack_writes_a_directory_that_verify_accepts() {
     let project = Project::new();
     project.write("model/sub/run.sh", "#!/bin/sh\n");
     fs::set_permissions(project.at("model/sub/run.sh"), fs::Permissions::from_mode(0o755)).expect("sets");
@@ -286,7 +286,7 @@ fn unpack_makes_what_verify_accepts() {
 }
 
 #[test]
-fn unpack_refuses_a_destination_that_holds_something() {
+fn unpack_refuses_a_destination_that_is_not_an_empty_directory() {
     let project = Project::new();
     let archive = project.build();
     let key = project.public_key();
@@ -313,7 +313,7 @@ fn unpack_refuses_a_destination_that_holds_something() {
 }
 
 #[test]
-fn show_reads_archives_directories_and_bare_seals_and_says_that_nothing_is_verified() {
+fn show_prints_archives_directories_and_seals_as_not_verified() {
     let project = Project::new();
     let archive = project.build();
     let directory = project.unpack(&archive);
@@ -340,7 +340,7 @@ fn show_reads_archives_directories_and_bare_seals_and_says_that_nothing_is_verif
 
 /// The author of an archive chooses its file names. They must not forge a line, an escape sequence or a command.
 #[test]
-fn names_are_escaped_in_text() {
+fn verify_report_escapes_file_names() {
     let name = "a\u{202e}gpj.exe `b` ::error::x";
     let project = Project::with_artifact(&[(name, b"x")]);
     let archive = project.build();
@@ -359,7 +359,7 @@ fn names_are_escaped_in_text() {
 }
 
 #[test]
-fn quiet_prints_the_verdict_alone() {
+fn verify_quiet_prints_only_the_verdict() {
     let sample = sample();
     let file = sample.project.out("quiet.tar");
     fs::write(&file, &sample.bytes).expect("writes");

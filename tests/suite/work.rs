@@ -14,7 +14,7 @@ fn read_bytes(outcome: &Outcome) -> u64 {
 }
 
 #[test]
-fn every_byte_is_read_once_or_the_documents_say_why_not() {
+fn build_and_verify_read_every_byte_as_often_as_documented() {
     let files = [("large.bin", 5 << 20), ("medium.bin", 70_000), ("small.bin", 9), ("empty.bin", 0)];
     let contents: Vec<(&str, Vec<u8>)> = files
         .into_iter()

@@ -39,7 +39,7 @@ fn workflows() -> Vec<PathBuf> {
 
 #[test]
 #[ignore = "needs check-jsonschema and actionlint"]
-fn workflows_match_the_schema_and_the_linter() {
+fn workflows_match_the_schema_and_pass_the_linter() {
     let schema = ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"];
     for path in workflows() {
         check(&path, "runs-on:", "run-on:", &schema);

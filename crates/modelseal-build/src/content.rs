@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_the_same_in_any_order_and_with_any_notes() {
+    fn safetensors_content_ignores_tensor_order_and_metadata() {
         let a = "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[1,3],\"data_offsets\":[2,5]}}";
         let b = "{\"__metadata__\":{\"time\":\"now\"},\"b\":{\"dtype\":\"U8\",\"shape\":[1,3],\"data_offsets\":[0,3]},\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]}}  ";
         let same = content("w.safetensors", &tensors(a, &[1, 2, 3, 4, 5]));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_is_the_same_however_it_was() {
+    fn gzip_content_ignores_compression_level_and_time() {
         let compress = |level, time| {
             let encoder = flate2::GzBuilder::new().mtime(time);
             let mut encoder = encoder.write(Vec::new(), flate2::Compression::new(level));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_what_its_name_says_is_its_bytes() {
+    fn content_of_a_file_in_another_format_is_the_hash_of_its_bytes() {
         // In the last one, a byte belongs to no tensor.
         for other in [&b"no container"[..], b"short", b"", &tensors("{}", b"x")] {
             for name in ["w.safetensors", "w.npz", "w.pt", "w.gz"] {

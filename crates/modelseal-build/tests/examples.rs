@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn a_key_service_signs_a_release() {
+fn custom_signer_example_seals_a_release() {
     let place = tempfile::tempdir().expect("a directory");
     let project = place.path().join("project");
     fs::create_dir_all(project.join("model")).expect("creates");

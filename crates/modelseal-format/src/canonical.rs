@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_counted_and_hashed_as_it_is_written() {
+    fn canonical_document_length_and_digest_match_its_written_bytes() {
         for count in [0, 1, 1000] {
             let bytes = b"word ".repeat(count);
             assert_eq!(Words(count).to_vec(), bytes);

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_move_a_cursor_or_forge_a_line_is_escaped() {
+    fn display_escapes_control_characters_and_backticks_in_names() {
         assert_eq!(name("weights.bin"), "`weights.bin`");
         assert_eq!(name("größe/模型"), "`größe/模型`");
         assert_eq!(
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_path_can_be_is_cut() {
+    fn display_truncates_a_text_longer_than_the_longest_path() {
         let path = "é/".repeat(1365) + "a";
         assert_eq!(path.len(), LONGEST);
         assert_eq!(name(&path), format!("`{path}`"));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn json_shows_only_what_can_be_printed() {
+    fn json_output_escapes_unprintable_characters() {
         let text = "a\u{202e}\u{2028}\u{7f}\u{e0041}\u{85}\n\u{fff9}é漢\u{1f600}\u{110bd}";
         let document = json(&serde_json::json!({ text: [text] })).expect("writes");
         assert!(document.chars().all(|character| character == '\n' || !is_unsafe(character)), "{document}");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped() {
+    fn display_groups_the_digits_of_numbers() {
         assert_eq!(number(0), "0");
         assert_eq!(number(999), "999");
         assert_eq!(number(1000), "1,000");

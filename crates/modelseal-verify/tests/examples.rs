@@ -50,7 +50,7 @@ fn admit(releases: &Path, annotation: Option<&str>) -> Value {
 }
 
 #[test]
-fn a_pod_is_admitted_with_the_release_that_it_names_and_no_other() {
+fn admission_example_admits_a_pod_only_with_the_release_it_names() {
     let releases = tempfile::tempdir().expect("a directory");
     let archive = release().join("wine-1.0.0.tar");
     let digest = "e7f2ece4fba8d026cf10c754b1f1451ca80e4624749e8a6979c034029e98ef20";
@@ -74,7 +74,7 @@ fn a_pod_is_admitted_with_the_release_that_it_names_and_no_other() {
 }
 
 #[test]
-fn a_service_answers_with_its_release_and_does_not_start_with_a_changed_archive() {
+fn serve_example_reports_its_release_and_refuses_a_changed_archive() {
     let mut child = example("serve")
         .args(["wine-1.0.0.tar", "gate.toml", "127.0.0.1:0"])
         .current_dir(release())

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_old_one_is_put_back_unless_the_new_one_is_accepted() {
+    fn build_restores_the_old_artifact_unless_the_new_one_is_accepted() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("model");
         let read = || fs::read_to_string(place.join("w")).expect("reads");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_build_left_is_put_back_and_never_overwritten() {
+    fn build_restores_a_backup_of_a_killed_build_and_never_overwrites_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("model.bin");
         fs::write(Aside::path(&place, None), "old").expect("writes");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_opened_within_the_project_alone() {
+    fn backup_makes_only_directories_within_the_project_writable() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let above = directory.path().canonicalize().expect("resolves");

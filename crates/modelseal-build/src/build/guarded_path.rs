@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_or_a_file_above_changes_a_place_and_a_missing_directory_does_not() {
+    fn guarded_path_is_changed_by_a_link_above_but_not_by_a_missing_directory() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |path: &str| directory.path().join(path);
         let place = Place::of(&at("out/model"));

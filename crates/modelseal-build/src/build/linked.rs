@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_with_a_name_outside_are_found() {
+    fn linked_files_are_found_only_if_a_hard_link_is_outside_or_guarded() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("p");
         fs::create_dir_all(root.join("venv/lib")).expect("creates");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_are_held_by_their_directories() {
+    fn linked_files_are_replaced_by_their_directories_if_there_are_many() {
         let root = Path::new("/p");
         let file = |top: &str, index: usize| root.join(format!("{top}/lib/d{}/f{index}", index % 100));
         let files = (0..400).flat_map(|index| [file("a", index), file("b", index)]);

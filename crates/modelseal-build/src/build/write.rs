@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_file_is_alone_and_small_ones_are_bounded() {
+    fn archive_batches_hold_one_large_file_or_a_bounded_set_of_small_ones() {
         let sizes = [0, 5, SMALL, SMALL + 1, 0, 0, 1 << 40, SMALL, SMALL, 7];
         let many = std::iter::repeat_n(SMALL, 20).chain(std::iter::repeat_n(0, 3000));
         let files: Vec<Subject> = sizes

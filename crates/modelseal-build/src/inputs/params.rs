@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_parameters_read_alike_from_every_format() {
+    fn params_reader_gives_equal_values_from_toml_json_and_yaml() {
         let expected = "a=1 b=1.0 c=\"1\" d=true e=[1, 0.001] f={ g = null } h=9007199254740993";
         let json = r#"{"h":9007199254740993,"a":1,"b":1.0,"c":"1","d":true,"e":[1,0.001],"f":{"g":null}}"#;
         let yaml = "a: 1\nb: 1.0\nc: '1'\nd: true\ne:\n  - 1\n  - 0.001\nf: {g: ~}\nh: 9007199254740993\n";
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sealed_is_refused() {
+    fn params_reader_rejects_invalid_files_and_names_the_reason() {
         for (path, text, expected) in [
             ("p.txt", "a = 1", "not TOML, JSON or YAML"),
             ("p.json", "[1]", "not a table"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_follows_the_core_schema_and_expands_anchors_within_bounds() {
+    fn yaml_reader_follows_the_core_schema_and_limits_anchor_expansion() {
         let text = "a: &x {b: 1}\nc: *x\nd: yes\ne: 0x1F\nf: 0o17\ng: 1e-3\nh: 'null'\ni: 1_000\nj: 2026-11-24\nk: .5\n<<: 1\n";
         let expected = "<<=1 a={ b = 1 } c={ b = 1 } d=\"yes\" e=31 f=15 g=1e-3 h=\"null\" i=\"1_000\" j=\"2026-11-24\" k=.5";
         assert_eq!(shown("p.yaml", text).as_deref(), Ok(expected));

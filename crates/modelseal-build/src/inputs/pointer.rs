@@ -101,7 +101,7 @@ mod tests {
         oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
     #[test]
-    fn pointers_are_named_and_data_is_not_mistaken_for_one() {
+    fn pointer_files_and_error_pages_are_recognised_and_real_data_is_not() {
         let recognise = |path: &str, text: &str| recognise(path, text.as_bytes(), text.len() as u64);
         for (path, text, expected) in [
             ("a.bin", LFS, Some(Pointer::GitLfs)),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_git_lfs_pointer_gives_digest_and_size() {
+    fn git_lfs_pointer_parser_reads_digest_and_size() {
         let (digest, size) = parse_lfs(LFS.as_bytes()).expect("is a pointer");
         assert!(digest.to_string().starts_with("4d7a2146"));
         assert_eq!(size, 12345);

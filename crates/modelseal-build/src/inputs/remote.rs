@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_name_a_repository_becomes_one() {
+    fn remote_urls_of_one_repository_normalise_to_one_https_url() {
         for url in [
             "https://github.com/acme/wine",
             "https://github.com/acme/wine.git",
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_forge_keeps_its_scheme_and_loses_its_user() {
+    fn remote_url_of_another_host_keeps_its_scheme_without_the_user() {
         for (url, expected) in [
             ("ssh://alice@build.example:2222/srv/wine.git", Some("ssh://build.example:2222/srv/wine")),
             ("ssh://git@build.example:2222/wine", Some("ssh://build.example:2222/wine")),

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_agree_within_the_tolerance_and_nothing_else_does() {
+    fn probe_tolerance_applies_to_numbers_only() {
         let tolerance = Tolerance::default();
         for (expected, found, agrees) in [
             (json!(1.0), json!(1.000001), true),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_members_makes_no_difference() {
+    fn probe_answers_are_equal_in_any_member_order() {
         let left: Value = serde_json::from_str(r#"{"b":1.5,"a":[2,"x\n"],"é":true}"#).expect("is JSON");
         let right: Value = serde_json::from_str(r#"{"é":true,"a":[2,"x\n"],"b":1.5}"#).expect("is JSON");
         assert_eq!(seal("i", &left), seal("i", &right));

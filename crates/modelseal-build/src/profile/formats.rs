@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_are_known_in_any_case_and_within_gzip() {
+    fn profile_recognises_file_endings_in_any_case_and_with_gzip() {
         for (path, is_compressed) in [("a/é.csv", false), ("B.JSONL.Gz", true), (".ndjson", false)] {
             let found = reading_of(path);
             assert!(matches!(found, Some((Reading::Stream(_), found)) if found == is_compressed), "{path}");

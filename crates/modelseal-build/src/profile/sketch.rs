@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_repetition_make_no_difference() {
+    fn sketch_hashes_ignore_row_order_and_repetition() {
         for count in [10, 5000] {
             let plain = sketch(0..count);
             let reversed = sketch((0..count).rev());
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_merge_into_the_whole() {
+    fn sketches_of_parts_merge_into_the_sketch_of_the_whole() {
         let mut left = Sketch::default();
         let mut right = Sketch::default();
         for row in 0u64..3000 {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_overlap_is_exact_for_few_rows_and_estimated_for_many() {
+    fn sketch_overlap_is_exact_for_few_rows_and_estimated_for_many() {
         let few = overlap(&sketch(0..100), &sketch(50..150)).expect("has rows");
         assert_eq!(few, Overlap { share: 50.0 / 150.0, is_exact: true });
         let many = overlap(&sketch(0..100_000), &sketch(50_000..150_000)).expect("has rows");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_published_one() {
+    fn sketch_hash_matches_the_published_xxh3_vector() {
         // XXH3_64bits of the empty input with seed 0, from the test vectors of the reference implementation.
         assert_eq!(hash(b""), 0x2d06_8005_38d3_94c2);
     }

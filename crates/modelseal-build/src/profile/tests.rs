@@ -51,7 +51,7 @@ const EXPECTED: &str =
     "rows 4 nulls 1 labels {\"a, b\": 2, \"c\": 1} 2026-11-01T00:00:00Z..2026-11-02T06:00:00Z unparsed 1";
 
 #[test]
-fn csv_with_quotes_line_ends_and_byte_order_mark_is_counted() {
+fn csv_profile_handles_quotes_line_ends_byte_order_mark_and_gzip() {
     let text = "x,class,at\n1,\"a, b\",2026-11-01\n\"two\nlines\",c,2026-11-02T06:00:00Z\n3,,soon\n4,\"a, b\",1793500000\n";
     for text in [
         text.to_string(),
@@ -70,7 +70,7 @@ fn csv_with_quotes_line_ends_and_byte_order_mark_is_counted() {
 }
 
 #[test]
-fn json_lines_are_counted() {
+fn json_lines_profile_counts_labels_and_times() {
     let text = "{\"class\":\"a, b\",\"at\":\"2026-11-01\"}\n{\"at\":\"2026-11-02T06:00:00Z\",\"class\":\"c\",\"x\":[1,{}]}\n\n\
                 {\"class\":null,\"at\":\"soon\"}\r\n{\"at\":1793500000,\"class\":\"a, b\"}";
     assert_eq!(shown(&profile("x.jsonl", text.as_bytes()).expect("counts")), EXPECTED);
@@ -78,7 +78,7 @@ fn json_lines_are_counted() {
 }
 
 #[test]
-fn json_numbers_and_booleans_are_labels_by_their_text() {
+fn json_lines_profile_uses_the_text_of_numbers_and_booleans_as_labels() {
     let text = "{\"class\":1}\n{\"class\":true}\n{\"class\":\"\\u0061\"}\n{}\n";
     let profile = profile("x.jsonl", text.as_bytes()).expect("counts");
     let labels: Vec<_> = profile.labels().expect("counted").into_keys().collect();
@@ -86,7 +86,7 @@ fn json_numbers_and_booleans_are_labels_by_their_text() {
 }
 
 #[test]
-fn damaged_records_are_named_by_their_line() {
+fn profile_reports_the_line_of_a_damaged_record() {
     let long = format!("class,at\n{}", "x".repeat(LONGEST_RECORD + 2));
     for (name, text, expected) in [
         ("x.csv", &b"class,at\na,1\nb\n"[..], "line 3 has 1 fields, the header has 2"),
@@ -110,7 +110,7 @@ fn damaged_records_are_named_by_their_line() {
 }
 
 #[test]
-fn more_than_a_thousand_classes_are_not_counted() {
+fn profile_does_not_count_labels_beyond_a_thousand_classes() {
     let text = |classes: usize| {
         let rows = (0..classes).map(|class| format!("{class},1\n"));
         format!("class,at\n{}", rows.collect::<String>())
@@ -135,7 +135,7 @@ fn more_than_a_thousand_classes_are_not_counted() {
 }
 
 #[test]
-fn labels_that_look_alike_are_named() {
+fn profile_reports_labels_that_look_alike() {
     let mut profiler = Profiler::for_file("x.csv", &columns()).expect("is a known ending");
     profiler.consume(b"class,at\nyes,1\n yes,1\nYES,1\nno,1\n").expect("never fails");
     let pairs = profiler.finish().expect("counts").lookalikes();
@@ -143,7 +143,7 @@ fn labels_that_look_alike_are_named() {
 }
 
 #[test]
-fn rows_are_recognised_whatever_their_line_ends_and_order() {
+fn profile_sketch_ignores_line_ends_and_row_order() {
     let sketch = |name: &str, text: &str| profile(name, text.as_bytes()).expect("counts").sketch();
     let text = "x,class,at\n1,a,2026-11-01\n\"two\nlines\",b,2026-11-02\n3,c,2026-11-03\n";
     let plain = sketch("x.csv", text);
@@ -158,7 +158,7 @@ fn rows_are_recognised_whatever_their_line_ends_and_order() {
 }
 
 #[test]
-fn classes_are_counted_by_time() {
+fn profile_timeline_counts_each_class_over_time() {
     let rows =
         (0..1000).map(|row| format!("{},{}\n", if row < 500 { "a" } else { "b" }, 1_700_000_000 + row * 60));
     let text = format!("class,at\n{}x,never\n", rows.collect::<String>());
@@ -172,7 +172,7 @@ fn classes_are_counted_by_time() {
 }
 
 #[test]
-fn a_line_of_carriage_returns_is_read_without_end_of_the_stack() {
+fn csv_profile_reads_a_million_carriage_returns_without_stack_overflow() {
     let text = format!("class,at\r\n{}", "a,1\r".repeat(1 << 20));
     let mut profiler = Profiler::for_file("x.csv", &columns()).expect("is a known ending");
     profiler.consume(text.as_bytes()).expect("never fails");
@@ -230,7 +230,7 @@ mod oracle {
 
     proptest! {
         #[test]
-        fn both_readers_find_the_same(
+        fn csv_profile_in_pieces_matches_a_reader_of_the_whole_text(
             records in prop::collection::vec(
                 (prop::collection::vec("[ab,\"\r\n]{0,4}|\"([ab,\r\n]|\"\"){0,6}\"", 1..3), "\r\n|\n|\r|\n\n"), 0..12),
             piece in 1usize..9,

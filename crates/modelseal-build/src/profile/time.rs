@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_usual_way_to_write_a_time_is_understood() {
+    fn time_reader_accepts_common_formats() {
         for text in [
             "1793599200",
             "1793599200000",
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_time_is_not_guessed() {
+    fn time_reader_rejects_ambiguous_and_invalid_texts() {
         for text in [
             "",
             "-",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_writing_is_known() {
+    fn time_reader_reports_the_form_of_a_time() {
         let form = |text| TimeReader::default().read(text).map(|(_, form)| form);
         assert_eq!(form("1793599200"), Some(Form::Seconds));
         assert_eq!(form("1793599200000"), Some(Form::Milliseconds));

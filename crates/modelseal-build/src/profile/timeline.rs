@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_as_narrow_as_they_can_be_and_the_same_in_any_order() {
+    fn timeline_buckets_are_as_narrow_as_possible_and_independent_of_order() {
         let narrow = count(-3..200);
         assert_eq!((narrow.start, narrow.width, narrow.rows.len()), (-3, 1, 203));
         let wide = count([0, 1_000_000, -5].into_iter());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_fit() {
+    fn timeline_holds_the_earliest_and_latest_timestamps() {
         let ends = [jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second()];
         let timeline = count(ends.into_iter());
         assert!(timeline.rows.len() <= MOST_BUCKETS);

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_name_is_a_directory_of_the_usual_cache() {
+    fn recipe_cache_name_resolves_to_a_directory_within_home() {
         let directory = |text| CacheName::parse(text).map(|name| name.directory());
         for (text, expected) in [
             ("uv", Some(".cache/uv")),

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_project_is_recognised() {
+    fn recipe_discovery_finds_the_parts_of_a_typical_project() {
         let (_directory, found) = project(&[
             "model/weights.safetensors",
             "model/vocab.csv",
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_found_the_recipe_is_valid() {
+    fn recipe_discovery_always_writes_a_valid_recipe() {
         for files in [
             vec![],
             vec!["model.onnx"],

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_a_number_and_a_unit() {
+    fn recipe_size_requires_a_whole_number_and_a_unit() {
         for (text, bytes) in [("1B", 1), ("500kB", 500_000), ("64MiB", 64 << 20), ("2GB", 2_000_000_000)] {
             assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
         }

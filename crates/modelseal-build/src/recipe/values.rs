@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_and_texts_survive() {
+    fn recipe_values_keep_their_kinds_and_number_texts() {
         let text = "[params]\nvalues = { a = 1, b = 1.0, c = '1', d = true, e = 0xff, f = 1_000, g = 1e-3, \
                     h = 9223372036854775807, i = 2026-11-24, j = [1, 2.50], k = { l = -0.0 }, m = +1.5 }\n";
         let values = read(Path::new("x"), text).expect("reads");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_finite_number_is_refused() {
+    fn recipe_values_reject_numbers_that_are_not_finite() {
         for bad in ["nan", "-inf", "inf", "1e400"] {
             let text = format!("[params.values]\nx = {bad}\n");
             let error = read(Path::new("x.toml"), &text).expect_err("is refused").to_string();

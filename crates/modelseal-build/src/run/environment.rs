@@ -60,7 +60,7 @@ mod tests {
     use crate::run::Scope;
 
     #[test]
-    fn nothing_of_the_caller_is_passed_on_that_was_not_named() {
+    fn command_environment_hides_variables_that_the_recipe_does_not_name() {
         let given = [("TZ", "Asia/Tokyo"), ("SEED", "1")];
         let passed = ["CARGO_PKG_NAME", "MODELSEAL_PASSWORD", "NO_SUCH_VARIABLE"];
         let confinement = Confinement::new(Scope::default()).expect("looks");

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_sees_every_home_and_others_their_own() {
+    fn home_list_has_every_home_for_root_and_only_their_own_for_others() {
         let list = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/var/www:/x\nann:x:1000:1000:A:/home/ann:/x\nbob:x:1001:1001::/home/bob:/x\nbroken\n+::::::\nnobody:x:65534:65534::/nonexistent:/x\n";
         let of = |user| listed_homes(list, user);
         assert_eq!(of(1001), [("/home/bob".into(), true)]);

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_mounted_twice_has_two_names() {
+    fn mounts_give_the_other_name_of_a_directory_that_is_mounted_twice() {
         let list = "21 1 8:1 / / rw - ext4 /dev/a rw\n\
                     22 21 8:2 /@home /home rw - btrfs /dev/b rw\n\
                     23 21 8:2 /@home/ann /opt/a\\040b rw - btrfs /dev/b rw\n\
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_directory_are_found_where_they_are_mounted_and_come_from() {
+    fn mounts_give_the_other_places_of_the_parts_of_a_directory() {
         let list = "21 1 8:1 / / rw - ext4 /dev/a rw\n\
                     22 21 8:1 /home/ann/.ssh /srv/share rw - ext4 /dev/a rw\n\
                     23 21 8:1 /data/aws /home/ann/.aws rw - ext4 /dev/a rw\n\
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_shows_files_of_its_layers() {
+    fn mounts_give_the_layer_paths_of_a_file_in_an_overlay() {
         let list = "21 1 8:1 / / rw - ext4 /dev/a rw\n\
                     22 21 0:30 / /home rw,relatime shared:1 - overlay overlay rw,lowerdir=/a\\040b:/c,upperdir=/up,workdir=/w\n";
         let mounts = mounts(list);

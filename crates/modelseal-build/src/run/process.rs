@@ -284,7 +284,7 @@ mod tests {
     const GENEROUS: Limits = Limits { time: Some(Duration::from_secs(60)), output: 1 << 20, silence: None };
 
     #[test]
-    fn output_and_exit_codes_are_passed_on() {
+    fn command_output_and_exit_code_are_passed_on() {
         let (ended, output) = shell("echo out; echo err >&2; read x || echo no input; echo $TZ", GENEROUS);
         ended.expect("ends well");
         let mut lines: Vec<&str> = output.lines().collect();
@@ -297,21 +297,21 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_hangs_and_does_not_listen_is_ended() {
+    fn command_that_ignores_sigterm_is_killed_after_the_timeout() {
         let limits = Limits { time: Some(Duration::from_millis(100)), ..GENEROUS };
         let (ended, _) = shell("trap '' TERM; echo begun; while :; do sleep 0.1; done", limits);
         assert!(matches!(ended, Err(Error::Timeout { .. })), "{ended:?}");
     }
 
     #[test]
-    fn a_command_that_floods_is_ended_and_what_is_too_much_is_forgotten() {
+    fn command_with_too_much_output_is_killed_and_its_output_truncated() {
         let (ended, output) = shell("yes", Limits { output: 100_000, ..GENEROUS });
         assert!(matches!(ended, Err(Error::TooMuchOutput { .. })), "{ended:?}");
         assert_eq!(output.len(), 100_000);
     }
 
     #[test]
-    fn what_is_left_in_the_group_is_ended_and_named() {
+    fn command_that_leaves_a_background_process_is_reported() {
         let (ended, _) = shell("sleep 1000 & exit 0", GENEROUS);
         assert!(matches!(ended, Err(Error::Leftovers { .. })), "{ended:?}");
     }

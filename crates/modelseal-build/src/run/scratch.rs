@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_without_permissions_do_not_stay_behind() {
+    fn scratch_removes_directories_without_write_permission() {
         let scratch = Scratch::new(&Cancel::default()).expect("makes");
         let path = scratch.path().to_path_buf();
         let deep = scratch.directory("a/b/c").expect("makes");
@@ -122,7 +122,7 @@ mod tests {
 
     /// Deeper than a path can name, and deeper than the number of files that may be open.
     #[test]
-    fn a_tree_of_long_names_does_not_stay_behind_however_deep_it_is() {
+    fn scratch_removes_a_tree_deeper_than_a_path_can_name() {
         let scratch = Scratch::new(&Cancel::default()).expect("makes");
         let path = scratch.path().to_path_buf();
         let name = "x".repeat(200);

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_the_name_or_forbids_the_change_does_not_stop_it() {
+    fn set_aside_succeeds_despite_a_taken_name_and_missing_permissions() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path().join("a/.git");
         fs::create_dir_all(&place).expect("creates");

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_with_spaces_and_from_any_directory() {
+    fn socket_list_reads_relative_abstract_and_spaced_names() {
         let list = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 4217 /run/a b\n\
             0000000000000000: 00000003 00000000 00000000 0001 03     7\n\
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_name_a_path() {
+    fn socket_path_is_extracted_from_an_address_variable() {
         let path = |value: &str| path_in(OsStr::new(value));
         for (value, expected) in [
             ("/run/agent.1", Some("/run/agent.1")),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_line_breaks_are_read_whole() {
+    fn socket_list_reads_names_with_line_breaks_whole() {
         let directory = tempfile::tempdir().expect("a directory");
         let inner = directory.path().join("a\n\nb c");
         fs::create_dir(&inner).expect("creates");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_was_left_behind_is_not_open() {
+    fn socket_without_a_listener_is_not_open() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name);
         let stream = UnixListener::bind(at("stream")).expect("binds");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_was_moved_is_found() {
+    fn socket_search_finds_a_socket_that_was_renamed() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("resolves");
         let _listener = UnixListener::bind(root.join("first")).expect("binds");

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trail_ends_where_the_system_ends() {
+    fn trail_ends_at_the_path_that_the_system_resolves() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("resolves");
         fs::create_dir_all(root.join("a/b")).expect("creates");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_found_through_links() {
+    fn trail_reports_the_missing_part_of_a_path_through_links() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("resolves");
         fs::create_dir(root.join("a")).expect("creates");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoy_on_the_way_is_noticed() {
+    fn trail_reports_a_file_parent_or_link_that_was_replaced() {
         type Change = fn(&Path);
         let changes: [(&str, Change); 5] = [
             ("a parent was moved and made anew", |root| {

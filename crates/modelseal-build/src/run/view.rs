@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_place_counts_and_parents_come_first() {
+    fn view_applies_the_innermost_place_and_mounts_parents_first() {
         let shown = arguments(&[
             ("/home/ann/p", Access::Writable),
             ("/home/ann", Access::Empty),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_below_what_is_hidden() {
+    fn view_shows_nothing_below_a_hidden_directory() {
         let shown = arguments(&[
             ("/p/keys", Access::Hidden),
             ("/p/keys/a", Access::Writable),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_above_what_is_guarded_cannot_be_moved() {
+    fn view_pins_the_directories_above_a_guarded_place() {
         let shown = arguments(&[
             ("/p", Access::Writable),
             ("/p/a/b/key", Access::Hidden),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_through_a_private_directory_is_closed() {
+    fn view_makes_directories_within_a_private_one_read_only() {
         let shown = arguments(&[
             ("/tmp", Access::Private),
             ("/tmp/x/y/p", Access::Writable),

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_decodes_to_itself_and_grows_by_stored_headers_at_most() {
+    fn deflate_block_round_trips_and_grows_by_at_most_the_stored_headers() {
         let noise = super::super::gzip::tests::noise(1 << 20);
         let words = b"the quick brown fox jumps over the lazy dog; ".repeat(24 << 10);
         // Numbers with random mantissas: only every fourth byte can be compressed.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_decides() {
+    fn deflate_stores_a_block_whose_sampled_pieces_do_not_compress() {
         let noise = super::super::gzip::tests::noise(1 << 20);
         let mut block = vec![b'0'; 1 << 20];
         assert!(compress(&block).expect("compresses").len() < 10_000);

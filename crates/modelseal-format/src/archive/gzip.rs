@@ -197,7 +197,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_was_compressed_decodes_to_the_same_bytes_whatever_the_pieces_and_the_threads() {
+    fn gzip_writer_gives_the_same_bytes_for_any_pieces_and_threads() {
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 9 * BLOCK + 5] {
             for bytes in [noise(length), b"abcdefgh".iter().copied().cycle().take(length).collect()] {
                 let mut outputs = Vec::new();
@@ -213,7 +213,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rooms_are_filled_at_the_end() {
+    fn gzip_writer_fills_reservations_at_the_end() {
         let fillings: [Vec<u8>; 4] = [5, 0, STORED, 2 * STORED + 9].map(|length| vec![b'r'; length]);
         let mut writer = GzipWriter::new(Cursor::new(Vec::new()), 2).expect("begins");
         let mut expected = Vec::new();

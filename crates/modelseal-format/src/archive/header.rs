@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_length_is_that_of_short_names() {
+    fn archive_least_length_is_the_length_with_short_names() {
         let sizes = [0u64, 1, 512, 513];
         let mut archive = crate::archive::ArchiveWriter::new(Vec::new(), frame());
         for size in sizes {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_of_path_reads_back_as_it_was() {
+    fn archive_header_round_trips_paths_of_every_length() {
         for length in 1..600 {
             for pattern in ["x", "ab/", "é", "directory-of-thirty-characters/"] {
                 let path: String = pattern.chars().cycle().take(length).collect();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_ustar_are_pax_records() {
+    fn archive_header_writes_sizes_beyond_ustar_as_pax_records() {
         let headers = encode(&frame(), &entry("big", LARGEST_USTAR));
         assert_eq!(headers.len(), BLOCK);
         assert_eq!(read_back(&headers).1, LARGEST_USTAR);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pax_record_counts_its_own_length() {
+    fn pax_record_length_includes_its_own_digits() {
         assert_eq!(record("path", "x"), "9 path=x\n");
         assert_eq!(record("path", "xx"), "11 path=xx\n");
         assert_eq!(record("path", &"x".repeat(90)).len(), 99);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executable_is_0755() {
+    fn archive_header_gives_an_executable_mode_0755() {
         let executable = Entry { path: "run", size: 0, executable: true };
         assert_eq!(read_back(&encode(&frame(), &executable)).2, 0o755);
     }

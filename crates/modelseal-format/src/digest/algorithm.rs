@@ -159,14 +159,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_round_trips_through_its_text() {
+    fn digest_round_trips_through_its_text() {
         let digest = Digest::sha256(b"abc");
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 
     #[test]
-    fn only_64_lower_case_hex_digits_are_a_digest() {
+    fn digest_parser_accepts_only_64_lower_case_hex_digits() {
         let good = Digest::sha256(b"").to_string();
         for bad in [good.to_uppercase(), good[1..].to_string(), format!("{good}0"), good.replace('e', "g")] {
             assert_eq!(bad.parse::<Digest>(), Err(ParseDigestError), "{bad}");

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_has_its_own_digests_whatever_is_hashed_beside_it() {
+    fn batch_hashing_gives_each_file_its_own_digests() {
         let directory = tempfile::tempdir().expect("a directory");
         let paths = write_files(directory.path());
         for count in [1, threads(), threads() + 1, paths.len()] {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn batch_hashing_names_a_file_that_cannot_be_read() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut paths = write_files(directory.path());
         paths.insert(9, directory.path().join("absent"));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_read_is_refused() {
+    fn batch_hashing_refuses_a_file_that_changes_while_it_is_read() {
         let directory = tempfile::tempdir().expect("a directory");
         let paths = ["untouched", "touched"].map(|name| directory.path().join(name));
         for path in &paths {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_join_to_the_digest_of_the_whole() {
+    fn blake3_tree_joins_pieces_to_the_digest_of_the_whole() {
         for length in [PIECE + 1, 2 * PIECE, 2 * PIECE + 1, 3 * PIECE, 5 * PIECE - 1, 7 * PIECE + 5000] {
             let bytes = bytes(length);
             let mut file = tempfile::tempfile().expect("a file");
@@ -227,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_somebody_made_up_allocates_nothing() {
+    fn blake3_tree_allocates_nothing_for_a_false_huge_size() {
         let found = hash_stream(bytes(PIECE + 1).as_slice(), 1 << 62, &Context::default());
         assert_eq!(found.expect("hashes"), (PIECE as u64 + 1, None));
     }
 
     #[test]
-    fn a_source_of_another_size_has_no_digest() {
+    fn blake3_tree_gives_no_digest_for_a_source_of_unexpected_size() {
         for (length, expected) in [(0, 2 * PIECE), (PIECE, 2 * PIECE), (2 * PIECE, 2 * PIECE + 1)] {
             let bytes = bytes(length);
             let found = hash_stream(bytes.as_slice(), expected as u64, &Context::default());
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_source_ends_the_hashing() {
+    fn blake3_tree_reports_a_read_error_of_its_source() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_buffer_begins_at_a_cache_line() {
+    fn buffer_begins_at_a_cache_line_for_every_length() {
         for length in [1, 1000, 1 << 16, 1 << 20, (1 << 22) + 1] {
             let mut buffer = Buffer::new(length);
             assert_eq!((buffer.len(), buffer.as_ptr() as usize % ALIGNMENT), (length, 0));

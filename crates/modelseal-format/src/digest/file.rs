@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_digests_come_from_one_read_of_any_length() {
+    fn hash_file_gives_both_digests_for_every_length() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         for length in [0usize, 1, 4096, (1 << 20) - 1, 1 << 20, (3 << 20) + 7] {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_special_files_are_named_and_never_waited_for() {
+    fn open_regular_rejects_links_and_special_files_without_waiting() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "x").expect("writes");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_read_is_refused_even_with_its_time_put_back() {
+    fn hash_file_refuses_a_file_that_changes_and_gets_its_old_time_back() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         std::fs::write(&path, "first content").expect("writes");

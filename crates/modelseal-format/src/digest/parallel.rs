@@ -116,14 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_the_order_of_the_items() {
+    fn map_files_returns_results_in_the_order_of_the_items() {
         let items: Vec<u32> = (0..1000).collect();
         let doubled = map_files(&items, &Context::default(), |item| Ok::<_, ()>(item * 2)).expect("works");
         assert!(doubled.iter().enumerate().all(|(index, value)| *value == 2 * index as u32));
     }
 
     #[test]
-    fn an_error_ends_the_work() {
+    fn map_files_returns_the_error_of_an_item() {
         let items: Vec<u32> = (0..1000).collect();
         let error =
             map_files(&items, &Context::default(), |item| if *item == 3 { Err(*item) } else { Ok(()) });

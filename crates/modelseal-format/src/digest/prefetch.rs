@@ -91,7 +91,7 @@ mod tests {
     use crate::digest::Digest;
 
     #[test]
-    fn small_files_are_hashed_until_it_is_over() {
+    fn prefetch_hashes_only_small_files_and_stops_when_cancelled() {
         let directory = tempfile::tempdir().expect("a directory");
         let (root, at) = (directory.path(), |name: &str| directory.path().join(name));
         std::fs::create_dir(at("sub")).expect("creates");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_walked_is_an_error_only_for_who_wants_it() {
+    fn prefetch_reports_a_walk_error_only_if_the_result_is_wanted() {
         let directory = tempfile::tempdir().expect("a directory");
         let walk = |root: &Path, is_wanted| {
             walk_meanwhile(root, &[], Algorithms::ALL, &Context::default(), || is_wanted)

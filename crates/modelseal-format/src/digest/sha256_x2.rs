@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn two_chains_give_what_each_gives_alone_at_every_border_of_a_block() {
+    fn sha256_of_two_messages_matches_each_alone_at_every_block_border() {
         let lengths = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 1000, 4096];
         for first in lengths {
             for second in lengths {
@@ -278,7 +278,7 @@ mod tests {
     proptest! {
         /// Two messages. The second one joins, and the first one leaves, in the middle of the other.
         #[test]
-        fn a_chain_does_not_depend_on_what_runs_beside_it(
+        fn sha256_of_one_message_is_independent_of_the_message_beside_it(
             first in proptest::collection::vec(any::<u8>(), 0..2000),
             second in proptest::collection::vec(any::<u8>(), 0..2000),
             alone in 0usize..40,

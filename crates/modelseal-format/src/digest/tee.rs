@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_consumer_sees_every_byte_whatever_size_was_expected() {
+    fn tee_gives_every_byte_to_every_consumer_for_any_expected_size() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
             let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
             for expected in [0, 1, length as u64, u64::MAX] {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_slow_has_a_thread() {
+    fn tee_runs_one_consumer_on_its_own_thread_and_prefers_the_slow_one() {
         let bytes = vec![7; 2 * CHUNK];
         for (slow, of_their_own) in [([false, true], [false, true]), ([false, false], [true, false])] {
             let [mut one, mut two] = slow.map(Collect::new);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_one_consumer_ends_the_reading() {
+    fn tee_returns_the_error_of_one_consumer() {
         for (size, is_slow) in [(10, false), (100 * CHUNK, false), (100 * CHUNK, true)] {
             let (mut one, mut two) = (Collect::new(false), Refuse(is_slow));
             let consumers: &mut [&mut dyn Consumer] = &mut [&mut one, &mut two];

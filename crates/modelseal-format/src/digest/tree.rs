@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_lists_files_links_and_empty_directories_in_byte_order() {
+    fn tree_walk_lists_files_links_and_empty_directories_in_byte_order() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name);
         for name in ["sub/deep", "empty/nested", "left"] {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_is_a_tree_of_one() {
+    fn tree_walk_lists_a_single_file_as_one_entry() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("model.bin");
         std::fs::write(&path, "x").expect("writes");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_utf8_is_listed_without_a_path() {
+    fn tree_walk_lists_a_name_that_is_not_utf8_without_a_path() {
         use std::os::unix::ffi::OsStrExt;
         let directory = tempfile::tempdir().expect("a directory");
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
@@ -319,7 +319,7 @@ mod tests {
 
     /// `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` over the same files.
     #[test]
-    fn the_directory_hash_is_that_of_go_modules() {
+    fn directory_hash_matches_sha256sum_over_the_sorted_file_list() {
         let files = [("a", Digest::sha256(b"1\n")), ("b/c", Digest::sha256(b"2\n"))];
         let lines = format!("{}  a\n{}  b/c\n", files[0].1, files[1].1);
         assert_eq!(directory_hash(files), Digest::sha256(lines.as_bytes()));

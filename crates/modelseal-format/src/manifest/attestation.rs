@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn attestation_round_trips_for_every_claim() {
         let rollback = Rollback {
             reason: "ticket \"7\"\n".into(),
             until: "2026-12-01T00:00:00Z".parse().expect("a time"),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_spelling_is_read_back() {
+    fn attestation_parser_rejects_every_other_spelling() {
         let text = String::from_utf8(statement(Claim::Reproduced(Rung::R1)).payload()).expect("is text");
         for (other, expected) in [
             (format!("{text} "), AttestationError::Malformed),

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_very_same_bytes_are_canonical() {
+    fn canonical_json_accepts_only_identical_bytes() {
         let value = vec!["a", "ü"];
         let text = "[\"a\",\"ü\"]".as_bytes();
         assert_eq!(to_json(&value), text);

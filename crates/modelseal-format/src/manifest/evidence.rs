@@ -223,7 +223,7 @@ mod tests {
     /// Inconsistent evidence is refused before its counts are compared. Otherwise, this test would make one comparison
     /// for each row and label.
     #[test]
-    fn a_timeline_of_anybody_costs_little() {
+    fn evidence_check_rejects_a_huge_inconsistent_timeline_quickly() {
         let many = 1_000_000;
         let labels = (0..many).map(|label| (label.to_string(), Vec::new())).collect();
         let timeline = Timeline { start: 0, width: 1, rows: vec![0; many], labels };

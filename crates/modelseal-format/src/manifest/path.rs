@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_leave_the_root_or_confuse_a_file_system_are_refused() {
+    fn manifest_rejects_unsafe_and_reserved_paths() {
         for (path, reason) in [
             ("", PathError::Empty),
             ("/abs", PathError::Absolute),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_only_some_file_systems_tell_apart_collide() {
+    fn manifest_rejects_paths_that_collide_on_some_file_systems() {
         for pair in [
             ["a", "A"],
             ["dir/x", "DIR/y"],
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_versions_have_a_small_alphabet() {
+    fn model_names_and_versions_accept_only_a_small_alphabet() {
         for good in ["wine", "1.0.0", "2026-11-24", "v1.0+cu12", "A", &"x".repeat(64)] {
             assert!(is_name(good), "{good}");
         }

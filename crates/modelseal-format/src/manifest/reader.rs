@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_the_same_in_whatever_pieces_it_arrives() {
+    fn manifest_reader_gives_the_same_result_for_any_piece_size() {
         for statement in [statement(["a".to_string()].into_iter()), long()] {
             let text = statement.to_vec();
             for piece in [text.len(), WINDOW + 1, 4099] {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_in_a_long_manifest_is_found() {
+    fn manifest_reader_rejects_every_change_in_a_long_manifest() {
         let good = long().to_vec();
         let text = String::from_utf8(good.clone()).expect("is text");
         let (half, end) = (good.len() / 2, good.len() - 10_000);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_manifest_says_beside_its_files_is_bounded() {
+    fn manifest_reader_rejects_a_predicate_with_too_many_parts() {
         for (count, is_within) in [(MOST_PARTS - 200, true), (MOST_PARTS, false)] {
             let mut statement = statement(["a".to_string()].into_iter());
             statement.predicate.build_definition.internal_parameters.excluded = vec![String::new(); count];
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_not_collected() {
+    fn manifest_reader_does_not_store_a_text_that_is_not_canonical() {
         let spaced =
             String::from_utf8(long().to_vec()).expect("is text").replace("},{\"name\":", "}, {\"name\":");
         let mut incomplete = long();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_files_is_not_searched_again_and_again() {
+    fn manifest_reader_does_not_search_a_text_without_files_repeatedly() {
         let mut reader = ManifestReader::default();
         let piece = vec![b' '; WINDOW];
         for _ in 0..64 {

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_hyperparameters_are_counted_one_by_one() {
+    fn hyperparameter_count_includes_nested_values() {
         let integer = || Value::Integer("1".to_string());
         let table = |values: Vec<Value>| {
             Value::Table(
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_alike_is_written_differently_and_reads_back() {
+    fn manifest_values_of_different_kinds_have_different_texts_and_round_trip() {
         for (value, wire) in [
             (integer("1"), "1"),
             (float("1.0"), r#"{"kind":"float","value":"1.0"}"#),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_tags_and_duplicate_keys_are_refused() {
+    fn manifest_value_parser_rejects_malformed_tags_and_duplicate_keys() {
         for wire in [
             r#"{"kind":"float","value":1.0}"#,
             r#"{"kind":"number","value":"1"}"#,

@@ -39,7 +39,7 @@ mod tests {
 
     /// The example in the DSSE protocol document.
     #[test]
-    fn the_encoding_is_that_of_the_specification() {
+    fn dsse_encoding_matches_the_example_in_the_specification() {
         assert_eq!(
             pre_authentication_encoding("http://example.com/HelloWorld", &b"hello world".as_slice()),
             b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_pair_is_written_once_and_read_back() {
+    fn key_pair_reads_back_and_is_never_overwritten() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join("new").join(name);
         for (algorithm, name) in
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_opens_its_key_and_nothing_else_does() {
+    fn encrypted_key_opens_only_with_its_password() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("k.key");
         let key = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exposed_key_a_directory_and_a_fifo_are_refused_without_waiting() {
+    fn key_reader_rejects_exposed_keys_and_special_files_without_waiting() {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name);
         let key = PrivateKey::generate(KeyAlgorithm::P256).expect("makes a key");

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_reads_back_and_has_a_length_that_depends_on_the_payload_alone() {
+    fn bundle_round_trips_and_its_length_depends_only_on_the_payload() {
         let payload = br#"{"_type":"x"}"#;
         let mut lengths = std::collections::HashSet::new();
         for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::P521, KeyAlgorithm::Ed25519] {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_chain_of_certificates_reads_back() {
+    fn bundle_with_the_longest_certificate_chain_round_trips() {
         let material = Material::Certificates(vec![vec![7; 64 << 10]; 8]);
         for length in [0, 5 << 20] {
             let payload = vec![b'x'; length];
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_reads_back_wherever_a_piece_of_it_ends() {
+    fn bundle_round_trips_at_every_piece_border() {
         for material in [Material::Certificates(vec![vec![0; 300]]), key(KeyAlgorithm::P256).material()] {
             let head = text_of(&material).0.len() + START.len() + PAYLOAD.len();
             for end in [LONGEST_HEAD, LONGEST_HEAD + PIECE] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_begin_like_ours_is_not_read_without_an_end() {
+    fn bundle_reader_stops_at_the_size_limit_of_an_unknown_file() {
         let mut source = io::repeat(b' ').take(1 << 30);
         let read = read_bundle_from(&mut source, &mut io::sink()).expect("neither side fails");
         let error = read.err().expect("is no bundle").to_string();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_is_refused_and_explained() {
+    fn bundle_reader_rejects_every_other_spelling_and_names_the_reason() {
         let bytes = SignedBundle::sign(Counted::of(b"{}".as_slice()), &key(KeyAlgorithm::P256))
             .expect("signs")
             .to_vec();

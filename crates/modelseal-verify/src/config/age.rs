@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_have_a_number_and_a_unit() {
+    fn policy_age_requires_a_whole_number_and_a_unit() {
         for (text, seconds) in
             [("1s", 1), ("90m", 5400), ("36h", 129_600), ("30d", 2_592_000), ("2w", 1_209_600)]
         {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_shown_in_whole_units() {
+    fn policy_age_is_shown_in_whole_units() {
         let shown = |seconds| Age(Duration::from_secs(seconds)).to_string();
         assert_eq!(shown(1), "1 second");
         assert_eq!(shown(129_600), "36 hours");

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signer_counts_in_its_time_and_its_roles_and_never_when_revoked() {
+    fn signer_rights_require_role_and_validity_and_end_with_revocation() {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let rights = Rights {
             roles: vec![Role::Approve],

@@ -325,7 +325,7 @@ mod tests {
 
     /// A project that was unpacked from an archive can contain such a `.git` file.
     #[test]
-    fn a_repository_that_does_not_know_the_work_tree_is_not_shown() {
+    fn sandbox_hides_a_repository_that_does_not_list_the_work_tree() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("resolves");
         let private = Repository::init(root.join("private")).expect("makes");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_git_runs_or_is_configured_by_is_guarded() {
+    fn sandbox_guards_every_file_that_git_runs_or_reads_as_configuration() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().canonicalize().expect("resolves");
         let repository = Repository::init(&root).expect("makes");

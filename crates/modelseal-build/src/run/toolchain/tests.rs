@@ -19,7 +19,7 @@ fn is_shown(toolchain: &Toolchain, path: &Path) -> bool {
 }
 
 #[test]
-fn programs_beside_other_files_show_only_themselves() {
+fn toolchain_shows_programs_in_a_home_without_the_files_beside_them() {
     let directory = tempfile::tempdir().expect("a directory");
     let home = directory.path().canonicalize().expect("resolves");
     let secrets = [
@@ -56,7 +56,7 @@ fn programs_beside_other_files_show_only_themselves() {
 }
 
 #[test]
-fn an_environment_brings_the_interpreter_that_it_links_to() {
+fn toolchain_shows_the_interpreter_and_libraries_of_an_environment() {
     let directory = tempfile::tempdir().expect("a directory");
     let home = directory.path().canonicalize().expect("resolves");
     let python = ".local/share/uv/python/cpython-3.13.1/";
@@ -81,7 +81,7 @@ fn an_environment_brings_the_interpreter_that_it_links_to() {
 }
 
 #[test]
-fn what_runs_next_is_guarded_and_data_beside_it_is_not() {
+fn toolchain_guards_programs_and_environments_but_not_data_beside_them() {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().canonicalize().expect("resolves");
     make(&root, &["p/bin/run", "p/conf/a.yaml", "p/lib/x", "venv/bin/python", "venv/lib/x", "tools/x"]);
@@ -104,7 +104,7 @@ fn what_runs_next_is_guarded_and_data_beside_it_is_not() {
 
 /// A repository can contain links and an environment.
 #[test]
-fn a_project_does_not_choose_what_is_shown() {
+fn toolchain_hides_files_that_a_project_links_to_in_the_home() {
     let directory = tempfile::tempdir().expect("a directory");
     let home = directory.path().canonicalize().expect("resolves");
     make(&home, &["p/venv/bin/activate", "p/bin/x", ".ssh/id", ".aws/credentials", "python/bin/python"]);
@@ -125,7 +125,7 @@ fn a_project_does_not_choose_what_is_shown() {
 }
 
 #[test]
-fn a_home_is_never_an_installation() {
+fn toolchain_never_shows_a_home_as_an_installation() {
     let directory = tempfile::tempdir().expect("a directory");
     let home = directory.path().canonicalize().expect("resolves");
     make(&home, &["bin/mine", "pyvenv.cfg", "conda-meta/x", "secret"]);

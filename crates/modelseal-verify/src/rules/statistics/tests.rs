@@ -45,7 +45,7 @@ fn is_alarm(judged: &Comparison) -> bool {
 }
 
 #[test]
-fn the_quantiles_are_those_of_published_tables() {
+fn chi_squared_quantiles_match_published_tables() {
     // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.4, upper critical values of the χ² distribution.
     for (degrees, probability, expected) in [
         (1, 0.95, 3.841),
@@ -63,7 +63,7 @@ fn the_quantiles_are_those_of_published_tables() {
 }
 
 #[test]
-fn samples_of_one_distribution_raise_no_alarm() {
+fn label_comparison_raises_no_alarm_for_samples_of_one_distribution() {
     let mut random = Random(7);
     for classes in [2, 10, 100, 1000] {
         let even = vec![1.0; classes];
@@ -88,7 +88,7 @@ fn samples_of_one_distribution_raise_no_alarm() {
 }
 
 #[test]
-fn gross_faults_on_few_rows_still_fail() {
+fn label_comparison_fails_on_gross_faults_in_few_rows() {
     let all_moved = compare_counts(&counts(&[("a", 30), ("b", 30)]), &counts(&[("a", 58), ("b", 2)]), 0.1);
     assert!(matches!(all_moved, Comparison::Fail { .. }), "{all_moved:?}");
     let lost = compare_counts(&counts(&[("a", 50), ("b", 50)]), &counts(&[("a", 100)]), 0.1);
@@ -98,7 +98,7 @@ fn gross_faults_on_few_rows_still_fail() {
 }
 
 #[test]
-fn too_few_rows_are_named_with_how_many_are_needed() {
+fn label_comparison_reports_how_many_rows_are_needed() {
     let few = compare_counts(&counts(&[("a", 10), ("b", 12)]), &counts(&[("a", 14), ("b", 8)]), 0.1);
     let Comparison::TooFew { needed } = few else { panic!("{few:?}") };
     assert!((350..400).contains(&needed), "{needed}");
@@ -113,7 +113,7 @@ fn too_few_rows_are_named_with_how_many_are_needed() {
 }
 
 #[test]
-fn a_shift_between_half_the_limit_and_the_limit_is_a_warning() {
+fn label_comparison_warns_of_a_shift_between_half_the_limit_and_the_limit() {
     let before = counts(&[("a", 50_000), ("b", 50_000)]);
     let share = |a: u64| counts(&[("a", a), ("b", 100_000 - a)]);
     let judge = |a| compare_counts(&before, &share(a), 0.1);
@@ -124,7 +124,7 @@ fn a_shift_between_half_the_limit_and_the_limit_is_a_warning() {
 }
 
 #[test]
-fn rare_classes_are_counted_as_one() {
+fn label_comparison_pools_rare_classes() {
     let many = |shift: u64| -> Counts {
         let rare = (0..200).map(|class| (named(&format!("r{class:03}")), 5 + (class + shift) % 3));
         rare.chain([(named("common"), 100_000)]).collect()
@@ -135,7 +135,7 @@ fn rare_classes_are_counted_as_one() {
 
 /// Every one of the classes is rare, but they have enough rows to be told apart.
 #[test]
-fn a_shift_among_very_many_classes_is_seen() {
+fn label_comparison_fails_on_a_shift_among_a_thousand_classes() {
     let weights = |shift: usize| -> Vec<f64> {
         (0..1000).map(|class| if (class + shift) % 1000 < 500 { 3.0 } else { 1.0 }).collect()
     };

@@ -30,7 +30,7 @@ impl Score {
 }
 
 #[test]
-fn ecdsa_signatures() {
+fn ecdsa_verification_agrees_with_the_test_vectors() {
     use ecdsa::TestName::*;
     for (name, curve, hash) in [
         (EcdsaSecp256r1Sha256, Curve::P256, Hash::Sha256),
@@ -60,7 +60,7 @@ fn ecdsa_signatures() {
 }
 
 #[test]
-fn ed25519_signatures() {
+fn ed25519_verification_agrees_with_the_test_vectors() {
     let mut score = Score::default();
     for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).expect("loads").test_groups {
         for test in group.tests {
@@ -72,7 +72,7 @@ fn ed25519_signatures() {
 }
 
 #[test]
-fn rsa_signatures() {
+fn rsa_verification_agrees_with_the_test_vectors() {
     use rsa_pkcs1_verify::TestName::*;
     for (name, hash) in [
         (Rsa2048Sha256, Hash::Sha256),
