@@ -8,7 +8,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from measuring import MEBI, say
+from measuring import MEBI, say, sync
 
 # Number of bytes that are made at a time.
 PIECE = MEBI
@@ -82,9 +82,9 @@ def write_csv(path, size):
             file.write(row)
 
 
-def forget_files():
+def forget_files(bench):
     """Empties the page cache, if permitted. With a full page cache, each byte written must displace another one."""
-    os.sync()
+    sync(bench.scratch)
     with suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("3")
 
@@ -96,7 +96,7 @@ def stage(bench, name, parent=None):
     It is made below `parent`, or in the scratch directory, and removed at the end.
     """
     say(name)
-    forget_files()
+    forget_files(bench)
     with tempfile.TemporaryDirectory(dir=parent or bench.scratch) as directory:
         root = Path(directory)
         model = root / "project/model"

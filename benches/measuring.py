@@ -113,7 +113,7 @@ class Bench:
         for command in commands:
             run(command)
         # Pending writes of the input files must end before the measurement starts.
-        os.sync()
+        sync(self.scratch)
         samples = [Samples() for _ in commands]
         for _ in range(self.rounds):
             for command, found in zip(commands, samples):
@@ -179,7 +179,7 @@ def run(command, samples=None):
     if command.makes:
         remove(command.makes)
         # Otherwise, pending writes of an earlier command would run during this one.
-        os.sync()
+        sync(command.makes.parent)
     arguments = [str(argument) for argument in command.arguments]
     result = subprocess.run(LAUNCHER + arguments, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
     if result.returncode != 0:
@@ -188,6 +188,11 @@ def run(command, samples=None):
     samples.seconds.append(float(seconds))
     samples.peak = max(samples.peak, int(kibibytes) * 1024)
     return samples
+
+
+def sync(path):
+    """Waits until everything on the file system of a path is written. Other file systems may have troubles of their own."""
+    subprocess.run(["sync", "--file-system", path], check=True)
 
 
 def run_often(bench, command):

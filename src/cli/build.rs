@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Verbosity;
 use super::arguments::{DataPath, Format, data_path, data_paths};
 use super::cache::{cache_notes, open_cache};
-use super::confining::{check_own_directories, confine, warn_of_path, writable_by_commands};
+use super::confining::{PROJECT_CACHES, check_own_directories, confine, warn_of_path, writable_by_commands};
 use super::hints::Hinted;
 use super::notes::input_notes;
 use super::output::{print, say, show, warn};
@@ -247,7 +247,7 @@ fn caches(recipe: &Recipe, verbosity: Verbosity) -> Option<PathBuf> {
     let name = [path.as_os_str().as_encoded_bytes(), b"\0", remote.unwrap_or_default().as_bytes()].concat();
     let name = Digest::sha256(&name).to_string();
     let made = local_cache_directory().map_err(anyhow::Error::from).and_then(|directory| {
-        let directory = directory.join("projects").join(&name[..32]);
+        let directory = directory.join(PROJECT_CACHES).join(&name[..32]);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

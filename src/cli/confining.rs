@@ -14,9 +14,12 @@ use super::signing::SigningKey;
 use modelseal_build::build::{self, check_secrets};
 use modelseal_build::inputs::{History, WorkTree};
 use modelseal_build::recipe::Recipe;
-use modelseal_build::run::{Confinement, Scope, Secret, leads_into, link_of_commands};
+use modelseal_build::run::{Confinement, Scope, Secret, link_of_commands, would_lead_into};
 use modelseal_format::display;
 use modelseal_format::sign::{local_cache_directory, local_key_directory, local_key_path};
+
+/// The directory below the user's cache with the kept caches of all projects.
+pub(super) const PROJECT_CACHES: &str = "projects";
 
 /// Keeps the commands of a project away from keys, for any kind of signer.
 ///
@@ -123,7 +126,8 @@ pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> a
     let places: Vec<PathBuf> = around.collect();
     let is_of_commands = |path: &Path| places.iter().any(|place| path.starts_with(place));
     let key = local_key_path().ok();
-    for path in local_cache_directory().iter().chain(&key).chain([&std::env::temp_dir()]) {
+    let caches = local_cache_directory().ok().map(|directory| directory.join(PROJECT_CACHES));
+    for path in caches.iter().chain(&key).chain([&std::env::temp_dir()]) {
         if let Some((link, target)) = link_of_commands(path, is_of_commands) {
             return Err(led_elsewhere(path, &link, &target));
         }
@@ -140,11 +144,6 @@ pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> a
         .into()),
         None => Ok(()),
     }
-}
-
-/// Whether a path that may not exist yet leads into one of these directories.
-fn would_lead_into(path: &Path, directories: &[PathBuf]) -> bool {
-    path.ancestors().find(|above| above.exists()).is_some_and(|above| leads_into(above, directories))
 }
 
 fn is_of_repository(path: &Path) -> bool {

@@ -16,7 +16,7 @@ use super::projects::project_around;
 use super::signals::cancel;
 use modelseal_build::run::{
     self, Confinement, Isolation, Job, Limits, Listener, Sandbox, Scope, Scratch, Stream, Trail, Variables,
-    leads_into,
+    leads_into, would_lead_into,
 };
 use modelseal_format::sign::KeyError;
 
@@ -139,10 +139,12 @@ impl SignerCommand {
         let shell = programs.find("sh").map_err(|error| failed(error.to_string()))?;
         let words = [shell.to_string_lossy().into_owned(), "-c".to_string(), self.line.clone()];
         let mut variables = Variables { own: std::env::vars_os().collect(), ..Variables::default() };
-        // A program could load code from these paths.
-        let leads = |value: &std::ffi::OsString| {
-            std::env::split_paths(value).any(|path| leads_into(&path, &start.writable))
+        // A program could load code from these paths. A word that is not a path, such as a password, names nothing there.
+        let leads_there = |path: &Path| match path.is_absolute() {
+            true => would_lead_into(path, &start.writable),
+            false => leads_into(path, &start.writable),
         };
+        let leads = |value: &std::ffi::OsString| std::env::split_paths(value).any(|path| leads_there(&path));
         variables.own.retain(|_, value| !leads(value));
         variables.own.insert("PATH".into(), programs.path());
         let scratch = (!start.writable.is_empty())

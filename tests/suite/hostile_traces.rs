@@ -26,6 +26,13 @@ fn build_refuses_a_project_link_as_cache_or_temporary_directory() {
         outcome.says("a link that a command of the project may have made");
         assert_eq!(fs::read_dir(project.home().join(".ssh")).expect("reads").count(), 1);
     }
+    // Nothing is created behind a link further down, either.
+    fs::remove_file(project.at("ignored")).expect("removes");
+    fs::create_dir_all(project.at("ignored/modelseal")).expect("creates");
+    symlink(project.home().join(".ssh"), project.at("ignored/modelseal/projects")).expect("links");
+    let outcome = build_with(&project, &[("XDG_CACHE_HOME", text(&project, "ignored"))], &[]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.all());
+    assert_eq!(fs::read_dir(project.home().join(".ssh")).expect("reads").count(), 1);
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod wrap;
 
 use std::time::Duration;
 
-pub use confinement::{Confinement, Scope, Secret, leads_into, link_of_commands};
+pub use confinement::{Confinement, Scope, Secret, leads_into, link_of_commands, would_lead_into};
 pub use environment::variables;
 pub use job::{Job, Limits, Listener, Silence, Silent, Stream};
 use modelseal_format::hint::Hint;

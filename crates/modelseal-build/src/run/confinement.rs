@@ -386,6 +386,11 @@ pub fn leads_into(path: &Path, directories: &[PathBuf]) -> bool {
     Trail::of(path).is_ok_and(|trail| directories.iter().any(|directory| trail.enters(directory)))
 }
 
+/// Like [`leads_into`], for a path that may not exist yet: then the part of it that exists decides.
+pub fn would_lead_into(path: &Path, directories: &[PathBuf]) -> bool {
+    path.ancestors().find(|above| above.exists()).is_some_and(|above| leads_into(above, directories))
+}
+
 /// Returns the first link on a path that a command can have created, and where the path leads. `None` if there is no
 /// such link.
 pub fn link_of_commands(path: &Path, is_theirs: impl Fn(&Path) -> bool) -> Option<(PathBuf, PathBuf)> {
