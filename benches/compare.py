@@ -110,7 +110,7 @@ def measure(arguments):
     with tempfile.TemporaryDirectory(prefix="bench-", dir=parent.resolve()) as scratch:
         # First, so that nothing is missing after the measurements.
         machine_rows = machine(modelseal)
-        bench = Bench(modelseal, Path(scratch), arguments.rounds, sizes, demanding=not arguments.quick)
+        bench = Bench(modelseal, Path(scratch), arguments.rounds, sizes, demanding=not (arguments.quick or arguments.before))
         bench.before = arguments.before and arguments.before.resolve()
         # Do not use the user's own keys and caches.
         os.environ |= {"XDG_CACHE_HOME": f"{scratch}/cache", "XDG_CONFIG_HOME": f"{scratch}/config", "DVC_SITE_CACHE_DIR": f"{scratch}/dvc"}

@@ -96,6 +96,7 @@ def stage(bench, name, parent=None):
     It is made below `parent`, or in the scratch directory, and removed at the end.
     """
     say(name)
+    bench.stage = name
     forget_files(bench)
     with tempfile.TemporaryDirectory(dir=parent or bench.scratch) as directory:
         root = Path(directory)

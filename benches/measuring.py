@@ -1,6 +1,7 @@
 """Runs commands in alternation and collects the rows of the tables."""
 
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -17,6 +18,10 @@ LAUNCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py"
 
 # `makes` is the output of a command. It is removed before each run, outside the measured time.
 Command = namedtuple("Command", "arguments makes", defaults=[None])
+
+
+# Directories of this run, in the words of a command.
+SCRATCH = re.compile(r"\S*/(tmp|bench-)\w+/")
 
 
 class CannotMeasure(Exception):
@@ -90,6 +95,8 @@ class Bench:
     notes: list = field(default_factory=list)
     # An earlier binary, which is measured instead of the peers.
     before: Path = None
+    # What the commands work on at the moment.
+    stage: str = ""
     changes: list = field(default_factory=list)
 
     def key(self, suffix):
@@ -124,7 +131,7 @@ class Bench:
         """Adds a row for a command and the same command of the earlier binary, in alternation."""
         earlier = [self.before if argument == self.modelseal else argument for argument in command.arguments]
         shown = " ".join(str(argument) for argument in command.arguments[command.arguments.index(self.modelseal) + 1 :])
-        work = f"`{shown.replace(f'{self.scratch}/', '')}`"
+        work = f"{self.stage}: `{SCRATCH.sub('', shown)}`"
         now, before = Samples(), Samples()
         for number in range(self.rounds + 1):
             # The first round warms up.
