@@ -31,9 +31,10 @@ pub struct Declared<'a> {
 impl Declared<'_> {
     /// The paths that are read: the input itself, and the links inside it that are followed.
     pub fn read(&self) -> Vec<PathBuf> {
-        let links = walkdir::WalkDir::new(&self.from).min_depth(1).into_iter().flatten();
-        let links = links.filter(|entry| self.symlinks == Symlinks::Follow && entry.path_is_symlink());
-        [self.from.clone()].into_iter().chain(links.map(|entry| entry.into_path())).collect()
+        let follows = self.symlinks == Symlinks::Follow;
+        let entries = follows.then(|| walkdir::WalkDir::new(&self.from).min_depth(1)).into_iter().flatten();
+        let links = entries.flatten().filter(walkdir::DirEntry::path_is_symlink);
+        [self.from.clone()].into_iter().chain(links.map(walkdir::DirEntry::into_path)).collect()
     }
 }
 
