@@ -62,7 +62,7 @@ fn with_style(bar: ProgressBar, template: &str) -> ProgressBar {
 }
 
 impl context::Progress for Line {
-    fn expect(&self, bytes: u64) {
+    fn announce(&self, bytes: u64) {
         let expected = self.expected.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let Some(bar) = &self.bar else { return };
         if bar.length().is_none()

@@ -15,7 +15,7 @@ pub use threads::threads;
 /// Receives the progress of an operation.
 pub trait Progress: Send + Sync {
     /// Announces that this many more bytes are going to be read.
-    fn expect(&self, _bytes: u64) {}
+    fn announce(&self, _bytes: u64) {}
 
     /// Reports that this many more bytes were read.
     fn advance(&self, bytes: u64);
@@ -71,8 +71,9 @@ impl Context {
         Self { progress: Arc::new(NoProgress), ..self.clone() }
     }
 
-    pub fn expect(&self, bytes: u64) {
-        self.progress.expect(bytes);
+    /// Announces that this many more bytes are going to be read.
+    pub fn announce(&self, bytes: u64) {
+        self.progress.announce(bytes);
     }
 
     pub fn advance(&self, bytes: u64) {

@@ -183,7 +183,7 @@ pub fn read_contents<R: Read + Send>(
     found: &mut dyn FnMut(&Subject, &FileDigests),
 ) -> Contents {
     let mut contents = Contents::default();
-    reader.context().expect(total_size(seal.manifest.files()));
+    reader.context().announce(total_size(seal.manifest.files()));
     let mut reading = Reading { reader: &mut reader, frame: seal.frame(), algorithms, receiver };
     let result = reading.read(seal, found, &mut contents);
     contents.stopped = result.and_then(|()| reader.finish()).err();

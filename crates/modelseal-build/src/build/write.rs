@@ -74,7 +74,7 @@ pub(super) fn in_one_pass(
     let reservations = Reservations::reserve(&mut archive, seal, signature);
     let reservations = reservations.map_err(failed)?;
 
-    context.expect(release::total_size(statement.files()));
+    context.announce(release::total_size(statement.files()));
     for batch in batches(statement.files()) {
         append_batch(&mut archive, &plan.artifact, &mut statement.files_mut()[batch], context)
             .map_err(|error| error.at(&path))?;
@@ -104,7 +104,7 @@ pub(super) fn sealed(
     check_seal(seal)?;
     preallocate(&archive, statement, [seal].into_iter().chain(signature))?;
     seals.append(&mut archive).map_err(failed)?;
-    context.expect(release::total_size(statement.files()));
+    context.announce(release::total_size(statement.files()));
     for sealed in statement.files() {
         let mut content = artifact.open(sealed).map_err(inputs::Error::from)?;
         let copied = archive.append_from(&release::entry(sealed), &mut content);

@@ -30,7 +30,7 @@ pub(super) fn verify(verification: &mut Verification<'_>, root: &Path) -> Result
     let walked = walk_meanwhile(root, &[SEAL_PATH, MODEL_SIGNATURE_PATH], hash, context, || {
         seal = read_seal(verification, root);
         match &seal {
-            Ok(Some(seal)) => context.expect(total_size(seal.manifest.files())),
+            Ok(Some(seal)) => context.announce(total_size(seal.manifest.files())),
             _ => return false,
         }
         true
