@@ -12,7 +12,7 @@ use super::output::warn;
 use super::projects::project_around;
 use super::signing::SigningKey;
 use modelseal_build::build::{self, check_secrets};
-use modelseal_build::inputs::{History, WorkTree};
+use modelseal_build::inputs::{History, WorkTree, is_in_git_directory};
 use modelseal_build::recipe::Recipe;
 use modelseal_build::run::{Confinement, Scope, Secret, link_of_commands, would_lead_into};
 use modelseal_format::display;
@@ -95,7 +95,7 @@ fn check_link_of_directory(
 ) -> anyhow::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match link_of_commands(directory, is_of_commands) {
-        Some((link, target)) if !is_inside(&link, &target) || is_of_repository(&target) => {
+        Some((link, target)) if !is_inside(&link, &target) || is_in_git_directory(&target) => {
             Err(led_elsewhere(path, &link, &target.join(path.file_name().unwrap_or_default())))
         }
         _ => Ok(()),
@@ -144,10 +144,6 @@ pub(super) fn check_own_directories(projects: &[&Path], uses_own_key: bool) -> a
         .into()),
         None => Ok(()),
     }
-}
-
-fn is_of_repository(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == ".git")
 }
 
 /// The error for a link that is in a writable directory. A command of an earlier build may have created it.

@@ -21,7 +21,7 @@ pub use artifact::{Artifact, ListedFile, SecondRead, list_artifact};
 pub use base::{BaseFacts, read_base};
 pub use code::{
     Change, ChangeKind, Code, CodeError, Contents, Exempt, GitPlaces, History, WorkTree, git_places,
-    holds_secret,
+    holds_secret, is_in_git_directory,
 };
 pub use gather::{Inputs, Options, gather, gather_settings, hash_small_file};
 pub use params::ParamsError;

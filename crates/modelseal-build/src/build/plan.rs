@@ -14,7 +14,7 @@ use super::reach::check_private;
 use super::replaced::{check_alone, check_repositories};
 use super::{Error, Options};
 use crate::checkout::declared;
-use crate::inputs::{self, Artifact, Contents, Inputs, WorkTree, work_tree};
+use crate::inputs::{self, Artifact, Contents, Inputs, WorkTree, is_in_git_directory, work_tree};
 use crate::recipe::Recipe;
 use crate::run::{self, Confinement, Scratch};
 use modelseal_format::context::Context;
@@ -183,10 +183,9 @@ fn check_code_path(recipe: &Recipe, confinement: &Confinement) -> Result<(), inp
 /// Refuses an adopted artifact if its links lead to private files of the caller.
 fn check_adopted_links(artifact: &Artifact, confinement: &Confinement) -> Result<(), Error> {
     let root = artifact.root().canonicalize().unwrap_or_default();
-    let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
     refuse_links(artifact, &|leads| match () {
         () if confinement.is_private(leads) => Some("a link to your private files outside of the project"),
-        () if !leads.starts_with(&root) && is_of_git(leads) => Some("a link into a git repository"),
+        () if !leads.starts_with(&root) && is_in_git_directory(leads) => Some("a link into a git repository"),
         () => None,
     })
 }

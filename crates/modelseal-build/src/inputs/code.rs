@@ -161,6 +161,11 @@ pub struct Exempt {
     pub written: Vec<PathBuf>,
 }
 
+/// Whether a path leads through or into the directory of a repository.
+pub fn is_in_git_directory(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == ".git")
+}
+
 /// A work tree and its repository.
 pub struct WorkTree {
     repository: Repository,
