@@ -6,6 +6,9 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 /// The narrowest width that is worth wrapping for, in columns.
 const NARROWEST: usize = 40;
 
+/// How lines begin that are commands to paste.
+const COMMANDS: [&str; 2] = ["modelseal ", "git add "];
+
 /// Wraps each line that is longer than `width` columns. The rest of a line begins below its last column of text.
 /// A command or a path between back-ticks is not broken, because it can be copied only as a whole.
 pub(super) fn wrap(text: &str, width: usize) -> String {
@@ -25,7 +28,7 @@ fn options(width: usize, hang: &str) -> Options<'_> {
 }
 
 fn is_wrapped(line: &str, width: usize) -> bool {
-    let is_command = line.trim_start().starts_with("modelseal ");
+    let is_command = COMMANDS.iter().any(|command| line.trim_start().starts_with(command));
     width >= NARROWEST && display_width(line) > width && !is_command
 }
 
@@ -68,7 +71,9 @@ mod tests {
 
     #[test]
     fn wrap_keeps_commands_and_lines_that_fit() {
-        for line in ["", "short", "  a  b", "  modelseal verify dist/wine-1.0.0.tar --key ../keys/ci.pub"] {
+        let verify = "  modelseal verify dist/wine-1.0.0.tar --key ../keys/ci.pub";
+        let add = "  git add -- modelseal.toml requirements.txt params.toml";
+        for line in ["", "short", "  a  b", verify, add] {
             assert_eq!(wrap(line, 40), line);
         }
         let line = "error: the command `sh make.sh` failed: exit code 1";
